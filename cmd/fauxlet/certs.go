@@ -30,12 +30,10 @@ func newCerts() *cobra.Command {
 			switch {
 			case len(args) == 0:
 				return usagef(c, "KIND and NAME are required")
-			case len(args) > 2:
-				return usagef(c, "unexpected argument %q", args[2])
 			case len(args) == 1 && args[0] != "ca":
 				return usagef(c, "a certificate of kind %q needs a NAME", args[0])
 			}
-			return nil
+			return noArgs(c, args[min(len(args), 2):])
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -167,6 +168,15 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	config.UserAgent = "fauxlet/" + buildVersion()
 	config.WarningHandler = rest.NoWarnings{}
 	return config, nil
+}
+
+// clusterClient returns a client for a kubeconfig's current context.
+func clusterClient(kubeconfig string) (kubernetes.Interface, error) {
+	config, err := clusterConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
 }
 
 func listChecks(w io.Writer, checks []check.Check) error {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
 
 	"fauxlet/authchain"
 	"fauxlet/config"
@@ -180,11 +179,7 @@ func (e *explainCommand) setReviewers(options *offline.Options, request *offline
 		}
 		return err
 	}
-	cluster, err := clusterConfig(options.Config.Kubeconfig)
-	if err != nil {
-		return fmt.Errorf("--kubeconfig: %w", err)
-	}
-	client, err := kubernetes.NewForConfig(cluster)
+	client, err := clusterClient(options.Config.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}

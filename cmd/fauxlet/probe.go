@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance/probe"
@@ -26,13 +23,10 @@ func newProbe() *cobra.Command {
 	c := &cobra.Command{
 		Use: "probe URL",
 		Args: func(c *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
+			if len(args) == 0 {
 				return usagef(c, "URL is required, as in https://192.168.0.7:10250")
-			case 1:
-				return nil
 			}
-			return usagef(c, "unexpected argument %q", args[1])
+			return noArgs(c, args[1:])
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			options, err := p.options(c, args[0])
@@ -93,9 +87,6 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 	o := probe.Options{
 		Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName, SendTokensUnverified: p.insecure,
 		ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
-		Lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-		},
 	}
 	switch {
 	case err != nil:
@@ -163,9 +154,8 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
 	case errors.Is(err, probe.ErrUnverified):
-		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it "+
-			"is not for "+
-			"the host of URL, or send the token regardless with --insecure-skip-tls-verify", err)
+		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it is not "+
+			"for the host of URL, or send the token regardless with --insecure-skip-tls-verify", err)
 	case errors.Is(err, probe.ErrNoClientCA):
 		return nil, fmt.Errorf("--compare: %w; copy the file and give --compare-client-ca", err)
 	}
@@ -184,11 +174,7 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compareKubeconfig == "" {
 		return &p.compare, nil
 	}
-	config, err := clusterConfig(p.compareKubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := clusterClient(p.compareKubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
 	}

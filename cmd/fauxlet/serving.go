@@ -116,27 +116,23 @@ func (s *serving) limitMemory() {
 	}
 }
 
-// writeReady writes the file of --ready-file, if the flag is set.
+// writeReady writes the addresses to the file of --ready-file, if the flag is set. It writes the file atomically, so
+// that a program which waits for the file can read it as soon as it exists.
 func (s *serving) writeReady(h *host.Host) error {
 	if s.readyFile == "" {
 		return nil
 	}
-	if err := writeReadyFile(s.readyFile, h.Addresses()); err != nil {
-		return fmt.Errorf("--ready-file: %w", err)
-	}
-	return nil
-}
-
-// writeReadyFile writes the file atomically, so that a program which waits for the file can read it as soon as it
-// exists.
-func writeReadyFile(path string, open host.Addresses) error {
-	data, err := json.Marshal(open)
+	data, err := json.Marshal(h.Addresses())
 	if err != nil {
 		return err
 	}
-	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, append(data, '\n'), 0o644); err != nil {
-		return err
+	temporary := s.readyFile + ".tmp"
+	err = os.WriteFile(temporary, append(data, '\n'), 0o644)
+	if err == nil {
+		err = os.Rename(temporary, s.readyFile)
 	}
-	return os.Rename(temporary, path)
+	if err != nil {
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	return nil
 }

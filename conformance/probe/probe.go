@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ const DefaultReadOnlyPort = 10255
 // Options configure a probe. Target is required.
 type Options struct {
 	Target Target
-	// Lookup resolves the target's host name. Required unless the host is an address.
+	// Lookup resolves the target's host name. Nil is the default resolver.
 	Lookup Lookup
 	// AllowPublicAddresses allows targets that are neither loopback nor private addresses.
 	AllowPublicAddresses bool
@@ -78,6 +79,11 @@ func (p *prober) progress(step string) {
 func Run(ctx context.Context, options Options) (*Report, error) {
 	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
 	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
+	if options.Lookup == nil {
+		options.Lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		}
+	}
 	p := &prober{options: options}
 	all, err := identities(options.Identities)
 	if err != nil {

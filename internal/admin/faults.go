@@ -46,12 +46,7 @@ func (s *Server) getFaultKinds(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"kinds": faults.Kinds()})
 }
 
-var errNoFaults = errorf(http.StatusNotImplemented, "fault injection is not enabled on this server")
-
 func (s *Server) postFault(w http.ResponseWriter, r *http.Request) error {
-	if s.options.Faults == nil {
-		return errNoFaults
-	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFault))
 	if err != nil {
 		return errorf(http.StatusRequestEntityTooLarge, "cannot read the fault: %v", err)
@@ -70,9 +65,6 @@ func (s *Server) postFault(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteFault(w http.ResponseWriter, r *http.Request) error {
-	if s.options.Faults == nil {
-		return errNoFaults
-	}
 	if err := s.options.Faults.Remove(r.PathValue("name")); err != nil {
 		return errorf(http.StatusNotFound, "%v", err)
 	}
@@ -82,9 +74,6 @@ func (s *Server) deleteFault(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteFaults(w http.ResponseWriter, r *http.Request) error {
-	if s.options.Faults == nil {
-		return errNoFaults
-	}
 	cleared := s.options.Faults.Clear()
 	s.options.Logger.Info("all faults removed", zap.Int("faults", cleared), zap.String("remote", r.RemoteAddr))
 	return writeJSON(w, http.StatusOK, map[string]int{"cleared": cleared})

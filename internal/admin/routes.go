@@ -12,6 +12,7 @@ type route struct {
 	pattern string
 	handler handler
 	summary string // for the index; a route without a summary is not listed
+	missing error  // if set, the response to all requests: the server lacks an option
 }
 
 func (s *Server) routes() []route {
@@ -21,25 +22,35 @@ func (s *Server) routes() []route {
 		settings = `{"decision": ID, "set": {"authentication.anonymous.enabled": "true"}}`
 		request  = `{"client": NAME, "method": "GET", "path": "/pods"}`
 	)
+	var noFaults, noWhatIf, noSender error
+	if s.options.Faults == nil {
+		noFaults = errorf(http.StatusNotImplemented, "fault injection is not enabled on this server")
+	}
+	if s.options.WhatIf == nil {
+		noWhatIf = errorf(http.StatusNotImplemented, "what-if is not available on this server")
+	}
+	if s.options.Sender == nil {
+		noSender = errorf(http.StatusNotImplemented, "sending requests is available in fauxlet demo only")
+	}
 	return []route{
-		{"GET /api/decisions", s.getDecisions, "the most recent decisions; " + filter},
-		{"GET /api/decisions/{id}", s.getDecision, "one decision with its explanation"},
-		{"GET /api/decisions/{id}/settings", s.getSettings, "settings that what-if can change"},
-		{"GET /api/events", s.getEvents, "decisions as they are made, as an event stream; same filter"},
-		{"GET /api/export", s.getExport, "decisions as JSON lines; same filter"},
-		{"POST /api/whatif", s.postWhatIf, "explain a decision with other settings; " + settings},
-		{"GET /api/faults", s.getFaults, "active faults"},
-		{"POST /api/faults", s.postFault, "inject a fault"},
-		{"DELETE /api/faults", s.deleteFaults, "remove all faults"},
-		{"GET /api/faults/{name}", s.getFault, "one active fault"},
-		{"DELETE /api/faults/{name}", s.deleteFault, "remove one fault"},
-		{"GET /api/fault-kinds", s.getFaultKinds, "kinds of faults that can be injected"},
-		{"GET /api/clients", s.getClients, "clients that can send requests (demo only)"},
-		{"POST /api/send", s.postSend, "send a request as one of the clients (demo only); " + request},
-		{"GET /api/build", s.getBuild, "version, and what is available"},
-		{"GET /readyz", s.getReady, "ok once all nodes listen"},
-		{"GET /api/{$}", s.getIndex, "this list"},
-		{"GET /{$}", s.getIndex, ""},
+		{"GET /api/decisions", s.getDecisions, "the most recent decisions; " + filter, nil},
+		{"GET /api/decisions/{id}", s.getDecision, "one decision with its explanation", nil},
+		{"GET /api/decisions/{id}/settings", s.getSettings, "settings that what-if can change", noWhatIf},
+		{"GET /api/events", s.getEvents, "decisions as they are made, as an event stream; same filter", nil},
+		{"GET /api/export", s.getExport, "decisions as JSON lines; same filter", nil},
+		{"POST /api/whatif", s.postWhatIf, "explain a decision with other settings; " + settings, noWhatIf},
+		{"GET /api/faults", s.getFaults, "active faults", nil},
+		{"POST /api/faults", s.postFault, "inject a fault", noFaults},
+		{"DELETE /api/faults", s.deleteFaults, "remove all faults", noFaults},
+		{"GET /api/faults/{name}", s.getFault, "one active fault", nil},
+		{"DELETE /api/faults/{name}", s.deleteFault, "remove one fault", noFaults},
+		{"GET /api/fault-kinds", s.getFaultKinds, "kinds of faults that can be injected", nil},
+		{"GET /api/clients", s.getClients, "clients that can send requests (demo only)", noSender},
+		{"POST /api/send", s.postSend, "send a request as one of the clients (demo only); " + request, noSender},
+		{"GET /api/build", s.getBuild, "version, and what is available", nil},
+		{"GET /readyz", s.getReady, "ok once all nodes listen", nil},
+		{"GET /api/{$}", s.getIndex, "this list", nil},
+		{"GET /{$}", s.getIndex, "", nil},
 	}
 }
 
@@ -47,6 +58,9 @@ func (s *Server) routes() []route {
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
+		if r.missing != nil {
+			r.handler = func(http.ResponseWriter, *http.Request) error { return r.missing }
+		}
 		mux.Handle(r.pattern, r.handler)
 	}
 	return mux

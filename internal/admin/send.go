@@ -42,19 +42,11 @@ type SendResult struct {
 	Remote string `json:"remote"`
 }
 
-var errNoSender = errorf(http.StatusNotImplemented, "sending requests is available in fauxlet demo only")
-
 func (s *Server) getClients(w http.ResponseWriter, _ *http.Request) error {
-	if s.options.Sender == nil {
-		return errNoSender
-	}
 	return writeJSON(w, http.StatusOK, map[string]any{"clients": s.options.Sender.Clients()})
 }
 
 func (s *Server) postSend(w http.ResponseWriter, r *http.Request) error {
-	if s.options.Sender == nil {
-		return errNoSender
-	}
 	var request SendRequest
 	if err := readJSON(w, r, &request); err != nil {
 		return err

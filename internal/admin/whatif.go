@@ -30,12 +30,7 @@ type whatIfResult struct {
 	WhatIf explain.Explanation `json:"whatIf"`
 }
 
-var errNoWhatIf = errorf(http.StatusNotImplemented, "what-if is not available on this server")
-
 func (s *Server) getSettings(w http.ResponseWriter, r *http.Request) error {
-	if s.options.WhatIf == nil {
-		return errNoWhatIf
-	}
 	e, err := s.entryOf(r)
 	if err != nil {
 		return err
@@ -48,9 +43,6 @@ func (s *Server) getSettings(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postWhatIf(w http.ResponseWriter, r *http.Request) error {
-	if s.options.WhatIf == nil {
-		return errNoWhatIf
-	}
 	var request whatIfRequest
 	if err := readJSON(w, r, &request); err != nil {
 		return err

@@ -17,17 +17,15 @@ import (
 )
 
 // adminListener keeps the decisions of all nodes, shows them on the admin listener, and exports them as
-// OpenTelemetry spans. All methods of a nil adminListener do nothing.
+// OpenTelemetry spans.
 type adminListener struct {
-	recorder *decisions.Recorder
-	server   *admin.Server    // nil without a listener
-	spans    *decisions.Spans // nil without `tracing` in the configuration
-	ready    atomic.Bool
+	recorder *decisions.Recorder // nil without a listener and without spans
+	server   *admin.Server       // nil without a listener
+	spans    *decisions.Spans    // nil without `tracing` in the configuration
+	ready    atomic.Bool         // true once all nodes listen
 }
 
-var errNotReady = errors.New("not all listeners are open yet")
-
-// openAdmin opens the admin listener and begins to export spans. It returns nil if neither is configured.
+// openAdmin opens the admin listener and begins to export spans, if they are configured.
 func (h *Host) openAdmin() (*adminListener, error) {
 	a := &adminListener{recorder: decisions.NewRecorder(h.options.Admin.KeepDecisions)}
 	var err error
@@ -50,7 +48,7 @@ func (h *Host) openAdmin() (*adminListener, error) {
 		})
 	}
 	if a.server == nil && a.spans == nil {
-		return nil, nil
+		a.recorder = nil
 	}
 	return a, nil
 }
@@ -91,21 +89,14 @@ const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a col
 // checkReady is the readiness check of the admin API.
 func (a *adminListener) checkReady() error {
 	if !a.ready.Load() {
-		return errNotReady
+		return errors.New("not all listeners are open yet")
 	}
 	return nil
 }
 
-// setReady makes the readiness check pass. Call it when all nodes listen.
-func (a *adminListener) setReady() {
-	if a != nil {
-		a.ready.Store(true)
-	}
-}
-
 // address returns the host and port of the listener, or an empty string if there is no listener.
 func (a *adminListener) address() string {
-	if a == nil || a.server == nil {
+	if a.server == nil {
 		return ""
 	}
 	return a.server.Addr()
@@ -113,7 +104,7 @@ func (a *adminListener) address() string {
 
 // observer returns a function that records the decisions of a node and passes them on to next, which may be nil.
 func (a *adminListener) observer(node string, next func(*authchain.Decision)) func(*authchain.Decision) {
-	if a == nil {
+	if a.recorder == nil {
 		return next
 	}
 	record := a.recorder.For(node)

@@ -12,7 +12,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -41,7 +40,7 @@ type Host struct {
 	group   *errgroup.Group
 	running context.Context // done when the host stops
 	stop    context.CancelFunc
-	admin   *adminListener // nil: decisions are neither kept nor exported
+	admin   *adminListener
 	// cluster is the connection that all nodes share. It is nil if each node has its own connection, or if there is
 	// no apiserver.
 	cluster *cluster
@@ -131,7 +130,7 @@ func (h *Host) open() error {
 			return err
 		}
 	}
-	h.admin.setReady()
+	h.admin.ready.Store(true)
 	open := h.Addresses()
 	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())),
 		zap.String("secure", open.Secure), zap.String("readOnly", open.ReadOnly),
@@ -198,5 +197,3 @@ func (h *Host) node(name string) *Node {
 	defer h.mu.Unlock()
 	return h.nodes[name]
 }
-
-var errNotStarted = errors.New("the host has not been started")

@@ -56,12 +56,9 @@ func addressOf(listener net.Listener) string {
 // registered reports whether the node has a Node object in a cluster.
 func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet != nil }
 
-// Add starts an additional node with the given server options, outside any cluster. The host records the node's
-// decisions too.
+// Add starts an additional node with the given server options, outside any cluster. The host, which must have started,
+// records the node's decisions too.
 func (h *Host) Add(options server.Options) (*Node, error) {
-	if h.group == nil {
-		return nil, errNotStarted
-	}
 	n := &Node{config: options.Config, store: options.Pods}
 	options.Observe = h.admin.observer(n.Name(), options.Observe)
 	return n, h.launch(n, func(ctx context.Context) (func() error, error) {

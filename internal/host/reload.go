@@ -14,11 +14,9 @@ import (
 )
 
 // Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once. Its entries about
-// containers apply to containers that start later. If the file has an error, nothing changes.
+// containers apply to containers that start later. If the file has an error, nothing changes. The host must have
+// started.
 func (h *Host) Reload() error {
-	if h.group == nil {
-		return errNotStarted
-	}
 	h.changing.Lock()
 	defer h.changing.Unlock()
 	before := h.faults.List()

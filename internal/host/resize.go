@@ -13,11 +13,8 @@ const concurrentStarts = 64
 
 const maxPort = 1<<16 - 1
 
-// Resize starts or stops nodes until there are count nodes. It requires Options.Nodes.Count.
+// Resize starts or stops nodes until there are count nodes. It requires Options.Nodes.Count and a started host.
 func (h *Host) Resize(ctx context.Context, count int) error {
-	if h.group == nil {
-		return errNotStarted
-	}
 	if !h.options.numbered() || count < 1 {
 		return optionErrorf("Nodes.Count",
 			"%d: only a host of several nodes can change to another number of nodes, at least 1", count)
