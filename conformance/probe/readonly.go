@@ -59,6 +59,7 @@ func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadO
 	number := strconv.Itoa(port)
 	client := &client{p: p, address: net.JoinHostPort(host, number),
 		hostHeader: net.JoinHostPort(s.target.Host, number)}
+	defer client.close()
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,13 +27,21 @@ type endpoint struct {
 	name string
 }
 
-// client sends the requests of one identity, each over its own connection. It does not use http.Transport, because
-// http.Transport logs data that arrives without a request, and such data may contain the token.
+// client sends the requests of one identity over one connection, and makes a new one when the server closes it. It does
+// not use http.Transport, because http.Transport logs data that arrives without a request, and such data may contain
+// the token.
 type client struct {
 	p                   *prober
 	identity, token     string
 	address, hostHeader string
 	tls                 *tls.Config // nil for plain HTTP
+	conn                net.Conn    // nil if there is no connection
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+	}
 }
 
 // client returns a client for an identity. It verifies the server's certificate only before it sends a token, which
@@ -58,7 +67,11 @@ func (c *client) send(ctx context.Context, r *row) Response {
 	ctx, cancel := context.WithTimeout(ctx, c.p.options.Timeout)
 	defer cancel()
 	start := time.Now()
+	reused := c.conn != nil
 	a, err := c.exchange(ctx, r)
+	if err != nil && reused && ctx.Err() == nil {
+		a, err = c.exchange(ctx, r) // the server may have closed the connection after its previous response
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("no response in time: %w", ctx.Err())
@@ -74,20 +87,26 @@ func (c *client) send(ctx context.Context, r *row) Response {
 }
 
 func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
-	conn, err := c.p.dial(ctx, c.address)
-	if err != nil {
-		return a, err
+	conn := c.conn
+	if conn == nil {
+		if conn, err = c.p.dial(ctx, c.address); err != nil {
+			return a, err
+		}
+		if c.tls != nil {
+			conn = tls.Client(conn, c.tls)
+		}
 	}
-	if c.tls != nil {
-		conn = tls.Client(conn, c.tls)
-	}
-	defer conn.Close()
+	c.conn = nil // until the response is complete
+	defer func() {
+		if c.conn == nil {
+			conn.Close()
+		}
+	}()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	request, err := http.NewRequest(r.method, "https://"+c.hostHeader+r.path, nil)
 	if err != nil {
 		return a, err
 	}
-	request.Close = true
 	request.Header.Set("User-Agent", "fauxlet-probe")
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
@@ -99,12 +118,16 @@ func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
 	if r.body {
 		limit = longBody
 	}
-	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, limit)), request)
+	reader := bufio.NewReader(io.LimitReader(conn, limit))
+	response, err := http.ReadResponse(reader, request)
 	if err != nil {
 		return a, err
 	}
 	defer response.Body.Close()
-	body, _ := io.ReadAll(response.Body) // the beginning is enough if the body is too long
+	body, err := io.ReadAll(response.Body)
+	if err == nil && !response.Close && reader.Buffered() == 0 && ctx.Err() == nil {
+		c.conn = conn
+	}
 	a = classify(r, response.StatusCode, body)
 	if r.body && a.Status == http.StatusOK {
 		a.body = body
@@ -132,6 +155,7 @@ func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[s
 // sendAs sends every request as one identity. It stops after a slow refusal (see Options.Patience).
 func (p *prober) sendAs(ctx context.Context, s *endpoint, i *Identity) []Response {
 	client := p.client(s, i)
+	defer client.close()
 	var responses []Response
 	stopped := "" // the reason why no further requests are sent
 	for n := range rows {
