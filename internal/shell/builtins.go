@@ -1,9 +1,6 @@
 package shell
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -11,290 +8,336 @@ import (
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
-	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// builtin is one call of a builtin command.
-type builtin struct {
-	*interpreter
-	hc   interp.HandlerContext
-	args []string
-}
+// builtins are the commands that change the shell. They return their exit code.
+var builtins map[string]func(sh *interpreter, args []string) int
 
-// builtins are the builtin commands that the interpreter lacks, or that would use the host in the interpreter's
-// version. Scripts call them under the names that redirected and guarded insert. They return what an
-// interp.ExecHandlerFunc returns.
-var builtins map[string]func(context.Context, *builtin) error
+// shellCommands are the commands of the table that also run inside the shell, so without PATH.
+var shellCommands = map[string]bool{"[": true, "echo": true, "false": true, "kill": true, "printf": true, "test": true,
+	"true": true}
 
-// The table is filled in init, because some builtins run scripts, which may call every builtin.
+// The table of builtins is filled in init, because some builtins run others.
 func init() {
-	builtins = map[string]func(context.Context, *builtin) error{
+	builtins = map[string]func(*interpreter, []string) int{
+		":":        func(*interpreter, []string) int { return 0 },
 		".":        source,
+		"break":    leaveLoop(breakLoop),
 		"cd":       changeDirectory,
-		"eval":     eval,
-		"export":   declare("export"),
-		"jobs":     func(context.Context, *builtin) error { return nil },
-		"local":    declare("local"),
-		"missing":  func(_ context.Context, b *builtin) error { return b.fail(127, "%s", strings.Join(b.args, " ")) },
-		"pattern":  lookAtPattern,
-		"pwd":      func(_ context.Context, b *builtin) error { return b.out(b.hc.Dir + "\n") },
-		"read":     read,
-		"readonly": declare("readonly"),
-		"regexp":   lookAtRegexp,
-		"set":      listVariables,
-		"subshell": runSubshell,
-		"trap":     trap,
-		"type":     describe,
-		"ulimit":   func(_ context.Context, b *builtin) error { return b.out("unlimited\n") },
-		"umask":    func(_ context.Context, b *builtin) error { return b.out("0022\n") },
+		"command":  runCommand,
+		"continue": leaveLoop(continueLoop),
+		"eval":     evaluate,
+		"exec":     execute,
+		"exit":     jumpWith(exitShell),
+		"pwd":      func(sh *interpreter, _ []string) int { return sh.print(sh.dir + "\n") },
+		"read":     readVariables,
+		"return":   jumpWith(returnFunction),
+		"set":      setOptions,
+		"shift":    shift,
+		"source":   source,
+		"trap":     setTrap,
+		"type":     func(sh *interpreter, args []string) int { return sh.describe(args[1:], "-V") },
 		"unset":    unset,
+		"wait":     await,
 	}
 }
 
-func (b *builtin) fail(exit int, format string, args ...any) error {
-	fmt.Fprintf(b.hc.Stderr, "sh: "+format+"\n", args...)
-	return interp.ExitStatus(exit)
+// print writes to the shell's standard output and returns the exit code.
+func (sh *interpreter) print(text string) int {
+	_, err := io.WriteString(sh.stdout, text)
+	return oneIf(err != nil)
 }
 
-// errBrokenPipe means that the reader of a builtin's output has gone.
-var errBrokenPipe = errors.New("broken pipe")
+// usage reports a wrong use of a builtin.
+func (sh *interpreter) usage(format string, args ...any) int {
+	sh.say(format, args...)
+	return 2
+}
 
-func (b *builtin) out(text string) error {
-	_, err := io.WriteString(b.hc.Stdout, text)
-	if _, ours := errors.AsType[fault](err); ours {
-		return b.fail(1, "write error: %v", err)
-	} else if err != nil {
-		return errBrokenPipe
+// number parses the argument of a builtin such as exit.
+func (sh *interpreter) number(args []string, fallback int) (n int, ok bool) {
+	if len(args) < 2 {
+		return fallback, true
 	}
-	return nil
-}
-
-// done ends the subshell after a broken pipe.
-func (b *builtin) done(ctx context.Context, err error) error {
-	if err == errBrokenPipe {
-		return b.hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + sigPipe)})
+	n, err := strconv.Atoi(args[1])
+	if err != nil || n < 0 {
+		return sh.usage("%s: Illegal number: %s", args[0], args[1]), false
 	}
-	return err
+	return n, true
 }
 
-// script runs a text in the calling shell.
-func (b *builtin) script(ctx context.Context, text string) error {
-	return b.hc.Builtin(ctx, []string{"eval", text})
-}
-
-// refused writes why a script does not run.
-func (b *builtin) refused(err error) error {
-	if err == errTooDeep {
-		b.session.fail("sh: "+err.Error(), 2)
+func jumpWith(to jump) func(*interpreter, []string) int {
+	return func(sh *interpreter, args []string) int {
+		n, _ := sh.number(args, sh.status)
+		sh.jump = to
+		return n & 0xff
 	}
-	return b.fail(2, "%s", complaint(err))
 }
 
-// complaint returns the shell's message about a script with a syntax error.
-func complaint(err error) string {
-	if parsed, ok := errors.AsType[syntax.ParseError](err); ok {
-		return fmt.Sprintf("line %d: syntax error: %s", parsed.Pos.Line(), parsed.Text)
-	}
-	return err.Error()
-}
-
-// eval checks a text before the interpreter runs it.
-func eval(ctx context.Context, b *builtin) error {
-	text, err := guardedText(strings.Join(b.args, " "))
-	if err != nil {
-		return b.refused(err)
-	}
-	return b.script(ctx, text)
-}
-
-// runSubshell runs the left side of a pipe, or a background command, in the runner that the interpreter made for it.
-func runSubshell(ctx context.Context, b *builtin) error {
-	s := b.session
-	if !s.enter() {
-		return context.Canceled
-	}
-	defer s.work.Done()
-	if s.subshells.Add(1) > maxSubshells {
-		s.subshells.Add(-1)
-		if s.refused.Add(1) > maxRefusals {
-			s.fail("sh: too many subshells", 2)
+func leaveLoop(to jump) func(*interpreter, []string) int {
+	return func(sh *interpreter, args []string) int {
+		n, ok := sh.number(args, 1)
+		if ok && sh.loops > 0 {
+			sh.jump, sh.levels = to, min(max(n, 1), sh.loops)
 		}
-		return b.fail(2, "can't fork: Resource temporarily unavailable")
+		return oneIf(!ok)
 	}
-	defer s.subshells.Add(-1)
-	return eval(ctx, b)
 }
 
-// lookAtPattern returns a part of a pattern. It ends the command if the part is too long.
-func lookAtPattern(_ context.Context, b *builtin) error {
-	text := strings.Join(b.args, "")
-	if len(text) > maxPattern {
-		b.session.fail("sh: the pattern is too long", 2)
-		return interp.ExitStatus(2)
+func shift(sh *interpreter, args []string) int {
+	n, ok := sh.number(args, 1)
+	if !ok || n > len(sh.params) {
+		return 1
 	}
-	return b.out(text)
+	sh.params = sh.params[n:]
+	return 0
 }
 
-// lookAtRegexp returns a regular expression unless it is too large. It also returns text that is no valid expression.
-func lookAtRegexp(_ context.Context, b *builtin) error {
-	text := strings.Join(b.args, "")
-	if _, err := compile(text, text); err != nil {
-		text = "("
-	}
-	return b.out(text)
+func evaluate(sh *interpreter, args []string) int {
+	sh.status = 0
+	sh.eval(strings.Join(args[1:], " "))
+	return sh.status
 }
 
-// source runs a script file of the container in the calling shell.
-func source(ctx context.Context, b *builtin) error {
-	if len(b.args) == 0 {
-		return b.fail(2, ".: filename argument required")
+// source runs a script file in this shell.
+func source(sh *interpreter, args []string) int {
+	if len(args) < 2 {
+		return sh.usage(".: filename argument required")
 	}
-	at := &process{ctx: ctx, container: b.container, dir: b.hc.Dir,
-		env: []string{"PATH=" + b.hc.Env.Get("PATH").String()}}
-	name := at.path(b.args[0])
-	if !strings.Contains(b.args[0], "/") {
-		for dir := range strings.SplitSeq(at.env[0][len("PATH="):], ":") {
-			file := at.path(orElse(dir, ".") + "/" + b.args[0])
-			if info, err := b.container.files.stat(b.user(), file); err == nil && !info.IsDir() {
-				name = file
-				break
+	content, err := sh.container.files.content(sh.path(args[1]))
+	if err != nil {
+		return sh.usage(".: can't open '%s': %v", args[1], err)
+	}
+	params := sh.params
+	if len(args) > 2 {
+		sh.params = args[2:]
+	}
+	sh.status = 0
+	sh.eval(string(content))
+	if sh.params = params; sh.jump == returnFunction {
+		sh.jump = noJump
+	}
+	return sh.status
+}
+
+// runCommand implements command: it runs a command although there is a function of its name.
+func runCommand(sh *interpreter, args []string) int {
+	for len(args) > 1 && strings.HasPrefix(args[1], "-") {
+		switch option := args[1]; {
+		case option == "-v" || option == "-V":
+			return sh.describe(args[2:], option)
+		case option != "--" && option != "-p":
+			return sh.usage("%s: %s: invalid option", args[0], option)
+		}
+		args = args[1:]
+	}
+	if len(args) < 2 {
+		return 0
+	}
+	return sh.call(args[1:])
+}
+
+// describe implements type and command -V, which print what a command is, and command -v, which prints its path.
+func (sh *interpreter) describe(names []string, option string) int {
+	sh.env = sh.exported()
+	exit := 0
+	for _, name := range names {
+		what, brief := "a shell builtin", name
+		file, err := sh.lookPath(name)
+		switch {
+		case syntax.IsKeyword(name):
+			what = "a shell keyword"
+		case sh.funcs[name] != nil:
+			what = "a shell function"
+		case builtins[name] != nil || shellCommands[name] || slices.Contains(declarations, name):
+		case err == nil:
+			what, brief = file, file
+		default:
+			if exit = 127; option == "-V" {
+				sh.say("%s: not found", name)
 			}
+			continue
 		}
+		if option == "-V" {
+			brief = name + " is " + what
+		}
+		sh.print(brief + "\n")
 	}
-	content, err := b.container.files.content(b.user(), name)
-	if err != nil {
-		return b.fail(2, ".: can't open '%s': %v", b.args[0], err)
-	}
-	text, err := guardedText(string(content))
-	if err != nil {
-		return b.refused(err)
-	}
-	return b.hc.Builtin(context.WithValue(ctx, sourcedKey{}, text), append([]string{"source", sourced}, b.args[1:]...))
+	return exit
 }
 
-func changeDirectory(ctx context.Context, b *builtin) error {
-	args := slices.DeleteFunc(slices.Clone(b.args),
-		func(arg string) bool { return arg == "-P" || arg == "-L" || arg == "--" })
-	to := b.hc.Env.Get("HOME").String()
+// declarations are builtins that the parser knows; see declare.
+var declarations = []string{"declare", "export", "local", "readonly"}
+
+func changeDirectory(sh *interpreter, args []string) int {
+	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "-P" || arg == "-L" || arg == "--" })
+	to := sh.vars["HOME"].Str
 	if len(args) > 0 {
 		to = args[0]
 	}
 	if to == "-" {
-		if to = b.hc.Env.Get("OLDPWD").String(); to == "" {
-			return b.fail(2, "cd: OLDPWD not set")
+		if to = sh.vars["OLDPWD"].Str; to == "" {
+			return sh.usage("cd: OLDPWD not set")
 		}
-		if err := b.out(to + "\n"); err != nil {
-			return err
-		}
+		sh.print(to + "\n")
 	}
-	at := &process{dir: b.hc.Dir}
-	dir := at.path(to)
-	info, err := b.container.files.stat(b.user(), dir)
+	dir := sh.path(to)
+	info, err := sh.stat(dir)
 	if err == nil && !info.IsDir() {
 		err = errNotDirectory
 	}
-	if err == nil {
-		err = b.container.files.access(b.user(), dir, mayExec)
-	}
 	if err != nil {
-		return b.fail(2, "cd: can't cd to %s: %v", to, err)
+		return sh.usage("cd: can't cd to %s: %v", to, err)
 	}
-	return b.hc.Builtin(ctx, []string{"cd", dir})
+	old := sh.dir
+	sh.dir = dir
+	_ = sh.set("OLDPWD", old)
+	_ = sh.set("PWD", sh.dir)
+	return 0
 }
 
-// declare implements export, readonly and local for words that are not plain NAME=VALUE, and without words.
-func declare(as string) func(context.Context, *builtin) error {
-	return func(ctx context.Context, b *builtin) error {
-		var text strings.Builder
-		for _, arg := range b.args {
-			name, value, hasValue := strings.Cut(arg, "=")
-			switch {
-			case strings.HasPrefix(arg, "-"):
-				continue
-			case !syntax.ValidName(name):
-				return b.fail(2, "%s: %s: bad variable name", as, name)
-			}
-			text.WriteString(as + " " + name)
-			if hasValue {
-				text.WriteString("=" + quoteText(value))
-			}
-			text.WriteString("\n")
-		}
-		if text.Len() > 0 {
-			err := b.script(ctx, text.String())
-			b.measure(b.hc.Env)
-			return err
-		}
-		for _, entry := range exported(b.hc.Env) {
-			if as != "export" {
-				break
-			}
-			name, value, _ := strings.Cut(entry, "=")
-			if err := b.out("export " + name + "=" + singleQuoted(value) + "\n"); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-func singleQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'"'"'`) + "'" }
-
-func listVariables(_ context.Context, b *builtin) error {
-	values := map[string]string{}
-	for name, v := range b.hc.Env.Each {
-		delete(values, name)
-		if v.IsSet() && v.Kind == expand.String && !strings.HasPrefix(name, "__") {
-			values[name] = v.Str
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := b.out(name + "=" + singleQuoted(values[name]) + "\n"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unset(ctx context.Context, b *builtin) error {
-	for _, arg := range b.args {
-		if !strings.HasPrefix(arg, "-") && strings.ContainsAny(arg, "[]$`") { // the interpreter would evaluate an index
-			return b.fail(2, "unset: %s: bad variable name", arg)
-		}
-	}
-	return b.hc.Builtin(ctx, append([]string{"unset"}, b.args...))
-}
-
-// trap passes EXIT and ERR to the interpreter. No other signal is ever delivered.
-func trap(ctx context.Context, b *builtin) error {
-	args := b.args
-	if len(args) > 0 && args[0] == "--" {
-		args = args[1:]
-	}
+// execute replaces the shell by a command, or makes the redirections permanent.
+func execute(sh *interpreter, args []string) int {
 	if len(args) < 2 {
-		if len(args) == 0 {
-			return b.hc.Builtin(ctx, []string{"trap"})
-		}
-		args = append([]string{"-"}, args...)
+		sh.keepFiles = true
+		return 0
 	}
-	action := args[0]
-	if action != "-" && action != "" {
-		text, err := guardedText(action)
-		if err != nil {
-			return b.refused(err)
+	exit := sh.call(args[1:])
+	sh.exitAction, sh.jump = "", exitShell
+	return exit
+}
+
+// setFlags are the options of set by their letter.
+var setFlags = map[rune]string{'a': "allexport", 'e': "errexit", 'f': "noglob", 'u': "nounset", 'x': "xtrace"}
+
+func setOptions(sh *interpreter, args []string) int {
+	args = args[1:]
+	for len(args) > 0 && len(args[0]) > 1 && (args[0][0] == '-' || args[0][0] == '+') {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			sh.params = args
+			return 0
 		}
-		action = text
-	}
-	for _, signal := range args[1:] {
-		if signal == "0" {
-			signal = "EXIT"
-		}
-		if signal = strings.TrimPrefix(strings.ToUpper(signal), "SIG"); signal == "EXIT" || signal == "ERR" {
-			if err := b.hc.Builtin(ctx, []string{"trap", "--", action, signal}); err != nil {
-				return err
+		for _, letter := range arg[1:] {
+			name := setFlags[letter]
+			if letter == 'o' && len(args) > 0 {
+				name, args = args[0], args[1:]
 			}
+			if name != "pipefail" && !slices.Contains(slices.Collect(maps.Values(setFlags)), name) {
+				return sh.usage("set: %c%c: invalid option", arg[0], letter)
+			}
+			sh.flags[name] = arg[0] == '-'
 		}
 	}
-	return nil
+	if len(args) > 0 {
+		sh.params = args
+	}
+	return 0
+}
+
+// setTrap sets the action for the end of the shell. No signal is ever delivered, so its other actions never run.
+func setTrap(sh *interpreter, args []string) int {
+	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "--" })
+	if slices.Contains(args, "EXIT") || slices.Contains(args, "0") {
+		if sh.exitAction = args[0]; len(args) == 1 || args[0] == "-" {
+			sh.exitAction = ""
+		}
+	}
+	return 0
+}
+
+func unset(sh *interpreter, args []string) int {
+	functions := false
+	for _, arg := range args[1:] {
+		switch {
+		case arg == "-f" || arg == "-v":
+			functions = arg == "-f"
+		case functions:
+			delete(sh.funcs, arg)
+		case sh.vars[arg].ReadOnly:
+			return sh.usage("unset: %s: readonly variable", arg)
+		case !syntax.ValidName(arg):
+			return sh.usage("unset: %s: bad variable name", arg)
+		default:
+			sh.put(arg, expand.Variable{})
+		}
+	}
+	return 0
+}
+
+// await waits for background commands: all of them, or those with the given PIDs.
+func await(sh *interpreter, args []string) int {
+	exit := 0
+	for _, job := range sh.jobs {
+		if len(args) > 1 && !slices.Contains(args[1:], strconv.Itoa(job.pid)) {
+			continue
+		}
+		select {
+		case <-job.done:
+			if len(args) > 1 {
+				exit = job.exit
+			}
+		case <-sh.ctx.Done():
+			return 1
+		}
+	}
+	return exit
+}
+
+// readVariables implements read. It reads byte by byte, so that the next command gets the rest of the input.
+func readVariables(sh *interpreter, args []string) int {
+	p := sh.process
+	p.args = args
+	if !p.parse("+rp:", args[1:]) {
+		return 2
+	}
+	o, names := p.options, p.operands
+	_, _ = io.WriteString(sh.stderr, o['p'])
+	line, ended := readLine(&guardedReader{sh.ctx, sh.stdin}, o.has('r'), maxCapture)
+	if len(line) >= maxCapture {
+		sh.session.fail("sh: out of memory: read: the line is too long", 2)
+		return 2
+	}
+	line = strings.ReplaceAll(line, "\x00", "")
+	values := []string{line}
+	if len(names) == 0 {
+		names = []string{"REPLY"}
+	} else {
+		values = expand.ReadFields(&expand.Config{Env: environment{sh}}, line, len(names), o.has('r'))
+	}
+	values = append(values, make([]string, len(names))...)
+	for i, name := range names {
+		if err := sh.set(name, values[i]); err != nil {
+			return sh.usage("read: %v", err)
+		}
+	}
+	return oneIf(ended)
+}
+
+// readLine returns a line without its line end, and whether the input ended first.
+func readLine(in io.Reader, raw bool, most int) (string, bool) {
+	var line []byte
+	escaped := false
+	for len(line) < most {
+		var c [1]byte
+		if n, err := in.Read(c[:]); n == 0 {
+			if err == nil {
+				continue
+			}
+			return string(line), true
+		}
+		switch {
+		case !raw && escaped && c[0] == '\n':
+			line = line[:len(line)-1]
+			escaped = false
+			continue
+		case c[0] == '\n':
+			return string(line), false
+		}
+		escaped = !raw && c[0] == '\\' && !escaped
+		line = append(line, c[0])
+	}
+	return string(line), false
 }

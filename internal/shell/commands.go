@@ -2,201 +2,306 @@ package shell
 
 import (
 	"bufio"
-	"context"
 	"crypto/md5"
-	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/sha512"
+	"fmt"
+	"io"
+	"iter"
+	"path"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// commands are the programs in /bin. Each returns its exit code, ends with its context, and prints busybox's
-// messages. There are no commands that use a network (wget, nc, nslookup).
-var commands map[string]func(context.Context, *process) int
+// command is a program in /bin.
+type command struct {
+	// options are the known options; a colon follows an option with a value. A + at the front means that options end
+	// at the first other argument.
+	options string
+	// run runs the command and returns its exit code, unless that is given by p.exit. It ends with p.ctx.
+	run func(p *process) int
+}
+
+// own are the options of a command that parses its arguments by itself.
+const own = "own"
+
+// commands are the programs in /bin. They print busybox's messages. No command uses a network.
+var commands map[string]command
 
 // The table is filled in init, because some commands run others.
 func init() {
-	commands = map[string]func(context.Context, *process) int{
-		"[":         test,
-		"arch":      func(_ context.Context, p *process) int { return p.print(machine + "\n") },
-		"ash":       runShell,
-		"base64":    encodeBase64,
-		"basename":  baseName,
-		"bash":      runShell,
-		"cat":       cat,
-		"chmod":     chmod,
-		"clear":     func(_ context.Context, p *process) int { return p.print("\x1b[H\x1b[J") },
-		"cp":        copyFiles,
-		"cut":       cut,
-		"date":      date,
-		"df":        diskFree,
-		"dirname":   dirName,
-		"du":        diskUsage,
-		"echo":      echo,
-		"env":       env,
-		"false":     func(context.Context, *process) int { return 1 },
-		"find":      find,
-		"free":      free,
-		"grep":      grep,
-		"egrep":     grep,
-		"fgrep":     grep,
-		"head":      head,
-		"hostname":  hostName,
-		"id":        id,
-		"kill":      kill,
-		"ln":        link,
-		"ls":        list,
-		"md5sum":    digest(md5.New),
-		"mkdir":     makeDirectory,
-		"mktemp":    makeTemporary,
-		"mv":        move,
-		"nproc":     func(_ context.Context, p *process) int { return p.print(strconv.Itoa(processors) + "\n") },
-		"printenv":  printEnv,
-		"printf":    printFormatted,
-		"ps":        listProcesses,
-		"pwd":       func(_ context.Context, p *process) int { return p.print(p.dir + "\n") },
-		"readlink":  readLink,
-		"realpath":  readLink,
-		"rm":        removeFiles,
-		"rmdir":     removeDirectory,
-		"sed":       edit,
-		"seq":       sequence,
-		"sh":        runShell,
-		"sha1sum":   digest(sha1.New),
-		"sha256sum": digest(sha256.New),
-		"sha512sum": digest(sha512.New),
-		"sleep":     sleep,
-		"sort":      sortLines,
-		"stat":      describeFile,
-		"stty":      terminalSize,
-		"sync":      func(context.Context, *process) int { return 0 },
-		"tail":      tail,
-		"tar":       archive,
-		"tee":       tee,
-		"test":      test,
-		"timeout":   timeout,
-		"touch":     touch,
-		"tr":        translate,
-		"true":      func(context.Context, *process) int { return 0 },
-		"tty":       terminalName,
-		"uname":     systemName,
-		"uniq":      unique,
-		"uptime":    uptime,
-		"wc":        count,
-		"which":     which,
-		"whoami": func(_ context.Context, p *process) int {
-			return p.print(p.container.userName(p.user().uid) + "\n")
-		},
-		"xargs": repeat,
-		"yes":   yes,
+	sh := command{own, runShell}
+	commands = map[string]command{
+		"[":         {own, test},
+		"ash":       sh,
+		"base64":    {"dw:", encodeBase64},
+		"basename":  {own, baseName},
+		"bash":      sh,
+		"cat":       {"u", cat},
+		"chmod":     {own, chmod},
+		"clear":     {own, func(p *process) int { return p.print("\x1b[H\x1b[J") }},
+		"cp":        {"rRaf", copyFiles},
+		"cut":       {"d:f:c:", cut},
+		"date":      {"u", date},
+		"dirname":   {own, func(p *process) int { return p.print(path.Dir(path.Clean(p.arg(1))) + "\n") }},
+		"echo":      {own, echo},
+		"env":       {"+i", env},
+		"false":     {own, func(*process) int { return 1 }},
+		"find":      {own, find},
+		"grep":      {"ivncrEFqlowhe:", grep},
+		"head":      {own, head},
+		"hostname":  {"ifs", hostName},
+		"id":        {"ugnG", id},
+		"kill":      {own, kill},
+		"ls":        {"la1Rd", list},
+		"md5sum":    {"", digest(md5.New)},
+		"mkdir":     {"pm:", makeDirectory},
+		"mktemp":    {"d", makeTemporary},
+		"mv":        {"f", move},
+		"printenv":  {own, printEnv},
+		"printf":    {own, printFormatted},
+		"ps":        {own, listProcesses},
+		"pwd":       {own, func(p *process) int { return p.print(p.dir + "\n") }},
+		"rm":        {"rRf", removeFiles},
+		"rmdir":     {"", removeDirectory},
+		"sed":       {"ne:irE", edit},
+		"seq":       {"s:", sequence},
+		"sh":        sh,
+		"sha256sum": {"", digest(sha256.New)},
+		"sleep":     {own, sleep},
+		"sort":      {"nruk:t:", sortLines},
+		"stty":      {own, terminalSize},
+		"sync":      {own, func(*process) int { return 0 }},
+		"tail":      {own, tail},
+		"tar":       {own, archive},
+		"tee":       {"a", tee},
+		"test":      {own, test},
+		"timeout":   {"+s:k:", timeout},
+		"touch":     {"c", touch},
+		"tr":        {"+ds", translate},
+		"true":      {own, func(*process) int { return 0 }},
+		"tty":       {own, terminalName},
+		"uname":     {"asnrvm", systemName},
+		"uniq":      {"cd", unique},
+		"wc":        {"lwc", count},
+		"which":     {"a", which},
+		"whoami":    {own, func(p *process) int { return p.print(userName(p.container.config.UID) + "\n") }},
+		"xargs":     {"+0rn:I:", repeat},
+		"yes":       {own, yes},
 	}
 }
 
-func (p *process) print(text string) int {
-	if _, err := p.stdout.Write([]byte(text)); err != nil {
-		return p.writeError(err)
+// run runs a command of the table and returns its exit code.
+func (p *process) run(name string) (exit int) {
+	p.out, p.exit = bufio.NewWriter(p.stdout), 0
+	defer func() {
+		if failure := recover(); failure != nil {
+			exit = p.fail("internal error: %v", failure)
+		}
+	}()
+	command := commands[name]
+	if command.options != own && !p.parse(command.options, p.args[1:]) {
+		return 1
 	}
-	return 0
-}
-
-func (p *process) writeError(err error) int {
-	if p.broken.Load() {
-		return 128 + sigPipe
-	}
-	return p.fail("write error: %v", err)
-}
-
-// buffered returns standard output with a buffer. The caller must flush it.
-func (p *process) buffered() *bufio.Writer { return bufio.NewWriter(p.stdout) }
-
-// finish flushes a buffer and returns the exit code.
-func (p *process) finish(out *bufio.Writer, exit int) int {
-	if err := out.Flush(); err != nil {
-		return p.writeError(err)
+	exit = max(command.run(p), p.exit)
+	if err := p.out.Flush(); err != nil {
+		exit = p.writeError(err)
 	}
 	return exit
 }
 
-// options are the parsed options of a command: how often each was given, and its last value.
-type options struct {
-	count map[rune]int
-	value map[rune]string
+// print writes to the output of a command. It returns exit code 0.
+func (p *process) print(text string) int {
+	_, _ = p.out.WriteString(text)
+	return 0
 }
 
-func (o options) has(option rune) bool { return o.count[option] > 0 }
+// writeError reports an error of writing, unless nobody reads.
+func (p *process) writeError(err error) int {
+	if p.broken.Load() || p.ctx.Err() != nil {
+		return 1
+	}
+	return p.fail("write error: %v", err)
+}
 
-// number returns the value of an option as a non-negative number.
-func (o options) number(option rune, fallback int) (int, bool) {
-	value, found := o.value[option]
+// printf writes to the output of a command. It returns false if nobody reads the output or the command must end.
+func (p *process) printf(format string, args ...any) bool {
+	_, err := fmt.Fprintf(p.out, format, args...)
+	return err == nil && p.ctx.Err() == nil
+}
+
+// fail writes an error message and returns exit code 1, which is also the command's exit code unless it returns a
+// larger one.
+func (p *process) fail(format string, args ...any) int {
+	if p.out != nil {
+		_ = p.out.Flush()
+	}
+	if p.ctx.Err() != nil { // the error may only be that the command has been ended
+		return 1
+	}
+	fmt.Fprintf(p.stderr, path.Base(p.args[0])+": "+format+"\n", args...)
+	p.exit = 1
+	return 1
+}
+
+// arg returns an argument, or an empty text if it is missing.
+func (p *process) arg(i int) string {
+	if i < len(p.args) {
+		return p.args[i]
+	}
+	return ""
+}
+
+// options are the options of a command by their letter, with the last value of each.
+type options map[rune]string
+
+func (o options) has(option rune) bool { _, found := o[option]; return found }
+
+// number returns the value of an option as a number. It returns fallback without the option, and -1 for anything but a
+// non-negative number.
+func (o options) number(option rune, fallback int) int {
+	value, found := o[option]
 	if !found {
-		return fallback, true
+		return fallback
 	}
 	n, err := strconv.Atoi(value)
-	return n, err == nil && n >= 0
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
-// parse parses options. In known, a colon follows an option with a value. A + at the front means that options end at
-// the first other argument. long maps long options to short ones; 0 means that the option is accepted and ignored.
-func (p *process) parse(known string, long map[string]rune) (o options, rest []string, ok bool) {
-	o = options{count: map[rune]int{}, value: map[rune]string{}}
+// longOptions are the letters of long options.
+var longOptions = map[string]string{
+	"all": "a", "decode": "d", "utc": "u", "recursive": "r", "ignore-case": "i",
+	"create": "c", "extract": "x", "list": "t", "file": "f", "directory": "C", "gzip": "z", "verbose": "v",
+	"no-same-owner": "o", "no-same-permissions": "p",
+}
+
+// parse parses options and operands. It reports whether all options are known and complete.
+func (p *process) parse(known string, args []string) bool {
+	p.options, p.operands = options{}, nil
 	known, inOrder := strings.CutPrefix(known, "+")
-	args := p.args[1:]
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
 		switch {
 		case arg == "--":
-			return o, append(rest, args...), true
-		case strings.HasPrefix(arg, "--"):
-			name, value, _ := strings.Cut(arg[2:], "=")
-			option, found := long[name]
-			if !found {
-				p.fail("unrecognized option: %s", name)
-				return o, nil, false
-			}
-			o.count[option]++
-			o.value[option] = value
-		case len(arg) > 1 && arg[0] == '-':
-			for i, option := range arg[1:] {
-				at := strings.IndexRune(known, option)
-				if at < 0 || option == ':' {
-					p.fail("unrecognized option: %c", option)
-					return o, nil, false
-				}
-				o.count[option]++
-				if strings.HasPrefix(known[at+1:], ":") {
-					value := arg[1+i+1:]
-					if value == "" {
-						if len(args) == 0 {
-							p.fail("option requires an argument: %c", option)
-							return o, nil, false
-						}
-						value, args = args[0], args[1:]
-					}
-					o.value[option] = value
-					break
-				}
-			}
-		default:
-			rest = append(rest, arg)
+			p.operands = append(p.operands, args...)
+			return true
+		case len(arg) < 2 || arg[0] != '-':
+			p.operands = append(p.operands, arg)
 			if inOrder {
-				return o, append(rest, args...), true
+				p.operands = append(p.operands, args...)
+				return true
+			}
+			continue
+		}
+		if name, value, valued := strings.Cut(strings.TrimPrefix(arg, "--"), "="); longOptions[name] != "" {
+			if arg = "-" + longOptions[name]; valued {
+				arg += value
+			}
+		}
+		for i, option := range arg[1:] {
+			_, after, found := strings.Cut(known, string(option))
+			if !found || option == ':' {
+				p.fail("unrecognized option: %s", strings.TrimPrefix(arg[1+i:], "-"))
+				return false
+			}
+			p.options[option] = ""
+			if !strings.HasPrefix(after, ":") {
+				continue
+			}
+			value := arg[1+i+1:]
+			if value == "" {
+				if len(args) == 0 {
+					p.fail("option requires an argument: %c", option)
+					return false
+				}
+				value, args = args[0], args[1:]
+			}
+			p.options[option] = value
+			break
+		}
+	}
+	return true
+}
+
+// each calls do for each operand, and reports its errors. format is the message with the operand and the error.
+func (p *process) each(format string, do func(name string) error) int {
+	if len(p.operands) == 0 {
+		return p.fail("missing operand")
+	}
+	for _, name := range p.operands {
+		if err := do(name); err != nil {
+			p.fail(format, name, err)
+		}
+	}
+	return p.exit
+}
+
+// flusher is an input that flushes the command's output whenever the next Read may block.
+type flusher struct {
+	from io.Reader
+	to   *bufio.Writer
+}
+
+func (f flusher) Read(b []byte) (int, error) {
+	if err := f.to.Flush(); err != nil {
+		return 0, err
+	}
+	return f.from.Read(b)
+}
+
+// inputs yields the files of the names, or stdin without names. It reports files that cannot be opened.
+func (p *process) inputs(names []string) iter.Seq2[string, io.Reader] {
+	if len(names) == 0 {
+		names = []string{"-"}
+	}
+	return func(yield func(string, io.Reader) bool) {
+		for _, name := range names {
+			if file, err := p.open(name); err != nil {
+				p.fail("can't open '%s': %v", name, err)
+			} else if !yield(name, flusher{file, p.out}) {
+				return
 			}
 		}
 	}
-	return o, rest, true
 }
 
-// wait waits for a duration. It returns false if the context ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+// lines yields the lines of the files, or of stdin without names. A line includes its line end, which the last one may
+// lack. Errors are reported.
+func (p *process) lines(names []string) iter.Seq2[string, string] {
+	return func(yield func(name, line string) bool) {
+		for name, file := range p.inputs(names) {
+			for line := range p.linesOf(name, file) {
+				if !yield(name, line) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// linesOf yields the lines of one input.
+func (p *process) linesOf(name string, from io.Reader) iter.Seq[string] {
+	return func(yield func(line string) bool) {
+		in := bufio.NewReader(from)
+		var line []byte
+		for p.ctx.Err() == nil && !p.broken.Load() {
+			part, err := in.ReadSlice('\n')
+			if line = append(line, part...); len(line) > maxLine {
+				err = errTooLong
+			}
+			switch {
+			case err == bufio.ErrBufferFull:
+				continue
+			case err != nil && err != io.EOF:
+				p.fail("%s: %v", name, err)
+				return
+			case len(line) > 0 && !yield(string(line)) || err == io.EOF:
+				return
+			}
+			line = line[:0]
+		}
 	}
 }

@@ -1,304 +1,252 @@
 package shell
 
 import (
-	"context"
+	"cmp"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-func cat(_ context.Context, p *process) int {
-	o, names, ok := p.parse("unvetAE", nil)
-	if !ok {
-		return 1
-	}
+// walk is filesystem.walk for a path as it was given, which is how the names begin.
+func (p *process) walk(root string, do func(name string, info fileInfo, err error) bool) {
+	base := p.path(root)
+	p.container.files.walk(base, func(at string, info fileInfo, err error) bool {
+		name := root
+		if at != base {
+			name = strings.TrimSuffix(root, "/") + "/" + strings.TrimPrefix(strings.TrimPrefix(at, base), "/")
+		}
+		return do(name, info, err)
+	})
+}
+
+func list(p *process) int {
+	names := p.operands
 	if len(names) == 0 {
-		names = []string{"-"}
+		names = []string{"."}
 	}
-	if o.has('n') {
-		line := 0
-		out := p.buffered()
-		exit := p.each(names, out, func(_, text string) bool {
-			line++
-			_, err := fmt.Fprintf(out, "%6d\t%s", line, text)
-			return err == nil
-		})
-		return p.finish(out, exit)
-	}
-	exit := 0
+	var files, dirs []fileInfo
 	for _, name := range names {
-		from, err := p.open(name)
-		if err == nil {
-			if _, err = io.Copy(onlyWriter{p.stdout}, onlyReader{from}); p.broken.Load() {
-				return 128 + sigPipe
+		info, err := p.stat(name)
+		if info.name = name; err != nil {
+			p.fail("%s: %v", name, err)
+		} else if info.IsDir() && !p.options.has('d') {
+			dirs = append(dirs, info)
+		} else {
+			files = append(files, info)
+		}
+	}
+	p.listEntries(files)
+	for i, dir := range dirs {
+		if i > 0 || len(files) > 0 {
+			p.print("\n")
+		}
+		p.listDirectory(dir.name, len(names) > 1 || p.options.has('R'))
+	}
+	return 0
+}
+
+func (p *process) listDirectory(name string, header bool) {
+	entries, err := p.container.files.readDir(p.path(name))
+	if err != nil {
+		p.fail("can't open '%s': %v", name, err)
+		return
+	}
+	if header {
+		p.print(name + ":\n")
+	}
+	entries = slices.DeleteFunc(entries, func(e fileInfo) bool {
+		return strings.HasPrefix(e.name, ".") && !p.options.has('a')
+	})
+	if p.options.has('a') {
+		for _, dots := range []string{"..", "."} {
+			if info, err := p.stat(name + "/" + dots); err == nil {
+				info.name = dots
+				entries = slices.Insert(entries, 0, info)
 			}
-			if err == errIsDirectory {
-				exit = p.fail("read error: %v", err)
-				continue
-			}
-			if err != nil {
-				return p.writeError(err)
-			}
+		}
+	}
+	if p.options.has('l') {
+		p.printf("total %d\n", 4*len(entries))
+	}
+	p.listEntries(entries)
+	for _, entry := range entries {
+		if p.options.has('R') && entry.IsDir() && entry.name != "." && entry.name != ".." {
+			p.print("\n")
+			p.listDirectory(strings.TrimSuffix(name, "/")+"/"+entry.name, true)
+		}
+	}
+}
+
+func (p *process) listEntries(entries []fileInfo) {
+	for _, e := range entries {
+		if !p.options.has('l') {
+			p.print(e.name + "\n")
 			continue
 		}
-		exit = p.fail("can't open '%s': %v", name, err)
+		at, layout := e.modTime.UTC(), "Jan _2 15:04"
+		if age := p.container.now().Sub(at); age > 182*24*time.Hour || age < -time.Hour {
+			layout = "Jan _2  2006"
+		}
+		p.printf("%s %4d %-8.8s %-8.8s %9d %s %s\n", modeString(e.mode), 1+oneIf(e.IsDir()), userName(e.uid),
+			groupName(e.gid), e.size, at.Format(layout), e.name)
 	}
-	return exit
 }
 
-// onlyReader and onlyWriter hide other methods from io.Copy. Its faster paths would bypass the checks that end a copy.
-type (
-	onlyReader struct{ io.Reader }
-	onlyWriter struct{ io.Writer }
-)
-
-func tee(_ context.Context, p *process) int {
-	o, names, ok := p.parse("ai", nil)
-	if !ok {
-		return 1
+// modeString formats a mode like ls.
+func modeString(mode fs.FileMode) string {
+	kind := "-"
+	switch {
+	case mode.IsDir():
+		kind = "d"
+	case mode&fs.ModeCharDevice != 0:
+		kind = "c"
 	}
-	flags := openTruncate
-	if o.has('a') {
-		flags = openAppend
+	text := kind + mode.Perm().String()[1:]
+	if mode&fs.ModeSticky != 0 {
+		text = text[:9] + "t"
 	}
-	to := []io.Writer{p.stdout}
-	exit := 0
-	for _, name := range names {
-		file, err := p.create(name, flags)
-		if err != nil {
-			exit = p.fail("%s: %v", name, err)
-			continue
-		}
-		to = append(to, file)
-	}
-	if _, err := io.Copy(io.MultiWriter(to...), onlyReader{p.stdin}); err != nil {
-		return p.writeError(err)
-	}
-	return exit
+	return text
 }
 
-func touch(_ context.Context, p *process) int {
-	o, names, ok := p.parse("cmad:t:r:", nil)
-	if !ok {
-		return 1
-	}
-	exit := 0
-	for _, name := range names {
-		err := p.container.files.alter(p.user(), p.path(name), func(n *node) { n.modTime = p.container.config.Now() })
-		if err == errNotExist && !o.has('c') {
-			_, err = p.container.files.open(p.user(), p.path(name), openWrite|openCreate, 0o644)
+func touch(p *process) int {
+	return p.each("%s: %v", func(name string) error {
+		err := p.container.files.alter(p.path(name), func(n *node) { n.modTime = p.container.now() })
+		switch {
+		case err == errNotExist && p.options.has('c'):
+			return nil
+		case err == errNotExist:
+			_, err = p.create(name, openAppend)
 		}
-		if err != nil && (err != errNotExist || !o.has('c')) {
-			exit = p.fail("%s: %v", name, err)
-		}
-	}
-	return exit
+		return err
+	})
 }
 
-func makeDirectory(_ context.Context, p *process) int {
-	o, names, ok := p.parse("pm:v", nil)
-	if !ok {
-		return 1
-	}
+func makeDirectory(p *process) int {
 	mode := fs.FileMode(0o755)
-	if text, found := o.value['m']; found {
+	if text, found := p.options['m']; found {
 		var err error
-		if mode, err = changedMode(0o755, text); err != nil {
+		if mode, err = changedMode(mode, text); err != nil {
 			return p.fail("invalid mode '%s'", text)
 		}
 	}
-	exit := 0
-	for _, name := range names {
-		if err := p.makeDirectories(p.path(name), mode, o.has('p')); err != nil {
-			exit = p.fail("can't create directory '%s': %v", name, err)
+	return p.each("can't create directory '%s': %v", func(name string) error {
+		if p.options.has('p') {
+			return p.container.files.mkdirAll(p.path(name), mode)
 		}
-	}
-	return exit
+		return p.container.files.mkdir(p.path(name), mode)
+	})
 }
 
-// makeDirectories makes a directory. With all it also makes the parents, and an existing directory is not an error.
-func (p *process) makeDirectories(name string, mode fs.FileMode, all bool) error {
-	if all && name != "/" {
-		if err := p.makeDirectories(path.Dir(name), 0o755, true); err != nil {
-			return err
+func removeDirectory(p *process) int {
+	return p.each("'%s': %v", func(name string) error {
+		info, err := p.stat(name)
+		if err == nil && !info.IsDir() {
+			err = errNotDirectory
 		}
+		if err == nil {
+			err = p.container.files.remove(p.path(name), false)
+		}
+		return err
+	})
+}
+
+func removeFiles(p *process) int {
+	all := p.options.has('r') || p.options.has('R')
+	if p.options.has('f') && len(p.operands) == 0 {
+		return 0
 	}
-	err := p.container.files.mkdir(p.user(), name, mode, p.container.config.Now())
-	if info, failed := p.container.files.stat(p.user(), name); all && failed == nil && info.IsDir() {
-		return nil
+	return p.each("can't remove '%s': %v", func(name string) error {
+		info, err := p.stat(name)
+		switch {
+		case err == errNotExist && p.options.has('f'):
+			return nil
+		case err != nil:
+			return err
+		case info.IsDir() && !all:
+			return errIsDirectory
+		}
+		return p.container.files.remove(p.path(name), all)
+	})
+}
+
+// eachTarget calls do for each source of cp or mv and its destination: the last operand, or a file in that directory.
+func (p *process) eachTarget(format string, do func(name, target string) error) int {
+	if len(p.operands) < 2 {
+		return p.fail("missing file operand")
+	}
+	last := len(p.operands) - 1
+	to := p.path(p.operands[last])
+	p.operands = p.operands[:last]
+	info, err := p.stat(to)
+	isDir := err == nil && info.IsDir()
+	if last > 1 && !isDir {
+		return p.fail("target '%s' is not a directory", to)
+	}
+	return p.each(format, func(name string) error {
+		if isDir {
+			return do(name, path.Join(to, path.Base(p.path(name))))
+		}
+		return do(name, to)
+	})
+}
+
+func copyFiles(p *process) int {
+	recursive := p.options.has('r') || p.options.has('R') || p.options.has('a')
+	return p.eachTarget("can't copy '%s': %v", func(name, target string) error {
+		from := p.path(name)
+		info, err := p.stat(from)
+		switch {
+		case err != nil:
+			return err
+		case info.IsDir() && !recursive:
+			return errIsDirectory
+		case strings.HasPrefix(target+"/", from+"/"):
+			return errors.New("cannot copy a file or directory to itself")
+		}
+		var failed error
+		p.container.files.walk(from, func(at string, info fileInfo, err error) bool {
+			if err == nil {
+				err = p.copyOne(at, target+strings.TrimPrefix(at, from), info)
+			}
+			failed = errors.Join(failed, err)
+			return err == nil && p.ctx.Err() == nil
+		})
+		return failed
+	})
+}
+
+func (p *process) copyOne(from, to string, info fileInfo) error {
+	files := p.container.files
+	if info.IsDir() {
+		return files.mkdirAll(to, info.mode.Perm())
+	}
+	content, err := files.content(from)
+	if err != nil {
+		return err
+	}
+	out, err := files.open(to, openNew, info.mode.Perm())
+	if err == nil {
+		_, err = out.Write(content)
 	}
 	return err
 }
 
-func removeDirectory(_ context.Context, p *process) int {
-	o, names, ok := p.parse("p", nil)
-	if !ok {
-		return 1
-	}
-	exit := 0
-	for _, name := range names {
-		for at := p.path(name); at != "/"; at = path.Dir(at) {
-			info, err := p.container.files.stat(p.user(), at)
-			if err == nil && !info.IsDir() {
-				err = errNotDirectory
-			}
-			if err == nil {
-				err = p.container.files.remove(p.user(), at, false)
-			}
-			if err != nil {
-				exit = p.fail("'%s': %v", name, err)
-			}
-			if err != nil || !o.has('p') {
-				break
-			}
-		}
-	}
-	return exit
+func move(p *process) int {
+	return p.eachTarget("can't rename '%s': %v", func(name, target string) error {
+		return p.container.files.rename(p.path(name), target)
+	})
 }
 
-func removeFiles(_ context.Context, p *process) int {
-	o, names, ok := p.parse("rRfiv", nil)
-	if !ok {
-		return 1
-	}
-	all := o.has('r') || o.has('R')
-	exit := 0
-	for _, name := range names {
-		info, err := p.container.files.stat(p.user(), p.path(name))
-		switch {
-		case err == errNotExist && o.has('f'):
-			continue
-		case err == nil && info.IsDir() && !all:
-			exit = p.fail("'%s' is a directory", name)
-			continue
-		case err == nil && (path.Base(name) == "." || path.Base(name) == ".."):
-			exit = p.fail("can't remove '.' or '..'")
-			continue
-		case err == nil:
-			err = p.container.files.remove(p.user(), p.path(name), all)
-		}
-		if err != nil {
-			exit = p.fail("can't remove '%s': %v", name, err)
-		}
-	}
-	return exit
-}
-
-// target returns the destination of a file: the name itself, or a file in the directory of that name.
-func (p *process) target(to, from string) string {
-	name := p.path(to)
-	if info, err := p.container.files.stat(p.user(), name); err == nil && info.IsDir() {
-		return path.Join(name, path.Base(p.path(from)))
-	}
-	return name
-}
-
-func copyFiles(ctx context.Context, p *process) int {
-	o, names, ok := p.parse("rRapfivdL", nil)
-	if !ok {
-		return 1
-	}
-	if len(names) < 2 {
-		return p.fail("missing file operand")
-	}
-	names, to := names[:len(names)-1], names[len(names)-1]
-	if info, err := p.container.files.stat(p.user(), p.path(to)); len(names) > 1 && (err != nil || !info.IsDir()) {
-		return p.fail("target '%s' is not a directory", to)
-	}
-	exit := 0
-	for _, name := range names {
-		from, target := p.path(name), p.target(to, name)
-		info, err := p.container.files.stat(p.user(), from)
-		switch {
-		case err != nil:
-			exit = p.fail("can't stat '%s': %v", name, err)
-			continue
-		case info.IsDir() && !o.has('r') && !o.has('R') && !o.has('a'):
-			exit = p.fail("omitting directory '%s'", name)
-			continue
-		case target == from:
-			exit = p.fail("'%s' and '%s' are the same file", name, to)
-			continue
-		case strings.HasPrefix(target+"/", from+"/"):
-			exit = p.fail("can't copy a directory, '%s', into itself, '%s'", name, to)
-			continue
-		}
-		p.container.files.walk(p.user(), from, func(at string, info fileInfo, err error) bool {
-			if err == nil {
-				err = p.copyOne(at, target+strings.TrimPrefix(at, from), info, o.has('p') || o.has('a'))
-			}
-			if err != nil {
-				exit = p.fail("can't create '%s': %v", target+strings.TrimPrefix(at, from), err)
-			}
-			return err == nil && ctx.Err() == nil
-		})
-	}
-	return exit
-}
-
-func (p *process) copyOne(from, to string, info fileInfo, preserve bool) error {
-	files := p.container.files
-	if info.IsDir() {
-		if err := files.mkdir(p.user(), to, info.mode.Perm(), p.container.config.Now()); err != nil && err != errExist {
-			return err
-		}
-	} else {
-		in, err := files.open(p.user(), from, 0, 0)
-		if err != nil {
-			return err
-		}
-		if info.mode&fs.ModeDevice != 0 {
-			return errNotPermitted
-		}
-		out, err := files.open(p.user(), to, openWrite|openCreate|openTruncate, info.mode.Perm())
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(out, onlyReader{in}); err != nil {
-			return err
-		}
-	}
-	if preserve {
-		return files.alter(p.user(), to, func(n *node) { n.modTime = info.modTime })
-	}
-	return nil
-}
-
-func move(_ context.Context, p *process) int {
-	_, names, ok := p.parse("fivn", nil)
-	if !ok {
-		return 1
-	}
-	if len(names) < 2 {
-		return p.fail("missing file operand")
-	}
-	names, to := names[:len(names)-1], names[len(names)-1]
-	exit := 0
-	for _, name := range names {
-		if err := p.container.files.rename(p.user(), p.path(name), p.target(to, name)); err != nil {
-			exit = p.fail("can't rename '%s': %v", name, err)
-		}
-	}
-	return exit
-}
-
-func link(_ context.Context, p *process) int {
-	_, names, ok := p.parse("sfnv", nil)
-	if !ok {
-		return 1
-	}
-	return p.fail("%s: %v", strings.Join(names, " "), errNotPermitted)
-}
-
-func chmod(_ context.Context, p *process) int {
+func chmod(p *process) int {
 	// A mode may begin with a minus, like an option.
 	args, all := p.args[1:], false
-	for len(args) > 0 && (args[0] == "-R" || args[0] == "-f" || args[0] == "--") {
-		all = all || args[0] == "-R"
-		args = args[1:]
+	if len(args) > 0 && args[0] == "-R" {
+		args, all = args[1:], true
 	}
 	if len(args) < 2 {
 		return p.fail("missing operand")
@@ -306,134 +254,124 @@ func chmod(_ context.Context, p *process) int {
 	if _, err := changedMode(0, args[0]); err != nil {
 		return p.fail("invalid mode '%s'", args[0])
 	}
-	exit := 0
-	for _, name := range args[1:] {
-		p.container.files.walk(p.user(), p.path(name), func(at string, _ fileInfo, err error) bool {
+	for _, root := range args[1:] {
+		p.walk(root, func(name string, _ fileInfo, err error) bool {
 			if err == nil {
-				err = p.container.files.alter(p.user(), at, func(n *node) { n.mode, _ = changedMode(n.mode, args[0]) })
+				err = p.container.files.alter(p.path(name),
+					func(n *node) { n.mode, _ = changedMode(n.mode, args[0]) })
 			}
 			if err != nil {
-				exit = p.fail("%s: %v", name, err)
+				p.fail("%s: %v", name, err)
 			}
 			return all
 		})
 	}
-	return exit
+	return 0
 }
 
-// changedMode applies a chmod argument to a mode: an octal number, or symbols like u+x,go-w.
+// changedMode applies a chmod argument to a mode: an octal number, or +x or -w for all users or for those before it.
 func changedMode(mode fs.FileMode, change string) (fs.FileMode, error) {
 	if n, err := strconv.ParseUint(change, 8, 12); err == nil {
-		mode = mode.Type()&^fs.ModeSticky | fs.FileMode(n&0o777)
-		if n&0o1000 != 0 {
-			mode |= fs.ModeSticky
-		}
-		return mode, nil
+		return mode.Type() | fs.FileMode(n&0o777), nil
 	}
-	for part := range strings.SplitSeq(change, ",") {
-		at := strings.IndexAny(part, "+-=")
-		if at < 0 {
-			return 0, errInvalid
-		}
-		who, bits := fs.FileMode(0), fs.FileMode(0)
-		for _, c := range part[:at] {
-			switch c {
-			case 'u':
-				who |= 0o700
-			case 'g':
-				who |= 0o070
-			case 'o':
-				who |= 0o007
-			case 'a':
-				who |= 0o777
-			default:
-				return 0, errInvalid
-			}
-		}
-		if at == 0 {
-			who = 0o777
-		}
-		for _, c := range part[at+1:] {
-			switch c {
-			case 'r':
-				bits |= 0o444
-			case 'w':
-				bits |= 0o222
-			case 'x':
-				bits |= 0o111
-			case 'X':
-				if mode.IsDir() || mode&0o111 != 0 {
-					bits |= 0o111
-				}
-			case 't':
-			default:
-				return 0, errInvalid
-			}
-		}
-		switch part[at] {
-		case '+':
-			mode |= bits & who
-		case '-':
-			mode &^= bits & who
-		case '=':
-			mode = mode&^who | bits&who
-		}
+	masks := map[rune]fs.FileMode{'u': 0o700, 'g': 0o070, 'o': 0o007, 'a': 0o777, 'r': 0o444, 'w': 0o222, 'x': 0o111}
+	at := strings.IndexAny(change, "+-")
+	if at < 0 || strings.Trim(change[:at], "ugoa") != "" || strings.Trim(change[at+1:], "rwx") != "" {
+		return 0, errInvalid
 	}
-	return mode, nil
+	var who, bits fs.FileMode
+	for _, letter := range cmp.Or(change[:at], "a") {
+		who |= masks[letter]
+	}
+	for _, letter := range change[at+1:] {
+		bits |= masks[letter]
+	}
+	if change[at] == '-' {
+		return mode &^ (who & bits), nil
+	}
+	return mode | who&bits, nil
 }
 
-func makeTemporary(_ context.Context, p *process) int {
-	o, names, ok := p.parse("dtp:qu", nil)
+func makeTemporary(p *process) int {
+	template := "/tmp/tmp.XXXXXX"
+	if len(p.operands) > 0 {
+		template = p.operands[0]
+	}
+	stem, ok := strings.CutSuffix(template, "XXXXXX")
 	if !ok {
-		return 1
-	}
-	template := orElse(o.value['p'], "/tmp") + "/tmp.XXXXXX"
-	if len(names) > 0 {
-		template = names[0]
-		if o.has('p') || o.has('t') {
-			template = orElse(o.value['p'], "/tmp") + "/" + template
-		}
-	}
-	stem := strings.TrimRight(template, "X")
-	if len(template)-len(stem) < 6 {
 		return p.fail("bad template '%s'", template)
 	}
-	for attempt := p.container.last(); ; attempt++ {
-		name := stem + fmt.Sprintf("%06x", attempt*7919%0xffffff)
-		if _, err := p.container.files.stat(p.user(), p.path(name)); err == nil {
-			continue
-		}
-		var err error
-		if o.has('d') {
-			err = p.container.files.mkdir(p.user(), p.path(name), 0o700, p.container.config.Now())
-		} else {
-			_, err = p.container.files.open(p.user(), p.path(name), openWrite|openCreate, 0o600)
-		}
-		if err != nil {
-			return p.fail("%s: %v", template, err)
-		}
-		return p.print(name + "\n")
+	name := stem + fmt.Sprintf("%06x", p.pid) // a PID is never used again
+	var err error
+	if p.options.has('d') {
+		err = p.container.files.mkdir(p.path(name), 0o700)
+	} else {
+		_, err = p.container.files.open(p.path(name), openNew, 0o600)
 	}
-}
-
-func baseName(_ context.Context, p *process) int {
-	if len(p.args) < 2 {
-		return p.fail("missing operand")
-	}
-	name := path.Base(p.args[1])
-	if len(p.args) > 2 && name != p.args[2] {
-		name = strings.TrimSuffix(name, p.args[2])
+	if err != nil {
+		return p.fail("%s: %v", template, err)
 	}
 	return p.print(name + "\n")
 }
 
-func dirName(_ context.Context, p *process) int {
+func baseName(p *process) int {
 	if len(p.args) < 2 {
 		return p.fail("missing operand")
 	}
-	name := strings.TrimRight(p.args[1], "/")
-	if name == "" && p.args[1] != "" {
-		return p.print("/\n")
+	name := path.Base(p.args[1])
+	if name != p.arg(2) {
+		name = strings.TrimSuffix(name, p.arg(2))
 	}
-	return p.print(path.Dir(name) + "\n")
+	return p.print(name + "\n")
+}
+
+func find(p *process) int {
+	args := p.args[1:]
+	var roots []string
+	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		roots, args = append(roots, args[0]), args[1:]
+	}
+	if len(roots) == 0 {
+		roots = []string{"."}
+	}
+	var tests []func(fileInfo) bool
+	most := 1 << 30
+	for ; len(args) > 0; args = args[1:] {
+		test, value := args[0], ""
+		if len(args) > 1 && slices.Contains([]string{"-name", "-type", "-maxdepth"}, test) {
+			value, args = args[1], args[1:]
+		}
+		var one func(fileInfo) bool
+		switch test {
+		case "-name":
+			one = func(i fileInfo) bool { ok, _ := path.Match(value, i.name); return ok }
+		case "-type":
+			one = func(i fileInfo) bool { return value == "d" && i.IsDir() || value == "f" && i.mode.IsRegular() }
+		case "-maxdepth":
+			n, err := strconv.Atoi(value)
+			if most = n; err != nil {
+				return p.fail("invalid number '%s'", value)
+			}
+			continue
+		case "-print":
+			continue
+		default:
+			return p.fail("unrecognized: %s", test)
+		}
+		tests = append(tests, one)
+	}
+	for _, root := range roots {
+		p.walk(root, func(name string, info fileInfo, err error) bool {
+			if err != nil {
+				p.fail("%s: %v", name, err)
+				return false
+			}
+			if !slices.ContainsFunc(tests, func(test func(fileInfo) bool) bool { return !test(info) }) {
+				p.print(name + "\n")
+			}
+			below := strings.TrimPrefix(p.path(name), strings.TrimSuffix(p.path(root), "/"))
+			return strings.Count(below, "/") < most && p.ctx.Err() == nil
+		})
+	}
+	return 0
 }

@@ -1,256 +1,348 @@
 package shell
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"mvdan.cc/sh/v3/expand"
 )
 
-func printEnv(_ context.Context, p *process) int {
-	if len(p.args) == 1 {
-		return p.print(strings.Join(append(p.env[:len(p.env):len(p.env)], ""), "\n"))
-	}
-	exit := 0
-	for _, key := range p.args[1:] {
-		value, found := lookupEnv(p.env, key)
-		if !found {
-			exit = 1
-			continue
+func echo(p *process) int {
+	args, end, escapes := p.args[1:], "\n", false
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && strings.Trim(args[0][1:], "neE") == "" {
+		if strings.Contains(args[0], "n") {
+			end = ""
 		}
-		p.print(value + "\n")
+		escapes = strings.Contains(args[0], "e")
+		args = args[1:]
 	}
-	return exit
+	text := strings.Join(args, " ")
+	if escapes {
+		var stop bool
+		if text, _, stop = strings.Cut(text, `\c`); stop {
+			end = ""
+		}
+		text = unescape(text)
+	}
+	return p.print(text + end)
 }
 
-func hostName(_ context.Context, p *process) int {
-	o, names, ok := p.parse("ifsd", nil)
-	switch {
-	case !ok:
-		return 1
-	case len(names) > 0:
-		return p.fail("sethostname: %v", errNotPermitted)
-	case o.has('i'):
-		return p.print(orElse(p.container.config.IP, "127.0.0.1") + "\n")
-	}
-	return p.print(p.container.config.Hostname + "\n")
+// unescape replaces the escapes of echo -e, printf and tr, such as \n. Octal numbers may begin with a 0.
+func unescape(text string) string {
+	text = octal.ReplaceAllString(text, `\$1`)
+	text, _, _ = expand.Format(nil, text, nil)
+	return text
 }
 
-func id(_ context.Context, p *process) int {
-	o, _, ok := p.parse("ugnGr", nil)
-	if !ok {
-		return 1
-	}
-	u := p.user()
-	name, group := p.container.userName(u.uid), p.container.groupName(u.gid)
-	uid, gid := strconv.FormatInt(u.uid, 10), strconv.FormatInt(u.gid, 10)
-	switch {
-	case o.has('u') && o.has('n'):
-		return p.print(name + "\n")
-	case o.has('u'):
-		return p.print(uid + "\n")
-	case (o.has('g') || o.has('G')) && o.has('n'):
-		return p.print(group + "\n")
-	case o.has('g') || o.has('G'):
-		return p.print(gid + "\n")
-	}
-	with := func(id, name string) string {
-		if id == name {
-			return id
-		}
-		return id + "(" + name + ")"
-	}
-	text := fmt.Sprintf("uid=%s gid=%s", with(uid, name), with(gid, group))
-	if u.uid == 0 {
-		text += " groups=" + with(gid, group)
-	}
-	return p.print(text + "\n")
-}
+var octal = regexp.MustCompile(`\\0([0-7]{3})`)
 
-func listProcesses(_ context.Context, p *process) int {
-	var text strings.Builder
-	text.WriteString("PID   USER     TIME  COMMAND\n")
-	user := p.container.userName(p.user().uid)
-	for _, pid := range p.container.list() {
-		args := p.container.config.Command
-		if pid != 1 {
-			other := p.container.process(pid)
-			if other == nil {
-				continue
-			}
-			args = other.args
-		}
-		fmt.Fprintf(&text, "%5d %-8.8s  0:00 %s\n", pid, user, printable(strings.Join(args, " ")))
-	}
-	return p.print(text.String())
-}
+// conversion is a conversion of printf.
+var conversion = regexp.MustCompile(`%([-+ #0]*[0-9]{0,3}(?:\.[0-9]{0,3})?)(.?)`)
 
-// printable formats a command line like ps: one line of limited length.
-func printable(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, text)
-	return text[:min(len(text), 1024)]
-}
-
-func kill(_ context.Context, p *process) int {
-	args, number := p.args[1:], sigTerm
-	names := map[string]int{"HUP": 1, "INT": sigInt, "QUIT": 3, "KILL": sigKill, "USR1": 10, "USR2": 12,
-		"TERM": sigTerm, "CONT": 18, "STOP": 19, "0": 0}
-	if len(args) > 0 && strings.HasPrefix(args[0], "-") && len(args[0]) > 1 {
-		name := args[0][1:]
-		if args = args[1:]; name == "l" {
-			return p.print("HUP INT QUIT KILL USR1 USR2 TERM CONT STOP\n")
-		}
-		if name == "s" && len(args) > 0 {
-			name, args = args[0], args[1:]
-		}
-		known, found := names[strings.TrimPrefix(strings.ToUpper(name), "SIG")]
-		if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < 65 {
-			known, found = n, true
-		}
-		if !found {
-			return p.fail("bad signal name '%s'", name)
-		}
-		number = known
-	}
+func printFormatted(p *process) int {
+	args := p.args[1:]
 	if len(args) == 0 {
-		return p.fail("you need to specify whom to kill")
+		p.fail("usage: printf FORMAT [ARG]...")
+		return 2
 	}
-	exit := 0
-	for _, arg := range args {
-		pid, err := strconv.Atoi(arg)
-		if err != nil {
-			exit = p.fail("invalid number '%s'", arg)
-			continue
-		}
-		other := p.container.process(pid)
-		switch {
-		case pid == 1: // the kernel does not kill process 1 with a signal that it does not handle
-		case other == nil:
-			exit = p.fail("can't kill pid %d: No such process", pid)
-		case number != 0 && number < 17:
-			other.kill(signal(number))
+	format, args := unescape(args[0]), args[1:]
+	for {
+		left := len(args)
+		p.print(conversion.ReplaceAllStringFunc(format, func(match string) string {
+			found := conversion.FindStringSubmatch(match)
+			if found[2] == "%" {
+				return "%"
+			}
+			arg := ""
+			if len(args) > 0 {
+				arg, args = args[0], args[1:]
+			}
+			text, err := formatOne(found[1], found[2], arg)
+			if err != nil {
+				p.fail("%v", err)
+			}
+			return text
+		}))
+		if len(args) == 0 || len(args) == left || p.ctx.Err() != nil {
+			return p.exit
 		}
 	}
-	return exit
 }
 
-func yes(ctx context.Context, p *process) int {
-	text := "y"
-	if len(p.args) > 1 {
-		text = strings.Join(p.args[1:], " ")
-	}
-	for ctx.Err() == nil {
-		if _, err := p.stdout.Write([]byte(strings.Repeat(text+"\n", max(1, 1024/(len(text)+1))))); err != nil {
-			return p.writeError(err)
+// formatOne formats an argument of printf.
+func formatOne(spec, verb, arg string) (text string, err error) {
+	var value any
+	switch verb {
+	case "s":
+		value = arg
+	case "b":
+		verb, value = "s", unescape(arg)
+	case "c":
+		verb, value = "s", arg[:min(1, len(arg))]
+	case "d", "i", "u", "o", "x", "X":
+		if value, err = strconv.ParseInt(cmp.Or(arg, "0"), 0, 64); strings.Contains("iu", verb) {
+			verb = "d"
 		}
+	case "f", "e", "g":
+		value, err = strconv.ParseFloat(cmp.Or(arg, "0"), 64)
+	default:
+		return "", fmt.Errorf("%%%s%s: invalid format", spec, verb)
+	}
+	if err != nil {
+		err = fmt.Errorf("invalid number '%s'", arg)
+	}
+	return fmt.Sprintf("%"+spec+verb, value), err
+}
+
+func yes(p *process) int {
+	for p.printf("%s\n", cmp.Or(strings.Join(p.args[1:], " "), "y")) {
 	}
 	return 1
 }
 
-func systemName(_ context.Context, p *process) int {
-	o, _, ok := p.parse("asnrvmpio", nil)
-	if !ok {
-		return 1
+func env(p *process) int {
+	var list []string
+	if !p.options.has('i') {
+		list = slices.Clone(p.env)
 	}
+	args := p.operands
+	for len(args) > 0 && strings.Contains(args[0], "=") {
+		key, _, _ := strings.Cut(args[0], "=")
+		list = slices.DeleteFunc(list, func(entry string) bool { return strings.HasPrefix(entry, key+"=") })
+		list, args = append(list, args[0]), args[1:]
+	}
+	if len(args) > 0 {
+		return p.child(args, list)
+	}
+	for _, entry := range list {
+		p.print(entry + "\n")
+	}
+	return 0
+}
+
+func printEnv(p *process) int {
+	for _, entry := range p.env {
+		if len(p.args) == 1 {
+			p.print(entry + "\n")
+		}
+	}
+	for _, key := range p.args[1:] {
+		if value, found := lookupEnv(p.env, key); found {
+			p.print(value + "\n")
+		} else {
+			p.exit = 1
+		}
+	}
+	return 0
+}
+
+func hostName(p *process) int {
+	if p.options.has('i') {
+		return p.print(cmp.Or(p.container.config.IP, "127.0.0.1") + "\n")
+	}
+	return p.print(p.container.config.Hostname + "\n")
+}
+
+func id(p *process) int {
+	c, o := p.container, p.options
+	name, group := userName(c.config.UID), groupName(c.config.GID)
+	uid, gid := strconv.FormatInt(c.config.UID, 10), strconv.FormatInt(c.config.GID, 10)
+	text := fmt.Sprintf("uid=%s(%s) gid=%s(%s) groups=%s(%s)", uid, name, gid, group, gid, group)
+	switch groups := o.has('g') || o.has('G'); {
+	case groups && o.has('n'):
+		text = group
+	case groups:
+		text = gid
+	case o.has('n'):
+		text = name
+	case o.has('u'):
+		text = uid
+	}
+	return p.print(text + "\n")
+}
+
+func listProcesses(p *process) int {
+	p.print("PID   USER     TIME  COMMAND\n")
+	show := func(pid int, args []string) {
+		command := strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return '?'
+			}
+			return r
+		}, strings.Join(args, " "))
+		p.printf("%5d %-8.8s  0:00 %.1024s\n", pid, userName(p.container.config.UID), command)
+	}
+	show(1, p.container.config.Command)
+	for _, pid := range p.container.pids() {
+		if other := p.container.process(pid); other != nil {
+			show(pid, other.args)
+		}
+	}
+	return 0
+}
+
+// signals are the signals of kill. All of them end a process, except 0.
+var signals = map[string]int{"HUP": 1, "INT": sigInt, "QUIT": 3, "KILL": sigKill, "TERM": sigTerm, "0": 0, "1": 1,
+	"2": sigInt, "3": 3, "9": sigKill, "15": sigTerm}
+
+func kill(p *process) int {
+	args, number := p.args[1:], sigTerm
+	if len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		name := strings.TrimPrefix(args[0], "-")
+		if args = args[1:]; name == "s" {
+			name, args = args[0], args[1:]
+		}
+		known, found := signals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]
+		if number = known; !found {
+			return p.fail("bad signal name '%s'", name)
+		}
+	}
+	if len(args) == 0 {
+		return p.fail("you need to specify whom to kill")
+	}
+	for _, arg := range args {
+		pid, _ := strconv.Atoi(arg)
+		other := p.container.process(pid)
+		switch {
+		case pid == 1: // the kernel does not kill process 1 with a signal that it does not handle
+		case other == nil:
+			p.fail("can't kill pid %s: No such process", arg)
+		case number != 0:
+			other.kill(signal(number))
+		}
+	}
+	return 0
+}
+
+func systemName(p *process) int {
 	var words []string
-	for _, part := range []struct {
-		option rune
-		text   string
-	}{
-		{'s', kernelName}, {'n', p.container.config.Hostname}, {'r', kernelRelease}, {'v', kernelVersion},
-		{'m', machine}, {'o', kernelName},
-	} {
-		if o.has(part.option) || o.has('a') || len(o.count) == 0 && part.option == 's' {
-			words = append(words, part.text)
+	for i, text := range []string{kernelName, p.container.config.Hostname, kernelRelease, kernelVersion, machine} {
+		option := rune("snrvm"[i])
+		if p.options.has(option) || p.options.has('a') || len(p.options) == 0 && option == 's' {
+			words = append(words, text)
 		}
 	}
 	return p.print(strings.Join(words, " ") + "\n")
 }
 
-func free(_ context.Context, p *process) int {
-	o, _, ok := p.parse("bkmgh", nil)
-	if !ok {
-		return 1
-	}
-	shift := 0
-	if o.has('m') || o.has('h') {
-		shift = 10
-	}
-	return p.print(fmt.Sprintf("              total        used        free      shared  buff/cache   "+
-		"available\nMem:    %11d %11d %11d %11d %11d %11d\nSwap:   %11d %11d %11d\n",
-		memoryTotal>>shift, (memoryTotal-memoryFree-1<<20)>>shift, memoryFree>>shift, 0, 1<<20>>shift,
-		(memoryFree+1<<20)>>shift, 0, 0, 0))
-}
-
-func diskFree(_ context.Context, p *process) int {
-	o, _, ok := p.parse("hkTPaim", nil)
-	if !ok {
-		return 1
-	}
-	p.container.files.lock.RLock()
-	used := p.container.files.bytes >> 10
-	p.container.files.lock.RUnlock()
-	total := maxFileBytes >> 10
-	show := func(kib int) string {
-		if o.has('h') {
-			return humanSize(int64(kib) << 10)
+func which(p *process) int {
+	for _, name := range p.operands {
+		if file, err := p.lookPath(name); err != nil {
+			p.exit = 1
+		} else {
+			p.print(file + "\n")
 		}
-		return strconv.Itoa(kib)
 	}
-	head := "1K-blocks      Used Available Use%"
-	if o.has('h') {
-		head = "     Size      Used Available Use%"
-	}
-	return p.print(fmt.Sprintf("Filesystem           %s Mounted on\noverlay              %9s %9s %9s %3d%% /\n", head,
-		show(total), show(used), show(total-used), (used*100+total-1)/total))
+	return 0
 }
 
-func which(_ context.Context, p *process) int {
-	_, names, ok := p.parse("a", nil)
-	if !ok {
-		return 1
-	}
-	exit := 0
-	for _, name := range names {
-		file, err := p.lookPath(name)
-		if err != nil {
-			exit = 1
-			continue
-		}
-		p.print(file + "\n")
-	}
-	return exit
-}
-
-func terminalName(_ context.Context, p *process) int {
-	if t := p.session.terminal; t != nil && isTerminal(p.stdin, t) {
+func terminalName(p *process) int {
+	if isTerminal(p.stdin, p.session.terminal) {
 		return p.print("/dev/pts/0\n")
 	}
 	p.print("not a tty\n")
 	return 1
 }
 
-func terminalSize(_ context.Context, p *process) int {
+// terminalSize implements stty size.
+func terminalSize(p *process) int {
 	t := p.session.terminal
-	if t == nil || !isTerminal(p.stdin, t) {
-		return p.fail("standard input: Not a tty")
+	if !isTerminal(p.stdin, t) || p.arg(1) != "size" {
+		return p.fail("only size is supported, on a terminal")
 	}
 	t.lock.Lock()
-	size := t.size
-	t.lock.Unlock()
-	switch {
-	case len(p.args) == 2 && p.args[1] == "size":
-		return p.print(fmt.Sprintf("%d %d\n", size.Height, size.Width))
-	case len(p.args) == 2 && (p.args[1] == "-echo" || p.args[1] == "echo"):
-		t.echo(p.args[1] == "echo")
-		return 0
-	case len(p.args) < 2:
-		return p.print(fmt.Sprintf("speed 38400 baud; rows %d; columns %d;\n", size.Height, size.Width))
-	}
-	return p.fail("invalid argument '%s'", p.args[1])
+	defer t.lock.Unlock()
+	p.printf("%d %d\n", t.size.Height, t.size.Width)
+	return 0
 }
+
+func sleep(p *process) int {
+	if len(p.args) < 2 {
+		return p.fail("missing operand")
+	}
+	d, err := duration(p.args[1])
+	if err != nil {
+		return p.fail("invalid number '%s'", p.args[1])
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return 0
+	case <-p.ctx.Done():
+		return 1
+	}
+}
+
+// duration parses seconds, or a number with the unit s, m, h or d.
+func duration(text string) (time.Duration, error) {
+	const longest = 100 * 365 * 24 * time.Hour
+	if text == "inf" || text == "infinity" {
+		return longest, nil
+	}
+	number := strings.TrimRight(text, "smhd")
+	unit := map[string]time.Duration{"": time.Second, "s": time.Second, "m": time.Minute, "h": time.Hour,
+		"d": 24 * time.Hour}[text[len(number):]]
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || unit == 0 || !(value >= 0) {
+		return 0, errInvalid
+	}
+	return time.Duration(min(value*float64(unit), float64(longest))), nil
+}
+
+func timeout(p *process) int {
+	if len(p.operands) < 2 {
+		return p.fail("missing operand")
+	}
+	d, err := duration(p.operands[0])
+	if err != nil {
+		return p.fail("invalid number '%s'", p.operands[0])
+	}
+	ctx, cancel := context.WithTimeoutCause(p.ctx, d, signal(sigTerm))
+	defer cancel()
+	p.ctx = ctx
+	exit := p.child(p.operands[1:], p.env)
+	if errors.Is(context.Cause(ctx), signal(sigTerm)) {
+		return 128 + sigTerm
+	}
+	return exit
+}
+
+// dateLayouts are the conversions of date as layouts of package time.
+var dateLayouts = map[byte]string{
+	'Y': "2006", 'm': "01", 'd': "02", 'e': "_2", 'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'y': "06",
+	'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'j': "002", 'Z': "UTC", 'z': "-0700", 'F': "2006-01-02",
+	'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'c': "Mon Jan _2 15:04:05 2006",
+}
+
+func date(p *process) int {
+	now, layout := p.container.now().UTC(), "+%a %b %e %T UTC %Y"
+	if len(p.operands) > 0 {
+		layout = p.operands[0]
+	}
+	format, ok := strings.CutPrefix(layout, "+")
+	if !ok {
+		return p.fail("invalid date '%s'", layout)
+	}
+	return p.print(dateConversion.ReplaceAllStringFunc(format, func(found string) string {
+		switch c := found[1]; c {
+		case 's':
+			return strconv.FormatInt(now.Unix(), 10)
+		case 'N':
+			return fmt.Sprintf("%09d", now.Nanosecond())
+		case '%':
+			return "%"
+		default:
+			return now.Format(cmp.Or(dateLayouts[c], found))
+		}
+	}) + "\n")
+}
+
+var dateConversion = regexp.MustCompile(`%.`)

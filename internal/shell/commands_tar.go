@@ -2,126 +2,96 @@ package shell
 
 import (
 	"archive/tar"
-	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 )
 
-// archive implements tar, with the options of kubectl cp and the common ones.
-func archive(ctx context.Context, p *process) int {
-	args := slices.Clone(p.args)
-	if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
-		args[1] = "-" + args[1] // tar cf - path
+// archive implements tar with the options of kubectl cp: c, x, t, f and C. The options that keep or ignore owners and
+// modes have no effect.
+func archive(p *process) int {
+	args := append([]string(nil), p.args[1:]...)
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		args[0] = "-" + args[0] // tar cf - path
 	}
-	o, names, ok := (&process{args: args, stderr: p.stderr}).parse("cxtf:C:mpvzohO", map[string]rune{
-		"no-same-permissions": 'o', "no-same-owner": 'o', "numeric-owner": 'o', "overwrite": 'o', "create": 'c',
-		"extract": 'x', "list": 't', "verbose": 'v', "gzip": 'z',
-	})
-	if !ok {
+	if !p.parse("cxtf:C:mpov", args) {
 		return 1
 	}
-	t := &tarrer{process: p, options: o, dir: p.path(orElse(o.value['C'], ".")), names: names}
-	if info, err := p.container.files.stat(p.user(), t.dir); err != nil || !info.IsDir() {
-		return p.fail("can't change directory to '%s': %v", o.value['C'], errNotExist)
+	o := p.options
+	if o.has('C') {
+		if p.dir = p.path(o['C']); p.executable(p.dir) != errIsDirectory {
+			return p.fail("can't change directory to '%s': %v", o['C'], errNotExist)
+		}
 	}
-	file := orElse(o.value['f'], "-")
+	file := o['f']
+	if file == "" {
+		file = "-"
+	}
+	var err error
 	switch {
-	case o.has('c') && !o.has('x') && !o.has('t'):
-		if len(names) == 0 {
-			return p.fail("empty archive")
-		}
-		to, err := p.stdout, error(nil)
+	case o.has('c'):
+		var to io.Writer = p.out
 		if file != "-" {
-			to, err = p.create(file, openTruncate)
+			to, err = p.create(file, openNew)
 		}
-		if err != nil {
-			return p.fail("can't open '%s': %v", file, err)
+		if err == nil {
+			return p.pack(to)
 		}
-		return t.create(ctx, to)
-	case (o.has('x') || o.has('t')) && !o.has('c'):
-		from, err := p.open(file)
-		if err != nil {
-			return p.fail("can't open '%s': %v", file, err)
+	case o.has('x') || o.has('t'):
+		var from io.Reader
+		if from, err = p.open(file); err == nil {
+			return p.unpack(from)
 		}
-		return t.extract(ctx, onlyReader{from})
+	default:
+		return p.fail("must specify one of -c, -x and -t")
 	}
-	return p.fail("must specify one of -c, -x and -t")
+	return p.fail("can't open '%s': %v", file, err)
 }
 
-type tarrer struct {
-	*process
-	options
-	dir   string
-	names []string
-}
-
-func (t *tarrer) absolute(name string) string {
-	if path.IsAbs(name) {
-		return path.Clean(name)
-	}
-	return path.Join(t.dir, name)
-}
-
-func (t *tarrer) create(ctx context.Context, to io.Writer) int {
-	if t.has('z') {
-		zipped := gzip.NewWriter(to)
-		defer zipped.Close()
-		to = zipped
-	}
+// pack writes an archive of the operands.
+func (p *process) pack(to io.Writer) int {
 	out := tar.NewWriter(to)
-	exit, warned := 0, false
+	warned := false
 	var failed error
-	for _, root := range t.names {
-		base := t.absolute(root)
-		t.container.files.walk(t.user(), base, func(at string, info fileInfo, err error) bool {
-			name := strings.TrimSuffix(root, "/") + strings.TrimPrefix(at, base)
+	for _, root := range p.operands {
+		p.walk(root, func(name string, info fileInfo, err error) bool {
 			if err != nil {
-				exit = t.fail("%s: %v", name, err)
+				p.fail("%s: %v", name, err)
 				return false
 			}
-			if strings.HasPrefix(name, "/") {
-				name = strings.TrimLeft(name, "/")
-				if !warned {
-					fmt.Fprintln(t.stderr, "tar: removing leading '/' from member names")
-					warned = true
-				}
+			file := p.path(name)
+			if strings.HasPrefix(name, "/") && !warned {
+				fmt.Fprintln(p.stderr, "tar: removing leading '/' from member names")
+				warned = true
 			}
-			if info.mode&fs.ModeDevice != 0 || name == "" {
-				return true
+			if name = strings.TrimLeft(name, "/"); name != "" && info.mode&fs.ModeDevice == 0 {
+				failed = p.packOne(out, file, name, info)
 			}
-			if t.has('v') {
-				fmt.Fprintln(t.stderr, name)
-			}
-			failed = t.add(out, at, name, info)
-			return failed == nil && ctx.Err() == nil
+			return failed == nil && p.ctx.Err() == nil
 		})
-		if failed != nil {
-			return t.writeError(failed)
-		}
 	}
-	if err := out.Close(); err != nil {
-		return t.writeError(err)
+	if failed == nil {
+		failed = out.Close()
 	}
-	return exit
+	if failed != nil {
+		return p.writeError(failed)
+	}
+	return 0
 }
 
-func (t *tarrer) add(out *tar.Writer, at, name string, info fileInfo) error {
+func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) error {
 	header := &tar.Header{
 		Typeflag: tar.TypeReg, Name: name, Mode: int64(info.mode.Perm()), ModTime: info.modTime, Uid: int(info.uid),
-		Gid:   int(info.gid),
-		Uname: t.container.userName(info.uid), Gname: t.container.groupName(info.gid),
+		Gid: int(info.gid), Uname: userName(info.uid), Gname: groupName(info.gid),
 	}
 	if info.IsDir() {
 		header.Typeflag, header.Name = tar.TypeDir, name+"/"
 		return out.WriteHeader(header)
 	}
 	// Copy the content, because it may change while it is written.
-	content, err := t.container.files.content(t.user(), at)
+	content, err := p.container.files.content(file)
 	if err != nil {
 		return err
 	}
@@ -133,85 +103,57 @@ func (t *tarrer) add(out *tar.Writer, at, name string, info fileInfo) error {
 	return err
 }
 
-// extract writes or lists the files of an archive. It refuses a file outside of the directory.
-func (t *tarrer) extract(ctx context.Context, from io.Reader) int {
-	if t.has('z') {
-		zipped, err := gzip.NewReader(from)
-		if err != nil {
-			return t.fail("invalid magic")
-		}
-		from = &guardedReader{ctx: ctx, from: zipped}
-	}
-	in := tar.NewReader(from)
-	exit := 0
-	for ctx.Err() == nil {
+// unpack extracts or lists an archive. It refuses files outside of the directory.
+func (p *process) unpack(from io.Reader) int {
+	in := tar.NewReader(struct{ io.Reader }{from})
+	for p.ctx.Err() == nil {
 		header, err := in.Next()
 		if err == io.EOF {
 			// Read to the end, so that the sender does not get a broken pipe.
-			_, _ = io.Copy(io.Discard, from)
-			return exit
+			_ = copyAll(io.Discard, from)
+			return 0
 		}
 		if err != nil {
-			return t.fail("short read")
+			return p.fail("short read")
 		}
 		name := strings.TrimLeft(path.Clean(header.Name), "/")
-		if name == ".." || strings.HasPrefix(name, "../") {
-			exit = t.fail("name with '..' skipped: '%s'", header.Name)
-			continue
-		}
-		if len(t.names) > 0 && !slices.ContainsFunc(t.names, func(wanted string) bool {
-			wanted = strings.TrimLeft(path.Clean(wanted), "/")
-			return name == wanted || strings.HasPrefix(name, wanted+"/")
-		}) {
-			continue
-		}
-		if t.has('t') || t.has('v') {
-			t.print(header.Name + "\n")
-		}
-		if t.has('t') {
-			continue
-		}
-		if t.has('O') {
-			if _, err := io.Copy(onlyWriter{t.stdout}, in); err != nil {
-				return t.writeError(err)
-			}
-			continue
-		}
-		if err := t.write(header, path.Join(t.dir, name), in); err != nil {
-			exit = t.fail("can't create '%s': %v", header.Name, err)
-			if err == errNoSpace {
-				return exit
+		switch {
+		case name == ".." || strings.HasPrefix(name, "../"):
+			p.fail("name with '..' skipped: '%s'", header.Name)
+		case p.options.has('t'):
+			p.print(header.Name + "\n")
+		default:
+			if err := p.unpackOne(header, p.path(name), in); err != nil {
+				p.fail("can't create '%s': %v", header.Name, err)
+				if err == errNoSpace {
+					return 1
+				}
 			}
 		}
 	}
 	return 1
 }
 
-func (t *tarrer) write(header *tar.Header, to string, in io.Reader) error {
-	files := t.container.files
-	mode := fs.FileMode(header.Mode).Perm()
-	switch header.Typeflag {
-	case tar.TypeDir:
-		return t.makeDirectories(to, mode|0o700, true)
-	case tar.TypeReg:
-	default:
-		return errNotPermitted
+func (p *process) unpackOne(header *tar.Header, to string, in io.Reader) error {
+	files, mode := p.container.files, fs.FileMode(header.Mode).Perm()
+	if header.Typeflag == tar.TypeDir {
+		return files.mkdirAll(to, mode|0o700)
 	}
-	if err := t.makeDirectories(path.Dir(to), 0o755, true); err != nil {
+	if header.Typeflag != tar.TypeReg {
+		return errInvalid
+	}
+	if err := files.mkdirAll(path.Dir(to), 0o755); err != nil {
 		return err
 	}
-	if err := files.remove(t.user(), to, false); err != nil && err != errNotExist {
+	if err := files.remove(to, false); err != nil && err != errNotExist {
 		return err
 	}
-	out, err := files.open(t.user(), to, openWrite|openCreate|openTruncate, mode)
-	if err != nil {
+	out, err := files.open(to, openNew, mode)
+	if err == nil {
+		_, err = io.Copy(out, in)
+	}
+	if err != nil || p.options.has('m') {
 		return err
 	}
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	if t.has('m') {
-		return nil
-	}
-	return files.alter(t.user(), to, func(n *node) { n.modTime = header.ModTime })
+	return files.alter(to, func(n *node) { n.modTime = header.ModTime })
 }

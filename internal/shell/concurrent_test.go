@@ -111,27 +111,11 @@ func TestPipesAreClosed(t *testing.T) {
 	if got := sh(t, c, script); got.stdout != "3000 hello a\n" || got.stderr != "" {
 		t.Errorf("%+v", got)
 	}
-	s := newSession(t.Context(), c, Streams{})
-	defer s.end()
-	sh, err := newInterpreter(
-		&process{session: s, container: c, args: []string{"sh"}, env: c.env, dir: "/", stdin: s.stdin, stdout: s.stdout,
-			stderr: s.stderr}, "sh", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sh.close()
-	file, err := guarded("for i in 1 2 3 4 5; do read x < /etc/motd; done")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if exit, _ := sh.run(t.Context(), file); exit != 0 || len(sh.opened) > 1 {
-		t.Errorf("exit code %d, and %d pipes are open", exit, len(sh.opened))
-	}
 }
 
 func ExampleContainer_Run() {
 	c, err := New(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"},
-		Files: map[string]string{"/etc/motd": "hello\n"}})
+		Files: map[string]string{"/etc/motd": "hello\n"}}, time.Now)
 	if err != nil {
 		fmt.Println(err)
 		return

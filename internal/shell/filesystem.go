@@ -1,8 +1,10 @@
 package shell
 
 import (
+	"cmp"
+	"io"
 	"io/fs"
-	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -25,24 +27,24 @@ const (
 	errIsDirectory  = fault("Is a directory")
 	errNotEmpty     = fault("Directory not empty")
 	errPermission   = fault("Permission denied")
-	errNotPermitted = fault("Operation not permitted")
 	errNoSpace      = fault("No space left on device")
 	errNameTooLong  = fault("File name too long")
 	errInvalid      = fault("Invalid argument")
 	errBusy         = fault("Device or resource busy")
 	errFormat       = fault("Exec format error")
+	errTooManyWords = fault("Argument list too long")
 )
 
-// filesystem is a tree of nodes in memory. Its paths are absolute and clean. It is safe for concurrent use.
+// filesystem is the files of a container in memory. Paths are absolute and clean. Every user may read and write every file.
+// A filesystem is safe for concurrent use.
 type filesystem struct {
-	now func() time.Time
+	now      func() time.Time
+	uid, gid int64 // the owner of new files
 
-	lock  sync.RWMutex
-	root  *node
+	lock  sync.Mutex
+	nodes map[string]*node // by path
 	bytes int
-	nodes int
-	// changed is closed at the next change. It is nil if no command waits for it.
-	changed chan struct{}
+	given int // the number of files that every system has
 }
 
 // node is a file, a directory or a device.
@@ -50,333 +52,326 @@ type node struct {
 	mode     fs.FileMode
 	uid, gid int64
 	modTime  time.Time
-	data     []byte
-	children map[string]*node // the entries of a directory
-	generate func() string    // the content of a file of /proc
+	data     []byte // the content of a file, or the kind of a device
 }
-
-// user is the identity of a process. The user with UID 0 may do everything.
-type user struct{ uid, gid int64 }
 
 func newFilesystem(now func() time.Time) *filesystem {
-	return &filesystem{now: now, root: &node{mode: fs.ModeDir | 0o755, modTime: now(), children: map[string]*node{}}}
-}
-
-const (
-	mayRead  = 4
-	mayWrite = 2
-	mayExec  = 1
-)
-
-func (n *node) allows(u user, want fs.FileMode) bool {
-	if u.uid == 0 {
-		return want&mayExec == 0 || n.mode.IsDir() || n.mode&0o111 != 0
-	}
-	bits := n.mode.Perm()
-	switch {
-	case n.uid == u.uid:
-		bits >>= 6
-	case n.gid == u.gid:
-		bits >>= 3
-	}
-	return bits&want == want
-}
-
-func (n *node) size() int64 {
-	switch {
-	case n.mode.IsDir():
-		return 4096
-	case n.generate != nil:
-		return 0
-	}
-	return int64(len(n.data))
+	root := &node{mode: fs.ModeDir | 0o755, modTime: now()}
+	return &filesystem{now: now, nodes: map[string]*node{"/": root}, given: maxFiles}
 }
 
 // find returns the node of a path. The caller holds the lock.
-func (f *filesystem) find(u user, name string) (*node, error) {
-	if len(name) > maxPath {
-		return nil, errNameTooLong
+func (f *filesystem) find(name string) (*node, error) {
+	if n := f.nodes[name]; n != nil {
+		return n, nil
 	}
-	n := f.root
-	for part := range strings.SplitSeq(strings.TrimPrefix(name, "/"), "/") {
-		if part == "" {
-			continue
-		}
-		if !n.mode.IsDir() {
+	for dir := path.Dir(name); dir != "/" && len(name) <= maxPath; dir = path.Dir(dir) {
+		if n := f.nodes[dir]; n != nil && !n.mode.IsDir() {
 			return nil, errNotDirectory
 		}
-		if !n.allows(u, mayExec) {
-			return nil, errPermission
-		}
-		if len(part) > maxName {
-			return nil, errNameTooLong
-		}
-		child, found := n.children[part]
-		if !found {
-			return nil, errNotExist
-		}
-		n = child
 	}
-	return n, nil
+	return nil, errNotExist
 }
 
-// parent returns the directory that contains a path, if the user may change it.
-func (f *filesystem) parent(u user, name string) (dir *node, base string, err error) {
-	dir, err = f.find(u, path.Dir(name))
-	switch base = path.Base(name); {
+// add adds a new node. The caller holds the lock.
+func (f *filesystem) add(name string, n *node) error {
+	dir, err := f.find(path.Dir(name))
+	switch {
 	case err != nil:
-		return nil, "", err
+		return err
 	case !dir.mode.IsDir():
-		return nil, "", errNotDirectory
-	case base == "/" || base == "." || strings.Contains(base, "\x00"):
-		return nil, "", errInvalid
-	case len(base) > maxName || len(name) > maxPath:
-		return nil, "", errNameTooLong
-	case !dir.allows(u, mayWrite|mayExec):
-		return nil, "", errPermission
-	}
-	return dir, base, nil
-}
-
-// touched records a change and wakes those that wait for it. The caller holds the lock.
-func (f *filesystem) touched(n *node) {
-	if n != nil {
-		n.modTime = f.now()
-	}
-	if f.changed != nil {
-		close(f.changed)
-		f.changed = nil
-	}
-}
-
-// change returns a channel that is closed at the next change.
-func (f *filesystem) change() <-chan struct{} {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	if f.changed == nil {
-		f.changed = make(chan struct{})
-	}
-	return f.changed
-}
-
-func (f *filesystem) add(dir *node, base string, n *node) error {
-	if f.nodes >= maxFiles {
+		return errNotDirectory
+	case strings.Contains(name, "\x00"):
+		return errInvalid
+	case len(path.Base(name)) > maxName || len(name) > maxPath:
+		return errNameTooLong
+	case len(f.nodes) >= f.given+maxFiles:
 		return errNoSpace
 	}
-	f.nodes++
-	dir.children[base] = n
-	f.touched(dir)
+	n.uid, n.gid, n.modTime, dir.modTime = f.uid, f.gid, f.now(), f.now()
+	f.nodes[name] = n
 	return nil
+}
+
+func (f *filesystem) mkdir(name string, mode fs.FileMode) error {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	if f.nodes[name] != nil {
+		return errExist
+	}
+	return f.add(name, &node{mode: fs.ModeDir | mode})
+}
+
+// mkdirAll makes a directory and its parents. An existing directory is not an error.
+func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
+	info, err := f.stat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return errNotDirectory
+	case err != errNotExist:
+		return err
+	}
+	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return f.mkdir(name, mode)
 }
 
 // put creates a file and its directories while the container is created.
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
-	if err := f.makeAll(path.Dir(name), 0o755); err != nil {
+	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	h, err := f.open(user{}, name, openWrite|openCreate|openTruncate, mode)
+	h, err := f.open(name, openNew, mode.Perm())
 	if err != nil {
 		return err
 	}
 	if _, err := h.Write([]byte(content)); err != nil {
 		return err
 	}
-	h.node.mode = h.node.mode.Type() | mode
+	h.node.mode = mode
 	return nil
 }
 
-// date sets the modification time of a tree.
-func (f *filesystem) date(n *node, at time.Time) {
-	n.modTime = at
-	for _, child := range n.children {
-		f.date(child, at)
-	}
-}
-
-// makeAll creates a directory and its parents.
-func (f *filesystem) makeAll(name string, mode fs.FileMode) error {
-	made := ""
-	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
-		if part == "" {
-			continue
-		}
-		made += "/" + part
-		if err := f.mkdir(user{}, made, mode, f.now()); err != nil && err != errExist {
-			return err
-		}
-		if info, err := f.stat(user{}, made); err != nil || !info.IsDir() {
-			return errNotDirectory
-		}
-	}
-	return nil
-}
-
-func (f *filesystem) mkdir(u user, name string, mode fs.FileMode, at time.Time) error {
+func (f *filesystem) stat(name string) (fileInfo, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if _, err := f.find(u, name); err == nil {
-		return errExist
-	}
-	dir, base, err := f.parent(u, name)
-	if err != nil {
-		return err
-	}
-	return f.add(dir, base, &node{mode: fs.ModeDir | mode, uid: u.uid, gid: u.gid, modTime: at,
-		children: map[string]*node{}})
-}
-
-func (f *filesystem) stat(u user, name string) (fileInfo, error) {
-	f.lock.RLock()
-	defer f.lock.RUnlock()
-	n, err := f.find(u, name)
+	n, err := f.find(name)
 	if err != nil {
 		return fileInfo{}, err
 	}
 	return n.info(path.Base(name)), nil
 }
 
-func (n *node) info(name string) fileInfo {
-	return fileInfo{name: name, size: n.size(), mode: n.mode, modTime: n.modTime, uid: n.uid, gid: n.gid, node: n}
-}
-
-// access checks whether a user may access a file.
-func (f *filesystem) access(u user, name string, want fs.FileMode) error {
-	f.lock.RLock()
-	defer f.lock.RUnlock()
-	n, err := f.find(u, name)
-	if err == nil && !n.allows(u, want) {
-		err = errPermission
+// below returns the paths of everything in a directory, sorted like a tree. The caller holds the lock.
+func (f *filesystem) below(dir string) (names []string) {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	for name := range f.nodes {
+		if strings.HasPrefix(name, prefix) && name != "/" {
+			names = append(names, name)
+		}
 	}
-	return err
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
+	})
+	return names
 }
 
 // readDir returns the entries of a directory, sorted.
-func (f *filesystem) readDir(u user, name string) ([]fileInfo, error) {
-	f.lock.RLock()
-	defer f.lock.RUnlock()
-	n, err := f.find(u, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case !n.mode.IsDir():
-		return nil, errNotDirectory
-	case !n.allows(u, mayRead):
-		return nil, errPermission
+func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	n, err := f.find(name)
+	if err == nil && !n.mode.IsDir() {
+		err = errNotDirectory
 	}
-	infos := make([]fileInfo, 0, len(n.children))
-	for _, base := range slices.Sorted(maps.Keys(n.children)) {
-		infos = append(infos, n.children[base].info(base))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range f.below(name) {
+		if path.Dir(file) == name {
+			infos = append(infos, f.nodes[file].info(path.Base(file)))
+		}
 	}
 	return infos, nil
 }
 
+// walk calls do for a file and for everything below it, in order. If do returns false, what is below that file is
+// skipped.
+func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
+	f.lock.Lock()
+	names := append([]string{root}, f.below(root)...)
+	f.lock.Unlock()
+	skipped := "\x00"
+	for _, name := range names {
+		if strings.HasPrefix(name, skipped) {
+			continue
+		}
+		if info, err := f.stat(name); !do(name, info, err) {
+			skipped = strings.TrimSuffix(name, "/") + "/"
+		}
+	}
+}
+
 // remove removes a file, an empty directory or, with all, a whole tree.
-func (f *filesystem) remove(u user, name string, all bool) error {
+func (f *filesystem) remove(name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(u, name)
-	if err != nil {
+	if _, err := f.find(name); err != nil {
 		return err
 	}
-	dir, base, err := f.parent(u, name)
+	below := f.below(name)
 	switch {
-	case err != nil && n == f.root:
+	case name == "/":
 		return errBusy
-	case err != nil:
-		return err
-	case n.mode.IsDir() && len(n.children) > 0 && !all:
+	case len(below) > 0 && !all:
 		return errNotEmpty
-	case dir.mode&fs.ModeSticky != 0 && u.uid != 0 && n.uid != u.uid && dir.uid != u.uid:
-		return errNotPermitted
 	}
-	if n.mode.IsDir() && len(n.children) > 0 && u.uid != 0 && !n.allows(u, mayWrite|mayExec) {
-		return errPermission
+	for _, file := range append(below, name) {
+		f.bytes -= len(f.nodes[file].data) // an open file is counted again when it is written
+		delete(f.nodes, file)
 	}
-	f.drop(n)
-	delete(dir.children, base)
-	f.touched(dir)
 	return nil
 }
 
-// drop returns the space of a removed tree to the quota. A file that is still open is counted again when it is written.
-func (f *filesystem) drop(n *node) {
-	f.nodes--
-	f.bytes -= len(n.data)
-	for _, child := range n.children {
-		f.drop(child)
-	}
-}
-
-func (f *filesystem) rename(u user, from, to string) error {
+// rename moves a file or a tree. It replaces an existing file, but no directory.
+func (f *filesystem) rename(from, to string) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(u, from)
-	if err != nil {
+	n, err := f.find(from)
+	old := f.nodes[to]
+	switch {
+	case err != nil || from == to:
 		return err
-	}
-	fromDir, fromBase, err := f.parent(u, from)
-	if err != nil {
-		return err
-	}
-	toDir, toBase, err := f.parent(u, to)
-	if err != nil {
-		return err
-	}
-	if n.mode.IsDir() && strings.HasPrefix(to+"/", from+"/") {
-		if to == from {
-			return nil
-		}
+	case strings.HasPrefix(to, strings.TrimSuffix(from, "/")+"/"):
 		return errInvalid
+	case old != nil && (old.mode.IsDir() || n.mode.IsDir()):
+		return errExist
 	}
-	if old, found := toDir.children[toBase]; found && old != n {
-		switch {
-		case old.mode.IsDir() && !n.mode.IsDir():
-			return errIsDirectory
-		case !old.mode.IsDir() && n.mode.IsDir():
-			return errNotDirectory
-		case len(old.children) > 0:
-			return errNotEmpty
-		}
-		f.drop(old)
-	}
-	delete(fromDir.children, fromBase)
-	toDir.children[toBase] = n
-	f.touched(fromDir)
-	f.touched(toDir)
-	return nil
-}
-
-// alter changes mode or time of a file. Only its owner may do that.
-func (f *filesystem) alter(u user, name string, alter func(*node)) error {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	n, err := f.find(u, name)
-	if err != nil {
+	if err := f.add(to, &node{}); err != nil {
 		return err
 	}
-	if u.uid != 0 && u.uid != n.uid {
-		return errNotPermitted
+	if old != nil {
+		f.bytes -= len(old.data)
 	}
-	alter(n)
-	f.touched(nil)
+	for _, name := range append(f.below(from), from) {
+		f.nodes[to+strings.TrimPrefix(name, from)] = f.nodes[name]
+		delete(f.nodes, name)
+	}
 	return nil
 }
 
-// fileInfo implements fs.FileInfo and fs.DirEntry.
+// alter changes mode or time of a file.
+func (f *filesystem) alter(name string, alter func(*node)) error {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	n, err := f.find(name)
+	if err == nil {
+		alter(n)
+	}
+	return err
+}
+
+// fileInfo describes a file. It implements fs.DirEntry for globs, which do not call Info.
 type fileInfo struct {
 	name     string
 	size     int64
 	mode     fs.FileMode
 	modTime  time.Time
 	uid, gid int64
-	node     *node
+}
+
+func (n *node) info(name string) fileInfo {
+	size := int64(len(n.data))
+	if n.mode.IsDir() {
+		size = 4096
+	}
+	return fileInfo{name: name, size: size, mode: n.mode, modTime: n.modTime, uid: n.uid, gid: n.gid}
 }
 
 func (i fileInfo) Name() string               { return i.name }
-func (i fileInfo) Size() int64                { return i.size }
-func (i fileInfo) Mode() fs.FileMode          { return i.mode }
 func (i fileInfo) Type() fs.FileMode          { return i.mode.Type() }
-func (i fileInfo) ModTime() time.Time         { return i.modTime }
 func (i fileInfo) IsDir() bool                { return i.mode.IsDir() }
-func (i fileInfo) Sys() any                   { return nil }
-func (i fileInfo) Info() (fs.FileInfo, error) { return i, nil }
+func (i fileInfo) Info() (fs.FileInfo, error) { return nil, errInvalid }
+
+// The flags to open a file for writing. It is created if it does not exist.
+const (
+	openNew    = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	openAppend = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+)
+
+// handle is an open file.
+type handle struct {
+	files  *filesystem
+	node   *node
+	device string // the kind of a device: null, zero, full or random
+	offset int    // protected by the lock of files, because subshells may share a handle
+	append bool
+}
+
+// open opens a file. flags are os.O_RDONLY, openNew or openAppend, and mode is used if the file is created.
+func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, error) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	n, err := f.find(name)
+	if err == errNotExist && flags != os.O_RDONLY {
+		n = &node{mode: mode}
+		err = f.add(name, n)
+	}
+	if err == nil && n.mode.IsDir() {
+		err = errIsDirectory
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &handle{files: f, node: n, append: flags == openAppend}
+	if n.mode&fs.ModeDevice != 0 {
+		h.device = string(n.data)
+	} else if flags == openNew {
+		f.bytes -= len(n.data)
+		n.data, n.modTime = nil, f.now()
+	}
+	return h, nil
+}
+
+// textFile returns a file without a name, such as a here-document, opened for reading.
+func (f *filesystem) textFile(text string) *handle {
+	return &handle{files: f, node: &node{data: []byte(text)}}
+}
+
+func (h *handle) Read(p []byte) (int, error) {
+	h.files.lock.Lock()
+	defer h.files.lock.Unlock()
+	switch {
+	case h.device == "zero" || h.device == "full":
+		clear(p)
+		return len(p), nil
+	case h.device == "random": // the same bytes every time
+		for i := range p {
+			h.offset = h.offset*1103515245 + 12345
+			p[i] = byte(h.offset >> 16)
+		}
+		return len(p), nil
+	case h.device == "null" || h.offset >= len(h.node.data):
+		return 0, io.EOF
+	}
+	n := copy(p, h.node.data[h.offset:])
+	h.offset += n
+	return n, nil
+}
+
+func (h *handle) Write(p []byte) (int, error) {
+	f := h.files
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	switch {
+	case h.device == "full":
+		return 0, errNoSpace
+	case h.device != "":
+		return len(p), nil
+	case h.append:
+		h.offset = len(h.node.data)
+	}
+	end := h.offset + len(p)
+	if grows := end - len(h.node.data); grows > 0 {
+		if f.bytes+grows > maxFileBytes {
+			return 0, errNoSpace
+		}
+		f.bytes += grows
+		h.node.data = append(h.node.data, make([]byte, grows)...)
+	}
+	copy(h.node.data[h.offset:], p)
+	h.offset, h.node.modTime = end, f.now()
+	return len(p), nil
+}
+
+// content returns the whole content of a file. A device is empty.
+func (f *filesystem) content(name string) ([]byte, error) {
+	h, err := f.open(name, os.O_RDONLY, 0)
+	if err != nil || h.device != "" {
+		return nil, err
+	}
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return slices.Clone(h.node.data), nil
+}

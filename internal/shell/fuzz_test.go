@@ -1,7 +1,6 @@
 package shell
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -35,13 +34,12 @@ func FuzzRun(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		var out bytes.Buffer
-		to := &limited{to: &out, left: 1 << 20, full: func() {}}
+		out := &buffer{left: 1 << 20, full: func() {}}
 		// Report the script of a Run that does not return.
 		watch := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("%q goes on", script)) })
 		defer watch.Stop()
 		_, err := newContainer(t).Run(ctx, []string{"sh", "-c", script},
-			Streams{Stdin: strings.NewReader("line\n"), Stdout: to, Stderr: io.Discard})
+			Streams{Stdin: strings.NewReader("line\n"), Stdout: out, Stderr: io.Discard})
 		if err != nil && err != context.DeadlineExceeded {
 			t.Error(err)
 		}

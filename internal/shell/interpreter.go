@@ -5,217 +5,535 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"reflect"
-	"slices"
-	"strconv"
+	"maps"
 	"strings"
+	"sync/atomic"
 
-	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// interpreter is one shell. It configures a runner of mvdan.cc/sh so that every access to the host goes through the
-// interpreter's handlers.
+// interpreter is one shell or subshell: it runs what package syntax has parsed, with the help of package expand.
 type interpreter struct {
-	*process
-	session *session
-	runner  *interp.Runner
-	// mark is an empty pipe that represents standard input in the runner, which accepts only an *os.File there.
-	// Handlers that receive mark read from the standard input of the process instead.
-	mark *os.File
-	// variables is the total size in bytes of the environment with which the shell was started.
-	variables int
-	// opened are the pipes of redirections. close closes them.
-	opened []*os.File
+	process
+	life   context.Context // when the shell ends; ctx may end earlier, with a line on a terminal
+	name   string          // $0
+	params []string
+	vars   map[string]expand.Variable
+	funcs  map[string]*syntax.Stmt
+	locals map[string]expand.Variable // what a function's local variables hide; nil outside of functions
+	flags  map[string]bool            // options of the builtin set, such as errexit
+	jobs   []*job
+	// exitAction is what runs at the end of the shell; see trap.
+	exitAction string
+
+	status      int // $?
+	substituted int // the exit code of the last $( )
+	unchecked   int // above 0 where a failure must not end the shell in spite of errexit
+	loops       int // the loops around the command
+	jump        jump
+	levels      int  // the number of loops that break or continue ends
+	keepFiles   bool // exec has made the redirections of its statement permanent
+	budget      int  // what the expansions of the statement may still use
+	variables   int  // the size of all variables beyond the initial environment
 }
 
-// sourced is the path under which the runner opens the text of a sourced script. No script can use this path,
-// because it contains a NUL byte. For the same reason the runner's own access to the host's files fails before it
-// reaches the host.
-const sourced = "/\x00"
+// jump is how the shell leaves the sequence of statements.
+type jump int
 
-type sourcedKey struct{}
+const (
+	noJump jump = iota
+	breakLoop
+	continueLoop
+	returnFunction
+	exitShell
+)
 
-func newInterpreter(p *process, name string, params []string) (*interpreter, error) {
-	sh := &interpreter{process: p, session: p.session}
-	mark, none, err := os.Pipe()
-	if err != nil {
-		return nil, err
+// job is a background command.
+type job struct {
+	pid  int
+	done chan struct{}
+	exit int
+}
+
+// newInterpreter makes the shell of a process.
+func newInterpreter(p *process, name string, params []string) *interpreter {
+	sh := &interpreter{
+		process: *p, life: p.ctx, name: name, params: params, vars: map[string]expand.Variable{},
+		funcs: map[string]*syntax.Stmt{}, flags: map[string]bool{},
 	}
-	_ = none.Close()
-	sh.mark = mark
-	terminal := ""
-	if p.session.terminal != nil {
-		terminal = "1"
-	}
-	env := &environment{fixed: map[string]string{
-		variablePID: strconv.Itoa(p.pid), variableParent: "0", variableName: name, "__terminal": terminal,
-		"UID": strconv.FormatInt(p.user().uid, 10), "EUID": strconv.FormatInt(p.user().uid, 10),
-		"GID":  strconv.FormatInt(p.user().gid, 10),
-		"HOME": p.container.home(),
-	}, exported: p.env}
 	for _, entry := range p.env {
-		sh.variables += len(entry)
+		name, value, _ := strings.Cut(entry, "=")
+		sh.vars[name] = expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: true}
 	}
-	sh.runner, err = interp.New(
-		interp.Env(env),
-		// Set Dir directly: the option interp.Dir would check on the host whether the directory exists.
-		func(r *interp.Runner) error { r.Dir = p.dir; return nil },
-		interp.Params(append([]string{"--"}, params...)...),
-		interp.StdIO(mark, p.stdout, p.stderr),
-		interp.CallHandler(sh.call),
-		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return sh.exec }),
-		interp.OpenHandler(sh.open),
-		interp.ReadDirHandler2(sh.readDir),
-		interp.StatHandler(sh.stat),
-		interp.AccessHandler(sh.access),
-	)
-	if err != nil {
-		_ = mark.Close()
-		return nil, err
-	}
-	sh.runner.Reset()
-	env.ready = true
-	return sh, nil
+	sh.vars["PWD"] = expand.Variable{Set: true, Kind: expand.String, Str: p.dir, Exported: true}
+	return sh
 }
 
-func (sh *interpreter) close() {
-	_ = sh.mark.Close()
-	for _, file := range sh.opened {
-		_ = file.Close()
+// subshell returns a copy of the shell for ( ), $( ), a side of a pipe, or a background command.
+func (sh *interpreter) subshell() *interpreter {
+	sub := *sh
+	sub.vars, sub.funcs, sub.flags = maps.Clone(sh.vars), maps.Clone(sh.funcs), maps.Clone(sh.flags)
+	if sh.locals != nil {
+		sub.locals = map[string]expand.Variable{}
 	}
+	sub.exitAction, sub.jobs = "", nil
+	return &sub
 }
 
-// run runs a part of a script. If the part is a *syntax.File, the runner also runs the actions for the end of the
-// shell. ended is true if the shell has exited.
-func (sh *interpreter) run(ctx context.Context, node syntax.Node) (exit int, ended bool) {
-	defer func() {
-		if failure := recover(); failure != nil {
-			sh.say("internal error: %v", failure)
-			exit, ended = 2, true
-		}
-	}()
-	err := sh.runner.Run(ctx, node)
-	if status, ok := errors.AsType[interp.ExitStatus](err); ok {
-		return int(status), sh.runner.Exited()
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			sh.say("%v", err)
-		}
-		return 2, true
-	}
-	return 0, sh.runner.Exited()
-}
-
+// say writes an error message, unless the shell has been ended.
 func (sh *interpreter) say(format string, args ...any) {
+	if sh.ctx.Err() != nil {
+		return
+	}
 	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
 }
 
-// call is called before each simple command, after its words have been expanded.
-func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error) {
-	hc := interp.HandlerCtx(ctx)
-	if runner, ok := runnerOf(hc); ok {
-		sh.session.globs.done(runner.Pointer())
+// stopped reports whether no more statements may run.
+func (sh *interpreter) stopped() bool {
+	return sh.jump != noJump || sh.ctx.Err() != nil || sh.broken.Load()
+}
+
+// leave runs the action for the end of the shell and returns the exit code.
+func (sh *interpreter) leave() int {
+	if action := sh.exitAction; action != "" {
+		status := sh.status
+		sh.exitAction, sh.jump = "", noJump
+		if sh.eval(action); sh.jump != exitShell {
+			sh.status = status
+		}
+	}
+	if sh.broken.Load() {
+		return 128 + sigPipe
+	}
+	return sh.status
+}
+
+// eval runs a text in this shell.
+func (sh *interpreter) eval(text string) {
+	file, err := parse(text)
+	if err != nil {
+		sh.complain(err)
+		return
+	}
+	sh.stmts(file.Stmts)
+}
+
+func (sh *interpreter) stmts(stmts []*syntax.Stmt) {
+	for _, stmt := range stmts {
+		sh.stmt(stmt)
+	}
+}
+
+// condition runs statements whose failure does not end the shell, and reports whether they succeed.
+func (sh *interpreter) condition(stmts ...*syntax.Stmt) bool {
+	sh.unchecked++
+	sh.stmts(stmts)
+	sh.unchecked--
+	return (sh.status == 0 || len(stmts) == 0) && !sh.stopped()
+}
+
+func (sh *interpreter) stmt(stmt *syntax.Stmt) {
+	if sh.stopped() {
+		return
 	}
 	if tooDeep() {
 		sh.session.fail("sh: "+errTooDeep.Error(), 2)
-	} else {
-		sh.measure(hc.Env)
+		return
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if stmt.Background || stmt.Disown {
+		sh.background(stmt)
+		return
 	}
-	size := 0
-	for _, arg := range args {
-		size += len(arg) + 1
-	}
-	if size > maxArguments {
-		return []string{nameMissing,
-			strings.TrimPrefix(args[0][:min(len(args[0]), 64)], hidden) + ": Argument list too long"}, nil
-	}
-	return redirected(hc, args, false), nil
-}
-
-// hasFunction returns whether the runner of a handler has a function with the given name. It reads an unexported
-// field, because a copy of the runner has its own functions and the library offers no other access. If the field
-// does not exist, it returns false.
-func hasFunction(hc interp.HandlerContext, name string) bool {
-	runner, ok := runnerOf(hc)
-	if !ok {
-		return false
-	}
-	functions := runner.Elem().FieldByName("Funcs")
-	return functions.Kind() == reflect.Map && functions.MapIndex(reflect.ValueOf(name)).IsValid()
-}
-
-// runnerOf returns the runner that called a handler. The caller must only read it.
-func runnerOf(hc interp.HandlerContext) (reflect.Value, bool) {
-	runner := reflect.ValueOf(hc).FieldByName("runner")
-	return runner, runner.Kind() == reflect.Pointer && !runner.IsNil()
-}
-
-// exec runs a command that is neither a function nor a builtin of the runner.
-func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
-	hc := interp.HandlerCtx(ctx)
-	defer func() {
-		if failure := recover(); failure != nil {
-			fmt.Fprintf(hc.Stderr, "sh: internal error: %v\n", failure)
-			err = interp.ExitStatus(2)
-		}
-	}()
-	name, ours := strings.CutPrefix(args[0], hidden)
-	if ours {
-		if own, found := builtins[name]; found {
-			b := &builtin{interpreter: sh, hc: hc, args: args[1:]}
-			return b.done(ctx, own(ctx, b))
-		}
-	}
-	p := &process{
-		ctx: ctx, session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]),
-		env: exported(hc.Env), dir: hc.Dir,
-		stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr,
-	}
-	var exit int
-	if known, found := commands[name]; ours && found {
-		out := &guardedWriter{ctx: ctx, to: hc.Stdout, broken: &p.broken}
-		p.stdout, p.stdin = out, &guardedReader{ctx: ctx, from: p.stdin}
-		exit = known(ctx, p)
-	} else {
-		exit, err = sh.session.start(ctx, p)
-	}
+	sh.budget = maxExpansion
+	stdin, stdout, stderr := sh.stdin, sh.stdout, sh.stderr
 	switch {
+	case !sh.redirect(stmt.Redirs):
+		sh.status = 1
+	case stmt.Negated:
+		sh.unchecked++
+		sh.command(stmt.Cmd)
+		sh.unchecked--
+		sh.status = oneIf(sh.status == 0)
+	case stmt.Cmd == nil:
+		sh.status = 0
+	default:
+		sh.command(stmt.Cmd)
+	}
+	if len(stmt.Redirs) > 0 && !sh.keepFiles {
+		sh.stdin, sh.stdout, sh.stderr = stdin, stdout, stderr
+	}
+	sh.keepFiles = false
+	if list, ok := stmt.Cmd.(*syntax.BinaryCmd); ok && (list.Op == syntax.AndStmt || list.Op == syntax.OrStmt) {
+		return
+	}
+	if sh.flags["errexit"] && sh.status != 0 && !stmt.Negated && sh.unchecked == 0 && sh.jump == noJump {
+		sh.jump = exitShell
+	}
+}
+
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// background starts a command in a goroutine. It can be killed by its PID.
+func (sh *interpreter) background(stmt *syntax.Stmt) {
+	inner := *stmt
+	inner.Background, inner.Disown = false, false
+	sub := sh.subshell()
+	sub.stdin, sub.args = nothing{}, []string{"sh"}
+	sub.life, sub.kill = context.WithCancelCause(sh.life)
+	sub.ctx = sub.life
+	sub.broken = new(atomic.Bool)
+	sub.stdout = &guardedWriter{sub.ctx, sh.stdout, sub.broken}
+	started := &job{pid: sh.container.register(&sub.process), done: make(chan struct{})}
+	sh.jobs = append(sh.jobs, started)
+	sh.status = 0
+	end := func() {
+		sh.container.unregister(started.pid)
+		sub.kill(nil)
+		close(started.done)
+	}
+	if !sh.session.spawn(func() {
+		defer end()
+		sub.stmt(&inner)
+		started.exit = sub.leave()
+		if killed, ok := context.Cause(sub.ctx).(signal); ok {
+			started.exit = 128 + int(killed)
+		}
+	}) {
+		end()
+	}
+}
+
+// redirect opens the files of redirections. It reports errors and returns whether there were none.
+func (sh *interpreter) redirect(redirs []*syntax.Redirect) bool {
+	for _, redir := range redirs {
+		if err := sh.redirectOne(redir); err != nil {
+			sh.say("%v", err)
+			return false
+		}
+	}
+	return true
+}
+
+func (sh *interpreter) redirectOne(redir *syntax.Redirect) error {
+	fd := "1"
+	switch redir.Op {
+	case syntax.RdrIn, syntax.DplIn, syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc, syntax.RdrInOut:
+		fd = "0"
+	}
+	input := fd == "0"
+	if redir.N != nil {
+		fd = redir.N.Value
+	}
+	if fd != "0" && fd != "1" && fd != "2" || (fd == "0") != input {
+		return fmt.Errorf("%s: only the file descriptors 0, 1 and 2 are supported", fd)
+	}
+	if redir.Hdoc != nil {
+		text, err := expanded(sh, func(c *expand.Config) (string, error) { return expand.Document(c, redir.Hdoc) })
+		sh.stdin = sh.container.files.textFile(text)
+		return err
+	}
+	name, err := sh.literal(redir.Word)
+	if err != nil {
+		return err
+	}
+	var to io.Writer
+	all := redir.Op == syntax.RdrAll || redir.Op == syntax.AppAll
+	switch redir.Op {
+	case syntax.Hdoc, syntax.DashHdoc: // without a line
+		sh.stdin = nothing{}
+	case syntax.WordHdoc:
+		sh.stdin = sh.container.files.textFile(name + "\n")
+	case syntax.RdrIn, syntax.RdrInOut:
+		if sh.stdin, err = sh.open(name); err != nil {
+			return fmt.Errorf("can't open %s: %w", name, err)
+		}
+	case syntax.DplIn, syntax.DplOut:
+		to = map[string]io.Writer{"1": sh.stdout, "2": sh.stderr, "-": io.Discard}[name]
+		switch {
+		case input && name == "-":
+			sh.stdin = nothing{}
+		case !input && to == nil || input && name != "0":
+			return fmt.Errorf("%s: bad file descriptor", name)
+		}
+	case syntax.AppOut, syntax.AppAll:
+		to, err = sh.create(name, openAppend)
+	default:
+		to, err = sh.create(name, openNew)
+	}
+	if err != nil {
+		return fmt.Errorf("can't create %s: %w", name, err)
+	}
+	if !input && (fd == "1" || all) {
+		sh.stdout = to
+	}
+	if !input && (fd == "2" || all) {
+		sh.stderr = to
+	}
+	return nil
+}
+
+// command runs one command and sets $?.
+func (sh *interpreter) command(command syntax.Command) {
+	switch command := command.(type) {
+	case *syntax.CallExpr:
+		sh.simple(command)
+	case *syntax.Block:
+		sh.stmts(command.Stmts)
+	case *syntax.Subshell:
+		sub := sh.subshell()
+		sub.stmts(command.Stmts)
+		sh.status = sub.leave()
+	case *syntax.BinaryCmd:
+		sh.binary(command)
+	case *syntax.IfClause:
+		for clause := command; clause != nil; clause = clause.Else {
+			if sh.condition(clause.Cond...) {
+				sh.stmts(clause.Then)
+				return
+			}
+			if sh.stopped() {
+				return
+			}
+		}
+		sh.status = 0
+	case *syntax.WhileClause:
+		status := 0
+		for sh.condition(command.Cond...) != command.Until && !sh.stopped() {
+			again := sh.loop(command.Do)
+			if status = sh.status; !again {
+				break
+			}
+		}
+		if sh.jump == noJump {
+			sh.status = status
+		}
+	case *syntax.ForClause:
+		sh.forLoop(command)
+	case *syntax.CaseClause:
+		sh.choose(command)
+	case *syntax.FuncDecl:
+		sh.funcs[command.Name.Value] = command.Body
+		sh.status = 0
+	case *syntax.TestClause:
+		yes, err := sh.condTest(command.X)
+		sh.finish(oneIf(!yes)+oneIf(err != nil), err)
+	case *syntax.ArithmCmd:
+		n, err := sh.arithmetic(command.X)
+		sh.finish(oneIf(n == 0), err)
+	case *syntax.DeclClause:
+		sh.finish(0, sh.declare(command))
+	default:
+		sh.finish(2, errUnsupported)
+	}
+}
+
+// errUnsupported is the error of commands such as select, let, coproc and time.
+var errUnsupported = errors.New("syntax error: this command is not supported")
+
+// finish sets $?. It reports an error.
+func (sh *interpreter) finish(status int, err error) {
+	if sh.status = status; err != nil {
+		sh.failed(err)
+	}
+}
+
+func (sh *interpreter) binary(command *syntax.BinaryCmd) {
+	switch command.Op {
+	case syntax.AndStmt, syntax.OrStmt:
+		if ok := sh.condition(command.X); ok == (command.Op == syntax.AndStmt) {
+			sh.stmt(command.Y)
+		}
+		return
+	}
+	in, out := io.Pipe()
+	left, right := sh.subshell(), sh.subshell()
+	left.broken = new(atomic.Bool)
+	left.stdout = &guardedWriter{sh.ctx, out, left.broken}
+	if command.Op == syntax.PipeAll {
+		left.stderr = left.stdout
+	}
+	leftExit := make(chan int, 1)
+	if !sh.session.spawn(func() {
+		defer close(leftExit)
+		defer out.Close()
+		left.stmt(command.X)
+		leftExit <- left.leave()
+	}) {
+		return
+	}
+	right.stdin = in
+	right.stmt(command.Y)
+	sh.status = right.leave()
+	_ = in.Close()
+	if exit := <-leftExit; sh.flags["pipefail"] && sh.status == 0 {
+		sh.status = exit
+	}
+}
+
+// loop runs the body of a loop. It reports whether the loop goes on.
+func (sh *interpreter) loop(body []*syntax.Stmt) bool {
+	sh.loops++
+	sh.stmts(body)
+	sh.loops--
+	if sh.jump == breakLoop || sh.jump == continueLoop {
+		if sh.levels--; sh.levels > 0 {
+			return false
+		}
+		goesOn := sh.jump == continueLoop
+		sh.jump = noJump
+		return goesOn
+	}
+	return !sh.stopped()
+}
+
+func (sh *interpreter) forLoop(command *syntax.ForClause) {
+	loop, ok := command.Loop.(*syntax.WordIter)
+	if !ok || command.Select {
+		sh.finish(2, errUnsupported)
+		return
+	}
+	items, err := sh.params, error(nil)
+	if loop.InPos.IsValid() {
+		items, err = sh.fields(loop.Items)
+	}
+	sh.finish(0, err)
+	for _, item := range items {
+		if err := sh.set(loop.Name.Value, item); err != nil {
+			sh.finish(1, err)
+			return
+		}
+		if !sh.loop(command.Do) {
+			return
+		}
+	}
+}
+
+func (sh *interpreter) choose(command *syntax.CaseClause) {
+	text, err := sh.literal(command.Word)
+	sh.finish(0, err)
+	for _, item := range command.Items {
+		for _, pattern := range item.Patterns {
+			found, err := sh.matches(pattern, text)
+			if err != nil {
+				sh.finish(1, err)
+				return
+			}
+			if found {
+				sh.stmts(item.Stmts)
+				return
+			}
+		}
+	}
+}
+
+// simple runs assignments and a command with its arguments.
+func (sh *interpreter) simple(command *syntax.CallExpr) {
+	sh.substituted = 0
+	args, err := sh.fields(command.Args)
+	if err != nil {
+		sh.finish(1, err)
+		return
+	}
+	hidden := map[string]expand.Variable{} // what the assignments before the command hide
+	for _, assign := range command.Assigns {
+		name := assign.Name.Value
+		old := sh.vars[name]
+		if err := sh.assign(assign); err != nil {
+			sh.finish(1, err)
+			return
+		}
+		if len(args) > 0 {
+			if _, found := hidden[name]; !found {
+				hidden[name] = old
+			}
+			v := sh.vars[name]
+			v.Exported = true
+			sh.vars[name] = v
+		}
+	}
+	if len(args) == 0 {
+		sh.status = sh.substituted
+		return
+	}
+	if sh.flags["xtrace"] {
+		fmt.Fprintln(sh.stderr, "+ "+strings.Join(args, " "))
+	}
+	if body := sh.funcs[args[0]]; body != nil {
+		sh.function(body, args[1:])
+	} else {
+		sh.status = sh.call(args)
+	}
+	for name, old := range hidden {
+		sh.put(name, old)
+	}
+}
+
+// function calls a function.
+func (sh *interpreter) function(body *syntax.Stmt, args []string) {
+	params, locals, loops := sh.params, sh.locals, sh.loops
+	sh.params, sh.locals, sh.loops = args, map[string]expand.Variable{}, 0
+	sh.stmt(body)
+	if sh.jump == returnFunction {
+		sh.jump = noJump
+	}
+	for name, old := range sh.locals {
+		sh.put(name, old)
+	}
+	sh.params, sh.locals, sh.loops = params, locals, loops
+}
+
+// call runs a command that is no function: a builtin, or a program. It returns the exit code.
+func (sh *interpreter) call(args []string) int {
+	name := args[0]
+	if builtin, found := builtins[name]; found {
+		return builtin(sh, args)
+	}
+	p := sh.process
+	p.args, p.env = args, sh.exported()
+	if shellCommands[name] {
+		return p.run(name)
+	}
+	switch exit, err := sh.session.start(sh.ctx, &p); {
 	case err == errPermission || err == errIsDirectory:
-		fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, errPermission)
-		exit = 126
+		sh.say("%s: %v", name, errPermission)
+		return 126
 	case err == errFormat:
-		fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, err)
-		exit = 126
+		sh.say("%s: %v", name, err)
+		return 126
 	case err != nil:
-		fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", name)
-		exit = 127
-	case p.broken.Load():
-		// A command in a real shell would be ended by SIGPIPE.
-		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + sigPipe)})
+		sh.say("%s: not found", name)
+		return 127
+	default:
+		return exit
 	}
-	return status(exit)
 }
 
-func status(exit int) error {
-	if exit == 0 {
-		return nil
-	}
-	return interp.ExitStatus(exit)
+// substitute runs a $( ) and writes its output.
+func (sh *interpreter) substitute(to io.Writer, subst *syntax.CmdSubst) error {
+	sub := sh.subshell()
+	out := &buffer{left: maxCapture, full: func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }}
+	sub.broken = new(atomic.Bool)
+	sub.stdout = out
+	sub.stmts(subst.Stmts)
+	sh.substituted = sub.leave()
+	text := out.String()
+	sh.charge(len(text))
+	_, err := io.WriteString(to, text)
+	return err
 }
 
-// input returns the standard input for a handler.
-func (sh *interpreter) input(hc interp.HandlerContext) io.Reader {
-	switch file, ok := hc.Stdin.(*os.File); {
-	case !ok || file == nil:
-		return nothing{}
-	case file == sh.mark:
-		return sh.stdin
+// complain reports a script that cannot be parsed.
+func (sh *interpreter) complain(err error) {
+	sh.status = 2
+	if err == errTooDeep {
+		sh.session.fail("sh: "+err.Error(), 2)
+		return
 	}
-	return hc.Stdin
+	sh.say("%s", syntaxMessage(err))
 }

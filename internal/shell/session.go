@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 )
 
 // session is one call of Run with everything that it starts.
@@ -20,15 +19,13 @@ type session struct {
 
 	lock      sync.Mutex
 	over      bool
+	subshells int
 	work      sync.WaitGroup
-	subshells atomic.Int32
-	refused   atomic.Int32
-	globs     globs
 	failed    sync.Once
 }
 
 func newSession(ctx context.Context, c *Container, streams Streams) *session {
-	s := &session{container: c}
+	s := &session{container: c, stdin: nothing{}}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	output := func(w io.Writer) io.Writer {
 		if w == nil {
@@ -37,29 +34,41 @@ func newSession(ctx context.Context, c *Container, streams Streams) *session {
 		return &locked{to: w}
 	}
 	s.stdout, s.stderr = output(streams.Stdout), output(streams.Stderr)
-	if streams.Stdin == nil {
-		s.stdin = nothing{}
-	} else {
-		s.stdin = &input{session: s, from: streams.Stdin}
-	}
-	if streams.TTY {
+	switch {
+	case streams.TTY:
 		s.terminal = newTerminal(s, streams)
 		s.stdin, s.stdout = s.terminal, &crlf{to: s.stdout}
 		s.stderr = s.stdout
+	case streams.Stdin != nil:
+		s.stdin = &input{session: s, from: streams.Stdin}
 	}
-	s.stderr = &complaints{ctx: s.ctx, to: s.stderr}
 	return s
 }
 
-// enter registers work that end must wait for; the caller must call work.Done. It returns false after the session has
-// ended.
-func (s *session) enter() bool {
+// spawn runs a subshell in a goroutine. It returns false if the session has ended, or has too many subshells, which
+// ends it.
+func (s *session) spawn(do func()) bool {
 	s.lock.Lock()
-	defer s.lock.Unlock()
-	if !s.over {
-		s.work.Add(1)
+	allowed := !s.over && s.subshells < maxSubshells
+	if allowed {
+		s.subshells++
+		s.work.Go(func() {
+			defer func() {
+				if failure := recover(); failure != nil {
+					fmt.Fprintf(s.stderr, "sh: internal error: %v\n", failure)
+				}
+				s.lock.Lock()
+				s.subshells--
+				s.lock.Unlock()
+			}()
+			do()
+		})
 	}
-	return !s.over
+	s.lock.Unlock()
+	if !allowed {
+		s.fail("sh: can't fork: Resource temporarily unavailable", 2)
+	}
+	return allowed
 }
 
 // end stops everything that still runs, and waits for it.
@@ -94,21 +103,6 @@ func (w *locked) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// complaints passes error messages on until the context ends. Later messages, and the interpreter's message about an
-// ended context, only repeat that it has ended.
-type complaints struct {
-	ctx context.Context
-	to  io.Writer
-}
-
-func (w *complaints) Write(p []byte) (int, error) {
-	if w.ctx.Err() != nil || string(p) == context.Canceled.Error()+"\n" ||
-		string(p) == context.DeadlineExceeded.Error()+"\n" {
-		return len(p), nil
-	}
-	return w.to.Write(p)
-}
-
 type nothing struct{}
 
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
@@ -119,49 +113,22 @@ type input struct {
 	session *session
 	from    io.Reader
 	once    sync.Once
-	chunks  chan []byte
-
-	lock sync.Mutex
-	rest []byte
+	pipe    *io.PipeReader
 }
 
 func (i *input) Read(p []byte) (int, error) {
-	i.lock.Lock()
-	defer i.lock.Unlock()
 	i.once.Do(func() {
-		i.chunks = make(chan []byte)
-		go i.pump()
+		var to *io.PipeWriter
+		i.pipe, to = io.Pipe()
+		context.AfterFunc(i.session.ctx, func() { _ = i.pipe.Close() })
+		go func() {
+			_, _ = io.Copy(to, i.from)
+			_ = to.Close()
+		}()
 	})
-	if len(i.rest) == 0 {
-		select {
-		case chunk, ok := <-i.chunks:
-			if !ok {
-				return 0, io.EOF
-			}
-			i.rest = chunk
-		case <-i.session.ctx.Done():
-			return 0, io.EOF
-		}
+	n, err := i.pipe.Read(p)
+	if err != nil {
+		err = io.EOF
 	}
-	n := copy(p, i.rest)
-	i.rest = i.rest[n:]
-	return n, nil
-}
-
-func (i *input) pump() {
-	defer close(i.chunks)
-	for {
-		buffer := make([]byte, 32<<10)
-		n, err := i.from.Read(buffer)
-		if n > 0 {
-			select {
-			case i.chunks <- buffer[:n]:
-			case <-i.session.ctx.Done():
-				return
-			}
-		}
-		if err != nil || i.session.ctx.Err() != nil {
-			return
-		}
-	}
+	return n, err
 }

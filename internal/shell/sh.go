@@ -1,8 +1,6 @@
 package shell
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,127 +10,84 @@ import (
 
 // runShell implements sh: `sh -c text [name [parameters]]`, `sh file [parameters]`, `sh -s [parameters]`, or `sh`,
 // which reads standard input, with a line editor if that is a terminal.
-func runShell(ctx context.Context, p *process) int {
+func runShell(p *process) int {
 	args := p.args[1:]
-	var options []string
-	text, hasText, interactive, stdin := "", false, false, false
+	given := map[rune]bool{}
+	options := []string{"set"}
 	for len(args) > 0 && len(args[0]) > 1 && (args[0][0] == '-' || args[0][0] == '+') {
 		arg := args[0]
-		args = args[1:]
-		if arg == "--" {
+		if args = args[1:]; arg == "--" {
 			break
 		}
 		if strings.HasPrefix(arg, "--") { // --login, --norc and so on
 			continue
 		}
 		for _, option := range arg[1:] {
-			switch option {
-			case 'c':
-				hasText = true
-			case 'i':
-				interactive = true
-			case 's':
-				stdin = true
-			case 'l':
-			case 'o':
-				if len(args) == 0 {
-					return p.fail("-o: option requires an argument")
-				}
+			switch {
+			case strings.ContainsRune("csil", option):
+				given[option] = true
+			case option == 'o' && len(args) > 0:
 				options = append(options, arg[:1]+"o", args[0])
 				args = args[1:]
-			case 'e', 'u', 'x', 'f', 'a', 'n':
-				options = append(options, arg[:1]+string(option))
 			default:
-				p.fail("%c%c: invalid option", arg[0], option)
-				return 2
+				options = append(options, arg[:1]+string(option))
 			}
 		}
 	}
-	name := p.args[0]
-	var file *string
+	name, text, isScript := p.args[0], "", true
 	switch {
-	case hasText:
-		if len(args) == 0 {
-			p.fail("-c: option requires an argument")
-			return 2
-		}
-		text = args[0]
-		file = &text
-		if args = args[1:]; len(args) > 0 {
+	case given['c'] && len(args) == 0:
+		p.fail("-c: option requires an argument")
+		return 2
+	case given['c']:
+		text, args = args[0], args[1:]
+		if len(args) > 0 {
 			name, args = args[0], args[1:]
 		}
-	case !stdin && len(args) > 0:
-		content, err := p.container.files.content(p.user(), p.path(args[0]))
+	case !given['s'] && len(args) > 0:
+		content, err := p.container.files.content(p.path(args[0]))
 		if err != nil {
 			fmt.Fprintf(p.stderr, "sh: can't open '%s': %v\n", args[0], err)
 			return 2
 		}
-		text = string(content)
-		file = &text
-		name, args = args[0], args[1:]
+		text, name, args = string(content), args[0], args[1:]
+	default:
+		isScript = false
 	}
-	sh, err := newInterpreter(p, name, args)
-	if err != nil {
-		fmt.Fprintf(p.stderr, "sh: %v\n", err)
+	sh := newInterpreter(p, name, args)
+	if len(options) > 1 && setOptions(sh, options) != 0 {
 		return 2
 	}
-	defer sh.close()
-	if len(options) > 0 {
-		set := &syntax.CallExpr{Args: []*syntax.Word{word("set")}}
-		for _, option := range options {
-			set.Args = append(set.Args, quote(option))
-		}
-		if exit, _ := sh.run(ctx, set); exit != 0 {
-			return exit
-		}
+	switch terminal := p.session.terminal; {
+	case isScript:
+		sh.eval(text)
+	case isTerminal(p.stdin, terminal):
+		sh.converse(terminal)
+	default:
+		sh.follow()
 	}
-	if file != nil {
-		script, err := guarded(text)
-		if err != nil {
-			return sh.complain(err)
-		}
-		script.Name = "sh"
-		exit, _ := sh.run(ctx, script)
-		return exit
-	}
-	if terminal := p.session.terminal; terminal != nil && isTerminal(p.stdin, terminal) {
-		return sh.converse(ctx, terminal)
-	}
-	if interactive {
-		fmt.Fprintln(p.stderr, "sh: can't access tty; job control turned off")
-	}
-	return sh.follow(ctx)
+	return sh.leave()
 }
 
-// isTerminal reports whether a process reads directly from the terminal.
+// isTerminal reports whether a process reads directly from the terminal, which may be nil.
 func isTerminal(from io.Reader, terminal *terminal) bool {
 	for {
 		guarded, ok := from.(*guardedReader)
 		if !ok {
-			return from == io.Reader(terminal)
+			return terminal != nil && from == io.Reader(terminal)
 		}
 		from = guarded.from
 	}
 }
 
-func (sh *interpreter) complain(err error) int {
-	if errors.Is(err, errTooDeep) {
-		sh.session.fail("sh: "+err.Error(), 2)
-	} else {
-		sh.say("%s", complaint(err))
-	}
-	return 2
-}
-
 // follow runs standard input as a script while it arrives. Commands in it read from the same input.
-func (sh *interpreter) follow(ctx context.Context) int {
-	exit := 0
+func (sh *interpreter) follow() {
 	text := ""
-	for ended := false; !ended && ctx.Err() == nil; {
+	for ended := false; !ended && !sh.stopped(); {
 		var line string
-		line, ended = readLine(sh.stdin, '\n', true, maxScript)
+		line, ended = readLine(sh.stdin, true, maxScript)
 		if ended && line == "" && text == "" {
-			break
+			return
 		}
 		text += line + "\n"
 		script, more, err := complete(text, ended)
@@ -141,17 +96,11 @@ func (sh *interpreter) follow(ctx context.Context) int {
 		}
 		text = ""
 		if err != nil {
-			return sh.complain(err)
+			sh.complain(err)
+			return
 		}
-		for _, stmt := range script.Stmts {
-			var over bool
-			if exit, over = sh.run(ctx, stmt); over {
-				return exit
-			}
-		}
+		sh.stmts(script.Stmts)
 	}
-	sh.run(ctx, &syntax.File{Name: "sh"}) // to run its EXIT trap
-	return exit
 }
 
 // complete parses a script that may be incomplete so far.
@@ -160,6 +109,6 @@ func complete(text string, last bool) (script *syntax.File, more bool, err error
 		len(text) < maxScript {
 		return nil, true, nil
 	}
-	script, err = guarded(text)
+	script, err = parse(text)
 	return script, !last && syntax.IsIncomplete(err), err
 }

@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"fauxlet/internal/pods"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type Config = pods.ContainerConfig
 
 // started is the start time of the tests' containers.
 var started = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -23,12 +27,12 @@ func newContainer(t testing.TB, change ...func(*Config)) *Container {
 		Command: []string{"nginx", "-g", "daemon off;"},
 		Files: map[string]string{"/etc/motd": "hello\n", "/data/a.txt": "one\ntwo\nthree\n",
 			"/data/b.txt": "1\n2\n3\n"},
-		Started: started, Now: func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) },
+		Started: started,
 	}
 	for _, change := range change {
 		change(&config)
 	}
-	c, err := New(config)
+	c, err := New(config, func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,52 +1,38 @@
 package shell
 
 import (
+	"bufio"
 	"context"
 	"io"
-	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
-// Keys with a meaning for the terminal.
-const (
-	keyInterrupt = 0x03 // ^C
-	keyEnd       = 0x04 // ^D
-	keyKill      = 0x15 // ^U
-	keyErase     = 0x08
-	keyDelete    = 0x7f
-)
-
-// maxTyped is how many bytes may be typed ahead.
-const maxTyped = 64 << 10
-
-// terminal is the line discipline between a client's keys and a running command. It echoes keys, delivers whole
-// lines, and interrupts the command at ^C. While a shell edits a line, the keys go unchanged to its editor.
+// terminal turns a client's keys into lines for commands and shells, with the line editor of package term. ^C
+// interrupts the running command, and ^D at the beginning of a line ends its input.
 type terminal struct {
 	ctx    context.Context
 	screen io.Writer // the client, without CRLF conversion
+	// lines are typed lines with their line ends; an empty one means end of input. The channel is closed when the client
+	// sends no more keys.
+	lines chan string
 
 	lock      sync.Mutex
-	wake      chan struct{} // closed when there is new input
-	typed     []byte        // not processed yet
-	line      []byte        // the incomplete line
-	lines     [][]byte      // complete lines; an empty one means end of input
-	ended     bool          // the client sends no more keys
-	editing   bool
-	silent    bool
+	rest      string // the rest of a line that a command has read in part
 	interrupt func()
 	size      Size
-	resized   func(Size)
+	editor    *term.Terminal
 }
 
 func newTerminal(s *session, streams Streams) *terminal {
-	t := &terminal{ctx: s.ctx, screen: s.stdout, wake: make(chan struct{}), size: Size{Width: 80, Height: 24}}
+	t := &terminal{ctx: s.ctx, screen: s.stdout, lines: make(chan string, 64), size: Size{Width: 80, Height: 24}}
 	t.interrupt = func() { s.cancel(signal(sigInt)) }
 	if streams.Stdin == nil {
-		t.ended = true
+		close(t.lines)
 	} else {
-		go t.pump(streams.Stdin)
+		go t.pump(&keyboard{terminal: t, from: bufio.NewReader(streams.Stdin)})
 	}
 	if streams.Resize != nil {
 		s.work.Go(func() {
@@ -56,7 +42,10 @@ func newTerminal(s *session, streams Streams) *terminal {
 					if !ok {
 						return
 					}
-					t.resize(size)
+					t.lock.Lock()
+					t.size = size
+					t.resize()
+					t.lock.Unlock()
 				case <-s.ctx.Done():
 					return
 				}
@@ -66,176 +55,162 @@ func newTerminal(s *session, streams Streams) *terminal {
 	return t
 }
 
-func (t *terminal) resize(size Size) {
-	t.lock.Lock()
-	t.size = size
-	resized := t.resized
-	t.lock.Unlock()
-	if resized != nil {
-		resized(size)
+// resize tells the editor the size. The caller holds the lock.
+func (t *terminal) resize() {
+	if t.editor != nil {
+		_ = t.editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
 	}
 }
 
-// follow passes on the current size and each new size.
-func (t *terminal) follow(resized func(Size)) {
-	t.lock.Lock()
-	t.resized = resized
-	size := t.size
-	t.lock.Unlock()
-	resized(size)
-}
-
-func (t *terminal) echo(on bool) {
+// onInterrupt sets the action of ^C and returns the previous one.
+func (t *terminal) onInterrupt(action func()) (before func()) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	t.silent = !on
+	before, t.interrupt = t.interrupt, action
+	return before
 }
+
+// keyboard is the terminal as its editor sees it. It reads one byte at a time, so that last is the key which ended a
+// line.
+type keyboard struct {
+	*terminal
+	from *bufio.Reader
+	last byte
+	err  error
+}
+
+func (k *keyboard) Read(p []byte) (int, error) {
+	if k.last, k.err = k.from.ReadByte(); k.err != nil {
+		return 0, io.EOF
+	}
+	p[0] = k.last
+	return 1, nil
+}
+
+func (k *keyboard) Write(p []byte) (int, error) { return k.screen.Write(p) }
 
 // pump reads keys as they arrive, so that ^C works even if no command reads.
-func (t *terminal) pump(from io.Reader) {
-	buffer := make([]byte, 4096)
-	for {
-		n, err := from.Read(buffer)
+func (t *terminal) pump(k *keyboard) {
+	defer close(t.lines)
+	history := term.NewTerminal(k, "").History
+	for k.err == nil && t.ctx.Err() == nil {
+		editor := term.NewTerminal(k, "") // after an error it would return the same error again
+		editor.History = history
 		t.lock.Lock()
-		t.typed = append(t.typed, buffer[:n]...)
-		if !t.editing {
-			t.discipline()
-		}
-		if err != nil {
-			t.ended = true
-		}
-		t.notify()
-		for len(t.typed)+len(t.line) > maxTyped && t.ctx.Err() == nil {
-			t.wait()
-		}
+		t.editor = editor
+		t.resize()
 		t.lock.Unlock()
-		if err != nil || t.ctx.Err() != nil {
-			return
+		line, err := editor.ReadLine()
+		for ; err == nil || err == term.ErrPasteIndicator; line, err = editor.ReadLine() {
+			t.add(line + "\n")
+		}
+		const interruptKey = 0x03
+		switch {
+		case k.err != nil:
+		case k.last == interruptKey:
+			_, _ = io.WriteString(k, "^C\r\n")
+			for more := true; more; {
+				select {
+				case <-t.lines:
+				default:
+					more = false
+				}
+			}
+			t.lock.Lock()
+			interrupt := t.interrupt
+			t.lock.Unlock()
+			interrupt()
+		default:
+			t.add("")
 		}
 	}
 }
 
-func (t *terminal) notify() {
-	close(t.wake)
-	t.wake = make(chan struct{})
-}
-
-// wait releases the lock and waits for new input or the end.
-func (t *terminal) wait() {
-	wake := t.wake
-	t.lock.Unlock()
+// add passes a typed line on. It waits while too much is typed ahead.
+func (t *terminal) add(line string) {
 	select {
-	case <-wake:
+	case t.lines <- line:
 	case <-t.ctx.Done():
 	}
+}
+
+// take returns at most the next n bytes of a line. The text is empty at the end of the input or of the context.
+func (t *terminal) take(ctx context.Context, n int) string {
 	t.lock.Lock()
-}
-
-// discipline turns typed keys into lines.
-func (t *terminal) discipline() {
-	var echo []byte
-	for i, key := range t.typed {
-		if len(t.lines) > 1000 {
-			t.typed = slices.Clone(t.typed[i:])
-			t.show(echo)
-			return
-		}
-		switch key {
-		case '\r', '\n':
-			t.lines = append(t.lines, append(t.line, '\n'))
-			t.line = nil
-			echo = append(echo, '\r', '\n')
-		case keyEnd:
-			t.lines = append(t.lines, t.line)
-			t.line = nil
-		case keyInterrupt:
-			t.line, t.lines = nil, nil
-			t.show(append(echo, '^', 'C'))
-			echo = nil
-			t.interrupt()
-		case keyErase, keyDelete:
-			if len(t.line) > 0 {
-				_, size := utf8.DecodeLastRune(t.line)
-				t.line = t.line[:len(t.line)-size]
-				echo = append(echo, "\b \b"...)
-			}
-		case keyKill:
-			echo = append(echo, strings.Repeat("\b \b", utf8.RuneCount(t.line))...)
-			t.line = nil
-		default:
-			if len(t.line) >= 4096 {
-				continue
-			}
-			t.line = append(t.line, key)
-			if key < ' ' && key != '\t' {
-				echo = append(echo, '^', key+'@')
-			} else {
-				echo = append(echo, key)
-			}
+	line := t.rest
+	t.rest = ""
+	t.lock.Unlock()
+	if line == "" {
+		select {
+		case line = <-t.lines:
+		case <-ctx.Done():
 		}
 	}
-	t.typed = nil
-	t.show(echo)
-}
-
-func (t *terminal) show(echo []byte) {
-	if !t.silent && len(echo) > 0 {
-		_, _ = t.screen.Write(echo)
-	}
+	n = min(n, len(line))
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.rest = line[n:]
+	return line[:n]
 }
 
 // Read returns typed lines, as a command sees them.
 func (t *terminal) Read(p []byte) (int, error) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	for {
-		if len(t.lines) > 0 {
-			if len(t.lines[0]) == 0 {
-				t.lines = t.lines[1:]
-				return 0, io.EOF
+	text := t.take(t.ctx, len(p))
+	if text == "" {
+		return 0, io.EOF
+	}
+	return copy(p, text), nil
+}
+
+// converse prompts for lines and runs them until exit or ^D.
+func (sh *interpreter) converse(t *terminal) {
+	text, ctx := "", sh.ctx
+	for !sh.stopped() {
+		prompt := "> "
+		if text == "" {
+			prompt = sh.prompt()
+		}
+		_, _ = io.WriteString(t.screen, prompt)
+		lineCtx, cancel := context.WithCancelCause(ctx)
+		before := t.onInterrupt(func() { cancel(signal(sigInt)) })
+		line := t.take(lineCtx, maxLine)
+		text += line
+		sh.ctx = lineCtx
+		if script, more, err := complete(text, false); !more {
+			if text = ""; err != nil {
+				sh.complain(err)
+			} else {
+				sh.stmts(script.Stmts)
 			}
-			n := copy(p, t.lines[0])
-			if t.lines[0] = t.lines[0][n:]; len(t.lines[0]) == 0 {
-				t.lines = t.lines[1:]
-			}
-			t.notify()
-			return n, nil
 		}
-		if len(t.typed) > 0 && !t.editing {
-			t.discipline()
-			continue
+		sh.ctx = ctx
+		t.onInterrupt(before)
+		if sh.jump == returnFunction {
+			sh.jump = noJump
 		}
-		if t.ended || t.ctx.Err() != nil {
-			return 0, io.EOF
+		switch {
+		case context.Cause(lineCtx) == error(signal(sigInt)) && ctx.Err() == nil:
+			sh.status, sh.jump, text = 128+sigInt, noJump, ""
+		case line == "":
+			_, _ = io.WriteString(t.screen, "\r\n")
+			sh.jump = exitShell
 		}
-		t.wait()
+		cancel(nil)
 	}
 }
 
-// edit routes the keys to an editor, or back to the commands. interrupt, if not nil, becomes the action of ^C. edit
-// returns the previous action.
-func (t *terminal) edit(editing bool, interrupt func()) (before func()) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	t.editing = editing
-	before = t.interrupt
-	if interrupt != nil {
-		t.interrupt = interrupt
-	}
-	if !editing {
-		t.discipline()
-		return before
-	}
-	var left []byte
-	for _, line := range t.lines {
-		if len(line) == 0 {
-			line = []byte{keyEnd}
+// prompt returns busybox's prompt: the working directory, and # for root.
+func (sh *interpreter) prompt() string {
+	dir := sh.dir
+	if home := sh.container.home(); home != "/" {
+		if rest, ok := strings.CutPrefix(dir+"/", home+"/"); ok {
+			dir = strings.TrimSuffix("~/"+rest, "/")
 		}
-		left = append(left, strings.ReplaceAll(string(line), "\n", "\r")...)
 	}
-	t.typed = slices.Concat(left, t.line, t.typed)
-	t.line, t.lines = nil, nil
-	return before
+	if sh.container.config.UID == 0 {
+		return dir + " # "
+	}
+	return dir + " $ "
 }
 
 // crlf is a writer that converts line feeds to CRLF.

@@ -106,13 +106,11 @@ func TestTerminal(t *testing.T) {
 			nil, 130},
 		{"input of a command", "sh",
 			[]string{prompt, "cat\r", "\r\n", "hellp\x7fo\r", "hello\r\n", "\x04", prompt, "exit\r"},
-			[]string{"hellp\b \bo\r\nhello\r\n/ # "}, 0},
+			[]string{"\r\nhello\r\n/ # "}, 0},
 		{"typed ahead", "sh", []string{prompt, "cat\rone\r\x04echo two\rexit 6\r"},
 			[]string{"one\r\n", "one\r\n", "two\r\n"}, 6},
 		{"read", "sh", []string{prompt, "read -r x; echo \"<$x>\"\r", "\r\n", "a b\r", "<a b>\r\n", "exit\r"},
 			[]string{"a b\r\n<a b>\r\n"}, 0},
-		{"silent read", "sh", []string{prompt, "read -s -p pw: x; echo \"<$x>\"\r", "pw:", "secret\r", "<secret>\r\n",
-			"exit\r"}, []string{"pw:<secret>"}, 0},
 		{"it is one", "sh", []string{prompt, "tty; [ -t 0 ] && [[ -t 1 ]] && echo $TERM; stty size\r", "24 80\r\n",
 			"exit\r"}, []string{"/dev/pts/0\r\nxterm\r\n24 80\r\n"}, 0},
 		{"errors come to it", "sh", []string{prompt, "nope\r", prompt, "ls /nope\r", prompt, "fi\r", prompt, "exit\r"},
@@ -130,7 +128,7 @@ func TestTerminal(t *testing.T) {
 		{"background", "sh", []string{prompt, "sleep 1000 &\r", prompt,
 			"while ! ps | grep '[ ]sleep 1000'; do :; done\r", " sleep 1000\r\n", "exit\r"},
 			[]string{" sleep 1000\r\n"}, 0},
-		{"columns", "sh", []string{prompt, "ls /data\r", prompt, "exit\r"}, []string{"a.txt   b.txt\r\n"}, 0},
+		{"carriage returns", "sh", []string{prompt, "ls /data\r", prompt, "exit\r"}, []string{"\r\na.txt\r\nb.txt\r\n"}, 0},
 		{"kill", "sh", []string{prompt, "sleep 1000 & \r", prompt, "while ! ps | grep '[ ]sleep 1000'; do :; done\r",
 			" sleep 1000\r\n/ # ", "kill $(ps | grep '[ ]sleep 1000' | sed 's/^ *//' | cut -d' ' -f1); wait $!; " +
 				"echo =$?\r", "\r\n=143\r\n", "exit\r"}, nil, 0},
@@ -162,8 +160,8 @@ func TestResize(t *testing.T) {
 	sizes <- Size{Width: 101, Height: 47}
 	close(sizes)
 	c := newContainer(t)
-	text, _ := typed(t, c, sizes, []string{"sh"}, "/ # ", "while [ \"$(stty size < /dev/tty; stty size)\" != '47 "+
-		"101' ]; do :; done 2>/dev/null; echo seen\r", "\r\nseen\r\n", "exit\r")
+	text, _ := typed(t, c, sizes, []string{"sh"}, "/ # ",
+		"while [ \"$(stty size)\" != '47 101' ]; do :; done; echo seen\r", "\r\nseen\r\n", "exit\r")
 	if !strings.Contains(text, "seen") {
 		t.Error(text)
 	}

@@ -1,0 +1,375 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/pattern"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// inPattern is the prefix of variables within a pattern or a replacement of ${ }; see parse.
+const inPattern = "\x01"
+
+// parse parses a script. If [syntax.IsIncomplete] is true for its error, more input may complete the script. Patterns and
+// replacements in ${ } must be short, because they are matched with, and multiply, a value that may be long. Their
+// variables are renamed, so that Get can limit them.
+func parse(text string) (*syntax.File, error) {
+	if len(text) > maxScript {
+		return nil, errTooLong
+	}
+	file, err := syntax.NewParser().Parse(&sourceReader{text: text}, "sh")
+	if err != nil {
+		return nil, err
+	}
+	syntax.Walk(file, func(node syntax.Node) bool {
+		var words []*syntax.Word
+		switch node := node.(type) {
+		case *syntax.CmdSubst: // $(<file)
+			if len(node.Stmts) == 1 && node.Stmts[0].Cmd == nil && len(node.Stmts[0].Redirs) == 1 {
+				cat := &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{Value: "cat"}}}
+				node.Stmts[0].Cmd = &syntax.CallExpr{Args: []*syntax.Word{cat}}
+			}
+		case *syntax.ParamExp:
+			if node.Repl != nil {
+				words = []*syntax.Word{node.Repl.Orig, node.Repl.With}
+			}
+			if node.Exp != nil && !isDefault(node.Exp.Op) {
+				words = []*syntax.Word{node.Exp.Word}
+			}
+		}
+		for _, word := range words {
+			if word == nil {
+				continue
+			}
+			if word.End().Offset()-word.Pos().Offset() > maxPattern {
+				err = fmt.Errorf("the pattern is too long")
+			}
+			syntax.Walk(word, func(inner syntax.Node) bool {
+				switch inner := inner.(type) {
+				case *syntax.ParamExp:
+					inner.Param.Value = inPattern + strings.TrimPrefix(inner.Param.Value, inPattern)
+				case *syntax.CmdSubst:
+					err = fmt.Errorf("syntax error: $( ) in a pattern of ${ } is not supported")
+				}
+				return true
+			})
+		}
+		return err == nil
+	})
+	return file, err
+}
+
+// isDefault reports whether the operator of ${x:-y} is followed by a value and not by a pattern.
+func isDefault(op syntax.ParExpOperator) bool {
+	return op >= syntax.AlternateUnset && op <= syntax.AssignUnsetOrNull
+}
+
+// syntaxMessage returns the shell's message about a script that cannot be parsed.
+func syntaxMessage(err error) string {
+	if parsed, ok := errors.AsType[syntax.ParseError](err); ok {
+		return fmt.Sprintf("line %d: syntax error: %s", parsed.Pos.Line(), parsed.Text)
+	}
+	return err.Error()
+}
+
+// environment gives package expand access to the variables of a shell, and counts what it gives.
+type environment struct{ *interpreter }
+
+// Get implements expand.Environ.
+func (e environment) Get(name string) expand.Variable {
+	name, short := strings.CutPrefix(name, inPattern)
+	v := e.lookup(name)
+	size := len(v.Str)
+	for _, element := range v.List {
+		size += len(element) + 16
+	}
+	if short {
+		size *= 1024
+	}
+	if !e.charge(size) {
+		return expand.Variable{}
+	}
+	return v
+}
+
+// charge counts what a statement expands to. It ends the whole command if that is too much.
+func (sh *interpreter) charge(size int) bool {
+	if sh.budget -= size; sh.budget < 0 {
+		sh.session.fail("sh: out of memory: a statement expands to too much", 2)
+	}
+	return sh.budget >= 0
+}
+
+// lookup returns a variable or a special parameter.
+func (sh *interpreter) lookup(name string) expand.Variable {
+	text := func(s string) expand.Variable { return expand.Variable{Set: true, Kind: expand.String, Str: s} }
+	switch name {
+	case "#":
+		return text(strconv.Itoa(len(sh.params)))
+	case "@", "*":
+		return expand.Variable{Set: true, Kind: expand.Indexed, List: sh.params}
+	case "?":
+		return text(strconv.Itoa(sh.status))
+	case "-":
+		return text("")
+	case "$":
+		return text(strconv.Itoa(sh.pid))
+	case "!":
+		if len(sh.jobs) == 0 {
+			return expand.Variable{}
+		}
+		return text(strconv.Itoa(sh.jobs[len(sh.jobs)-1].pid))
+	case "PPID":
+		return text("0")
+	case "RANDOM":
+		return text(strconv.Itoa(rand.IntN(1 << 15)))
+	case "UID":
+		return text(strconv.FormatInt(sh.container.config.UID, 10))
+	case "0":
+		return text(sh.name)
+	case "HOME root":
+		return text("/root")
+	}
+	if user, ok := strings.CutPrefix(name, "HOME "); ok { // otherwise package expand would look up the user on the host
+		return text("~" + user)
+	}
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= len(sh.params) {
+		return text(sh.params[n-1])
+	}
+	return sh.vars[name]
+}
+
+// Each implements expand.Environ.
+func (e environment) Each(do func(string, expand.Variable) bool) {
+	for name, v := range e.vars {
+		if !do(name, v) {
+			return
+		}
+	}
+}
+
+// Set implements expand.WriteEnviron.
+func (e environment) Set(name string, v expand.Variable) error {
+	name = strings.TrimPrefix(name, inPattern)
+	old := e.vars[name]
+	if old.ReadOnly {
+		return fmt.Errorf("%s: readonly variable", name)
+	}
+	if !syntax.ValidName(name) {
+		return fmt.Errorf("%s: bad variable name", name)
+	}
+	v.Exported = v.Exported || old.Exported || e.flags["allexport"]
+	e.put(name, v)
+	return nil
+}
+
+func (sh *interpreter) set(name, value string) error {
+	return environment{sh}.Set(name, expand.Variable{Set: true, Kind: expand.String, Str: value})
+}
+
+// put sets or removes a variable. It ends the whole command if the variables become too large.
+func (sh *interpreter) put(name string, v expand.Variable) {
+	size := func(v expand.Variable) int { return oneIf(v.Set) * (len(name) + len(v.Str) + 64) }
+	sh.variables += size(v) - size(sh.vars[name])
+	if sh.variables > maxVariables {
+		sh.session.fail("sh: out of memory: variables are too large", 2)
+		return
+	}
+	if sh.vars[name] = v; !v.Set {
+		delete(sh.vars, name)
+	}
+}
+
+// exported returns the environment of the shell's commands, sorted.
+func (sh *interpreter) exported() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(sh.vars)) {
+		if v := sh.vars[name]; v.Exported {
+			list = append(list, name+"="+v.Str)
+		}
+	}
+	return list
+}
+
+// expanded calls a function of package expand. It returns an error instead of a panic, which an assignment to an array
+// element in arithmetic causes.
+func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (result T, err error) {
+	config := &expand.Config{Env: environment{sh}, CmdSubst: sh.substitute, NoUnset: sh.flags["nounset"]}
+	config.ProcSubst = func(*syntax.ProcSubst) (string, error) {
+		return "", fmt.Errorf("syntax error: process substitution is not supported")
+	}
+	if !sh.flags["noglob"] {
+		config.ReadDir2 = sh.readDir
+	}
+	defer func() {
+		if failure := recover(); failure != nil {
+			err = fmt.Errorf("syntax error: bad expression")
+		}
+	}()
+	return do(config)
+}
+
+// failed reports an error of an expansion or assignment. A variable that is not set ends the shell.
+func (sh *interpreter) failed(err error) {
+	sh.say("%v", err)
+	sh.status = max(sh.status, 1)
+	if _, unset := errors.AsType[expand.UnsetParameterError](err); unset {
+		sh.jump = exitShell
+	}
+}
+
+// fields expands words to the arguments of a command.
+func (sh *interpreter) fields(words []*syntax.Word) ([]string, error) {
+	sum := 0
+	for _, word := range words {
+		split, size := *word, int(word.End().Offset()-word.Pos().Offset())
+		if !syntax.SplitBraces(&split) {
+			continue
+		}
+		for _, err := range expand.BracesSeq(nil, &split) {
+			if sum += size + 64; err != nil || sum > maxBraces {
+				return nil, fmt.Errorf("braces: too many words")
+			}
+		}
+	}
+	args, err := expanded(sh, func(c *expand.Config) ([]string, error) { return expand.Fields(c, words...) })
+	size := 0
+	for _, arg := range args {
+		size += len(arg) + 1
+	}
+	if size > maxArguments {
+		return nil, errTooManyWords
+	}
+	return args, err
+}
+
+// literal expands a word to one text. Backslashes outside of quotes quote the next character.
+func (sh *interpreter) literal(word *syntax.Word) (string, error) {
+	if word == nil {
+		return "", nil
+	}
+	unescaped := &syntax.Word{}
+	for _, part := range word.Parts {
+		lit, ok := part.(*syntax.Lit)
+		if !ok {
+			unescaped.Parts = append(unescaped.Parts, part)
+			continue
+		}
+		rest := lit.Value
+		for at := strings.IndexByte(rest, '\\'); at >= 0 && at+1 < len(rest); at = strings.IndexByte(rest, '\\') {
+			unescaped.Parts = append(unescaped.Parts, &syntax.Lit{Value: rest[:at]},
+				&syntax.SglQuoted{Value: rest[at+1 : at+2]})
+			rest = rest[at+2:]
+		}
+		unescaped.Parts = append(unescaped.Parts, &syntax.Lit{Value: rest})
+	}
+	return expanded(sh, func(c *expand.Config) (string, error) { return expand.Literal(c, unescaped) })
+}
+
+func (sh *interpreter) arithmetic(x syntax.ArithmExpr) (int, error) {
+	return expanded(sh, func(c *expand.Config) (int, error) { return expand.Arithm(c, x) })
+}
+
+// matches reports whether a text matches a pattern.
+func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
+	glob, err := expanded(sh, func(c *expand.Config) (string, error) { return expand.Pattern(c, word) })
+	if err == nil && len(glob) > maxPattern && pattern.HasMeta(glob, 0) {
+		err = fmt.Errorf("the pattern is too long")
+	}
+	if err != nil {
+		return false, err
+	}
+	expression, err := pattern.Regexp(glob, pattern.EntireString|pattern.ExtendedOperators)
+	if err != nil { // a malformed pattern
+		return false, nil
+	}
+	re, err := regexp.Compile(expression)
+	return err == nil && re.MatchString(text), nil
+}
+
+// readDir returns the names in a directory for a glob.
+func (sh *interpreter) readDir(name string) ([]fs.DirEntry, error) {
+	infos, err := sh.container.files.readDir(path.Clean(name))
+	entries := make([]fs.DirEntry, 0, len(infos))
+	for _, info := range infos {
+		if !sh.charge(len(info.name) + 8) {
+			return nil, errTooLong
+		}
+		entries = append(entries, globbed{info, sh})
+	}
+	return entries, err
+}
+
+// globbed is a name that a glob examines. It checks the context, because a long pattern takes time.
+type globbed struct {
+	fileInfo
+	sh *interpreter
+}
+
+func (g globbed) Name() string {
+	if g.sh.ctx.Err() != nil {
+		return ""
+	}
+	return g.name
+}
+
+// assign runs one assignment, NAME=value or NAME+=value.
+func (sh *interpreter) assign(assign *syntax.Assign) error {
+	name := assign.Name.Value
+	if assign.Array != nil || assign.Index != nil {
+		return fmt.Errorf("%s: arrays are not supported", name)
+	}
+	value, err := sh.literal(assign.Value)
+	if err != nil {
+		return err
+	}
+	if assign.Append {
+		value = sh.vars[name].Str + value
+	}
+	return sh.set(name, value)
+}
+
+// declare implements export, readonly, local and declare, whose words may be the result of an expansion.
+func (sh *interpreter) declare(clause *syntax.DeclClause) error {
+	export, readonly := clause.Variant.Value == "export", clause.Variant.Value == "readonly"
+	for _, assign := range clause.Args {
+		words := []string{""}
+		var err error
+		if assign.Name != nil {
+			words[0] = assign.Name.Value
+		} else if words, err = sh.fields([]*syntax.Word{assign.Value}); err != nil {
+			return err
+		}
+		for _, word := range words {
+			name, value, valued := strings.Cut(word, "=")
+			if strings.HasPrefix(word, "-") {
+				continue
+			}
+			if _, saved := sh.locals[name]; sh.locals != nil && !saved && !export && !readonly {
+				sh.locals[name] = sh.vars[name]
+			}
+			if assign.Name != nil && !assign.Naked {
+				err = sh.assign(assign)
+			} else if valued || !sh.vars[name].Set {
+				err = sh.set(name, value)
+			}
+			if err != nil {
+				return err
+			}
+			v := sh.vars[name]
+			v.Exported, v.ReadOnly = v.Exported || export, v.ReadOnly || readonly
+			sh.put(name, v)
+		}
+	}
+	return nil
+}
