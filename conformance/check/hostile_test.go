@@ -73,6 +73,7 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 	runs := make([]*run, len(all))
 	for i := range all {
 		runs[i] = startAPIServer(t, "")
+		runs[i].soon = 10 * time.Second // so long that a busy machine changes no result
 	}
 	for i, result := range runAll(t, runs, all) {
 		t.Run(all[i], func(t *testing.T) {

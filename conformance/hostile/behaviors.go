@@ -68,19 +68,19 @@ func OtherProtocol() Behavior {
 // EndlessHeaders sends header lines without an end, up to limit bytes. The client must stop reading.
 func EndlessHeaders(limit int64) Behavior {
 	return floods("endless-headers", "sends endless headers", "HTTP/1.1 200 OK\r\n",
-		"X-Endless: "+strings.Repeat("x", 1000)+"\r\n", limit)
+		strings.Repeat("X-Endless: "+strings.Repeat("x", 1000)+"\r\n", 16), limit)
 }
 
 // EndlessHeader sends one header line without an end, up to limit bytes. The client must stop reading.
 func EndlessHeader(limit int64) Behavior {
 	return floods("endless-header", "sends an endless header line", "HTTP/1.1 200 OK\r\nX-Endless: ",
-		strings.Repeat("x", 1000), limit)
+		strings.Repeat("x", 16<<10), limit)
 }
 
 // Informational sends interim responses (103) without an end, up to limit bytes. The client must stop reading.
 func Informational(limit int64) Behavior {
 	interim := head(http.StatusEarlyHints, "Link: </x>; rel=preload", "X-Filler: "+strings.Repeat("x", 900))
-	return floods("informational", "sends endless interim responses (103)", "", interim, limit)
+	return floods("informational", "sends endless interim responses (103)", "", strings.Repeat(interim, 16), limit)
 }
 
 // EndlessBody sends a body without an end, up to limit bytes. If the body is a log, the client must not read more
