@@ -23,7 +23,7 @@
 //   - [run.connectTo] makes the kube-apiserver connect to a kubelet, and returns the first connection.
 //   - [hostileKubelet.try] sends a request while the kubelet misbehaves in one way (package hostile).
 //   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
-//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet.
+//   - The [observed] connections to a kubelet are in its field states.
 //
 // The objects are deleted when the run ends.
 package check
@@ -57,16 +57,8 @@ type runFunc func(ctx context.Context, r *run, f *finding) error
 
 // Checks returns all checks in the order of the report.
 func Checks() []Check {
-	all := slices.Concat(
-		reachChecks(),
-		clientChecks(),
-		rightsChecks(),
-		servingChecks(),
-		tlsChecks(),
-		streamChecks(),
-		hostileChecks(),
-		afterChecks(),
-	)
+	all := slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks(), streamChecks(),
+		hostileChecks(), afterChecks())
 	for i := range all[1:] {
 		if c := &all[i+1]; c.Needs == nil {
 			c.Needs = []string{all[0].ID}

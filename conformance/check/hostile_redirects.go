@@ -13,13 +13,7 @@ import (
 )
 
 // redirects are the HTTP statuses of redirects.
-var redirects = []int{
-	http.StatusMovedPermanently,
-	http.StatusFound,
-	http.StatusSeeOther,
-	http.StatusTemporaryRedirect,
-	http.StatusPermanentRedirect,
-}
+var redirects = []int{301, 302, 303, 307, 308}
 
 // redirectTarget is a server that a redirect names.
 type redirectTarget struct {
@@ -33,21 +27,18 @@ func (t redirectTarget) visits() int {
 	if t.kubelet == nil {
 		return 0
 	}
-	return len(t.kubelet.observed())
+	return len(t.kubelet.states.All())
 }
 
 // presented describes the first client certificate that the target received, if any.
 func (t redirectTarget) presented() string {
-	for _, s := range t.kubelet.observed() {
+	for _, s := range t.kubelet.states.All() {
 		if s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
 			return " and presented the certificate of " + s.TLS.PeerCertificates[0].Subject.String()
 		}
 	}
 	return ""
 }
-
-// redirectMarker occurs in the paths of redirects and in no other path.
-const redirectMarker = "fauxlet-check-redirected"
 
 // withRedirectTargets calls do with the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver,
 // and a plain HTTP address of this machine in place of a cloud's metadata service.
@@ -63,16 +54,15 @@ func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, d
 	}
 	version := v.run.client.Discovery().RESTClient().Get().AbsPath("/version").URL()
 	return do([]redirectTarget{
-		{"itself", fmt.Sprintf("https://%s/%s", v.Addr(), redirectMarker), nil},
-		{"another kubelet", fmt.Sprintf("https://%s/%s", kubelets[0].Addr(), redirectMarker), kubelets[0]},
+		{"itself", fmt.Sprintf("https://%s/fauxlet-check-redirected", v.Addr()), nil},
+		{"another kubelet", fmt.Sprintf("https://%s/fauxlet-check-redirected", kubelets[0].Addr()), kubelets[0]},
 		{"kube-apiserver", version.String(), nil},
-		{"a metadata address", fmt.Sprintf("http://%s/latest/meta-data/%s", kubelets[1].Addr(), redirectMarker),
-			kubelets[1]},
+		{"a metadata address", fmt.Sprintf("http://%s/latest/meta-data/", kubelets[1].Addr()), kubelets[1]},
 	})
 }
 
-// tryRedirect is try for a redirect. It reports whether it added a problem, because the kube-apiserver sent more than
-// one request.
+// tryRedirect is try for a redirect. If the kube-apiserver sent more than one request, the check fails, and followed is
+// true.
 func (v *hostileKubelet) tryRedirect(
 	ctx context.Context, f *finding, req userRequest, status int, target redirectTarget, within time.Duration,
 	send func() reply,

@@ -38,7 +38,7 @@ func runAll(t *testing.T, runs []*run, ids []string) []ran {
 			t.Fatalf("unknown check %q", ids[i])
 		}
 		group.Go(func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			f := &finding{flag: all[at].Flag, remedy: all[at].remedy}
 			results[i].err = all[at].run(ctx, r, f)

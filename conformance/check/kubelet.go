@@ -213,9 +213,6 @@ func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	return err
 }
 
-// observed returns the current states of all connections.
-func (k *kubelet) observed() []observed { return k.states.All() }
-
 // handshaken is a listener that accepts the connections passed to put, until ctx is done.
 type handshaken struct {
 	net.Listener
@@ -273,7 +270,7 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 	if err != nil && errors.Is(context.Cause(limited), noResponse) {
 		d.message, err = noResponse.Error(), nil
 	}
-	if all := k.observed(); len(all) > 0 {
+	if all := k.states.All(); len(all) > 0 {
 		d.observed = &all[0]
 	}
 	return d, err

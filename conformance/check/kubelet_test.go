@@ -117,7 +117,7 @@ func TestObserved(t *testing.T) {
 			if string(body) != "two\n" {
 				t.Errorf("the log is %q, want its last line", body)
 			}
-			all := k.observed()
+			all := k.states.All()
 			if len(all) != 1 || len(all[0].Requests) != 1 {
 				t.Fatalf("connections %+v, want one connection with one request", all)
 			}
@@ -184,7 +184,7 @@ func TestRaw(t *testing.T) {
 	if rest, _ := io.ReadAll(response); len(rest) > 0 {
 		t.Errorf("data arrived after Close: %q", rest)
 	}
-	if all := k.observed(); len(all) != 1 || !isClosed(all[0]) || all[0].TLS == nil {
+	if all := k.states.All(); len(all) != 1 || !isClosed(all[0]) || all[0].TLS == nil {
 		t.Errorf("wrong record of the connection: %+v", all)
 	}
 }
@@ -201,7 +201,7 @@ func TestSessionsCanBeResumed(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, answer.Body)
 		answer.Body.Close()
-		if all := k.observed(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
+		if all := k.states.All(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
 			t.Errorf("connection %d of %+v: want its TLS session resumed: %v", i, all, want)
 		}
 	}

@@ -42,7 +42,7 @@ func checkReuse(ctx context.Context, r *run, f *finding) error {
 				return got.err
 			}
 		}
-		all := k.observed()
+		all := k.states.All()
 		open := countOpen(all)
 		if open > 1 {
 			f.fail("%d sequential requests for logs leave %d connections open", times, open)

@@ -243,7 +243,7 @@ func checkPort(ctx context.Context, r *run, f *finding) error {
 		if err != nil {
 			return err
 		}
-		if len(k.observed()) == 0 {
+		if len(k.states.All()) == 0 {
 			f.note("answered: %s", message)
 			return f.fail("kube-apiserver did not dial the Node's port %d", k.port())
 		}

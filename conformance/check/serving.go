@@ -204,7 +204,7 @@ func (r *run) tryCertificate(
 	if _, err := got.text(); err != nil {
 		return false, "", err
 	}
-	switch all := k.observed(); {
+	switch all := k.states.All(); {
 	case len(all) == 0:
 		err = fmt.Errorf("kube-apiserver did not connect: %w", got.err)
 	case len(requests(all)) > 0:

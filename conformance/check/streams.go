@@ -114,7 +114,7 @@ var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("012345678
 
 // noteRequests adds the requests to the kubelet to the evidence.
 func (f *finding) noteRequests(k *kubelet) {
-	for _, request := range requests(k.observed()) {
+	for _, request := range requests(k.states.All()) {
 		f.note("to the kubelet: %s", request.text)
 	}
 }

@@ -146,7 +146,7 @@ func checkResumption(ctx context.Context, k *kubelet, f *finding) error {
 			return fmt.Errorf("kube-apiserver's response to a request for a log: %w", got.err)
 		}
 	}
-	all := k.observed()
+	all := k.states.All()
 	if len(all) != 2 || all[1].TLS == nil {
 		return fmt.Errorf("%d connections, want 2", len(all))
 	}
