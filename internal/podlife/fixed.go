@@ -1,7 +1,6 @@
 package podlife
 
 import (
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -29,20 +28,16 @@ func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodSta
 	}
 	l.updateConditions()
 	status := l.makeStatus()
-	keepGiven(status.InitContainerStatuses, pod.Status.InitContainerStatuses)
-	keepGiven(status.ContainerStatuses, pod.Status.ContainerStatuses)
-	keepGiven(status.EphemeralContainerStatuses, pod.Status.EphemeralContainerStatuses)
-	return status
-}
-
-// keepGiven replaces a status in made by the given status of the same container, if there is one.
-func keepGiven(made, given []v1.ContainerStatus) {
-	for i := range made {
-		at := slices.IndexFunc(given, func(s v1.ContainerStatus) bool { return s.Name == made[i].Name })
-		if at >= 0 {
-			made[i] = given[at]
+	for _, made := range [][]v1.ContainerStatus{
+		status.InitContainerStatuses, status.ContainerStatuses, status.EphemeralContainerStatuses,
+	} {
+		for i := range made {
+			if given := ContainerStatus(pod, made[i].Name); given != nil {
+				made[i] = *given
+			}
 		}
 	}
+	return status
 }
 
 // fixedMoment returns the state of a container that has not changed since a time. It is used for containers whose

@@ -19,22 +19,19 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 	}
 	ctx, cancel := e.container(container).untilEnd(ctx)
 	defer cancel()
+	streams = streams.forTerminal()
 	var stdout, stderr io.Writer // nil if the client did not request the stream
+	echo := io.Discard
 	if streams.Stdout != nil {
 		stdout = &lockedWriter{to: streams.Stdout}
+		echo = stdout
 	}
-	if streams.Stderr != nil {
+	if streams.TTY {
+		stderr = stdout
+	} else if streams.Stderr != nil {
 		stderr = &lockedWriter{to: streams.Stderr}
 	}
-	if streams.TTY && streams.Stdout != nil {
-		stdout = &lockedWriter{to: &terminal{to: streams.Stdout}}
-		stderr = stdout
-	}
 	if streams.Stdin != nil {
-		echo := stdout
-		if echo == nil {
-			echo = io.Discard
-		}
 		go func() {
 			_, _ = io.Copy(echo, streams.Stdin)
 			if podlife.ContainerSpec(e.pod, container).StdinOnce {

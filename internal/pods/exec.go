@@ -33,6 +33,15 @@ type Streams struct {
 	Resize         <-chan Size
 }
 
+// forTerminal returns the streams, with line ends converted as by a terminal if TTY is set.
+func (s Streams) forTerminal() Streams {
+	if s.TTY && s.Stdout != nil {
+		s.Stdout = &terminal{to: s.Stdout}
+		s.Stderr = s.Stdout
+	}
+	return s
+}
+
 // Size is the size of a terminal, in characters.
 type Size struct{ Width, Height uint16 }
 
@@ -103,10 +112,7 @@ func (s *Store) exec(ctx context.Context, e *entry, c *container, command []stri
 
 // writeResult writes the output of a command that does not run, and returns the error for its exit code.
 func writeResult(streams Streams, stdout, stderr string, code int) error {
-	if streams.TTY {
-		streams.Stdout = &terminal{to: streams.Stdout}
-		streams.Stderr = streams.Stdout
-	}
+	streams = streams.forTerminal()
 	if _, err := io.WriteString(streams.Stdout, stdout); err != nil {
 		return err
 	}

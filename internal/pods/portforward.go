@@ -1,16 +1,17 @@
 package pods
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 
-	"fauxlet/internal/oneconn"
 	"fauxlet/internal/podlife"
 )
 
@@ -37,15 +38,24 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 		return splice(ctx, stream, forward)
 	}
 	number := e.connections.Add(1)
-	oneconn.Serve(ctx, newStreamConn(stream), &http.Server{
-		ReadHeaderTimeout: time.Minute,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprintf(w, "pod %s/%s\nport %d\nconnection %d\n%s %s\n",
-				namespace, name, port, number, r.Method, r.URL.RequestURI())
-		}),
-	})
-	return nil
+	defer stream.Close()
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	defer stop()
+	for reader := bufio.NewReader(stream); ; {
+		r, err := http.ReadRequest(reader)
+		if err != nil {
+			return nil // the client has closed the connection, or does not use HTTP
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		page := fmt.Sprintf("pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method,
+			r.URL.RequestURI())
+		response := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: r.ProtoMinor, Request: r,
+			Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, Close: r.Close,
+			ContentLength: int64(len(page)), Body: io.NopCloser(strings.NewReader(page))}
+		if response.Write(stream) != nil || r.Close {
+			return nil
+		}
+	}
 }
 
 // findPort reports whether the pod listens on a port, and the address to which the port is forwarded, if any.
@@ -99,27 +109,4 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 	case <-ctx.Done():
 	}
 	return err
-}
-
-// streamConn turns a stream into a net.Conn. It reads through a pipe that supports deadlines, because an HTTP server
-// interrupts a blocked read by a deadline.
-type streamConn struct {
-	net.Conn
-	stream io.ReadWriteCloser
-}
-
-func newStreamConn(stream io.ReadWriteCloser) *streamConn {
-	read, fed := net.Pipe()
-	go func() {
-		_, _ = io.Copy(fed, stream)
-		fed.Close()
-	}()
-	return &streamConn{read, stream}
-}
-
-func (c *streamConn) Write(p []byte) (int, error) { return c.stream.Write(p) }
-
-func (c *streamConn) Close() error {
-	c.Conn.Close()
-	return c.stream.Close()
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -72,17 +71,10 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 		return 127, &StartError{Code: 127, Text: fmt.Sprintf("OCI runtime exec failed: exec failed: unable to start "+
 			"container process: exec: %q: executable file not found in $PATH", name)}
 	}
-	stdout, stderr := &gate{to: streams.Stdout}, &gate{to: streams.Stderr}
-	defer stdout.close()
-	defer stderr.close()
-	c := &simpleCommand{simpleEnvironment: e, stdin: streams.Stdin, stdout: stdout, stderr: stderr}
-	if c.stdin == nil {
-		c.stdin = strings.NewReader("")
+	if streams.Stdin == nil {
+		streams.Stdin = strings.NewReader("")
 	}
-	if streams.TTY {
-		c.stdout = &terminal{to: stdout}
-		c.stderr = c.stdout
-	}
+	c := &simpleCommand{simpleEnvironment: e, Streams: streams.forTerminal()}
 	// The command runs in a separate goroutine, because it may block while reading its input. The goroutine ends
 	// when the caller closes the input.
 	ended := make(chan int, 1)
@@ -95,44 +87,21 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	}
 }
 
-// gate is a writer that drops all data that is written after it was closed, or always if the field to is nil.
-type gate struct {
-	lock sync.Mutex
-	to   io.Writer
-}
-
-func (g *gate) Write(p []byte) (int, error) {
-	g.lock.Lock()
-	defer g.lock.Unlock()
-	if g.to == nil {
-		return len(p), nil
-	}
-	return g.to.Write(p)
-}
-
-// close closes the gate. It waits until a write in progress has returned.
-func (g *gate) close() {
-	g.lock.Lock()
-	defer g.lock.Unlock()
-	g.to = nil
-}
-
 // simpleCommand is a command that runs.
 type simpleCommand struct {
 	*simpleEnvironment
-	stdin          io.Reader
-	stdout, stderr io.Writer
+	Streams
 }
 
 // print writes a line to standard output and returns exit code 0.
 func (c *simpleCommand) print(line string) int {
-	fmt.Fprintln(c.stdout, line)
+	fmt.Fprintln(c.Stdout, line)
 	return 0
 }
 
 // fail writes a message to standard error and returns an exit code.
 func (c *simpleCommand) fail(code int, format string, args ...any) int {
-	fmt.Fprintf(c.stderr, format+"\n", args...)
+	fmt.Fprintf(c.Stderr, format+"\n", args...)
 	return code
 }
 
@@ -144,7 +113,7 @@ var simpleCommands = map[string]func(c *simpleCommand, ctx context.Context, args
 	},
 	"echo": func(c *simpleCommand, _ context.Context, args []string) int {
 		if len(args) > 0 && args[0] == "-n" {
-			fmt.Fprint(c.stdout, strings.Join(args[1:], " "))
+			fmt.Fprint(c.Stdout, strings.Join(args[1:], " "))
 			return 0
 		}
 		return c.print(strings.Join(args, " "))
@@ -164,9 +133,9 @@ func (c *simpleCommand) cat(_ context.Context, args []string) int {
 	code := 0
 	for _, arg := range args {
 		if arg == "-" {
-			_, _ = io.Copy(c.stdout, c.stdin)
+			_, _ = io.Copy(c.Stdout, c.Stdin)
 		} else if content, found := c.files[c.absolute(arg)]; found {
-			fmt.Fprint(c.stdout, content)
+			fmt.Fprint(c.Stdout, content)
 		} else if c.entries(arg) != nil {
 			code = c.fail(1, "cat: read error: Is a directory")
 		} else {
