@@ -98,12 +98,12 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 // awaitServer waits up to serverTimeout until the apiserver is healthy.
 func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) {
 	logger := o.Logger.With(zap.String("node", o.NodeName))
-	warn := sync.OnceFunc(func() { logger.Warn("the apiserver does not answer yet") })
+	var once sync.Once
 	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverTimeout, true,
 		func(ctx context.Context) (bool, error) {
 			err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Timeout(time.Second).Do(ctx).Error()
 			if err != nil {
-				warn()
+				once.Do(func() { logger.Warn("the apiserver does not answer yet", zap.Error(err)) })
 			}
 			return err == nil, nil
 		})

@@ -242,29 +242,35 @@ func (f *Fleet) Add(spec Spec) error {
 	if err != nil {
 		return err
 	}
+	static, err := staticPods(spec.Static, m.name, time.Now())
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.options.Only != "" && m.name != f.options.Only {
-		return fmt.Errorf("node %s: the credential belongs to node %s; use an admin's kubeconfig for several nodes",
-			m.name, f.options.Only)
-	}
 	if _, there := f.members[m.name]; there {
 		return fmt.Errorf("node %s already exists in this process", m.name)
 	}
 	f.members[m.name] = m
-	for key := range m.static {
-		f.static[key] = m
-	}
 	if f.running != nil {
 		f.start(m)
 	}
-	f.queuePods(m)
+	f.setPods(m, static)
 	return nil
 }
 
-// queuePods queues all pods of a member that was added or removed. The caller holds f.mu.
-func (f *Fleet) queuePods(m *member) {
-	for key := range m.static {
+// setPods sets the static pods of a member, and queues all pods of the member. The caller holds f.mu.
+func (f *Fleet) setPods(m *member, static map[types.NamespacedName]*v1.Pod) {
+	for key, pod := range m.static {
+		if same := static[key]; same != nil && same.UID == pod.UID {
+			static[key] = pod // an unchanged pod keeps the time when it was first read
+		}
+		delete(f.static, key)
+		f.queue.Add(key)
+	}
+	m.static = static
+	for key := range static {
+		f.static[key] = m
 		f.queue.Add(key)
 	}
 	for _, pod := range m.bound() {
@@ -279,10 +285,7 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	m := f.members[name]
 	if m != nil {
 		delete(f.members, name)
-		for key := range m.static {
-			delete(f.static, key)
-		}
-		f.queuePods(m)
+		f.setPods(m, nil)
 	}
 	f.mu.Unlock()
 	if m == nil {
@@ -310,22 +313,10 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 		return fmt.Errorf("node %s does not exist in this process", name)
 	}
 	now, err := staticPods(static, name, time.Now())
-	if err != nil {
-		return err
+	if err == nil {
+		f.setPods(m, now)
 	}
-	for key, pod := range m.static {
-		if same := now[key]; same != nil && same.UID == pod.UID {
-			now[key] = pod // an unchanged pod keeps the time when it was first read
-		}
-		delete(f.static, key)
-		f.queue.Add(key)
-	}
-	m.static = now
-	for key := range now {
-		f.static[key] = m
-		f.queue.Add(key)
-	}
-	return nil
+	return err
 }
 
 // Addresses returns the addresses of a node, or nil if the node does not exist.

@@ -459,26 +459,25 @@ func TestFleetStaticPods(t *testing.T) {
 
 // TestFleetOnly checks that with a node's own credential the Fleet uses only that node and its pods.
 func TestFleetOnly(t *testing.T) {
-	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
-	var err error
-	if w.fleet, err = NewFleet(Options{Client: w.client, Only: "node-1"}); err != nil {
-		t.Fatal(err)
-	}
-	w.run().add(w.specOf("node-1"))
-	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
-		t.Error("no error for a node other than Only")
-	}
-	w.create(podOf("node-1", "a", "1"))
-	w.awaitPhase("a", v1.PodRunning)
-	for _, asked := range w.requests() {
-		verb, of, _ := strings.Cut(asked, " ")
-		if verb != "list" && verb != "watch" {
-			continue
+	inBubble(t, func(t *testing.T) {
+		w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+		var err error
+		if w.fleet, err = NewFleet(Options{Client: w.client, Only: "node-1"}); err != nil {
+			t.Fatal(err)
 		}
-		if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
-			t.Errorf("unexpected request: %q", asked)
+		w.run().add(w.specOf("node-1"))
+		w.create(podOf("node-1", "a", "1"))
+		w.awaitPhase("a", v1.PodRunning)
+		for _, asked := range w.requests() {
+			verb, of, _ := strings.Cut(asked, " ")
+			if verb != "list" && verb != "watch" {
+				continue
+			}
+			if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
+				t.Errorf("unexpected request: %q", asked)
+			}
 		}
-	}
+	})
 }
 
 // TestInvalidSpecs checks the errors for nodes that cannot be added.

@@ -54,9 +54,6 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}),
 		logger: f.options.Logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
-	if m.static, err = staticPods(spec.Static, d.name, time.Now()); err != nil {
-		return nil, err
-	}
 	return m, nil
 }
 

@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -54,13 +55,10 @@ func checkLogStatus(status *v1.ContainerStatus, pod string, previous bool) error
 			return fmt.Errorf("container %q in pod %q is terminated", status.Name, pod)
 		}
 	case state.Waiting != nil:
-		reason := state.Waiting.Reason
-		switch reason {
-		case "ErrImagePull":
-			reason = "image can't be pulled"
-		case "ImagePullBackOff":
-			reason = "trying and failing to pull image"
-		}
+		reason := cmp.Or(map[string]string{
+			"ErrImagePull":     "image can't be pulled",
+			"ImagePullBackOff": "trying and failing to pull image",
+		}[state.Waiting.Reason], state.Waiting.Reason)
 		return fmt.Errorf("container %q in pod %q is waiting to start: %v", status.Name, pod, reason)
 	default:
 		return fmt.Errorf("container %q in pod %q is waiting to start - no logs yet", status.Name, pod)
