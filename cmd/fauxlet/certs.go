@@ -24,7 +24,7 @@ func newCerts() *cobra.Command {
 	fmt.Fprintln(w, "  "+strings.Join(kinds, "\n  "))
 	w.Flush()
 	c := &cobra.Command{
-		Use:  "certs KIND NAME",
+		Use:  "certs KIND NAME | ca",
 		Long: strings.TrimRight(table.String(), "\n"),
 		Args: func(c *cobra.Command, args []string) error {
 			switch {

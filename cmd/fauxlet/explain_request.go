@@ -34,8 +34,8 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		`header to send, as in "Accept: application/json"; may be repeated`)
 	flags.BoolVar(&e.readOnly, "plain-http", false, "send the request to the read-only port")
 	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "PEM file of the CAs with which the client "+
-		"verifies the kubelet's serving certificate, as kube-apiserver's flag of this name. Without it, no serving "+
-		"certificate is refused")
+		"verifies the kubelet's serving certificate; kube-apiserver has a flag of the same name. Without this flag, "+
+		"the client accepts any serving certificate")
 	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name to which the client connects, and for which "+
 		"the serving certificate must be valid; requires --kubelet-certificate-authority")
 	underHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",

@@ -106,10 +106,10 @@ func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	})
 }
 
-// flagGroups returns the visible flags of a command by heading. A heading comes earlier if its first flag was
-// defined earlier.
+// flagGroups returns the visible flags of a command by heading. Flags without a heading come first. Then a heading
+// comes earlier if its first flag comes earlier.
 func flagGroups(c *cobra.Command) []*flagGroup {
-	var groups []*flagGroup
+	groups := []*flagGroup{{heading: "Flags"}}
 	add := func(flag *pflag.Flag) {
 		heading := "Flags"
 		if of := flag.Annotations[headingKey]; len(of) > 0 {
@@ -127,6 +127,9 @@ func flagGroups(c *cobra.Command) []*flagGroup {
 	}
 	c.LocalFlags().VisitAll(add)
 	c.InheritedFlags().VisitAll(add)
+	if len(groups[0].flags) == 0 {
+		return groups[1:]
+	}
 	return groups
 }
 

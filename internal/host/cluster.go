@@ -119,10 +119,8 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 // are not delayed by the rate limit of other requests. (kubelet: cmd/kubelet/app/server.go, run)
 func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	heartbeats := rest.CopyConfig(client)
-	heartbeats.Timeout = cfg.Kubelet.NodeStatusUpdateFrequency.Duration
-	if lease := time.Duration(cfg.Kubelet.NodeLeaseDurationSeconds) * time.Second; heartbeats.Timeout > lease {
-		heartbeats.Timeout = lease
-	}
+	heartbeats.Timeout = min(cfg.Kubelet.NodeStatusUpdateFrequency.Duration,
+		time.Duration(cfg.Kubelet.NodeLeaseDurationSeconds)*time.Second)
 	heartbeats.QPS = -1
 	return heartbeats
 }
