@@ -29,7 +29,7 @@ var imports = map[string][]string{
 		"internal/pods", "internal/shell", "internal/shellword", "internal/states", "server", "testcerts", "scenario"},
 	"conformance/hostile": {"internal/states"},
 	"conformance/stage":   {"testcerts"},
-	"conformance/probe":   {"authchain", "config", "internal/pods", "server", "testcerts"},
+	"conformance/probe":   {"authchain", "config", "internal/pods", "internal/reviewapi", "server", "testcerts"},
 	"internal/node":       {"config", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},
 	"internal/podlife":    {"scenario"},
 	"cmd/fauxlet": {"authchain", "config", "conformance", "conformance/check", "conformance/probe",

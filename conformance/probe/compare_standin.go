@@ -17,9 +17,11 @@ import (
 
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
 
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -106,7 +108,9 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 	}
 	options := server.Options{Config: served, TokenReviews: c.TokenReviews, AccessReviews: c.AccessReviews, Drain: -1}
 	if c.reviewsObserved() {
-		if options.TokenReviews, options.AccessReviews, err = newObservedReviews(seen); err != nil {
+		client := &rest.Config{Host: "http://reviews.invalid", QPS: -1}
+		options.TokenReviews, options.AccessReviews, err = reviewapi.ClientsOf(client, seen.reviews())
+		if err != nil {
 			return nil, nil, nil, err
 		}
 	}

@@ -13,10 +13,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/config"
@@ -111,29 +109,7 @@ func newWorld(t *testing.T, rbac string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := listen(t)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- reviews.Serve(ctx, listener) }()
-	asking := reviews.RESTConfig(listener.Addr().String())
-	asking.NextProtos = []string{
-		"http/1.1",
-	} // an HTTP/2 server takes a second to stop while connections are open
-	client, err := rest.HTTPClientFor(asking)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		utilnet.CloseIdleConnectionsFor(client.Transport)
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	if w.tokens, err = authenticationv1.NewForConfigAndClient(asking, client); err != nil {
-		t.Fatal(err)
-	}
-	if w.access, err = authorizationv1.NewForConfigAndClient(asking, client); err != nil {
+	if w.tokens, w.access, err = reviews.Clients(); err != nil {
 		t.Fatal(err)
 	}
 	return w

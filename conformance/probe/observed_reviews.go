@@ -1,19 +1,13 @@
 package probe
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"slices"
 
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/rest"
 )
 
 // accessCheck identifies a SubjectAccessReview for a subresource of nodes.
@@ -22,22 +16,10 @@ type accessCheck struct{ user, verb, subresource string }
 // observedReviews answers TokenReviews and SubjectAccessReviews with the results that the kubelet's responses imply:
 // a token that the kubelet accepted is valid, and a request that the kubelet admitted is allowed. Other
 // SubjectAccessReviews fail with an error. The stand-in then answers 500, which marks the responses that depend on
-// unknown RBAC rules. observedReviews is an http.RoundTripper and opens no connection.
+// unknown RBAC rules.
 type observedReviews struct {
 	users   map[string]string // by token
 	allowed map[accessCheck]bool
-}
-
-func newObservedReviews(seen *observation) (
-	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
-) {
-	config := &rest.Config{Host: "http://reviews.invalid", QPS: -1, Transport: seen.reviews()}
-	tokens, err := authenticationv1.NewForConfig(config)
-	if err != nil {
-		return nil, nil, err
-	}
-	access, err := authorizationv1.NewForConfig(config)
-	return tokens, access, err
 }
 
 // reviews collects what the responses imply about tokens and permissions.
@@ -115,8 +97,8 @@ func (o *observation) tokenIgnored(i *Identity) bool {
 	return i.Token == "" || webhook == isFalse || i.Certificate != nil && o.tls.ClientCertificateRequested
 }
 
-// RoundTrip answers a review.
-func (s *observedReviews) RoundTrip(request *http.Request) (*http.Response, error) {
+// ServeHTTP answers a review.
+func (s *observedReviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review struct {
 		metav1.TypeMeta
 		Spec struct {
@@ -124,27 +106,26 @@ func (s *observedReviews) RoundTrip(request *http.Request) (*http.Response, erro
 			ResourceAttributes authorization.ResourceAttributes
 		}
 	}
-	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
-		return nil, fmt.Errorf("the review is not JSON: %w", err)
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		http.Error(w, "the review is not JSON: "+err.Error(), http.StatusBadRequest)
+		return
 	}
-	code, spec := http.StatusCreated, &review.Spec
+	spec, known := &review.Spec, true
 	var result any
 	if review.Kind == "TokenReview" {
 		user, valid := s.users[spec.Token]
-		result = authentication.TokenReviewStatus{
-			Authenticated: valid, User: authentication.UserInfo{Username: user},
-		}
+		result = authentication.TokenReviewStatus{Authenticated: valid, User: authentication.UserInfo{Username: user}}
 	} else {
-		allowed, known := s.allowed[accessCheck{spec.User, spec.ResourceAttributes.Verb,
-			spec.ResourceAttributes.Subresource}]
-		if !known {
-			code = http.StatusForbidden
-		}
-		result = authorization.SubjectAccessReviewStatus{Allowed: allowed}
+		var status authorization.SubjectAccessReviewStatus
+		check := accessCheck{spec.User, spec.ResourceAttributes.Verb, spec.ResourceAttributes.Subresource}
+		status.Allowed, known = s.allowed[check]
+		result = status
 	}
-	body, err := json.Marshal(map[string]any{"apiVersion": review.APIVersion, "kind": review.Kind, "status": result})
-	return &http.Response{
-		StatusCode: code, Request: request, Header: http.Header{"Content-Type": {"application/json"}},
-		Body: io.NopCloser(bytes.NewReader(body)),
-	}, err
+	w.Header().Set("Content-Type", "application/json")
+	if !known {
+		w.WriteHeader(http.StatusForbidden) // the stand-in does not retry a review that gets 403
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"apiVersion": review.APIVersion, "kind": review.Kind, "status": result,
+	})
 }
