@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // CredentialFiles are the files that hold the credential of an [Identity]. In errors, the fields have the names of
@@ -45,19 +45,29 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 
 // Identity reads the files and returns the identity with their credential.
 func (c CredentialFiles) Identity(name string) (*Identity, error) {
-	user, err := c.user()
+	config, err := c.config()
 	if err != nil {
 		return nil, err
 	}
 	i := &Identity{Name: name}
-	if i.Certificate, err = keyPairOf(user); err != nil {
-		return nil, err
+	if err := rest.LoadTLSFiles(config); err != nil {
+		return nil, fmt.Errorf("client-cert: %w", err)
 	}
-	token, err := dataOrFile([]byte(user.Token), user.TokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("token-file: %w", err)
+	if len(config.CertData) > 0 || len(config.KeyData) > 0 {
+		pair, err := tls.X509KeyPair(config.CertData, config.KeyData)
+		if err != nil {
+			return nil, fmt.Errorf("client-cert: %w; give a certificate and the key that belongs to it", err)
+		}
+		i.Certificate = &pair
 	}
-	i.Token = strings.TrimSpace(string(token))
+	if config.BearerToken == "" && config.BearerTokenFile != "" {
+		data, err := os.ReadFile(config.BearerTokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("token-file: %w", err)
+		}
+		config.BearerToken = string(data)
+	}
+	i.Token = strings.TrimSpace(config.BearerToken)
 	switch {
 	case strings.ContainsFunc(i.Token, func(c rune) bool { return c <= ' ' || c > '~' }):
 		return nil, errors.New("token-file: not a token: it contains spaces or characters that are not ASCII")
@@ -69,77 +79,28 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	return i, nil
 }
 
-// user returns the credential as a user of a kubeconfig.
-func (c CredentialFiles) user() (*clientcmdapi.AuthInfo, error) {
-	user := &clientcmdapi.AuthInfo{}
+// config returns the credential in a client configuration.
+func (c CredentialFiles) config() (*rest.Config, error) {
+	config := &rest.Config{}
 	if c.Kubeconfig != "" {
 		var err error
-		if user, err = currentUser(c.Kubeconfig); err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", err)
+		if config, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
+			return nil, fmt.Errorf("kubeconfig: %s: %w", c.Kubeconfig, err)
 		}
+		if config.ExecProvider != nil || config.AuthProvider != nil {
+			return nil, fmt.Errorf("kubeconfig: %s: its user gets its credential from a program, which the probe does "+
+				"not run; write its token to a file, and give that file", c.Kubeconfig)
+		}
+		config.CAData, config.CAFile = nil, "" // the probe verifies the kubelet, not the apiserver
 	}
-	if c.ClientCert != "" || c.ClientKey != "" {
-		if c.ClientCert == "" || c.ClientKey == "" {
-			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are "+
-				"required", c.ClientCert, c.ClientKey)
-		}
-		user.ClientCertificate, user.ClientCertificateData = c.ClientCert, nil
-		user.ClientKey, user.ClientKeyData = c.ClientKey, nil
+	if (c.ClientCert == "") != (c.ClientKey == "") {
+		return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert, c.ClientKey)
+	}
+	if c.ClientCert != "" {
+		config.TLSClientConfig = rest.TLSClientConfig{CertFile: c.ClientCert, KeyFile: c.ClientKey}
 	}
 	if c.TokenFile != "" {
-		user.Token, user.TokenFile = "", c.TokenFile
+		config.BearerToken, config.BearerTokenFile = "", c.TokenFile
 	}
-	return user, nil
-}
-
-// currentUser reads the user of a kubeconfig's current context.
-func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
-	config, err := clientcmd.LoadFromFile(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, err
-	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil {
-		return nil, fmt.Errorf("%s: the current context %q does not exist; choose one with kubectl config use-context",
-			kubeconfig, config.CurrentContext)
-	}
-	user := config.AuthInfos[current.AuthInfo]
-	switch {
-	case user == nil:
-		return nil, fmt.Errorf("%s: the user %q does not exist", kubeconfig, current.AuthInfo)
-	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; "+
-			"write its token to a file, and give that file", kubeconfig, current.AuthInfo)
-	}
-	return user, nil
-}
-
-// keyPairOf returns the client certificate of a kubeconfig user, or nil if the user has none.
-func keyPairOf(user *clientcmdapi.AuthInfo) (*tls.Certificate, error) {
-	cert, err := dataOrFile(user.ClientCertificateData, user.ClientCertificate)
-	if err != nil {
-		return nil, fmt.Errorf("client-cert: %w", err)
-	}
-	key, err := dataOrFile(user.ClientKeyData, user.ClientKey)
-	if err != nil {
-		return nil, fmt.Errorf("client-key: %w", err)
-	}
-	if len(cert) == 0 && len(key) == 0 {
-		return nil, nil
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("client-cert: %w; give a certificate and the key that belongs to it", err)
-	}
-	return &pair, nil
-}
-
-func dataOrFile(data []byte, file string) ([]byte, error) {
-	if len(data) > 0 || file == "" {
-		return data, nil
-	}
-	return os.ReadFile(file)
+	return config, nil
 }
