@@ -49,8 +49,7 @@ func (r *remoteFlags) addRemedy(err error) error {
 		return errors.New("--token-file: the stand-in requires a token: give its --admin-token-file")
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's "+
-			"--admin-token-file",
-			r.tokenFile)
+			"--admin-token-file", r.tokenFile)
 	case refused != nil:
 		return refused
 	case errors.Is(err, syscall.ECONNREFUSED):

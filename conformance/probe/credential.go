@@ -35,8 +35,7 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 		kind, file, _ := strings.Cut(source, ":")
 		if fields[kind] == nil || file == "" {
 			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or "+
-				"kubeconfig",
-				source)
+				"kubeconfig", source)
 		}
 		*fields[kind] = file
 	}

@@ -57,8 +57,7 @@ func identities(given []Identity) ([]Identity, error) {
 			return nil, errors.New("an identity has no name")
 		case slices.ContainsFunc(all, func(other Identity) bool { return g.Name == other.Name }):
 			return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s "+
-				"and %s",
-				g.Name, NoCredential, UnknownCA, InvalidToken)
+				"and %s", g.Name, NoCredential, UnknownCA, InvalidToken)
 		case g.Certificate == nil && g.Token == "":
 			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe includes %s, which "+
 				"has none", g.Name, NoCredential)

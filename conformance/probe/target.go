@@ -33,8 +33,7 @@ func ParseTarget(text string) (Target, error) {
 			"read-only port is probed as well", text, u.Scheme)
 	case u.User != nil:
 		return Target{}, fmt.Errorf("URL of %q: it must not contain credentials; give --as, --client-cert or "+
-			"--token-file",
-			u.Hostname())
+			"--token-file", u.Hostname())
 	case u.Hostname() == "":
 		return Target{}, fmt.Errorf("URL %q has no host; give https://HOST:PORT", text)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
