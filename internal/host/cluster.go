@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	"go.uber.org/zap"
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -15,7 +13,6 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/node"
-	"fauxlet/scenario"
 )
 
 // cluster is a connection to an apiserver and the nodes that use it.
@@ -29,31 +26,15 @@ type cluster struct {
 	authenticated chan struct{}
 }
 
-// membership configures how nodes join a cluster.
-type membership struct {
-	// only is the node to which the credential belongs. Empty means that the credential may act for all nodes.
-	only       string
-	registers  bool
-	containers func(*v1.Pod) map[string]scenario.Container
-	version    string
-	logger     *zap.Logger
-}
-
-// membership returns how the named node joins its cluster. With an empty name, it returns how all nodes join
-// together.
-func (h *Host) membership(only string) membership {
-	return membership{only: only, registers: joins(h.options.Config), containers: h.scenario.containersOf,
-		version: h.options.Version, logger: h.logger}
-}
-
 // ownCredentials reports whether each node has its own credential for the apiserver.
 func (h *Host) ownCredentials() bool {
 	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
 }
 
 // join connects to the apiserver in cfg. If there is no apiserver, it returns nil. With a bootstrap kubeconfig and
-// without rotateCertificates, it waits until the cluster has issued a client certificate.
-func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
+// without rotateCertificates, it waits until the cluster has issued a client certificate. only is the node to which the
+// credential belongs; if it is empty, the credential may act for all nodes.
+func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
 			return nil, optionErrorf("Config.BootstrapKubeconfig",
@@ -69,10 +50,9 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	kubelet := &cfg.Kubelet
 	connection, err := bootstrap.Connect(ctx, bootstrap.Options{
 		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig,
-		CertDir: cfg.CertDir,
-		Rotate:  kubelet.RotateCertificates && m.only != "", Logger: m.logger,
+		CertDir: cfg.CertDir, Rotate: kubelet.RotateCertificates && only != "", Logger: h.logger,
 		Configure: func(client *rest.Config) {
-			client.UserAgent = "fauxlet/" + m.version
+			client.UserAgent = "fauxlet/" + h.options.Version
 			client.ContentType = kubelet.ContentType
 			if client.ContentType == runtime.ContentTypeProtobuf {
 				client.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
@@ -81,7 +61,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 			if kubelet.KubeAPIQPS != nil {
 				client.QPS = float32(*kubelet.KubeAPIQPS)
 			}
-			if m.only == "" {
+			if only == "" {
 				client.QPS = -1 // no limit: the rate limit of one kubelet is too low for many nodes
 			}
 		},
@@ -99,14 +79,14 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 		return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 	}
 	c.client, c.transport = client, transport
-	if m.registers {
+	if joins(h.options.Config) {
 		heartbeats, err := kubernetes.NewForConfig(heartbeatConfig(connection.Config, cfg))
 		if err != nil {
 			return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 		}
 		c.fleet, err = node.NewFleet(node.Options{
-			Client: client, Heartbeats: heartbeats, Only: m.only, Containers: m.containers,
-			HeartbeatFailed: connection.CloseAll, Logger: m.logger,
+			Client: client, Heartbeats: heartbeats, Only: only, Containers: h.scenario.containersOf,
+			HeartbeatFailed: connection.CloseAll, Logger: h.logger,
 		})
 		if err != nil {
 			return nil, err

@@ -117,7 +117,7 @@ func (h *Host) open() error {
 		return err
 	}
 	if !h.ownCredentials() {
-		if h.cluster, err = join(h.running, h.options.Config, h.membership("")); err != nil {
+		if h.cluster, err = h.join(h.running, h.options.Config, ""); err != nil {
 			return err
 		}
 		h.cluster.run(h.running, h.group)

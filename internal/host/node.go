@@ -143,7 +143,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 		return nil, err
 	}
 	if h.cluster == nil {
-		if n.cluster, err = join(ctx, n.config, h.membership(n.Name())); err != nil {
+		if n.cluster, err = h.join(ctx, n.config, n.Name()); err != nil {
 			return nil, err
 		}
 	}
