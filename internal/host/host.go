@@ -126,7 +126,7 @@ func (h *Host) open() error {
 		return err
 	}
 	if !h.options.Nodes.None {
-		if err := h.resize(h.running, h.count()); err != nil {
+		if err := h.resize(); err != nil {
 			return err
 		}
 	}

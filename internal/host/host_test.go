@@ -140,21 +140,22 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 		}
 	}
 
-	if err := h.Resize(t.Context(), 2); err != nil {
-		t.Fatal(err)
+	reload := func(nodes string) {
+		text := "{apiVersion: fauxlet/v1alpha1, kind: Scenario, nodes: " + nodes + "}"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Reload(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	reload("2")
 	cluster.awaitNodes(t, "fake-0", "fake-1")
 	if conn, err := net.Dial("tcp", addresses.Nodes["fake-2"]); err == nil {
 		conn.Close()
 		t.Error("the port of a removed node is open")
 	}
-	if err := os.WriteFile(path, []byte("{apiVersion: fauxlet/v1alpha1, kind: Scenario, nodes: 4}"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Reload(); err != nil {
-		t.Fatal(err)
-	}
+	reload("4")
 	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2", "fake-3")
 	if err := h.Stop(); err != nil {
 		t.Error(err)

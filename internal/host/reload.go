@@ -28,7 +28,7 @@ func (h *Host) Reload() error {
 		return err
 	}
 	if !h.options.Nodes.None {
-		if err := h.resize(h.running, h.count()); err != nil {
+		if err := h.resize(); err != nil {
 			return fmt.Errorf("there are %d nodes: %w", len(h.each()), err)
 		}
 	}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"cmp"
-	"context"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -13,18 +12,9 @@ const concurrentStarts = 64
 
 const maxPort = 1<<16 - 1
 
-// Resize starts or stops nodes until there are count nodes. It requires Options.Nodes.Count and a started host.
-func (h *Host) Resize(ctx context.Context, count int) error {
-	if !h.options.numbered() || count < 1 {
-		return optionErrorf("Nodes.Count",
-			"%d: only a host of several nodes can change to another number of nodes, at least 1", count)
-	}
-	h.changing.Lock()
-	defer h.changing.Unlock()
-	return h.resize(ctx, count)
-}
-
-func (h *Host) resize(ctx context.Context, count int) error {
+// resize starts or stops nodes until there are as many as the Scenario file or Options.Nodes says.
+func (h *Host) resize() error {
+	count := cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1)
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
 		return optionErrorf("Config.Kubelet.Port",
 			"%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for "+
@@ -38,13 +28,13 @@ func (h *Host) resize(ctx context.Context, count int) error {
 		}
 		missing = missing[1:]
 	}
-	work, _ := errgroup.WithContext(ctx)
+	var work errgroup.Group
 	work.SetLimit(concurrentStarts)
 	for _, i := range missing {
 		work.Go(func() error { return h.start(i) })
 	}
 	for _, n := range surplus {
-		work.Go(func() error { return h.remove(ctx, n) })
+		work.Go(func() error { return h.remove(n) })
 	}
 	return work.Wait()
 }
@@ -72,14 +62,11 @@ func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 }
 
 // remove deletes the Node object of a node, if it has one, and then stops the node and waits for it.
-func (h *Host) remove(ctx context.Context, n *Node) error {
+func (h *Host) remove(n *Node) error {
 	defer func() { <-n.stopped }()
 	defer n.stop()
 	if !n.registered() {
 		return nil
 	}
-	return n.cluster.fleet.Remove(ctx, n.Name())
+	return n.cluster.fleet.Remove(h.running, n.Name())
 }
-
-// count returns how many nodes there should be: the number in the Scenario file, or otherwise the option.
-func (h *Host) count() int { return cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1) }
