@@ -8,13 +8,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// attributes derives the attributes of a request for the authorizer.
-// (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
-type attributes struct {
-	nodeName    string
-	fineGrained bool
-}
-
 // verbs maps an HTTP method to the API verb. All other methods, including HEAD and OPTIONS, have the empty verb.
 var verbs = map[string]string{
 	http.MethodPost:   "create",
@@ -46,31 +39,33 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet
+// subresourcesOf returns the subresources of the node that allow a request for path, in the order in which a kubelet
 // checks them: access to one of them suffices. The caller must not change the result. fineGrained is
 // [Config.FineGrained].
-func Subresources(path string, fineGrained bool) []string {
+func subresourcesOf(path string, fineGrained bool) []string {
 	for _, s := range subresources {
-		if path != s.path && !(strings.HasPrefix(path, s.path) && path[len(s.path)] == '/') {
+		below, ok := strings.CutPrefix(path, s.path)
+		if !ok || below != "" && below[0] != '/' {
 			continue
 		}
 		if len(s.checks) > 1 && !fineGrained {
-			return proxyOnly
+			break
 		}
 		return s.checks
 	}
 	return proxyOnly
 }
 
-// of returns the attributes of one check: may user u send request r, according to this subresource of the node?
-func (a attributes) of(u user.Info, r *http.Request, subresource string) authorizer.AttributesRecord {
+// attributesOf returns the attributes of one check: may user u send request r, according to this subresource of the
+// node? (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+func attributesOf(u user.Info, r *http.Request, node, subresource string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
 		User:            u,
 		Verb:            verbs[r.Method],
 		APIVersion:      "v1",
 		Resource:        "nodes",
 		Subresource:     subresource,
-		Name:            a.nodeName,
+		Name:            node,
 		ResourceRequest: true,
 		Path:            r.URL.Path,
 	}

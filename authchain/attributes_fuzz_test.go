@@ -31,9 +31,8 @@ func FuzzAttributes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, method, path, node string, fineGrained bool) {
 		u := &user.DefaultInfo{Name: "jane"}
-		a := attributes{nodeName: node, fineGrained: fineGrained}
 		request := &http.Request{Method: method, URL: &url.URL{Path: path}}
-		asked := Subresources(path, fineGrained)
+		asked := subresourcesOf(path, fineGrained)
 
 		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
 			t.Errorf("the subresources of %s are %q; a kubelet checks %q", path, asked, want)
@@ -44,7 +43,7 @@ func FuzzAttributes(f *testing.F) {
 				Name:            node,
 				ResourceRequest: true, Path: path,
 			}
-			got := a.of(u, request, subresource)
+			got := attributesOf(u, request, node, subresource)
 			if got.User != want.User {
 				t.Errorf("the check names the user %v", got.User)
 			}

@@ -46,9 +46,9 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 // InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
-	subresources := Subresources(r.URL.Path, c.attributes.fineGrained)
+	subresources := subresourcesOf(r.URL.Path, c.fineGrained)
 	for _, subresource := range subresources {
-		attrs := c.attributes.of(user, r, subresource)
+		attrs := attributesOf(user, r, c.nodeName, subresource)
 		check := decision.beginCheck(attrs)
 		result, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
 		check.Duration = time.Since(decision.Time) - check.Start

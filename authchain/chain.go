@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -98,7 +99,8 @@ var retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, J
 type Chain struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.UnconditionalAuthorizer
-	attributes    attributes
+	nodeName      string
+	fineGrained   bool
 	// sendsReviews is true if the authorizer sends SubjectAccessReviews. A check for which none was sent then came
 	// from the cache.
 	sendsReviews bool
@@ -125,14 +127,15 @@ func New(config Config) (*Chain, error) {
 	return &Chain{
 		authenticator: authn,
 		authorizer:    authz,
-		attributes:    attributes{nodeName: config.NodeName, fineGrained: config.FineGrained},
+		nodeName:      config.NodeName,
+		fineGrained:   config.FineGrained,
 		sendsReviews:  config.Mode == Webhook,
 	}, nil
 }
 
 // newAuthenticator sets the order of the authentication steps. It tries x509, bearer token and WebSocket token until
-// one succeeds, and collects their errors. It tries anonymous only if none of them returned an error. (delegating.go,
-// DelegatingAuthenticatorConfig.New)
+// one succeeds, and collects their errors. It tries anonymous, which accepts any request, only if none of them returned
+// an error. (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
 
@@ -153,7 +156,8 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 	if !config.Anonymous {
 		return credential, nil
 	}
-	return union.NewFailOnError(credential, newAnonymousStep()), nil
+	return union.NewFailOnError(credential, recordedStep{method: MethodAnonymous,
+		authenticator: anonymous.NewAuthenticator(nil), explain: func(*http.Request, *Step) {}}), nil
 }
 
 // Decide authenticates and authorizes r, and returns the Decision about r, which is never nil. If the request is not

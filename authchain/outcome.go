@@ -2,6 +2,7 @@ package authchain
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,10 +36,8 @@ func (d *Decision) Outcome() string {
 	case len(d.Authentication) == 0:
 		return ""
 	}
-	for i := range d.Authentication {
-		if d.Authentication[i].Outcome == OutcomeError {
-			return "error"
-		}
+	if slices.ContainsFunc(d.Authentication, func(s Step) bool { return s.Outcome == OutcomeError }) {
+		return "error"
 	}
 	return "refused"
 }
@@ -48,12 +47,11 @@ func (d *Decision) Outcome() string {
 func (d *Decision) Cached() bool {
 	cached := false
 	for i := range d.Authentication {
-		if s := &d.Authentication[i]; s.Token != "" {
-			if !s.Cached {
-				return false
-			}
-			cached = true
+		s := &d.Authentication[i]
+		if s.Token != "" && !s.Cached {
+			return false
 		}
+		cached = cached || s.Cached
 	}
 	for i := range d.Authorization {
 		check := &d.Authorization[i]
@@ -100,14 +98,14 @@ func (d *Decision) whyNotAuthenticated() string {
 	var skipped, failed []string
 	outcome := OutcomeRefused
 	for i := range d.Authentication {
-		switch s := &d.Authentication[i]; s.Outcome {
-		case OutcomeSkipped:
+		s := &d.Authentication[i]
+		if s.Outcome == OutcomeSkipped {
 			skipped = append(skipped, s.Reason)
-		case OutcomeError:
+			continue
+		}
+		failed = append(failed, s.Reason)
+		if s.Outcome == OutcomeError {
 			outcome = OutcomeError
-			failed = append(failed, s.Reason)
-		case OutcomeRefused:
-			failed = append(failed, s.Reason)
 		}
 	}
 	if len(failed) > 0 {
@@ -118,8 +116,7 @@ func (d *Decision) whyNotAuthenticated() string {
 
 // sentence is called for each allowed request, so it avoids fmt.
 func (c *Check) sentence(u user.Info) string {
-	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" +
-		c.Subresource +
+	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" + c.Subresource +
 		reasonPhrase(c.Reason)
 }
 

@@ -46,21 +46,13 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 		return cache.New(reviewer, false, ttl, ttl)
 	})}
 
-	bearer = recordedStep{
-		method:        MethodBearerToken,
-		authenticator: bearertoken.New(cached),
-		explain: func(r *http.Request, s *Step) {
-			explainToken(s, "no bearer token in the Authorization header")
-		},
+	step := func(method Method, place string, next authenticator.Request) authenticator.Request {
+		return recordedStep{method, next, func(_ *http.Request, s *Step) {
+			explainToken(s, "no bearer token "+place)
+		}}
 	}
-	protocol = recordedStep{
-		method:        MethodWebSocketToken,
-		authenticator: websocket.NewProtocolAuthenticator(cached),
-		explain: func(r *http.Request, s *Step) {
-			explainToken(s, "no bearer token among the WebSocket subprotocols")
-		},
-	}
-	return bearer, protocol, nil
+	return step(MethodBearerToken, "in the Authorization header", bearertoken.New(cached)),
+		step(MethodWebSocketToken, "among the WebSocket subprotocols", websocket.NewProtocolAuthenticator(cached)), nil
 }
 
 // explainToken sets the reason of a step. noToken is the reason if the request has no token for the step.
@@ -116,8 +108,8 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 // errors, and may repeat the token in it.
 func withoutToken(err error, token string) error {
 	quoted := strconv.Quote(token)
-	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1],
-		Fingerprint(token)).Replace(err.Error())
+	replacement := Fingerprint(token)
+	text := strings.NewReplacer(token, replacement, quoted[1:len(quoted)-1], replacement).Replace(err.Error())
 	if text == err.Error() {
 		return err
 	}

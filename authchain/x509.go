@@ -70,7 +70,7 @@ type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
 	usages       []stdx509.ExtKeyUsage
-	user         *userWithValidity
+	user         *userWithChain
 }
 
 func (v *verified) matches(presented []*stdx509.Certificate, options *stdx509.VerifyOptions, now time.Time) bool {
@@ -99,41 +99,33 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	if !ok || err != nil {
 		return response, ok, err
 	}
-	if user, hasValidity := response.User.(*userWithValidity); hasValidity {
+	if user, hasChain := response.User.(*userWithChain); hasChain {
 		slot.Store(&verified{presented, options.Roots, slices.Clone(options.KeyUsages), user})
 		response.User = user.Info
 	}
 	return response, true, nil
 }
 
-// userWithValidity is the user of a client certificate, and the period in which all certificates of its chain are
-// valid.
-type userWithValidity struct {
+// userWithChain is the user of a client certificate, with the verified chain.
+type userWithChain struct {
 	user.Info
-	notBefore, notAfter time.Time
+	chain []*stdx509.Certificate
 }
 
-func (u *userWithValidity) validAt(now time.Time) bool {
-	return !now.Before(u.notBefore) && !now.After(u.notAfter)
+// validAt returns whether all certificates of the chain are valid.
+func (u *userWithChain) validAt(now time.Time) bool {
+	return !slices.ContainsFunc(u.chain, func(c *stdx509.Certificate) bool {
+		return now.Before(c.NotBefore) || now.After(c.NotAfter)
+	})
 }
 
-// userOfChain returns the user of a verified chain as a userWithValidity.
+// userOfChain returns the user of a verified chain as a userWithChain.
 func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 	response, ok, err := x509.CommonNameUserConversion(chain)
-	if !ok || err != nil {
-		return response, ok, err
+	if ok && err == nil {
+		response.User = &userWithChain{response.User, chain}
 	}
-	u := &userWithValidity{Info: response.User, notBefore: chain[0].NotBefore, notAfter: chain[0].NotAfter}
-	for _, c := range chain[1:] {
-		if c.NotBefore.After(u.notBefore) {
-			u.notBefore = c.NotBefore
-		}
-		if c.NotAfter.Before(u.notAfter) {
-			u.notAfter = c.NotAfter
-		}
-	}
-	response.User = u
-	return response, true, nil
+	return response, ok, err
 }
 
 // certificateError describes the error of verifying a certificate, with the certificate's issuer or dates. now is the

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestUserWithValidity expects a cached user to be valid exactly as long as all certificates of the chain are valid.
-func TestUserWithValidity(t *testing.T) {
+// TestUserWithChain expects a cached user to be valid exactly as long as all certificates of the chain are valid.
+func TestUserWithChain(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
 	leaf := &stdx509.Certificate{Subject: pkix.Name{CommonName: "u"}, NotBefore: at(-5), NotAfter: at(5)}
@@ -19,7 +19,7 @@ func TestUserWithValidity(t *testing.T) {
 	}{
 		{"root-lives-longer", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(9)},
 			[]time.Time{at(-5), at(0), at(5)}, []time.Time{at(-6), at(6)}},
-		{"root-ends-first", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(2)}, []time.Time{at(0), at(2)},
+		{"root-ends-first", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(2)}, []time.Time{at(-5), at(2)},
 			[]time.Time{at(3), at(5)}},
 		{"root-begins-later", &stdx509.Certificate{NotBefore: at(-2), NotAfter: at(9)}, []time.Time{at(-2), at(5)},
 			[]time.Time{at(-3)}},
@@ -29,7 +29,7 @@ func TestUserWithValidity(t *testing.T) {
 			if !ok || err != nil || response.User.GetName() != "u" {
 				t.Fatal(response, ok, err)
 			}
-			user := response.User.(*userWithValidity)
+			user := response.User.(*userWithChain)
 			for _, when := range c.holds {
 				if !user.validAt(when) {
 					t.Errorf("the user is not valid at %v", when)
@@ -40,7 +40,8 @@ func TestUserWithValidity(t *testing.T) {
 					t.Errorf("the user is still valid at %v, outside the validity of a certificate", when)
 				}
 			}
-			if user.validAt(user.notAfter.Add(1)) || user.validAt(user.notBefore.Add(-1)) {
+			if first, last := c.holds[0], c.holds[len(c.holds)-1]; user.validAt(first.Add(-1)) ||
+				user.validAt(last.Add(1)) {
 				t.Error("the user is still valid just after a certificate has expired")
 			}
 		})

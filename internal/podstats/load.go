@@ -127,30 +127,23 @@ func (w wave) sum(from, to int64) uint64 {
 		return 0
 	}
 	scale := 1000 * w.period
-	high, low := bits.Mul64(w.mean, uint64(to-from)*w.period)
-	// The integral of the swing is zero over each half of a period.
-	swung := w.swung(to) - w.swung(from)
-	swingHigh, swingLow := bits.Mul64(w.swing, uint64(max(swung, -swung)))
-	var carry uint64
-	if swung < 0 {
-		low, carry = bits.Sub64(low, swingLow, 0)
-		high, _ = bits.Sub64(high, swingHigh, carry)
-	} else {
-		low, carry = bits.Add64(low, swingLow, 0)
-		high, _ = bits.Add64(high, swingHigh, carry)
-	}
+	baseHigh, baseLow := bits.Mul64(w.mean-w.swing, uint64(to-from)*w.period)
+	swingHigh, swingLow := bits.Mul64(w.swing, w.swung(to)-w.swung(from))
+	low, carry := bits.Add64(baseLow, swingLow, 0)
+	high, _ := bits.Add64(baseHigh, swingHigh, carry)
 	quotient, _ := bits.Div64(high%scale, low, scale)
 	return quotient
 }
 
-// swung returns the integral of a swing of 1 since the start of the current half of the period, times the period.
-func (w wave) swung(ms int64) int64 {
-	period, turn := int64(w.period), int64(w.turn(ms))
-	if half := period / 2; turn >= half {
-		turn -= half
-		return turn*period - 2*turn*turn
+// swung returns the integral, times the period, of a wave between 0 and 2. It may overflow. The difference of two
+// results is correct nevertheless.
+func (w wave) swung(ms int64) uint64 {
+	turn := w.turn(ms)
+	whole := (uint64(ms) + w.phase - turn) * w.period // the mean in each whole period is 1
+	if rest := w.period - turn; rest < turn {
+		return whole + w.period*w.period - 2*rest*rest
 	}
-	return 2*turn*turn - turn*period
+	return whole + 2*turn*turn
 }
 
 // mulDiv returns a×b÷c. The product a×b may exceed 64 bits, but the result must not.

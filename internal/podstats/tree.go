@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,8 @@ import (
 // Measure computes the resource usage of a node at the last multiple of [Interval] before now. A container is
 // included if it runs at that time, and a pod is included if at least one of its containers is. adjust, if not nil,
 // replaces the described usage of a container; a container never uses more than its limits.
-func Measure(
-	pods []scenario.Pod, machine Machine, now time.Time,
-	adjust func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage,
-) *Measurement {
+func Measure(pods []scenario.Pod, machine Machine, now time.Time,
+	adjust func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage) *Measurement {
 	if adjust == nil {
 		adjust = func(_ *v1.Pod, _ string, usage scenario.Usage) scenario.Usage { return usage }
 	}
@@ -163,7 +162,7 @@ func (t *tree) addPod(p scenario.Pod) {
 	parent := t.path(append(parts, "pod"+string(pod.UID)))
 	t.groups = append(t.groups, t.group(KindPod, parent), t.sandbox(pod, parent))
 
-	var requested, limited, memory uint64
+	var requested, quota, memory uint64
 	unlimited, memoryUnlimited := false, false
 	for kind, spec := range podlife.Containers(pod) {
 		c := *spec
@@ -181,15 +180,14 @@ func (t *tree) addPod(p scenario.Pod) {
 		if !started.Before(t.at) {
 			continue
 		}
-		t.groups = append(t.groups,
-			t.container(pod, parent, &c, t.adjust(pod, c.Name, p.Containers[c.Name].Usage), status.ContainerID,
-				started))
+		usage := t.adjust(pod, c.Name, p.Containers[c.Name].Usage)
+		group := t.container(pod, parent, &c, usage, status.ContainerID, started)
+		t.groups = append(t.groups, group)
 		requested += positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli)
-		cpu := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli)
-		bytes := positive(c.Resources.Limits, v1.ResourceMemory, 0)
-		limited += cpu
-		memory += bytes
-		unlimited, memoryUnlimited = unlimited || cpu == 0, memoryUnlimited || bytes == 0
+		quota += group.Quota
+		unlimited = unlimited || group.Quota == 0
+		memory += group.MemoryLimit
+		memoryUnlimited = memoryUnlimited || group.MemoryLimit == Unlimited
 	}
 	if len(t.groups) == at+2 {
 		t.groups = t.groups[:at]
@@ -200,7 +198,7 @@ func (t *tree) addPod(p scenario.Pod) {
 	group.Created = created(pod)
 	group.Shares = shares(requested)
 	if !unlimited {
-		group.Quota = limited * period / 1000
+		group.Quota = quota
 	}
 	if !memoryUnlimited {
 		group.MemoryLimit = memory
@@ -257,13 +255,9 @@ func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
 	group.Processes = Processes{Processes: 1, Threads: 1}
 	l := load{hash: hashOf(string(pod.UID))}
 	elapsed := t.since(created(pod))
-	eth0 := Interface{
-		Name:    "eth0",
-		RxBytes: elapsed * uint64(l.digit(100, 4_000)) / 1000, TxBytes: elapsed * uint64(l.digit(50, 6_000)) / 1000,
-	}
-	eth0.RxPackets, eth0.TxPackets = eth0.RxBytes/180, eth0.TxBytes/210
 	if !pod.Spec.HostNetwork {
-		group.Network = []Interface{eth0}
+		rx, tx := elapsed*uint64(l.digit(100, 4_000))/1000, elapsed*uint64(l.digit(50, 6_000))/1000
+		group.Network = []Interface{{Name: "eth0", RxBytes: rx, TxBytes: tx, RxPackets: rx / 180, TxPackets: tx / 210}}
 	}
 	return group
 }
@@ -277,7 +271,6 @@ func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
 		cpu:    wave{mean: cpu, swing: cpu / 5, period: 420_000, phase: hash % 420_000},
 		memory: wave{mean: memory, swing: memory / 40, period: 1_800_000, phase: hash % 1_800_000},
 	})
-	group.Network = nil
 	return group
 }
 
@@ -354,13 +347,8 @@ func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).M
 
 // parts returns the name of a cgroup as path elements, including the cgroup root.
 func (t *tree) parts(name string) []string {
-	var parts []string
-	for part := range strings.SplitSeq(t.machine.CgroupRoot, "/") {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	return append(parts, name)[: len(parts)+1 : len(parts)+1]
+	parts := strings.FieldsFunc(t.machine.CgroupRoot, func(r rune) bool { return r == '/' })
+	return slices.Clip(append(parts, name))
 }
 
 // path returns the path of a cgroup. (kubelet: pkg/kubelet/cm, CgroupName.ToSystemd and ToCgroupfs)
