@@ -1,3 +1,6 @@
+// Post-quantum key exchange would take most of the time of a handshake under the race detector.
+//
+//go:debug tlsmlkem=0
 package server_test
 
 import (
