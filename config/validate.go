@@ -26,6 +26,11 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 	}
 }
 
+// oneOf refuses a value that is not allowed. The text has a verb for the value and for each allowed value.
+func (c *checker) oneOf(text, value string, allowed ...any) {
+	c.refuse(!slices.Contains(allowed, any(value)), text, append([]any{value}, allowed...)...)
+}
+
 func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
 
 // value dereferences a pointer that defaulting has set.

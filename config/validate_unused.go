@@ -63,8 +63,8 @@ func (c *checker) node() {
 		c.refuse(taint.TimeAdded != nil, "taint.TimeAdded is not nil")
 	}
 	c.errs = append(c.errs, metrics.ValidateShowHiddenMetricsVersion(c.kc.ShowHiddenMetricsForVersion)...)
-	if errs := tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")); len(errs) > 0 {
-		c.errs = append(c.errs, errs.ToAggregate().Errors()...)
+	for _, err := range tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")) {
+		c.errs = append(c.errs, err)
 	}
 }
 
@@ -90,16 +90,13 @@ func (c *checker) resources() {
 	policies := []string{"none", "best-effort", "restricted", "single-numa-node"}
 	c.refuse(!slices.Contains(policies, kc.TopologyManagerPolicy),
 		"topologyManagerPolicy (--topology-manager-policy) %q must be one of: %q", kc.TopologyManagerPolicy, policies)
-	c.refuse(kc.TopologyManagerScope != "container" && kc.TopologyManagerScope != "pod",
-		"topologyManagerScope (--topology-manager-scope) %q must be one of: %q, or %q", kc.TopologyManagerScope,
+	c.oneOf("topologyManagerScope (--topology-manager-scope) %q must be one of: %q, or %q", kc.TopologyManagerScope,
 		"container", "pod")
-	c.refuse(!slices.Contains([]string{"none", "hairpin-veth", "promiscuous-bridge"}, kc.HairpinMode),
-		"option %q specified for hairpinMode (--hairpin-mode). Valid options are %q, %q or %q", kc.HairpinMode, "none",
-		"hairpin-veth", "promiscuous-bridge")
+	c.oneOf("option %q specified for hairpinMode (--hairpin-mode). Valid options are %q, %q or %q", kc.HairpinMode,
+		"none", "hairpin-veth", "promiscuous-bridge")
 	if c.enabled("NodeSwap") {
-		c.refuse(!slices.Contains([]string{"", "NoSwap", "LimitedSwap"}, kc.MemorySwap.SwapBehavior),
-			"memorySwap.swapBehavior %q must be one of: \"\", %q or %q", kc.MemorySwap.SwapBehavior, "LimitedSwap",
-			"NoSwap")
+		c.oneOf("memorySwap.swapBehavior %q must be one of: %q, %q or %q", kc.MemorySwap.SwapBehavior,
+			"", "LimitedSwap", "NoSwap")
 	} else {
 		c.refuse(kc.MemorySwap.SwapBehavior != "", "memorySwap.swapBehavior cannot be set when NodeSwap feature "+
 			"flag is disabled")
@@ -119,9 +116,8 @@ func (c *checker) resources() {
 	}
 	c.refuse(!c.enabled("MemoryQoS") && kc.MemoryReservationPolicy == "TieredReservation",
 		"memoryReservationPolicy %q requires MemoryQoS feature gate to be enabled", kc.MemoryReservationPolicy)
-	c.refuse(kc.MemoryReservationPolicy != "None" && kc.MemoryReservationPolicy != "TieredReservation",
-		"option %q specified for memoryReservationPolicy. Valid options are %q or %q", kc.MemoryReservationPolicy,
-		"None", "TieredReservation")
+	c.oneOf("option %q specified for memoryReservationPolicy. Valid options are %q or %q",
+		string(kc.MemoryReservationPolicy), "None", "TieredReservation")
 	if ns := kc.UserNamespaces; ns != nil && ns.IDsPerPod != nil {
 		const unit = 65536
 		switch ids := *ns.IDsPerPod; {
@@ -138,20 +134,15 @@ func (c *checker) resources() {
 }
 
 func (c *checker) reservedMemory() {
-	type slot struct {
-		node int32
-		name v1.ResourceName
-	}
-	seen := map[slot]bool{}
+	seen := map[string]bool{}
 	for _, r := range c.kc.ReservedMemory {
 		for name, quantity := range r.Limits {
-			c.refuse(!memoryResource(name), "the limit type %q for NUMA node %d is not supported, only %v is accepted",
-				name, r.NumaNode, []v1.ResourceName{v1.ResourceMemory, v1.ResourceHugePagesPrefix + "<HugePageSize>"})
-			c.refuse(quantity.IsZero(), "reserved memory may not be zero for NUMA node %d and resource %q", r.NumaNode,
-				name)
-			c.refuse(seen[slot{r.NumaNode, name}], "the reserved memory has a duplicate value for NUMA node %d and "+
-				"resource %q", r.NumaNode, name)
-			seen[slot{r.NumaNode, name}] = true
+			c.refuse(!memoryResource(name), "the limit type %q for NUMA node %d is not supported, only "+
+				"[memory hugepages-<HugePageSize>] is accepted", name, r.NumaNode)
+			slot := fmt.Sprintf("NUMA node %d and resource %q", r.NumaNode, name)
+			c.refuse(quantity.IsZero(), "reserved memory may not be zero for %s", slot)
+			c.refuse(seen[slot], "the reserved memory has a duplicate value for %s", slot)
+			seen[slot] = true
 		}
 	}
 }
@@ -173,17 +164,16 @@ func (c *checker) enforcement() {
 		case "pods":
 		case "system-reserved", "system-reserved-compressible":
 			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be "+
-				"specified when %q or %q included in %s", "system-reserved", "system-reserved-compressible", flag)
+				`specified when "system-reserved" or "system-reserved-compressible" included in %s`, flag)
 		case "kube-reserved", "kube-reserved-compressible":
 			c.refuse(c.kc.KubeReservedCgroup == "", "kubeReservedCgroup (--kube-reserved-cgroup) must be specified "+
-				"when %q or %q included in %s", "kube-reserved", "kube-reserved-compressible", flag)
+				`when "kube-reserved" or "kube-reserved-compressible" included in %s`, flag)
 		case "none":
 			c.refuse(len(levels) > 1, "%s may not contain additional enforcements when %q is specified", flag, level)
 			continue
 		default:
-			c.refuse(true, "option %q specified for %s. Valid options are %q, %q, %q, %q, %q or %q", level, flag,
-				"pods", "system-reserved", "system-reserved-compressible", "kube-reserved",
-				"kube-reserved-compressible", "none")
+			c.refuse(true, `option %q specified for %s. Valid options are "pods", "system-reserved", `+
+				`"system-reserved-compressible", "kube-reserved", "kube-reserved-compressible" or "none"`, level, flag)
 			continue
 		}
 		c.refuse(!value(c.kc.CgroupsPerQOS), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+
@@ -236,9 +226,8 @@ func (c *checker) images() {
 	}
 	policy := string(kc.ImagePullCredentialsVerificationPolicy)
 	if c.enabled("KubeletEnsureSecretPulledImages") {
-		known := []string{"NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"}
-		c.refuse(!slices.Contains(known, policy), "option %q specified for imagePullCredentialsVerificationPolicy. "+
-			"Valid options are %q, %q, %q or %q", policy, known[0], known[1], known[2], known[3])
+		c.oneOf("option %q specified for imagePullCredentialsVerificationPolicy. Valid options are %q, %q, %q or %q",
+			policy, "NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify")
 		c.refuse(len(kc.PreloadedImagesVerificationAllowlist) > 0 && policy != "NeverVerifyAllowlistedImages",
 			"can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not "+
 				"\"NeverVerifyAllowlistedImages\"")
@@ -287,7 +276,7 @@ func (c *checker) sysctls() {
 	}
 	seen := map[string]bool{}
 	for name := range c.kc.DefaultPodSysctls {
-		if !validSysctl(name) {
+		if len(name) > longestSysctl || !sysctlName.MatchString(name) {
 			c.refuse(true, "%q is not a valid sysctl name for defaultPodSysctls", name)
 			continue
 		}
@@ -302,7 +291,4 @@ func (c *checker) sysctls() {
 // sysctlName matches segments of lower-case letters, digits, - and _, separated by dots or slashes.
 var sysctlName = regexp.MustCompile(`^(?:[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?$`)
 
-func validSysctl(name string) bool {
-	const longest = 253
-	return len(name) <= longest && sysctlName.MatchString(name)
-}
+const longestSysctl = 253

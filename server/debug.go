@@ -15,19 +15,17 @@ type processHandlers struct{}
 
 // getProfile serves profiles of the process. (kubelet: InstallProfilingHandler)
 func (processHandlers) getProfile(w http.ResponseWriter, r *http.Request) error {
-	switch strings.TrimPrefix(r.URL.Path, "/debug/pprof/") {
-	case "profile":
-		pprof.Profile(w, r)
-	case "symbol":
-		pprof.Symbol(w, r)
-	case "cmdline":
-		pprof.Cmdline(w, r)
-	case "trace":
-		pprof.Trace(w, r)
-	default:
-		pprof.Index(w, r)
+	serve := profiles[strings.TrimPrefix(r.URL.Path, "/debug/pprof/")]
+	if serve == nil {
+		serve = pprof.Index
 	}
+	serve(w, r)
 	return nil
+}
+
+// profiles are the profiles that pprof.Index does not serve.
+var profiles = map[string]http.HandlerFunc{
+	"profile": pprof.Profile, "symbol": pprof.Symbol, "cmdline": pprof.Cmdline, "trace": pprof.Trace,
 }
 
 // putVerbosity sets the log verbosity of the k8s.io libraries. (kubelet: InstallDebugFlagsHandler)

@@ -43,13 +43,13 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 
 // shareHints makes config request client certificates in the same way as Options.Like, with the same list of
 // acceptable CAs. The list follows the client CA file as long as Options.Like serves.
-func (s *Server) shareHints(config *tls.Config) error {
+func (s *Server) shareHints(config *tls.Config) {
 	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert
 	if hints == nil {
 		options, _ := s.clientCA.VerifyOptions()
 		config.ClientCAs = options.Roots
-		return nil
+		return
 	}
 	own := config.GetCertificate
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -60,5 +60,4 @@ func (s *Server) shareHints(config *tls.Config) error {
 		config.GetCertificate = own
 		return config, nil
 	}
-	return nil
 }

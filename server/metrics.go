@@ -56,49 +56,41 @@ func newMetrics(options Options) *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
 	process := compbasemetrics.NewKubeRegistry()
 	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // fails if it is registered already
-	provider := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "kubelet_metrics_provider",
-		Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' and 'cri'",
-	}, []string{"provider"})
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	provider := gauges("kubelet_metrics_provider", "[ALPHA] Metrics provider used by kubelet to collect container "+
+		"stats. Values can be 'cadvisor' and 'cri'", "provider")
 	if options.Config.Enabled("PodAndContainerStatsFromCRI") {
 		provider.WithLabelValues("cri").Set(1)
 	} else {
 		provider.WithLabelValues("cadvisor").Set(1)
 	}
+	handshakes := counters("fauxlet_tls_handshake_failures_total", "TLS handshakes that failed.")
 	m := &metrics{
 		registry:  prometheus.NewRegistry(),
 		process:   process,
 		elsewhere: prometheus.WrapRegistererWith(prometheus.Labels{"node": options.Config.NodeName}, options.Metrics),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kubelet_http_requests_total",
-			Help: "[ALPHA] Number of the http requests received since the server started",
-		}, labels),
+		requests: counters("kubelet_http_requests_total",
+			"[ALPHA] Number of the http requests received since the server started", labels...),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kubelet_http_requests_duration_seconds",
 			Help:    "[ALPHA] Duration in seconds to serve http requests",
 			Buckets: prometheus.DefBuckets,
 		}, labels),
-		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kubelet_http_inflight_requests",
-			Help: "[ALPHA] Number of the inflight http requests",
-		}, labels),
-		webSockets: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kubelet_websocket_streaming_requests_total",
-			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by " +
-				"the kubelet.",
-		}, []string{"subresource"}),
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "fauxlet_decisions_total",
-			Help: "Requests on which the chain decided, by authentication step (none: not authenticated), outcome " +
-				"(allowed, refused, error), and whether all results of reviews came from a cache.",
-		}, []string{"authenticated_by", "outcome", "cached"}),
-		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "fauxlet_tls_handshake_failures_total",
-			Help: "TLS handshakes that failed.",
-		}),
+		inflight: gauges("kubelet_http_inflight_requests", "[ALPHA] Number of the inflight http requests", labels...),
+		webSockets: counters("kubelet_websocket_streaming_requests_total", "[ALPHA] Total number of WebSocket "+
+			"streaming requests (exec/attach/portforward) received by the kubelet.", "subresource"),
+		decisions: counters("fauxlet_decisions_total", "Requests on which the chain decided, by authentication step "+
+			"(none: not authenticated), outcome (allowed, refused, error), and whether all results of reviews came "+
+			"from a cache.", "authenticated_by", "outcome", "cached"),
+		handshakes: handshakes.WithLabelValues(),
 	}
 	m.all = append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, provider, m.decisions,
-		m.handshakes}, options.Collectors...)
+		handshakes}, options.Collectors...)
 	m.registry.MustRegister(m.all...)
 	return m
 }

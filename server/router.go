@@ -97,7 +97,7 @@ func (r *router) install(service *service) {
 		r.mux.Handle(service.prefix, r.authorized(service.routes[0].serve))
 		return
 	}
-	authorized := r.authorized(secondRouter{newSecondRouter(service)})
+	authorized := r.authorized(newSecondRouter(service))
 	r.mux.Handle(service.prefix, authorized)
 	if !strings.HasSuffix(service.prefix, "/") {
 		r.mux.Handle(service.prefix+"/", authorized)
@@ -123,10 +123,8 @@ func (r *router) authorized(next http.Handler) http.Handler {
 	})
 }
 
-// secondRouter routes within a service.
-type secondRouter struct{ mux *mux.Router }
-
-func newSecondRouter(service *service) *mux.Router {
+// newSecondRouter returns the router within a service.
+func newSecondRouter(service *service) http.Handler {
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = errorHandler{errPageNotFound}
 	prefix := strings.TrimSuffix(service.prefix, "/")
@@ -137,18 +135,14 @@ func newSecondRouter(service *service) *mux.Router {
 	for _, route := range service.routes {
 		methods := slices.Clone(route.methods) // gorilla/mux changes its slice, and all Servers share the table
 		router.Path(prefix + route.path).Methods(methods...).Handler(accepting(produces, route.serve))
-		router.Path(prefix + route.path).Handler(errorHandler{&statusError{
-			status: http.StatusMethodNotAllowed, body: "405: Method Not Allowed", allow: strings.Join(route.methods,
-				", "),
-		}})
+		router.Path(prefix + route.path).Handler(errorHandler{&statusError{status: http.StatusMethodNotAllowed,
+			body: "405: Method Not Allowed", allow: strings.Join(route.methods, ", ")}})
 	}
-	return router
-}
-
-func (s secondRouter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var match mux.RouteMatch
-	s.mux.Match(withoutTrailingSlash(r), &match) // always finds a handler, because the router has a NotFoundHandler
-	match.Handler.ServeHTTP(w, mux.SetURLVars(r, match.Vars))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var match mux.RouteMatch
+		router.Match(withoutTrailingSlash(r), &match) // always finds a handler: the router has a NotFoundHandler
+		match.Handler.ServeHTTP(w, mux.SetURLVars(r, match.Vars))
+	})
 }
 
 // withoutTrailingSlash returns the request as the second router sees it.
@@ -167,26 +161,22 @@ func accepting(produces string, next http.Handler) http.Handler {
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
 		produces)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !accepts(r, produces) {
+		if accepts(r.Header.Get("Accept"), produces) {
+			next.ServeHTTP(w, r)
+		} else {
 			writeError(w, r, notAcceptable)
-			return
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
-// accepts reads the first Accept header, which is a comma-separated list. A member must be equal to produces, or be
-// */*. It ignores parameters. produces may be empty. (go-restful, Route.matchesAccept)
-func accepts(r *http.Request, produces string) bool {
-	accept := r.Header.Get("Accept")
-	if accept == "" {
-		return true
-	}
+// accepts reads the first Accept header, a comma-separated list. A member must be equal to produces, or be */*. It
+// ignores parameters. produces may be empty. (go-restful, Route.matchesAccept)
+func accepts(accept, produces string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")
 		if kind = strings.Trim(kind, " "); kind == "*/*" || kind == produces && produces != "" {
 			return true
 		}
 	}
-	return false
+	return accept == ""
 }

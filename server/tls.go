@@ -59,7 +59,8 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		return secure, nil
 	}
 	if s.options.Like != nil {
-		return secure, s.shareHints(secure.config)
+		s.shareHints(secure.config)
+		return secure, nil
 	}
 
 	// The server requests a client certificate but does not verify it, because the chain verifies it later. The list
