@@ -39,10 +39,10 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// subresourcesOf returns the subresources of the node that allow a request for path, in the order in which a kubelet
+// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet
 // checks them: access to one of them suffices. The caller must not change the result. fineGrained is
 // [Config.FineGrained].
-func subresourcesOf(path string, fineGrained bool) []string {
+func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
 		below, ok := strings.CutPrefix(path, s.path)
 		if !ok || below != "" && below[0] != '/' {

@@ -32,7 +32,7 @@ func FuzzAttributes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, node string, fineGrained bool) {
 		u := &user.DefaultInfo{Name: "jane"}
 		request := &http.Request{Method: method, URL: &url.URL{Path: path}}
-		asked := subresourcesOf(path, fineGrained)
+		asked := Subresources(path, fineGrained)
 
 		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
 			t.Errorf("the subresources of %s are %q; a kubelet checks %q", path, asked, want)

@@ -46,7 +46,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 // InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
-	subresources := subresourcesOf(r.URL.Path, c.fineGrained)
+	subresources := Subresources(r.URL.Path, c.fineGrained)
 	for _, subresource := range subresources {
 		attrs := attributesOf(user, r, c.nodeName, subresource)
 		check := decision.beginCheck(attrs)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -26,7 +27,7 @@ type connection struct {
 	requested atomic.Bool
 	// received is true if the client has sent any bytes. Only the connection's own goroutine uses it.
 	received bool
-	// affected is the connection itself if it implements the interface affected; otherwise nil.
+	// affected is the connection below TLS if it implements the interface affected; otherwise nil.
 	affected affected
 }
 
@@ -35,44 +36,49 @@ type connectionKey struct{}
 // affected is a connection that returns the names of the faults that affect it; see [Listeners].
 type affected interface{ AffectedBy() []string }
 
-// affectedOf returns a connection, or the connection below its TLS, if it implements affected; otherwise nil.
-func affectedOf(conn net.Conn) affected {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+// affectedBy returns the names of the faults that affect the connection.
+func (c *connection) affectedBy() []string {
+	if c == nil || c.affected == nil {
+		return nil
 	}
-	a, _ := conn.(affected)
-	return a
+	return c.affected.AffectedBy()
 }
 
-// affectedBy returns the names of the faults that affect the connection of a request.
-func affectedBy(r *http.Request) []string {
-	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.affected != nil {
-		return c.affected.AffectedBy()
-	}
-	return nil
+// connectionOf returns the connection of a request, or nil if a caller serves the Server's handler itself.
+func connectionOf(r *http.Request) *connection {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	return c
 }
 
-// trackConnections sets the hooks of an http.Server.
+// trackConnections sets the hooks and the log of an http.Server.
 func (s *recorder) trackConnections(server *http.Server) {
 	c := &connections{recorder: s}
-	server.ConnContext = c.opened
-	server.ConnState = c.changed
+	server.ConnContext, server.ConnState = c.opened, c.changed
+	server.ErrorLog = log.New(errorWriter{s, c}, "", 0)
 }
 
 func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context {
-	opened := &connection{opened: time.Now(), affected: affectedOf(conn)}
-	c.open.Store(conn, opened)
-	if opened.affected != nil {
-		c.affected.Store(conn.RemoteAddr().String(), opened.affected)
+	opened, below := &connection{opened: time.Now()}, conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		below = secure.NetConn()
 	}
+	opened.affected, _ = below.(affected)
+	c.open.Store(conn, opened)
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
-// markRequested records that the connection of r has had a request.
-func markRequested(r *http.Request) {
-	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.requested.Load() {
-		c.requested.Store(true)
+// at returns the open connection from a client's address, or nil.
+func (c *connections) at(remote string) (found *connection) {
+	if c == nil {
+		return nil
 	}
+	c.open.Range(func(conn, open any) bool {
+		if conn.(net.Conn).RemoteAddr().String() == remote {
+			found = open.(*connection)
+		}
+		return found == nil
+	})
+	return found
 }
 
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
@@ -82,25 +88,13 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 			value.(*connection).received = true
 		}
 	case http.StateHijacked:
-		c.remove(conn)
+		c.open.Delete(conn)
 	case http.StateClosed:
-		if closed := c.remove(conn); closed != nil && !closed.requested.Load() {
-			c.closed(conn, closed)
+		value, ok := c.open.LoadAndDelete(conn)
+		if ok && !value.(*connection).requested.Load() {
+			c.closed(conn, value.(*connection))
 		}
 	}
-}
-
-// remove stops tracking a connection, and returns it. It returns nil if the connection was not tracked.
-func (c *connections) remove(conn net.Conn) *connection {
-	value, ok := c.open.LoadAndDelete(conn)
-	if !ok {
-		return nil
-	}
-	removed := value.(*connection)
-	if removed.affected != nil {
-		c.affected.CompareAndDelete(conn.RemoteAddr().String(), removed.affected)
-	}
-	return removed
 }
 
 // closed records the Decision about a connection that had no request.
@@ -123,8 +117,6 @@ func (c *connections) closed(conn net.Conn, ended *connection) {
 		reason = "the connection was closed after the TLS handshake, before a request"
 	}
 	decision := authchain.NoRequest(ended.opened, conn.RemoteAddr().String(), state, reason)
-	if ended.affected != nil {
-		decision.AddAffectedBy(ended.affected.AffectedBy()...)
-	}
+	decision.AddAffectedBy(ended.affectedBy()...)
 	c.record(decision)
 }

@@ -21,14 +21,17 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Value(portKey{}) != p { // the caller serves Handler on its own listener
 		r = r.WithContext(withPort(r.Context(), p))
 	}
-	markRequested(r)
+	connection := connectionOf(r)
+	if connection != nil && !connection.requested.Load() {
+		connection.requested.Store(true)
+	}
 	s, series := p.server, p.seriesOf(r)
 	series.requests.Inc()
 	series.inflight.Inc()
 	defer series.inflight.Dec()
 
 	decision, r := authchain.NewDecision(r)
-	decision.AddAffectedBy(affectedBy(r)...)
+	decision.AddAffectedBy(connection.affectedBy()...)
 	if s.options.Begin != nil {
 		s.options.Begin(decision)
 	}
@@ -58,8 +61,6 @@ type recorder struct {
 	logger  *zap.Logger
 	metrics *metrics
 	observe func(*authchain.Decision) // Options.Observe
-	// affected has each open connection that implements the interface affected, by the client's address.
-	affected sync.Map
 }
 
 // recovered ends a request whose handler panicked. It sends a 500, or closes the connection if the response had
@@ -173,13 +174,14 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the ErrorLog of an http.Server. It records failed handshakes as Decisions, because net/http
-// reports such failures only in its log.
-func (s *recorder) errorLog() *log.Logger {
-	return log.New(errorWriter{s}, "", 0)
-}
+// errorLog returns the ErrorLog of an http.Server whose connections are not tracked.
+func (s *recorder) errorLog() *log.Logger { return log.New(errorWriter{s, nil}, "", 0) }
 
-type errorWriter struct{ *recorder }
+// errorWriter records failed handshakes as Decisions, because net/http reports such failures only in its log.
+type errorWriter struct {
+	recorder    *recorder
+	connections *connections // may be nil
+}
 
 // handshakeError is the beginning of the line that net/http logs about a failed handshake. The client's address, a
 // colon and the error follow.
@@ -189,15 +191,13 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSuffix(string(line), "\n")
 	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
-			w.metrics.handshakes.Inc()
+			w.recorder.metrics.handshakes.Inc()
 			decision := authchain.FailedHandshake(remote, tlserror.Explain(reason))
-			if conn, ok := w.affected.Load(remote); ok {
-				decision.AddAffectedBy(conn.(affected).AffectedBy()...)
-			}
-			w.record(decision)
+			decision.AddAffectedBy(w.connections.at(remote).affectedBy()...)
+			w.recorder.record(decision)
 			return len(line), nil
 		}
 	}
-	w.logger.Warn(text)
+	w.recorder.logger.Warn(text)
 	return len(line), nil
 }

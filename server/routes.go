@@ -9,7 +9,7 @@ import (
 
 // service is a part of the kubelet's API: a first path segment and the paths below it. Each service is a row in the
 // table of services, and only this table lists the kubelet's paths. The subresource of the node that a path needs is
-// in authchain/attributes.go.
+// in [fauxlet/authchain.Subresources].
 //
 // A kubelet routes a request twice, and each router has its own 404 response. The first router runs before
 // authentication and examines the prefix: it redirects to a clean path, and answers `404 page not found` if no

@@ -111,7 +111,6 @@ func (s *Server) httpServer(running context.Context, handler *port, config *tls.
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       s.errorLog(),
 	}
 	s.trackConnections(server)
 	if s.options.ConfigureHTTP != nil {

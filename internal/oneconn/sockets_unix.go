@@ -21,24 +21,23 @@ func connectedSockets() (net.Conn, net.Conn, error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	var ends [2]net.Conn
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "socketpair")
-		conn, fileErr := net.FileConn(file) // duplicates the descriptor
-		file.Close()
-		if fileErr != nil {
-			err = errors.Join(err, fileErr)
-			continue
+	a, errA := connOf(fds[0])
+	b, errB := connOf(fds[1])
+	if err := errors.Join(errA, errB); err != nil {
+		if a != nil {
+			a.Close()
 		}
-		ends[i] = conn
-	}
-	if err != nil {
-		for _, end := range ends {
-			if end != nil {
-				end.Close()
-			}
+		if b != nil {
+			b.Close()
 		}
 		return nil, nil, err
 	}
-	return ends[0], ends[1], nil
+	return a, b, nil
+}
+
+// connOf returns the connection of a socket, and closes fd.
+func connOf(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "socketpair")
+	defer file.Close()
+	return net.FileConn(file) // duplicates the descriptor
 }

@@ -56,8 +56,7 @@ var table = []struct {
 	// OpenSSL sends its alert unencrypted if it has no keys yet; crypto/tls then expects an encrypted record.
 	{UnreadableAlert, []string{"local error: tls: bad record MAC"},
 		"the client ended the handshake with an alert that cannot be decrypted; a client with OpenSSL, such as " +
-			"curl, does so " +
-			"if it does not accept the serving certificate"},
+			"curl, does so if it does not accept the serving certificate"},
 	{ConnectionClosed, []string{"EOF"}, "the client closed the connection during the handshake"},
 	{ConnectionReset, []string{"connection reset by peer"}, "the client reset the connection during the handshake"},
 }
