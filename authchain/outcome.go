@@ -63,8 +63,8 @@ func (d *Decision) Cached() bool {
 	return cached
 }
 
-// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain
-// did not decide on the request.
+// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the
+// chain did not decide on the request.
 func (d *Decision) Why() string {
 	if d.Handshake != "" {
 		return "refused: TLS handshake failed: " + d.Handshake
@@ -116,8 +116,8 @@ func (d *Decision) whyNotAuthenticated() string {
 
 // sentence is called for each allowed request, so it avoids fmt.
 func (c *Check) sentence(u user.Info) string {
-	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" + c.Subresource +
-		reasonPhrase(c.Reason)
+	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" +
+		c.Subresource + reasonPhrase(c.Reason)
 }
 
 func reasonPhrase(reason string) string {

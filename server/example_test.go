@@ -33,7 +33,9 @@ func Example() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
-		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Text: "GET / 200\nGET /favicon.ico 404\n"}}},
+		Containers: map[string]scenario.Container{
+			"nginx": {Log: scenario.Log{Text: "GET / 200\nGET /favicon.ico 404\n"}},
+		},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -137,7 +137,8 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	if got, _ := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+log10); got.StatusCode != 200 {
 		t.Fatalf("kubelet-client: %d", got.StatusCode)
 	}
-	f.fault(t, `{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client", "user": "system:serviceaccount:*"}`)
+	f.fault(t, `{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client",
+		"user": "system:serviceaccount:*"}`)
 	got, body := get(t, f.withToken(t, "the-token-of-prometheus"), f.url+log10)
 	if got.StatusCode != 403 || !strings.HasPrefix(body, "Forbidden (user=kubelet-client") {
 		t.Errorf("%d %s", got.StatusCode, body)

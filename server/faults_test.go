@@ -93,12 +93,15 @@ func TestAnswerFaults(t *testing.T) {
 			nil, nil, 0},
 		"of another pod": {[]string{`{"kind": "status", "status": 500, "pod": "web-*"}`}, log10, 200, ten, nil,
 			nil, 0},
-		"of this container": {[]string{`{"kind": "status", "status": 500, "namespace": "default", "pod": "ngin?", "container": "nginx"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
+		"of this container": {[]string{`{"kind": "status", "status": 500, "namespace": "default", "pod": "ngin?",
+			"container": "nginx"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
 		"of no pod": {[]string{`{"kind": "status", "status": 500, "pod": "*"}`}, "/healthz", 200, "ok", nil,
 			nil, 0},
 		"of another user": {[]string{`{"kind": "status", "status": 500, "user": "prometheus"}`}, log10, 200, ten,
 			nil, nil, 0},
-		"of this user": {[]string{`{"kind": "status", "status": 500, "user": "kubelet-*", "group": "system:authenticated", "method": "GET"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
+		"of this user": {[]string{`{"kind": "status", "status": 500, "user": "kubelet-*",
+			"group": "system:authenticated", "method": "GET"}`}, log10, 500, "Internal Server Error", nil,
+			[]string{"status-1"}, 0},
 		"of another method": {[]string{`{"kind": "status", "status": 500, "method": "POST"}`}, log10, 200, ten, nil,
 			nil, 0},
 		"of another node": {[]string{`{"kind": "status", "status": 500, "node": "node-2"}`}, log10, 200, ten, nil,
@@ -204,7 +207,8 @@ func TestStreamFaults(t *testing.T) {
 
 func TestFollowedLogIsCut(t *testing.T) {
 	specs := nginx(1)
-	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}}
+	log := scenario.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}
+	specs[0].Containers["nginx"] = scenario.Container{Log: log}
 	f := newFixture(t, fixtureOptions{pods: specs})
 	f.fault(t, `{"kind": "cut", "after": 1000, "container": "nginx", "count": 1}`)
 	response, err := f.kubeletClient(t).Get(f.url + "/containerLogs/default/nginx/nginx?follow=1&tailLines=1")

@@ -153,7 +153,8 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: 127.0.0.1
 healthzPort: 0
-`)+"\nauthentication: "+cmp.Or(options.authentication, "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1ns}}")+"\n"+options.yaml)
+`)+"\nauthentication: "+
+		cmp.Or(options.authentication, "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1ns}}")+"\n"+options.yaml)
 	if options.before != nil {
 		options.before(f)
 	}

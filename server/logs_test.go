@@ -46,7 +46,8 @@ func talkers() []scenario.Pod {
 	pod.Status.ContainerStatuses = []v1.ContainerStatus{running("nginx"), running("again"),
 		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
 		running("ticks")}
-	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: "containerd://before"}
+	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated =
+		&v1.ContainerStateTerminated{ContainerID: "containerd://before"}
 	return []scenario.Pod{{Pod: pod, Containers: map[string]scenario.Container{
 		"nginx": {Log: scenario.Log{Text: fourLines}},
 		"again": {Log: scenario.Log{Text: "now\n", Previous: &scenario.Log{Text: "before\n"}}},

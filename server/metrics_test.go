@@ -114,7 +114,8 @@ func TestInflightMetric(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	response, _ := follow(t.Context(), t, f, client)
-	const name = `kubelet_http_inflight_requests{long_running="false",method="GET",path="containerLogs",server_type="readwrite"}`
+	const name = `kubelet_http_inflight_requests{long_running="false",method="GET",path="containerLogs",` +
+		`server_type="readwrite"}`
 	if got := f.scrape(t, client)[name]; got != 1 {
 		t.Errorf("%v are in flight, want 1", got)
 	}

@@ -35,7 +35,8 @@ func (h *statsHandlers) getResourceMetrics(w http.ResponseWriter, r *http.Reques
 				"[ALPHA] Current amount of the container swap limit in bytes. Reported only on non-windows systems",
 				float64(c.SwapLimit))
 			all.gauge("container_start_time_seconds",
-				"[STABLE] Start time of the container since unix epoch in seconds", seconds(uint64(c.Created.UnixNano())))
+				"[STABLE] Start time of the container since unix epoch in seconds",
+				seconds(uint64(c.Created.UnixNano())))
 		}
 	}
 	metrics.with().gauge("resource_scrape_error",

@@ -38,12 +38,14 @@ var (
 	noAllocated  = response{status: 404, body: "pod not found", contentType: text}
 	badAllocated = response{status: 400, body: "podNamespace and podID are required", contentType: text}
 	podList      = response{status: 200,
-		body: `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"nginx","namespace":"default",…`, contentType: "application/json"}
+		body: `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"nginx",` +
+			`"namespace":"default",…`, contentType: "application/json"}
 	well          = response{status: 200, body: "ok", contentType: text}
 	ok            = response{status: 200, body: "ok", contentType: text, nosniff: true}
 	log           = response{status: 200, body: "…"}
 	configuration = response{status: 200,
-		body: `{"kubeletconfig":{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","enableServer":true,…`, contentType: "application/json", nosniff: true}
+		body: `{"kubeletconfig":{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1",` +
+			`"enableServer":true,…`, contentType: "application/json", nosniff: true}
 	noSuchFile = response{status: 404, body: "404 page not found\n…", contentType: text, nosniff: true}
 	noUpgrade  = response{status: 500, body: "Upgrade request required\n", contentType: text, nosniff: true}
 	summary    = response{status: 200, body: "{\n \"node\": {\n  \"nodeName\": \"node-1\",…",
@@ -354,9 +356,11 @@ enableDebugFlagsHandler: false
 func TestRoutesByFeatureGates(t *testing.T) {
 	const uid = "8a5a2b1c-0000-4000-8000-000000000005"
 	allocatedPod := response{status: 200, contentType: "application/json",
-		body: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"nginx","namespace":"default","uid":"` + uid + `",…`}
+		body: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"nginx","namespace":"default","uid":"` + uid +
+			`",…`}
 	f := newFixture(t, fixtureOptions{yaml: `
-featureGates: {KubeletAllocatedPodsEndpoint: true, ContainerCheckpoint: false, ComponentFlagz: false, ComponentStatusz: false}
+featureGates:
+  {KubeletAllocatedPodsEndpoint: true, ContainerCheckpoint: false, ComponentFlagz: false, ComponentStatusz: false}
 `})
 	run(t, f, []exchange{
 		{"GET /allocatedPods", podList},

@@ -63,7 +63,8 @@ func New(options Options) (*Server, error) {
 	}
 	s.handlers = s.newHandlers()
 	if like := options.Like; like != nil {
-		s.secure, s.readOnly = &port{server: s, routes: like.secure.routes}, &port{server: s, routes: like.readOnly.routes}
+		s.secure = &port{server: s, routes: like.secure.routes}
+		s.readOnly = &port{server: s, routes: like.readOnly.routes}
 		return s, nil
 	}
 	if _, err := s.handlers.nodeLogs(); err != nil { // with Options.Like, nodeLogs has been checked before

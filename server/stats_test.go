@@ -261,7 +261,8 @@ func TestScrapedMetrics(t *testing.T) {
 			"# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.\n# TYPE " +
 				"container_cpu_usage_seconds_total counter\n",
 			`container_memory_usage_bytes{container="",id="/",image="",name="",namespace="",pod=""} `,
-			`container_spec_cpu_quota{container="app",id="/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod`,
+			`container_spec_cpu_quota{container="app",id="/kubepods.slice/kubepods-burstable.slice/` +
+				`kubepods-burstable-pod`,
 			`container_network_receive_bytes_total{container="",id="/kubepods.slice/`,
 			"\ncontainer_scrape_error 0\n", "\nmachine_scrape_error 0\n", "\nmachine_nvm_capacity{",
 		},
@@ -270,7 +271,8 @@ func TestScrapedMetrics(t *testing.T) {
 				"TYPE process_start_time_seconds gauge\n",
 			`prober_probe_total{container="app",namespace="default",pod="web-0",pod_uid="`,
 			`probe_type="Startup",result="successful"} 1` + "\n",
-			`prober_probe_duration_seconds_count{container="app",namespace="default",pod="web-0",probe_type="Liveness"} `,
+			`prober_probe_duration_seconds_count{container="app",namespace="default",pod="web-0",` +
+				`probe_type="Liveness"} `,
 		},
 	} {
 		t.Run(strings.TrimPrefix(path, "/metrics/"), func(t *testing.T) {

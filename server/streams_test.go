@@ -398,7 +398,8 @@ func TestStreamsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 400 ||
-		string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with 5 headers\n" {
+		string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with "+
+			"5 headers\n" {
 		t.Errorf("with a body: %d %q", answer.StatusCode, body)
 	}
 	// A WebSocket for a port-forward must name its ports in the query.

@@ -268,7 +268,8 @@ func TestMeasurePaths(t *testing.T) {
 		"a root, systemd": {podstats.Machine{Systemd: true, CgroupRoot: "a"}, "/a.slice/a-kubepods.slice", []string{
 			"/a.slice/a-kubepods.slice/a-kubepods-burstable.slice/a-kubepods-burstable-pod0_1_0.slice/cri-containerd-",
 			"/a.slice/a-kubepods.slice/a-kubepods-pod0_1_1.slice/cri-containerd-",
-			"/a.slice/a-kubepods.slice/a-kubepods-besteffort.slice/a-kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
+			"/a.slice/a-kubepods.slice/a-kubepods-besteffort.slice/a-kubepods-besteffort-pod0_1_2.slice/" +
+				"cri-containerd-",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,12 +27,15 @@ func TestTableOrder(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	for text, want := range map[string]string{
-		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                "the client reset the connection during the handshake",
-		"remote error: tls: unknown certificate":                                           "the client does not accept the serving certificate",
-		"remote error: tls: user canceled":                                                 "the client ended the handshake",
-		"tls: no cipher suite supported by both client and server; client offered: [c02c]": "the client offers no cipher suite that tlsCipherSuites allows",
+	for _, test := range []struct{ text, want string }{
+		{"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer",
+			"the client reset the connection during the handshake"},
+		{"remote error: tls: unknown certificate", "the client does not accept the serving certificate"},
+		{"remote error: tls: user canceled", "the client ended the handshake"},
+		{"tls: no cipher suite supported by both client and server; client offered: [c02c]",
+			"the client offers no cipher suite that tlsCipherSuites allows"},
 	} {
+		text, want := test.text, test.want
 		if got := Explain(text); got != want+" ("+text+")" {
 			t.Errorf("got %q, want %q", got, want)
 		}
