@@ -10,11 +10,9 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
@@ -44,14 +42,11 @@ type tour struct {
 	*sender
 	host     *host.Host
 	reviewer *reviewapi.Server
-	rbac     []runtime.Object // the manifests of the demo's original rbac.yaml
 	tokens   authenticationv1.AuthenticationV1Interface
 	access   authorizationv1.AuthorizationV1Interface
 	pods     *pods.Store
 	// current is the stand-in kubelet that was started last.
 	current *host.Node
-	// unused is an address where no process listens.
-	unused string
 }
 
 // Tour plays the scenes. It returns an error if a request has another result than its scene expects, and nil if the
@@ -85,19 +80,7 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 }
 
 // prepare creates what all stand-in kubelets share.
-func (t *tour) prepare() error {
-	var err error
-	if t.unused, err = freeAddress(); err != nil {
-		return err
-	}
-	// The lessons use the original rbac.yaml, so a user's edits do not apply.
-	rbac, err := initialFiles.ReadFile("files/rbac.yaml")
-	if err != nil {
-		return err
-	}
-	if t.rbac, err = reviewapi.ParseManifests("rbac.yaml", rbac); err != nil {
-		return err
-	}
+func (t *tour) prepare() (err error) {
 	if t.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: t.folder.path("tokens.csv")}); err != nil {
 		return err
 	}
@@ -200,13 +183,16 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 	if err := t.bind(s.RBAC); err != nil {
 		return false, err
 	}
-	address := t.unused
-	if !s.Unreachable {
-		if s.Configured != "" {
-			if err := t.start(name, s.Fields); err != nil {
-				return false, err
-			}
+	if s.Configured != "" && !s.Unreachable {
+		if err := t.start(name, s.Fields); err != nil {
+			return false, err
 		}
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return false, err
+	}
+	if !s.Unreachable {
 		var open host.Addresses
 		open.Secure, open.ReadOnly = t.current.Addresses()
 		address = s.Send.address(open)
@@ -225,13 +211,18 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 	return t.result(s, got)
 }
 
-// bind sets the reviewer's RBAC rules to the demo's rbac.yaml and additional manifests.
+// bind sets the reviewer's RBAC rules to the demo's original rbac.yaml and additional manifests. A user's edits of
+// rbac.yaml do not apply to the lessons.
 func (t *tour) bind(manifests string) error {
-	more, err := reviewapi.ParseManifests("the scene", []byte(manifests))
+	original, err := initialFiles.ReadFile("files/rbac.yaml")
 	if err != nil {
 		return err
 	}
-	policy, err := reviewapi.NewPolicy(slices.Concat(t.rbac, more)...)
+	objects, err := reviewapi.ParseManifests("rbac.yaml", []byte(string(original)+"\n---\n"+manifests))
+	if err != nil {
+		return err
+	}
+	policy, err := reviewapi.NewPolicy(objects...)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,11 @@ var catalog = sync.OnceValue(func() (c struct {
 	if err := yaml.UnmarshalStrict(symptomsFile, &c); err != nil {
 		panic("symptoms.yaml: " + err.Error())
 	}
+	for _, entry := range c.Errors {
+		for i, report := range entry.Reports {
+			entry.Reports[i] = "https://github.com/" + strings.Replace(report, "#", "/issues/", 1)
+		}
+	}
 	return c
 })
 
