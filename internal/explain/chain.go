@@ -82,8 +82,8 @@ func (v *verifier) chainProblem(err error) problem {
 		return newProblem(problemSelfSigned, "%s by itself (self-signed), and not contained in %s, which contains %s",
 			signed, v.source, namesOf(v.roots))
 	case !known:
-		return newProblem(problemUnknownCA, "%s by the CA %q, but %s contains %s. If one of these signed %q, the client "+
-			"must send the certificate of %q too", signed, issuer, v.source, namesOf(v.roots), issuer, issuer)
+		return newProblem(problemUnknownCA, "%s by the CA %[2]q, but %[3]s contains %[4]s. If one of these signed "+
+			"%[2]q, the client must send the certificate of %[2]q too", signed, issuer, v.source, namesOf(v.roots))
 	}
 	return newProblem(problemChain, "%s", strings.TrimPrefix(err.Error(), "x509: "))
 }

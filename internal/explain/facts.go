@@ -6,6 +6,7 @@ import (
 	"os"
 
 	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/config"
 )
@@ -47,7 +48,5 @@ func (f Facts) noClientCA() bool {
 }
 
 func (f Facts) webhookOff() bool {
-	return f.Config != nil && !isTrue(f.Config.Kubelet.Authentication.Webhook.Enabled)
+	return f.Config != nil && !ptr.Deref(f.Config.Kubelet.Authentication.Webhook.Enabled, false)
 }
-
-func isTrue(b *bool) bool { return b != nil && *b }

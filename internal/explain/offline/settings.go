@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/utils/ptr"
+
 	"fauxlet/config"
 )
 
@@ -39,7 +41,7 @@ func stringSetting(field string, at *string, values ...string) setting {
 }
 
 func boolSetting(field string, at **bool) setting {
-	current := strconv.FormatBool(*at != nil && **at)
+	current := strconv.FormatBool(ptr.Deref(*at, false))
 	return newSetting(field, current, []string{"false", "true"}, func(value string) { *at = new(value == "true") })
 }
 
