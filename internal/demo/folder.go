@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
 
@@ -120,9 +119,4 @@ func (f *Folder) token(user string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s has no token for the user %s", f.path("tokens.csv"), user)
-}
-
-// tokenCommand is a shell substitution that reads a user's token from tokens.csv.
-func (f *Folder) tokenCommand(user string) string {
-	return fmt.Sprintf("$(grep %s %s | cut -d, -f1)", user, shellword.Quote(f.path("tokens.csv")))
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	_ "embed"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -134,7 +135,8 @@ func (f *Folder) curl(r *request, address string) string {
 	case invalidToken:
 		words = append(words, "-H", shellword.Quote("Authorization: Bearer "+invalidToken))
 	default:
-		words = append(words, "-H", `"Authorization: Bearer `+f.tokenCommand(r.Client.Token)+`"`)
+		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`,
+			r.Client.Token, shellword.Quote(f.path("tokens.csv"))))
 	}
 	if r.ServerName != "" {
 		host, port, _ := net.SplitHostPort(address)
