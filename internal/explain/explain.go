@@ -58,8 +58,8 @@ func Decision(d *authchain.Decision, facts Facts) Explanation {
 // facts contains that certificate.
 func Report(d *authchain.Report, facts Facts) Explanation {
 	e := explainer{d: d, facts: facts}
-	explanation := Explanation{Stages: e.stages(), Outcome: e.outcome(), Status: d.Status}
-	explanation.Reason = e.reason(explanation.Outcome)
+	explanation := Explanation{Stages: e.stages(), Status: d.Status}
+	explanation.Outcome, explanation.Reason = e.outcome()
 	if explanation.Outcome == Refused || explanation.Outcome == Error {
 		explanation.Remedies = remedies(d, facts)
 	}
@@ -78,26 +78,15 @@ func (e *explainer) noRequest() bool { return e.d.Handshake != "" || e.d.NoReque
 // noAuthentication reports whether the request was answered without authentication.
 func (e *explainer) noAuthentication() bool { return !e.noRequest() && len(e.d.Authentication) == 0 }
 
-func (e *explainer) outcome() Outcome {
+// outcome returns the outcome and its reason.
+func (e *explainer) outcome() (Outcome, string) {
 	switch {
 	case e.d.NoRequest != "":
-		return NoRequest
+		return NoRequest, e.d.NoRequest
 	case !e.noAuthentication():
-		return Outcome(e.d.Outcome)
+		return Outcome(e.d.Outcome), strings.TrimPrefix(e.d.Why, e.d.Outcome+": ")
 	case e.d.Status >= http.StatusMultipleChoices:
-		return notServed
+		return notServed, "nothing is served at this path; the client was not authenticated"
 	}
-	return NoAuthentication
-}
-
-func (e *explainer) reason(outcome Outcome) string {
-	switch outcome {
-	case NoAuthentication:
-		return "this port does not authenticate clients"
-	case notServed:
-		return "nothing is served at this path; the client was not authenticated"
-	case NoRequest:
-		return e.d.NoRequest
-	}
-	return strings.TrimPrefix(e.d.Why, string(outcome)+": ")
+	return NoAuthentication, "this port does not authenticate clients"
 }

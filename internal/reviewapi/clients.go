@@ -19,17 +19,12 @@ func (s *Server) Clients() (authenticationclient.AuthenticationV1Interface,
 // ClientsOf returns clients whose requests a handler answers in memory.
 func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.AuthenticationV1Interface,
 	authorizationclient.AuthorizationV1Interface, error) {
-	config.TLSClientConfig = rest.TLSClientConfig{}
-	config.Transport = inMemory{handler}
-	client, err := rest.HTTPClientFor(config)
+	config.TLSClientConfig, config.Transport = rest.TLSClientConfig{}, inMemory{handler}
+	tokens, err := authenticationclient.NewForConfig(config)
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := authenticationclient.NewForConfigAndClient(config, client)
-	if err != nil {
-		return nil, nil, err
-	}
-	access, err := authorizationclient.NewForConfigAndClient(config, client)
+	access, err := authorizationclient.NewForConfig(config)
 	return tokens, access, err
 }
 
