@@ -35,8 +35,8 @@ const (
 	errTooManyWords = fault("Argument list too long")
 )
 
-// filesystem is the files of a container in memory. Paths are absolute and clean. Every user may read and write every file.
-// A filesystem is safe for concurrent use.
+// filesystem is the files of a container in memory. Paths are absolute and clean. Every user may read and write every
+// file. A filesystem is safe for concurrent use.
 type filesystem struct {
 	now      func() time.Time
 	uid, gid int64 // the owner of new files

@@ -3,7 +3,6 @@ package shell
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
@@ -79,7 +78,9 @@ func TestBombs(t *testing.T) {
 		{"doubling in the environment",
 			`while :; do export A$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done`, "out of memory",
 			false},
-		{"doubling in a for", `x=aaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do x=$x$x; done`, "out of memory", false},
+		{"doubling in a for", `x=aaaaaa; ` +
+			`for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; ` +
+			`do x=$x$x; done`, "out of memory", false},
 		{"many variables", `while :; do eval "x$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"; done`,
 			"out of memory", false},
 		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "out of memory", false},
@@ -95,27 +96,34 @@ func TestBombs(t *testing.T) {
 		{"captured zeros", `x=$(cat /dev/zero)`, "out of memory", false},
 		{"captured file", `x=$(< /dev/zero)`, "out of memory", false},
 		{"endless line", `read x < /dev/zero`, "out of memory", false},
-		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; head -n 1 /dev/zero | wc -c`, "too long", false},
-		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "", true},
+		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; ` +
+			`sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; ` +
+			`head -n 1 /dev/zero | wc -c`, "too long", false},
+		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "too long", false},
 		{"endless sort", `yes | sort > /tmp/x`, "too long", false},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},
-		{"many files", `i=0; while [ $i -lt 12000 ]; do i=$((i+1)); : > /tmp/$i; done 2> /dev/null; ls /tmp | wc -l | grep 999 >&2`, "999", false},
-		{"globs", `mkdir /tmp/d; cd /tmp/d; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir $i; done; echo */../*/../* > /dev/null`, "out of memory", false},
+		{"many files", `i=0; while [ $i -lt 12000 ]; do i=$((i+1)); : > /tmp/$i; done 2> /dev/null; ` +
+			`ls /tmp | wc -l | grep 999 >&2`, "999", false},
+		{"globs", `mkdir /tmp/d; cd /tmp/d; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir $i; ` +
+			`done; echo */../*/../* > /dev/null`, "out of memory", false},
 		{"globs of root", `x='/*/..'; echo $x$x$x$x$x$x$x$x$x$x/* > /dev/null`, "out of memory", false},
 		{"globstar", `set -o nope; echo /**/**/**/**/**/**/** > /dev/null`, "", false},
 		{"select", `select x in a b; do echo $x; done`, "not supported", false},
-		{"regular expressions", `echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | grep -E '((((a+)+)+)+)+b'; echo | grep -E 'a{1000}{1000}{1000}'; [[ a =~ (((a{100}){100}){100}) ]]`, "", false},
+		{"regular expressions", `echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | grep -E '((((a+)+)+)+)+b'; ` +
+			`echo | grep -E 'a{1000}{1000}{1000}'; [[ a =~ (((a{100}){100}){100}) ]]`, "", false},
 		{"panic", `echo $((a[1]++)); ((a[0]=1))`, "bad variable name", false},
 		{"long names", `mkdir ` + deep("a", 300) + `; mkdir -p ` + deep("a/", 600), "File name too long", false},
 		{"subshells", deep("( ", 900) + "true" + deep(" )", 900), "", false},
-		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar cf /tmp/t.tar /tmp; base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "too long", false},
+		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar cf /tmp/t.tar /tmp; ` +
+			`base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "too long", false},
 		{"endless digest", `sha256sum /dev/zero`, "", true},
 		{"endless count", `wc /dev/zero; wc < /dev/zero; cat /dev/zero | wc`, "too long", false},
 		{"endless translation", `tr a b < /dev/zero | sha256sum`, "", true},
 		{"endless search", `tail -c +100000000000 /dev/zero`, "", true},
 		{"large regular expressions",
-			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
+			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; ` +
+				`do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
 		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`,
 			"pattern is too long", false},
 		{"large pattern to remove", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; echo ${x#$y}`,
@@ -199,7 +207,10 @@ func TestNothingAfterTheEnd(t *testing.T) {
 
 // TestConcurrentReads reads a file in several subshells while its mode changes, for the race detector.
 func TestConcurrentReads(t *testing.T) {
-	got := sh(t, newContainer(t), `seq 1 2000 > /tmp/f; for i in 1 2 3; do { while read x; do :; done < /tmp/f; cat /dev/random | head -c 1000 > /dev/null; } & chmod 600 /tmp/f; done
+	got := sh(t, newContainer(t), `seq 1 2000 > /tmp/f
+for i in 1 2 3; do
+	{ while read x; do :; done < /tmp/f; cat /dev/random | head -c 1000 > /dev/null; } & chmod 600 /tmp/f
+done
 { cat & cat & cat & wait; } < /tmp/f > /dev/null; wait`)
 	if got != (result{}) {
 		t.Errorf("%+v", got)
@@ -210,15 +221,16 @@ func TestConcurrentReads(t *testing.T) {
 func TestRemovedFilesFreeSpace(t *testing.T) {
 	c := newContainer(t)
 	for i := range 2 { // the second finds no room if the first gave none back
-		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
+		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; `+
+			`rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
 		if want := (result{stderr: "cp: can't copy '/tmp/x': No space left on device\n"}); got != want {
 			t.Errorf("%d: %+v", i, got)
 		}
 	}
 	c.files.lock.Lock()
 	defer c.files.lock.Unlock()
-	if left := fmt.Sprint(c.files.bytes,
-		len(c.files.nodes)-c.files.given); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
-		t.Errorf("bytes and nodes: %s", left)
+	given := len("hello\n") + len("one\ntwo\nthree\n") + len("1\n2\n3\n")
+	if nodes := len(c.files.nodes) - c.files.given; c.files.bytes != given || nodes != 4 {
+		t.Errorf("%d bytes and %d nodes are left", c.files.bytes, nodes)
 	}
 }

@@ -167,7 +167,8 @@ func shebang(content []byte) error {
 	return nil
 }
 
-// guardedReader is a reader that ends with its context. A read from a pipe ends with the pipe's writer.
+// guardedReader is a reader that ends with its context. Only a read from a pipe or from the client's standard input may
+// last longer: until the pipe's writer, or the session, ends.
 type guardedReader struct {
 	ctx  context.Context
 	from io.Reader
@@ -176,6 +177,9 @@ type guardedReader struct {
 func (r *guardedReader) Read(b []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, io.EOF
+	}
+	if t := terminalOf(r.from); t != nil {
+		return t.read(r.ctx, b)
 	}
 	return r.from.Read(b)
 }

@@ -34,19 +34,28 @@ func TestScripts(t *testing.T) {
 			`echo() { printf '<%s>\n' "$1"; }; echo a; command echo b; unset -f echo; echo c`, "<a>\nb\nc\n", "", 0},
 		{"a function that is called cd", `cd() { command cd "$@" && pwd; }; cd /data`, "/data\n", "", 0},
 		{"local", `x=1; f() { local x=2; echo $x; }; f; echo $x`, "2\n1\n", "", 0},
-		{"loops", `for i in 1 2 3; do [ $i = 2 ] && continue; echo $i; done; i=0; while [ $i -lt 2 ]; do i=$((i+1)); echo $i; done; until true; do :; done`, "1\n3\n1\n2\n", "", 0},
+		{"loops", `for i in 1 2 3; do [ $i = 2 ] && continue; echo $i; done; i=0; ` +
+			`while [ $i -lt 2 ]; do i=$((i+1)); echo $i; done; until true; do :; done`, "1\n3\n1\n2\n", "", 0},
 		{"case", `case abc in a*) echo yes;; *) echo no;; esac; case '*' in \*) echo star;; esac`, "yes\nstar\n", "",
 			0},
 		{"if", `if [ -f /etc/motd ] && [ ! -d /etc/motd ]; then echo file; elif true; then echo no; fi`, "file\n", "",
 			0},
-		{"test", `[ -t 0 ] || echo no; test -O /etc/motd && echo mine; [ "$x" = -t ] || echo differs; [ -x /bin/ls ] && echo runs; [ ! -e /nope -a 1 -lt 2 ]`, "no\nmine\ndiffers\nruns\n", "", 0},
-		{"bash test", `[[ abc == a* && -d /data && ! -t 1 ]] && echo yes; [[ a.c =~ ^a\.c$ ]] && echo dot; [[ abc =~ ^a\.c$ ]] || echo none; [[ -O /etc/motd && -G /etc/motd ]] && echo mine`, "yes\ndot\nnone\nmine\n", "", 0},
+		{"test", `[ -t 0 ] || echo no; test -O /etc/motd && echo mine; ` +
+			`[ "$x" = -t ] || echo differs; [ -x /bin/ls ] && echo runs; [ ! -e /nope -a 1 -lt 2 ]`,
+			"no\nmine\ndiffers\nruns\n", "", 0},
+		{"bash test", `[[ abc == a* && -d /data && ! -t 1 ]] && echo yes; ` +
+			`[[ a.c =~ ^a\.c$ ]] && echo dot; [[ abc =~ ^a\.c$ ]] || echo none; ` +
+			`[[ -O /etc/motd && -G /etc/motd ]] && echo mine`, "yes\ndot\nnone\nmine\n", "", 0},
 		{"parameters", `set -- a "b c" d; echo $# $2; shift; echo "$@"; echo "${1%c}" ${9:-none} ${#2} ${x:=y}$x`,
 			"3 b c\nb c d\nb  none 1 yy\n", "", 0},
 		{"patterns", `x=a/b/c.txt; echo ${x##*/} ${x%%/*} ${x%.txt} ${x#a/} ${x//b/Q}`,
 			"c.txt a a/b/c b/c.txt a/Q/c.txt\n", "", 0},
 		{"patterns of variables",
-			`p='a*'; q=b; x=abc; echo ${x%$q*} ${x%"$q"*} ${x#a} ${x/$q/-}; case $x in $p) echo glob;; esac; case $x in "$p") echo no;; esac; [[ $x == $p && $x != "$p" ]] && echo yes; y=^a.c$; [[ $x =~ $y && $x =~ "^"a'bc' ]] && echo matches; [[ a =~ '(' ]]; echo $?`, "a a bc a-c\nglob\nyes\nmatches\n2\n",
+			`p='a*'; q=b; x=abc; echo ${x%$q*} ${x%"$q"*} ${x#a} ${x/$q/-}; ` +
+				`case $x in $p) echo glob;; esac; case $x in "$p") echo no;; esac; ` +
+				`[[ $x == $p && $x != "$p" ]] && echo yes; y=^a.c$; ` +
+				`[[ $x =~ $y && $x =~ "^"a'bc' ]] && echo matches; [[ a =~ '(' ]]; echo $?`,
+			"a a bc a-c\nglob\nyes\nmatches\n2\n",
 			"sh: bad regex '(': Invalid regexp\n", 0},
 		{"backslashes in assignments", `x=a\ b; echo "$x"; y=it\'s; echo "$y"; z=\~root; echo $z`, "a b\nit's\n~root\n",
 			"", 0},
@@ -55,11 +64,13 @@ func TestScripts(t *testing.T) {
 		{"braces", `echo {1..3} {a,b}c {a,~root}`, "1 2 3 ac bc a ~root\n", "", 0},
 		{"arithmetic", `x=3; echo $((x*2+1)) $((x>2)) $((x++)) $x; ((x==4)) && echo four`,
 			"7 1 3 4\nfour\n", "", 0},
-		{"export", `A=1; export A; export B=2 C; sh -c 'echo $A $B $C.'; export "D=a b"; sh -c 'echo $D'; env | grep -c ^A=`, "1 2 .\na b\n1\n", "", 0},
+		{"export", `A=1; export A; export B=2 C; sh -c 'echo $A $B $C.'; export "D=a b"; ` +
+			`sh -c 'echo $D'; env | grep -c ^A=`, "1 2 .\na b\n1\n", "", 0},
 		{"readonly", `readonly R=1; R=2; echo $R`, "1\n",
 			"sh: R: readonly variable\n", 0},
 		{"for one command", `X=1 sh -c 'echo $X'; echo ".$X"`, "1\n.\n", "", 0},
-		{"eval", `x='echo a | tr a b'; eval "$x"; eval 'y=5' ; echo $y; eval 'f() { echo f; }'; f; for i in 1 2; do eval break; done; echo $i`, "b\n5\nf\n1\n", "", 0},
+		{"eval", `x='echo a | tr a b'; eval "$x"; eval 'y=5' ; echo $y; eval 'f() { echo f; }'; f; ` +
+			`for i in 1 2; do eval break; done; echo $i`, "b\n5\nf\n1\n", "", 0},
 		{"eval that exits", `eval 'exit 5'; echo no`, "", "", 5},
 		{"source", `echo 'x=7; echo "in $1" | cat; return 3' > /tmp/s; . /tmp/s p; echo $? $x; cd /tmp; . ./s`,
 			"in p\n3 7\nin \n", "", 3},
@@ -80,7 +91,10 @@ func TestScripts(t *testing.T) {
 		{"not executable", `/etc/motd; echo $?; /data; echo $?`, "126\n126\n",
 			"sh: /etc/motd: Permission denied\nsh: /data: Permission denied\n", 0},
 		{"syntax", `if`, "", "sh: line 1: syntax error: `if` must be followed by a statement list\n", 2},
-		{"builtins", `type cd; type ls; type nope 2>&1; command -v ls; command -v cd; command -v nope; type if; f() { :; }; type f`, "cd is a shell builtin\nls is /bin/ls\nsh: nope: not found\n/bin/ls\ncd\nif is a shell keyword\nf is a shell function\n", "", 0},
+		{"builtins", `type cd; type ls; type nope 2>&1; command -v ls; command -v cd; ` +
+			`command -v nope; type if; f() { :; }; type f`,
+			"cd is a shell builtin\nls is /bin/ls\nsh: nope: not found\n/bin/ls\ncd\nif is a shell keyword\n" +
+				"f is a shell function\n", "", 0},
 		{"cd", `cd /data && pwd; cd - ; cd; pwd; cd /nope; cd /etc/motd`, "/data\n/\n/root\n",
 			"sh: cd: can't cd to /nope: No such file or directory\nsh: cd: can't cd to /etc/motd: Not a directory\n",
 			2},
@@ -93,7 +107,9 @@ func TestScripts(t *testing.T) {
 		{"a pipe that is closed",
 			`while true; do echo y; done | head -n 1; yes | head -n 1; cat /dev/zero | head -c 3 | wc -c`, "y\ny\n3\n",
 			"", 0},
-		{"devices", `echo x > /dev/null; cat /dev/null; head -c 2 /dev/zero | base64; echo x > /dev/full; echo e > /dev/stderr`, "AAA=\n", "echo: write error: No space left on device\ne\n", 0},
+		{"devices", `echo x > /dev/null; cat /dev/null; head -c 2 /dev/zero | base64; ` +
+			`echo x > /dev/full; echo e > /dev/stderr`,
+			"AAA=\n", "echo: write error: No space left on device\ne\n", 0},
 		{"time", `date +%s > /tmp/t; cat /tmp/t`, "1772460300\n", "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

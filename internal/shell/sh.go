@@ -2,7 +2,6 @@ package shell
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -58,26 +57,15 @@ func runShell(p *process) int {
 	if len(options) > 1 && setOptions(sh, options) != 0 {
 		return 2
 	}
-	switch terminal := p.session.terminal; {
+	switch terminal := terminalOf(p.stdin); {
 	case isScript:
 		sh.eval(text)
-	case isTerminal(p.stdin, terminal):
+	case terminal != nil:
 		sh.converse(terminal)
 	default:
 		sh.follow()
 	}
 	return sh.leave()
-}
-
-// isTerminal reports whether a process reads directly from the terminal, which may be nil.
-func isTerminal(from io.Reader, terminal *terminal) bool {
-	for {
-		guarded, ok := from.(*guardedReader)
-		if !ok {
-			return terminal != nil && from == io.Reader(terminal)
-		}
-		from = guarded.from
-	}
 }
 
 // follow runs standard input as a script while it arrives. Commands in it read from the same input.

@@ -15,8 +15,8 @@ import (
 type terminal struct {
 	ctx    context.Context
 	screen io.Writer // the client, without CRLF conversion
-	// lines are typed lines with their line ends; an empty one means end of input. The channel is closed when the client
-	// sends no more keys.
+	// lines are typed lines with their line ends. An empty line means end of input. The channel is closed when the
+	// client sends no more keys.
 	lines chan string
 
 	lock      sync.Mutex
@@ -154,12 +154,25 @@ func (t *terminal) take(ctx context.Context, n int) string {
 }
 
 // Read returns typed lines, as a command sees them.
-func (t *terminal) Read(p []byte) (int, error) {
-	text := t.take(t.ctx, len(p))
+func (t *terminal) Read(p []byte) (int, error) { return t.read(t.ctx, p) }
+
+func (t *terminal) read(ctx context.Context, p []byte) (int, error) {
+	text := t.take(ctx, len(p))
 	if text == "" {
 		return 0, io.EOF
 	}
 	return copy(p, text), nil
+}
+
+// terminalOf returns the terminal from which an input reads directly, or nil.
+func terminalOf(from io.Reader) *terminal {
+	switch from := from.(type) {
+	case *terminal:
+		return from
+	case *guardedReader:
+		return terminalOf(from.from)
+	}
+	return nil
 }
 
 // converse prompts for lines and runs them until exit or ^D.

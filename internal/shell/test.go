@@ -31,7 +31,8 @@ func test(p *process) int {
 	return oneIf(!yes)
 }
 
-// evaluate evaluates the arguments of test, which mean something by their number, as in POSIX. Only -a and -o join more.
+// evaluate evaluates the arguments of test. As in POSIX, their number decides what they mean. -a and -o join two such
+// expressions.
 func (p *process) evaluate(args []string) (yes bool, err error) {
 	for _, join := range []string{"-o", "-a"} {
 		if at := slices.Index(args, join); len(args) > 3 && at > 0 && at < len(args)-1 {

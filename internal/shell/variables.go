@@ -20,9 +20,10 @@ import (
 // inPattern is the prefix of variables within a pattern or a replacement of ${ }; see parse.
 const inPattern = "\x01"
 
-// parse parses a script. If [syntax.IsIncomplete] is true for its error, more input may complete the script. Patterns and
-// replacements in ${ } must be short, because they are matched with, and multiply, a value that may be long. Their
-// variables are renamed, so that Get can limit them.
+// parse parses a script. If [syntax.IsIncomplete] is true for its error, more input may complete the script.
+//
+// Patterns and replacements in ${ } must be short, because a pattern is matched with a value that may be long, and a
+// replacement can multiply it. The variables in them are renamed, so that Get can limit their length.
 func parse(text string) (*syntax.File, error) {
 	if len(text) > maxScript {
 		return nil, errTooLong
