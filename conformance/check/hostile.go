@@ -138,7 +138,7 @@ func (v *hostileKubelet) try(
 
 // trySending is try for a request whose user waits for the response.
 func (v *hostileKubelet) trySending(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
-	return v.try(ctx, req, behavior, v.run.soon, func() reply { return v.send(ctx, req, part) })
+	return v.try(ctx, req, behavior, v.run.soon, func() reply { return v.send(ctx, req) })
 }
 
 // requests returns the number of requests that the kube-apiserver sent.

@@ -28,7 +28,7 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 		hostile.Informational(plenty)} {
 		t, err := v.try(ctx, logRequest, behavior, v.run.soon, func() reply {
 			// The time limit is long because kube-apiserver v1.37 reads 10 MiB, perhaps over a slow network.
-			return v.sendWithin(ctx, logRequest, part, 3*v.run.soon)
+			return v.sendWithin(ctx, logRequest, 3*v.run.soon)
 		})
 		switch {
 		case err != nil:
@@ -133,7 +133,7 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 		leaving, leave := context.WithCancel(ctx)
 		defer leave()
 		done := make(chan reply, 1)
-		go func() { done <- v.send(leaving, req, part) }()
+		go func() { done <- v.send(leaving, req) }()
 		v.awaitRequest(ctx)
 		time.AfterFunc(2*smuggleTimeout, leave)
 		return <-done

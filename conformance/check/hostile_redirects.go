@@ -93,7 +93,7 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 						return nil
 					}
 					t, followed, err := v.tryRedirect(ctx, f, req, status, target, v.closeTimeout(req), func() reply {
-						return v.send(ctx, req, 64<<10)
+						return v.send(ctx, req)
 					})
 					tried++
 					last = t.got
@@ -135,8 +135,7 @@ func (n *node) proxyTo(ctx context.Context, path string) reply {
 		return reply{err: fmt.Errorf("no response from kube-apiserver: %w", err)}
 	}
 	defer l.Close()
-	text, ended := l.readAll(l.body, part, n.run.soon)
-	return reply{l.response.StatusCode, l.response.Header, text, !ended, nil}
+	return l.reply(n.run.soon)
 }
 
 func checkProxyToLoopback(ctx context.Context, r *run, f *finding) error {

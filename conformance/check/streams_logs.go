@@ -161,7 +161,7 @@ func checkWords(ctx context.Context, k *kubelet, f *finding) error {
 	for _, req := range upgradeRequests[:2] {
 		for _, code := range codes[1:] {
 			answer(code)
-			got := k.send(ctx, req, part)
+			got := k.send(ctx, req)
 			if err := orCause(ctx, got.err); err != nil {
 				return err
 			}

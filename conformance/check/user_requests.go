@@ -156,18 +156,25 @@ type reply struct {
 	// status is the HTTP status; 0 if there was no response.
 	status int
 	header http.Header
-	text   string
+	// text is the body, up to the length part.
+	text string
 	// hangs means that the response reached neither its end nor the limit in time.
 	hangs bool
 	err   error
 }
 
-// send sends a request and reads the response, up to a limit of text.
-func (n *node) send(ctx context.Context, req userRequest, limit int64) reply {
-	return n.sendWithin(ctx, req, limit, n.run.soon)
+// reply reads the rest of the response, with a time limit.
+func (l *rawConn) reply(within time.Duration) reply {
+	text, ended := l.readAll(l.body, part, within)
+	return reply{l.response.StatusCode, l.response.Header, text, !ended && len(text) < part, nil}
 }
 
-func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, within time.Duration) reply {
+// send sends a request and reads the response.
+func (n *node) send(ctx context.Context, req userRequest) reply {
+	return n.sendWithin(ctx, req, n.run.soon)
+}
+
+func (n *node) sendWithin(ctx context.Context, req userRequest, within time.Duration) reply {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no response within %v", within))
 	defer cancel()
 	l, err := n.open(ctx, req)
@@ -175,10 +182,9 @@ func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, wit
 		return reply{err: err, hangs: ctx.Err() != nil}
 	}
 	defer l.Close()
-	text, ended := l.readAll(l.body, limit, within)
-	// If ctx is done, the response may only be a consequence of the cancellation.
-	hangs := ctx.Err() != nil || !ended && int64(len(text)) < limit
-	return reply{l.response.StatusCode, l.response.Header, text, hangs, nil}
+	got := l.reply(within)
+	got.hangs = got.hangs || ctx.Err() != nil // the response may only be a consequence of the cancellation
+	return got
 }
 
 // isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before

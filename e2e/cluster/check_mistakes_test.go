@@ -29,8 +29,8 @@ type mistake struct {
 	flag    string
 
 	kind string // of the client certificate, as in testcerts
-	mint func(*testcerts.Authority) (*testcerts.Pair,
-		error) // issues the client certificate if testcerts has no such kind
+	// mint issues the client certificate if testcerts has no such kind.
+	mint    func(*testcerts.Authority) (*testcerts.Pair, error)
 	without []string // flags to remove
 	with    []string // flags to replace
 	args    []string // arguments of the check
