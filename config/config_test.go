@@ -66,14 +66,9 @@ func TestFlagsAreTheKubelets(t *testing.T) {
 			t.Errorf("--%s is not a flag of the kubelet", f.Name)
 		}
 	})
-	for _, name := range meaningful {
+	for _, name := range slices.Concat(meaningful, nodeSettings) {
 		if !seen[name] {
-			t.Errorf("meaningful lists --%s, but the kubelet has no such flag", name)
-		}
-	}
-	for name := range (&nodeFlags{}).targets() {
-		if !seen[name] {
-			t.Errorf("targets lists --%s, but the kubelet has no such flag", name)
+			t.Errorf("meaningful or nodeSettings lists --%s, but the kubelet has no such flag", name)
 		}
 	}
 }

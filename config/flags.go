@@ -19,30 +19,15 @@ type Flags struct {
 	// ignores the field and adds a warning, like a kubelet v1.37.
 	Strict bool
 
-	node      nodeFlags
 	flags     *pflag.FlagSet
+	labels    cliflag.ConfigurationMap // --node-labels
 	given     []assignment
 	overrides [][]byte // JSON merge patches; see Override
 }
 
-// nodeFlags are the flags that fauxlet uses and that have no field in KubeletConfiguration.
-type nodeFlags struct {
-	config, configDir               string
-	kubeconfig, bootstrapKubeconfig string
-	hostnameOverride, nodeIP        string
-	certDir, rootDir, cloudProvider string
-	nodeLabels                      cliflag.ConfigurationMap
-}
-
-func (n *nodeFlags) targets() map[string]any {
-	return map[string]any{
-		"config": &n.config, "config-dir": &n.configDir,
-		"kubeconfig": &n.kubeconfig, "bootstrap-kubeconfig": &n.bootstrapKubeconfig,
-		"hostname-override": &n.hostnameOverride, "node-ip": &n.nodeIP,
-		"cert-dir": &n.certDir, "root-dir": &n.rootDir, "cloud-provider": &n.cloudProvider,
-		"node-labels": &n.nodeLabels,
-	}
-}
+// nodeSettings are the flags that fauxlet uses and that have no field in KubeletConfiguration.
+var nodeSettings = []string{"config", "config-dir", "kubeconfig", "bootstrap-kubeconfig", "hostname-override", "node-ip",
+	"cert-dir", "root-dir", "cloud-provider", "node-labels"}
 
 // meaningful lists the flags with a field in KubeletConfiguration that fauxlet uses. Every other flag is parsed,
 // appears in /configz and is listed in Config.Ignored.
@@ -71,16 +56,13 @@ func NewFlags() *Flags {
 	f := &Flags{flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	f.flags.SetOutput(io.Discard) // pflag prints a warning when Set is called for a deprecated flag
-	shown, node := reflect.ValueOf(legacyConfiguration()).Elem(), f.node.targets()
+	shown := reflect.ValueOf(legacyConfiguration()).Elem()
 	for _, fact := range facts().Flags {
 		var target reflect.Value
 		if fact.Field != "" {
 			target = fieldAt(shown, fact.Field)
-		} else if p, ok := node[fact.Name]; ok {
-			target = reflect.ValueOf(p).Elem()
-			if target.Kind() == reflect.String {
-				target.SetString(fact.Default)
-			}
+		} else if fact.Name == "node-labels" {
+			target = reflect.ValueOf(&f.labels).Elem()
 		}
 		value := &recorder{newValue(fact, target), fact, f}
 		flag := f.flags.VarPF(value, fact.Name, fact.Shorthand, fact.Usage)
@@ -148,8 +130,7 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 // Means reports whether a kubelet flag has an effect on a stand-in. All other flags are parsed, appear in /configz,
 // and are listed in Config.Ignored.
 func (f *Flags) Means(name string) bool {
-	_, ok := f.node.targets()[name]
-	return ok || slices.Contains(meaningful, name)
+	return slices.Contains(nodeSettings, name) || slices.Contains(meaningful, name)
 }
 
 // ignored lists the given flags that have no effect on a stand-in.
@@ -163,6 +144,9 @@ func (f *Flags) ignored() []string {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
+
+// value returns the value of a flag as text.
+func (f *Flags) value(name string) string { return f.flags.Lookup(name).Value.String() }
 
 func (f *Flags) wasGiven(name string) bool {
 	return slices.ContainsFunc(f.given, func(g assignment) bool { return g.flag.Name == name })

@@ -27,14 +27,14 @@ func (f *Flags) Load() (*Config, error) {
 		return nil, err
 	}
 	c := &Config{
-		Kubelet: *kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
-		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
-		FeatureGates: l.gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
-		NodeIP: f.node.nodeIP, NodeLabels: maps.Clone(f.node.nodeLabels),
+		Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
+		Kubeconfig: f.value("kubeconfig"), BootstrapKubeconfig: f.value("bootstrap-kubeconfig"),
+		FeatureGates: l.gates, Ignored: f.ignored(), HasConfigFile: f.value("config") != "",
+		NodeIP: f.value("node-ip"), NodeLabels: maps.Clone(f.labels),
 		flagz: map[string]string{"help": "false"},
 	}
 	f.flags.VisitAll(func(flag *pflag.Flag) { c.flagz[flag.Name] = flag.Value.String() })
-	if err := l.start(c, &f.node); err != nil {
+	if err := l.start(c, f); err != nil {
 		return nil, err
 	}
 	c.Warnings = l.warnings
@@ -50,7 +50,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	if err := setGates(gates, kc); err != nil {
 		return nil, nil, err
 	}
-	if err := validateLabels(f.node.nodeLabels); err != nil {
+	if err := validateLabels(f.labels); err != nil {
 		return nil, nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
 	}
 	l := &loader{gates: gates, strict: f.Strict}
@@ -78,18 +78,19 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 
 // files applies the file and the drop-ins to the configuration of the flags, and then the flags again.
 func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
-	if f.node.config == "" && f.node.configDir == "" {
+	file, dir := f.value("config"), f.value("config-dir")
+	if file == "" && dir == "" {
 		return kc, nil
 	}
 	var err error
-	if f.node.config != "" {
-		if kc, err = l.file(f.node.config); err != nil {
-			return nil, fmt.Errorf("failed to load kubelet config file, path: %s, error: %w", f.node.config,
-				fmt.Errorf("failed to load Kubelet config file %s, error %w", f.node.config, err))
+	if file != "" {
+		if kc, err = l.file(file); err != nil {
+			return nil, fmt.Errorf("failed to load kubelet config file, path: %s, error: %w", file,
+				fmt.Errorf("failed to load Kubelet config file %s, error %w", file, err))
 		}
 	}
-	if f.node.configDir != "" {
-		if kc, err = l.dropIns(kc, f.node.configDir); err != nil {
+	if dir != "" {
+		if kc, err = l.dropIns(kc, dir); err != nil {
 			return nil, fmt.Errorf("failed to merge kubelet configs: %w", err)
 		}
 	}
@@ -115,7 +116,7 @@ func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) er
 // sources lists where the configuration came from, for errors.
 func (f *Flags) sources() string {
 	var from []string
-	for _, path := range []string{f.node.config, f.node.configDir} {
+	for _, path := range []string{f.value("config"), f.value("config-dir")} {
 		if path != "" {
 			from = append(from, path)
 		}
@@ -125,12 +126,12 @@ func (f *Flags) sources() string {
 
 // start makes the checks that a kubelet makes after validation, while it starts. (k8s.io/kubernetes: InitializeTLS,
 // BuildAuthz, RunKubelet in cmd/kubelet/app)
-func (l *loader) start(c *Config, node *nodeFlags) error {
+func (l *loader) start(c *Config, f *Flags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)
 	}
 	var err error
-	if c.NodeName, err = nodeutil.GetHostname(node.hostnameOverride); err != nil {
+	if c.NodeName, err = nodeutil.GetHostname(f.value("hostname-override")); err != nil {
 		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
 	}
 	switch mode := c.Kubelet.Authorization.Mode; mode {
@@ -142,13 +143,13 @@ func (l *loader) start(c *Config, node *nodeFlags) error {
 		return fmt.Errorf("failed to run Kubelet: unknown authorization mode %s; set authorization.mode "+
 			"(--authorization-mode) to AlwaysAllow or Webhook", mode)
 	}
-	ips, invalid, err := nodeutil.ParseNodeIPArgument(node.nodeIP, node.cloudProvider)
+	ips, invalid, err := nodeutil.ParseNodeIPArgument(c.NodeIP, f.value("cloud-provider"))
 	if err != nil {
-		return fmt.Errorf("failed to run Kubelet: bad --node-ip %q: %w", node.nodeIP, err)
+		return fmt.Errorf("failed to run Kubelet: bad --node-ip %q: %w", c.NodeIP, err)
 	}
 	c.NodeIPs = ips
 	if len(invalid) > 0 {
-		l.warnf("--node-ip %q: could not parse some node IP(s), ignoring them: %v", node.nodeIP, invalid)
+		l.warnf("--node-ip %q: could not parse some node IP(s), ignoring them: %v", c.NodeIP, invalid)
 	}
 	return nil
 }

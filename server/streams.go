@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -273,9 +274,8 @@ func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty boo
 	return s
 }
 
-// tokenProtocol is the prefix of the WebSocket subprotocol that contains a token. (k8s.io/apiserver,
-// request/websocket)
-const tokenProtocol = "base64url.bearer.authorization.k8s.io."
+// tokenProtocol matches the WebSocket subprotocol that contains a token. (k8s.io/apiserver, request/websocket)
+var tokenProtocol = regexp.MustCompile(`(base64url\.bearer\.authorization\.k8s\.io\.)[^,]*`)
 
 // withoutCredentials returns a copy of a request without its credentials, because the libraries log request headers.
 func withoutCredentials(r *http.Request) *http.Request {
@@ -284,13 +284,7 @@ func withoutCredentials(r *http.Request) *http.Request {
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {
-		protocols := strings.Split(value, ",")
-		for j, protocol := range protocols {
-			if strings.HasPrefix(strings.TrimSpace(protocol), tokenProtocol) {
-				protocols[j] = tokenProtocol
-			}
-		}
-		clean.Header["Sec-Websocket-Protocol"][i] = strings.Join(protocols, ",")
+		clean.Header["Sec-Websocket-Protocol"][i] = tokenProtocol.ReplaceAllString(value, "$1")
 	}
 	return clean
 }
