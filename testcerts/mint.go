@@ -34,13 +34,14 @@ func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
+		switch ip := net.ParseIP(host); {
+		case ip != nil:
 			template.IPAddresses = append(template.IPAddresses, ip)
-		} else if len(host) <= 253 && dnsName.MatchString(host) {
+		case len(host) <= 253 && dnsName.MatchString(host):
 			template.DNSNames = append(template.DNSNames, host)
-		} else {
-			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; remove any scheme, port and brackets",
-				host)
+		default:
+			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; "+
+				"remove any scheme, port and brackets", host)
 		}
 	}
 	return template, nil

@@ -95,8 +95,8 @@ func inBubble(t *testing.T, test func(*testing.T)) {
 	})
 }
 
-// bubbleIf is like inBubble if rotate is set. Otherwise the test runs with real time, because without rotation client-go
-// watches certificate files in a goroutine that does not end.
+// bubbleIf is like inBubble if rotate is set. Otherwise the test runs with real time, because without rotation
+// client-go watches certificate files in a goroutine that does not end.
 func bubbleIf(t *testing.T, rotate bool, test func(*testing.T)) {
 	t.Helper()
 	if rotate {

@@ -96,7 +96,8 @@ func TestRefusedRequests(t *testing.T) {
 				done := w.connect()
 				first := w.nth(t, 0)
 				change(w, first)
-				w.logs(t, name, first.Name, "reason=NotMine", "because of a test", "a new request follows automatically")
+				w.logs(t, name, first.Name, "reason=NotMine", "because of a test",
+					"a new request follows automatically")
 				second := w.nth(t, 1)
 				if bytes.Equal(first.Spec.Request, second.Spec.Request) {
 					t.Error("the new request uses the same key")

@@ -35,9 +35,9 @@ func newRotationAge() prometheus.Histogram {
 func newTTL(kind, ttl, whose string, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_" + kind + "_ttl_seconds",
-		Help: "[ALPHA] Gauge of the " + ttl + " (time-to-live) of the Kubelet's " + whose + " certificate. The value is " +
-			"in seconds until certificate expiry (negative if already expired). If " + whose + " certificate is invalid " +
-			"or unused, the value will be +INF.",
+		Help: "[ALPHA] Gauge of the " + ttl + " (time-to-live) of the Kubelet's " + whose + " certificate. The value " +
+			"is in seconds until certificate expiry (negative if already expired). If " + whose + " certificate is " +
+			"invalid or unused, the value will be +INF.",
 	}, func() float64 {
 		if certificate := current(); certificate != nil {
 			return math.Trunc(time.Until(certificate.Leaf.NotAfter).Seconds())

@@ -96,9 +96,9 @@ func (s *Serving) Run(ctx context.Context) {
 // must then refuse TLS handshakes.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
-// template returns the x509 template of the certificate request, or nil while no certificate can be requested. It has
-// the DNS names and the IP addresses among the addresses, sorted and without duplicates. An address of type Hostname may
-// be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
+// template returns the x509 template of the certificate request, or nil while no certificate can be requested. The
+// template has the DNS names and the IP addresses of the node, sorted and without duplicates. An address of type
+// Hostname may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
 // certificate.addressesToHostnamesAndIPs)
 func (o *ServingOptions) template() *x509.CertificateRequest {
 	names, ips := sets.New[string](), sets.New[string]()

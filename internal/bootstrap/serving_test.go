@@ -107,9 +107,11 @@ func TestServing(t *testing.T) {
 		serving := s.start(t)
 		s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7",
 			"ExternalIP=198.51.100.1",
-			"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=", "Other=node-2")
+			"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=",
+			"Other=node-2")
 		request := s.nth(t, 0)
-		wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal", "192.0.2.7 198.51.100.1 2001:db8::7")
+		wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal",
+			"192.0.2.7 198.51.100.1 2001:db8::7")
 		s.logs(t, "waiting for approval", "certificate=serving", "approve=kubectl certificate approve "+request.Name)
 		if serving.Current() != nil {
 			t.Error("there is a certificate although none was issued")
@@ -128,7 +130,7 @@ func TestServing(t *testing.T) {
 		wantsServingRequest(t, second, "node-1", "192.0.2.8")
 		s.current(t, serving, first.SerialNumber.String())
 
-		// The address changes again while that request is pending. The library may notice at once, or only after the second
+		// The address changes again while that request is pending. The library may notice at once, or after the second
 		// request is answered, because its goroutine for changes can be blocked by the earlier change.
 		s.has("Hostname=node-1", "InternalIP=192.0.2.9")
 		s.issue(t, second)

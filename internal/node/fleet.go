@@ -118,10 +118,11 @@ func NewFleet(options Options) (*Fleet, error) {
 	if options.Logger == nil {
 		options.Logger = zap.NewNop()
 	}
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond,
+		30*time.Second)
 	f := &Fleet{
-		options: options,
-		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](
-			100*time.Millisecond, 30*time.Second)),
+		options:     options,
+		queue:       workqueue.NewTypedRateLimitingQueue(limiter),
 		made:        time.Now(),
 		registering: semaphore.NewWeighted(registrations),
 		members:     map[string]*member{},

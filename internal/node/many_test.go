@@ -88,7 +88,8 @@ func TestNodesComeAndGo(t *testing.T) {
 					if err := w.fleet.Add(spec); err != nil {
 						t.Error(err)
 					}
-					if err := w.fleet.SetStatic(name, []*v1.Pod{manifest(fmt.Sprint("static-", i), "a:1")}); err != nil {
+					if err := w.fleet.SetStatic(name, []*v1.Pod{manifest(fmt.Sprint("static-", i),
+						"a:1")}); err != nil {
 						t.Error(err)
 					}
 					if err := w.fleet.Remove(context.Background(), name); err != nil {

@@ -75,7 +75,8 @@ func TestLease(t *testing.T) {
 		if s := lease.Spec; *s.HolderIdentity != "node-1" || *s.LeaseDurationSeconds != 1 {
 			t.Errorf("wrong spec of the Lease: %+v", s)
 		}
-		if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" || o[0].UID != node.UID {
+		if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" ||
+			o[0].UID != node.UID {
 			t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
 		}
 		renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)

@@ -248,7 +248,8 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 	if err != nil {
 		return err
 	}
-	_, err = f.options.Client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch,
+	_, err = f.options.Client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType,
+		patch,
 		metav1.PatchOptions{}, "status")
 	return unlessGone(err)
 }

@@ -277,7 +277,8 @@ func TestPodWasReplaced(t *testing.T) {
 						w.set(at, another)
 						w.mu.Unlock()
 						w.eventually("the Fleet sees the new pod", func() string {
-							if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil ||
+							if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default",
+								Name: "a"}); pod == nil ||
 								pod.UID != "2" {
 								return "the cache does not contain the new pod"
 							}
