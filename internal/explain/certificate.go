@@ -12,12 +12,12 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// problem is a reason why a certificate is refused, or a probable mistake in it.
+// problem is a reason why a certificate is refused, or a probable mistake in a certificate.
 type problem struct {
 	ID problemID
-	// Message states the problem with the certificate's own values: a sentence without a full stop.
+	// Message is a sentence, without a full stop, that states the problem. It contains values from the certificate.
 	Message string
-	// Harmless problems do not cause a refusal, but are probably mistakes.
+	// Harmless is true if the problem is probably a mistake, but does not cause a refusal.
 	Harmless bool
 }
 
@@ -42,8 +42,8 @@ const (
 )
 
 // clientCertificateProblems returns all problems of a client certificate. The first certificate of presented is the
-// client's own; the others are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if
-// they are nil, the chain is not checked.
+// client's own; the others are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if Roots
+// is nil, the chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
 	harmless := func(message string) {
@@ -89,8 +89,8 @@ func hostsOf(c *x509.Certificate) string {
 	return strings.Join(hosts, ", ")
 }
 
-// commonProblems checks the chain, the dates and the usage of a certificate. It checks them independently and
-// reports all problems, not only the first. Source names the setting that contains the roots.
+// commonProblems checks the chain, the dates and the usage of a certificate. It checks them independently and reports
+// all problems, not only the first. The messages mention source, the name of the setting that contains the roots.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}
@@ -132,7 +132,7 @@ func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	return nil
 }
 
-// roughly formats a duration of two days or more in days, a shorter one in minutes.
+// roughly formats a duration in days if it is two days or more. It rounds a shorter duration to minutes.
 func roughly(d time.Duration) string {
 	if d >= 48*time.Hour {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
@@ -140,8 +140,9 @@ func roughly(d time.Duration) string {
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
 
-// usageProblem returns a problem that names the certificate of the chain that does not allow a usage. The extended
-// key usages of a CA also restrict the certificates that it signs.
+// usageProblem returns the problem of a chain that does not allow a usage. The message names the certificate whose
+// extended key usages exclude the usage. The extended key usages of a CA also restrict the certificates that the CA
+// signs.
 func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
 	which, c := "its extended key usage", chain[0]
 	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {
@@ -173,5 +174,6 @@ func usages(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// nameOf returns the common name, or the whole distinguished name if the common name is empty.
+// nameOf returns the common name of a certificate's subject or issuer. If the common name is empty, it returns the
+// whole distinguished name.
 func nameOf(name pkix.Name) string { return cmp.Or(name.CommonName, name.String()) }

@@ -12,7 +12,7 @@ import (
 
 const host = "192.0.2.7"
 
-// problemsOfKinds has the expected problems of each kind of certificate in package testcerts.
+// problemsOfKinds maps each kind of certificate in package testcerts to the problems that are expected.
 var problemsOfKinds = map[string][]problemID{
 	"client":               nil,
 	"client-intermediate":  nil,
@@ -27,7 +27,7 @@ var problemsOfKinds = map[string][]problemID{
 
 	"server":                  nil,
 	"server-intermediate":     nil,
-	"server-kubelet-default":  {problemSelfSigned, problemName}, // its CA is self-signed
+	"server-kubelet-default":  {problemSelfSigned, problemName}, // signed by a CA that is self-signed
 	"server-self-signed":      {problemSelfSigned},
 	"server-unknown-ca":       {problemUnknownCA},
 	"server-chain-missing":    {problemUnknownCA},
@@ -39,8 +39,8 @@ var problemsOfKinds = map[string][]problemID{
 	"server-sha1":             {problemWeakSignature},
 }
 
-// TestProblemsOfKinds checks the problems of each kind of certificate. A certificate must have a problem that is not
-// harmless if and only if crypto/x509 refuses it.
+// TestProblemsOfKinds checks which problems are found in each kind of certificate. If crypto/x509 refuses the
+// certificate, one of the problems must not be harmless. If crypto/x509 accepts it, all problems must be harmless.
 func TestProblemsOfKinds(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	now := time.Now()
@@ -65,7 +65,7 @@ func TestProblemsOfKinds(t *testing.T) {
 	}
 }
 
-// TestAllProblemsAreFound checks that all problems are returned for certificates that have several.
+// TestAllProblemsAreFound checks that, for a certificate with several problems, all of them are found.
 func TestAllProblemsAreFound(t *testing.T) {
 	ca, other := authority(t, "cluster-ca"), authority(t, "cluster-ca")
 	old, err := testcerts.NewAuthority("old-ca", testcerts.Expired)
@@ -137,7 +137,8 @@ func problemsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Autho
 	return clientCertificateProblems(presented, roots, now)
 }
 
-// accept returns nil if a kubelet would accept the client certificate, or a kube-apiserver the serving certificate.
+// accept verifies a client certificate as a kubelet does, or a serving certificate as a kube-apiserver does. It returns
+// the error of the verification.
 func accept(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) error {
 	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}

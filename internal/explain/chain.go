@@ -10,16 +10,17 @@ import (
 	"time"
 )
 
-// verifier verifies a certificate. Source names the setting that contains the roots.
+// verifier verifies a certificate against root CAs. Messages mention source, the name of the setting that contains the
+// roots.
 type verifier struct {
 	leaf                 *x509.Certificate
 	intermediates, roots []*x509.Certificate
 	source               string
 }
 
-// chain returns a chain from the certificate to a root, and a time at which it is valid. It ignores the current time.
-// Instead, it tries the times at which the certificates become valid and expire, because verification succeeds at
-// one of them if it succeeds at any time.
+// chain returns a chain from the certificate to a root, and a time at which that chain is valid. It does not use the
+// current time. Instead, it tries each time at which a certificate becomes valid or expires. If verification succeeds
+// at any time, it succeeds at one of these times.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
@@ -54,7 +55,8 @@ func (v *verifier) verify(at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certifi
 	return chains[0], nil
 }
 
-// chainProblem states why there is no chain to a root. The error is the error of chain.
+// chainProblem returns the problem that there is no chain to a root, and why. err is the error that the method chain
+// returned.
 func (v *verifier) chainProblem(err error) problem {
 	last := v.last()
 	signed, issuer := "signed", nameOf(last.Issuer)
@@ -88,8 +90,8 @@ func (v *verifier) chainProblem(err error) problem {
 	return newProblem(problemChain, "%s", strings.TrimPrefix(err.Error(), "x509: "))
 }
 
-// last follows the issuers from the certificate through the intermediates, and returns the last certificate that it
-// finds.
+// last follows the chain from the certificate through the intermediates. It returns the first certificate whose issuer
+// is not an intermediate.
 func (v *verifier) last() *x509.Certificate {
 	last := v.leaf
 	for range v.intermediates {

@@ -3,8 +3,7 @@
 // authorization, response). If the request was refused or failed, it lists a [Remedy] for each likely cause.
 //
 // This package does not authenticate or authorize: the Decision already states what happened. An Explanation adds
-// descriptions, the facts of each stage, all problems of a certificate instead of only the first one, and the
-// remedies from remedies.go.
+// descriptions, the facts of each stage, all problems of a certificate instead of only the first one, and the remedies.
 package explain
 
 import (
@@ -14,16 +13,16 @@ import (
 	"fauxlet/authchain"
 )
 
-// Explanation describes the handling of one request, stage by stage.
+// Explanation describes, stage by stage, how a kubelet handled one request.
 type Explanation struct {
 	Stages  []Stage `json:"stages"`
 	Outcome Outcome `json:"outcome"`
-	// Status is the response's status code, 0 if there was no request.
+	// Status is the response's status code. It is 0 if there was no request.
 	Status int `json:"status,omitempty"`
-	// Reason is the cause of the outcome: a sentence without a full stop.
+	// Reason is a sentence, without a full stop, that states the cause of the outcome.
 	Reason string `json:"reason"`
-	// Remedies are changes that would make the request succeed, the most likely one first. Only the outcomes refused
-	// and error have remedies.
+	// Remedies are changes that would make the request succeed, the most likely one first. There are remedies only if
+	// the outcome is Refused or Error.
 	Remedies []Remedy `json:"remedies,omitempty"`
 }
 
@@ -31,21 +30,23 @@ type Explanation struct {
 type Outcome string
 
 const (
-	// Allowed: the client is authenticated and authorized. The handler may still have returned an error; see Status.
+	// Allowed means that the client is authenticated and authorized. The handler may still have returned an error; see
+	// Explanation.Status.
 	Allowed Outcome = "allowed"
-	// Refused: the client is not authenticated or not authorized, or the TLS handshake failed.
+	// Refused means that the client is not authenticated or not authorized, or that the TLS handshake failed.
 	Refused Outcome = "refused"
-	// Error: authentication or authorization ended with an error.
+	// Error means that authentication or authorization ended with an error, so it is unknown whether the client is
+	// allowed.
 	Error Outcome = "error"
-	// NoAuthentication: the request was served without authentication, as on the read-only port.
+	// NoAuthentication means that the request was served without authentication, as on the read-only port.
 	NoAuthentication Outcome = "no authentication"
-	// notServed: no handler serves the path, so the kubelet did not authenticate the client.
+	// notServed means that no handler serves the path, so the kubelet did not authenticate the client.
 	notServed Outcome = "not served"
-	// NoRequest: the connection ended without a request.
+	// NoRequest means that the connection ended before the client sent a request.
 	NoRequest Outcome = "no request"
 )
 
-// Decision explains a Decision that is complete.
+// Decision explains a complete Decision. It takes the client's certificates from the Decision.
 func Decision(d *authchain.Decision, facts Facts) Explanation {
 	if d.TLS != nil {
 		facts.Presented = d.TLS.PeerCertificates
@@ -54,8 +55,8 @@ func Decision(d *authchain.Decision, facts Facts) Explanation {
 	return Report(&report, facts)
 }
 
-// Report explains a Decision if only its Report is available. It checks the client certificate for problems only if
-// facts contains that certificate.
+// Report explains the Report of a Decision, for callers that do not have the Decision itself. A Report does not contain
+// the client certificate. If facts.Presented contains it, Report also checks it for problems.
 func Report(d *authchain.Report, facts Facts) Explanation {
 	e := explainer{d: d, facts: facts}
 	explanation := Explanation{Stages: e.stages(), Status: d.Status}
@@ -66,13 +67,13 @@ func Report(d *authchain.Report, facts Facts) Explanation {
 	return explanation
 }
 
-// explainer builds one Explanation from a Decision's Report and the facts.
+// explainer builds one Explanation from the Report of a Decision and from the Facts.
 type explainer struct {
 	d     *authchain.Report
 	facts Facts
 }
 
-// noRequest reports whether the connection ended before a request.
+// noRequest reports whether the connection ended before the client sent a request.
 func (e *explainer) noRequest() bool { return e.d.Handshake != "" || e.d.NoRequest != "" }
 
 // noAuthentication reports whether the request was answered without authentication.

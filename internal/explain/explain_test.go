@@ -14,7 +14,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestExplanations checks the explanations of Decisions that an authentication chain makes without sending reviews.
+// TestExplanations checks the explanations of Decisions that need no TokenReview and no SubjectAccessReview.
 func TestExplanations(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	facts := Facts{ClientCAs: []*x509.Certificate{ca.Cert}}
@@ -25,14 +25,14 @@ func TestExplanations(t *testing.T) {
 	)
 	for _, test := range []struct {
 		name            string
-		certificateKind string // a kind of package testcerts; empty: no certificate
+		certificateKind string // name of a testcerts.Kind; empty means no certificate
 		anonymous       bool
 		token           bool
 
 		outcome Outcome
-		reason  string // a part of the explanation's reason
+		reason  string // text that the explanation's reason must contain
 		states  string
-		remedy  string // a part of the remedies; empty: no remedy is expected
+		remedy  string // text that the remedies must contain; empty means that no remedy is expected
 	}{
 		{name: "valid certificate", certificateKind: "client",
 			outcome: Allowed, reason: `user "kubelet-client" may get nodes/proxy`, states: authenticatedByCertificate},
@@ -78,7 +78,7 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
-// decide returns the complete Decision of a chain about a request.
+// decide passes a request to an authentication chain and returns the Decision about the request.
 func decide(t *testing.T, r *http.Request, ca *testcerts.Authority, anonymous bool) *authchain.Decision {
 	t.Helper()
 	chain, err := authchain.New(authchain.Config{
@@ -144,8 +144,7 @@ func states(e Explanation) string {
 	return strings.Join(all, ",")
 }
 
-// expectRemedy fails the test unless the remedies contain the text want. If want is empty, there must be no
-// remedies.
+// expectRemedy checks that the remedies contain the text want. If want is empty, it checks that there are no remedies.
 func expectRemedy(t *testing.T, e Explanation, want string) {
 	t.Helper()
 	got := fmt.Sprintf("%+v", e.Remedies)
@@ -154,7 +153,7 @@ func expectRemedy(t *testing.T, e Explanation, want string) {
 	}
 }
 
-// staticCA is a client CA that does not change.
+// staticCA is a client CA that, unlike a kubelet's client CA file, is never reloaded.
 type staticCA struct{ *testcerts.Authority }
 
 func (c staticCA) VerifyOptions() (x509.VerifyOptions, bool) {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/config"
 )
 
-// Facts are details about the kubelet and the client that a Decision does not contain. All fields are optional. An
-// Explanation has more detail if they are set.
+// Facts are details about the kubelet and the client that a Report does not contain. All fields are optional. The more
+// fields are set, the more detail an Explanation has.
 type Facts struct {
 	// Config is the kubelet's configuration.
 	Config *config.Config
@@ -22,7 +22,8 @@ type Facts struct {
 	Presented []*x509.Certificate
 }
 
-// FactsOf returns the facts of a configuration. It leaves ClientCAs empty if the client CA file cannot be read.
+// FactsOf returns the facts that follow from a kubelet's configuration. If the client CA file cannot be read, ClientCAs
+// is empty.
 func FactsOf(c *config.Config) Facts {
 	facts := Facts{Config: c}
 	if file := c.Kubelet.Authentication.X509.ClientCAFile; file != "" {

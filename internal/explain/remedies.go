@@ -15,12 +15,13 @@ import (
 	"fauxlet/internal/tlserror"
 )
 
-// Remedy is a change after which a refused request would be allowed. The change is given in one or more forms. Words
-// in capitals are placeholders.
+// Remedy is a change after which a refused request would be allowed. The change is given as configuration fields,
+// flags, commands, or several of these. Words in capitals are placeholders.
 type Remedy struct {
-	// Summary describes the change: a sentence without a full stop.
+	// Summary is a sentence, without a full stop, that describes the change.
 	Summary string `json:"summary"`
-	// Kubelet is YAML for KubeletConfiguration, Apiserver are flags of kube-apiserver, Kubectl are shell commands.
+	// Kubelet contains fields of KubeletConfiguration in YAML. Apiserver contains flags of kube-apiserver. Kubectl
+	// contains shell commands. Each is empty if the change does not need it.
 	Kubelet   string `json:"kubelet,omitempty"`
 	Apiserver string `json:"apiserver,omitempty"`
 	Kubectl   string `json:"kubectl,omitempty"`
@@ -33,7 +34,7 @@ var remediesFile []byte
 
 // table is the content of remedies.yaml.
 var table = sync.OnceValue(func() (t struct {
-	Parts           []any // YAML anchors that other parts of the file refer to
+	Parts           []any // remedies with YAML anchors; the other fields refer to them
 	Handshake       map[tlserror.Kind][]Remedy
 	Serving, Client map[problemID][]Remedy
 	Other           map[string][]Remedy
@@ -44,10 +45,11 @@ var table = sync.OnceValue(func() (t struct {
 	return t
 })
 
-// otherProblem has the remedies for problems of a certificate that have no remedies of their own.
+// otherProblem is the key in remedies.yaml of the remedies for all certificate problems that are not a key themselves.
 const otherProblem problemID = "other"
 
-// fill returns remedies with values in place of names in braces. The values are pairs of {name} and value.
+// fill returns a copy of the remedies in which each {name} is replaced by its value. The arguments values are pairs: a
+// name in braces, then its value.
 func fill(remedies []Remedy, values ...string) []Remedy {
 	replacer, filled := strings.NewReplacer(values...), slices.Clone(remedies)
 	for i := range filled {
@@ -70,7 +72,7 @@ func remedies(d *authchain.Report, facts Facts) []Remedy {
 	return authorizationRemedies(d, facts)
 }
 
-// authenticationRemedies returns the remedies for a 401.
+// authenticationRemedies returns the remedies for a request that got status 401.
 func authenticationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	var all []Remedy
 	hasCredential := false
@@ -122,7 +124,7 @@ func clientCertificateRemedies(d *authchain.Report, facts Facts) []Remedy {
 		problems = clientCertificateProblems(facts.Presented, facts.ClientCAs, d.Time)
 	}
 	problems = slices.DeleteFunc(problems, func(p problem) bool { return p.Harmless })
-	if len(problems) == 0 { // without the client CAs, the signer was not checked
+	if len(problems) == 0 { // without the client CAs, clientCertificateProblems cannot check the signer
 		problems = []problem{{ID: otherProblem}}
 	}
 	return fill(problemRemedies(table().Client, problems), "{issuer}", issuer)
@@ -145,7 +147,8 @@ func problemRemedies(remedies map[problemID][]Remedy, problems []problem) []Reme
 	return all
 }
 
-// reviewRemedies returns the remedies for a review that failed or got no response.
+// reviewRemedies returns the remedies for a TokenReview or SubjectAccessReview that failed or got no response. The text
+// why contains the error of the review.
 func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy {
 	node := "NODE"
 	if facts.Config != nil {
@@ -161,9 +164,9 @@ func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy 
 	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node)
 }
 
-// authorizationRemedies returns the remedies for a 403. For a service account, a role that allows only this request
-// comes first. For other users, the role system:kubelet-api-admin comes first, because such a user is usually
-// kube-apiserver's and needs that role.
+// authorizationRemedies returns the remedies for a request that got status 403. For a service account, a role that
+// allows only this request comes first. For other users, the role system:kubelet-api-admin comes first, because such a
+// user is usually kube-apiserver's and needs that role.
 func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	check, name := &d.Authorization[0], d.User.Name
 	if check.Verb == "" {
@@ -187,7 +190,7 @@ func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	}
 	all := slices.Concat(wide, narrow)
 	switch {
-	case check.Subresource == "statusz" || check.Subresource == "checkpoint": // not in system:kubelet-api-admin
+	case check.Subresource == "statusz" || check.Subresource == "checkpoint": // not part of system:kubelet-api-admin
 		all = narrow
 	case isServiceAccount:
 		slices.Reverse(all)
@@ -198,7 +201,7 @@ func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	return append(all, table().Other["authorization off"]...)
 }
 
-// canI returns the kubectl auth can-i command for the Decision's first authorization check.
+// canI returns a kubectl auth can-i command that repeats the first authorization check of a Decision.
 func canI(d *authchain.Report) string {
 	c := &d.Authorization[0]
 	words := []string{
@@ -211,7 +214,7 @@ func canI(d *authchain.Report) string {
 	return shellword.Join(words)
 }
 
-// objectName derives the name of a ClusterRole from a user name. It is the last part of the user name, without
+// objectName derives the name of a ClusterRole from a user name. It takes the part after the last colon, and replaces
 // characters that object names must not contain.
 func objectName(userName string) string {
 	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {

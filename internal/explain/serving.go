@@ -10,11 +10,13 @@ import (
 
 // Serving is a kubelet's serving certificate, with the CAs and the host name that a client uses to verify it.
 type Serving struct {
-	// Served are the certificates that the kubelet sends. Its own certificate comes first.
+	// Served are the certificates that the kubelet sends. The kubelet's own certificate comes first, then the
+	// intermediate CAs.
 	Served []*x509.Certificate
-	// Roots are the CAs that the client trusts, such as --kubelet-certificate-authority of kube-apiserver.
+	// Roots are the CAs that the client trusts, such as the CAs in kube-apiserver's --kubelet-certificate-authority.
 	Roots []*x509.Certificate
-	// Host is the DNS name or the IP address that the client connects to. Empty: the client does not verify it.
+	// Host is the DNS name or the IP address that the client connects to. If Host is empty, the client does not verify
+	// the name in the certificate.
 	Host string
 }
 
@@ -40,12 +42,12 @@ func (s *Serving) Explain(now time.Time) *Explanation {
 	return &explanation
 }
 
-// failedHandshake explains a handshake that failed with an error of crypto/tls.
+// failedHandshake explains a TLS handshake that failed. The text is the error that crypto/tls returns.
 func failedHandshake(text string) Explanation {
 	return Decision(authchain.FailedHandshake("", tlserror.Explain(text)), Facts{})
 }
 
-// AddFacts adds the facts of the serving certificate to a stage.
+// AddFacts adds facts about the serving certificate, such as its subject and its dates, to a stage.
 func (s *Serving) AddFacts(stage *Stage) {
 	leaf := s.Served[0]
 	stage.fact("serving certificate", leaf.Subject.String())

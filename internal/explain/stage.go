@@ -8,7 +8,7 @@ type Stage struct {
 	// Name is the stage's name for display, such as "client certificate".
 	Name  string `json:"name"`
 	State State  `json:"state"`
-	// Message states what happened: a sentence without a full stop.
+	// Message is a sentence, without a full stop, that states what happened in the stage.
 	Message string `json:"message"`
 	Facts   []Fact `json:"facts,omitempty"`
 }
@@ -18,16 +18,16 @@ type State string
 
 const (
 	Passed State = "passed"
-	// failed: the request was refused here, or an error occurred. The Message says which.
+	// failed means that the request was refused in the stage, or that an error occurred. Stage.Message states which.
 	failed State = "failed"
-	// skipped: the stage did not apply to the request.
+	// skipped means that the stage did not apply to the request.
 	skipped State = "skipped"
-	// notReached: an earlier stage ended the request.
+	// notReached means that the stage did not take place, because an earlier stage was decisive.
 	notReached State = "not reached"
 )
 
-// The IDs of the stages, in order. An Explanation has each stage once, except stageAuthorization, which it has once
-// per authorization check.
+// These constants are the IDs of the stages, in order. An Explanation has one stage with each ID. It has several stages
+// with the ID stageAuthorization if there were several authorization checks.
 const (
 	StageTLS           = "tls"
 	stageCertificate   = "certificate"
@@ -39,13 +39,13 @@ const (
 	StageResponse      = "response"
 )
 
-// Fact is a detail of a Stage.
+// Fact is a detail of a Stage, such as the subject of the client certificate.
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// fact adds a Fact unless its value is empty.
+// fact adds a Fact to the stage. It adds nothing if the value is empty.
 func (s *Stage) fact(name, value string) {
 	if value != "" {
 		s.Facts = append(s.Facts, Fact{name, value})
@@ -55,7 +55,7 @@ func (s *Stage) fact(name, value string) {
 // is sets the state and the message.
 func (s *Stage) is(state State, message string) { s.State, s.Message = state, message }
 
-// Stage returns the first stage with an ID, or nil.
+// Stage returns the first stage with the ID, or nil if there is none.
 func (e *Explanation) Stage(id string) *Stage {
 	for i := range e.Stages {
 		if e.Stages[i].ID == id {
@@ -65,7 +65,7 @@ func (e *Explanation) Stage(id string) *Stage {
 	return nil
 }
 
-// stateOf returns the state for the outcome of an authentication step.
+// stateOf returns the State that corresponds to the outcome of an authentication step.
 func stateOf(s *authchain.Step) State {
 	switch s.Outcome {
 	case authchain.OutcomeAuthenticated:

@@ -229,7 +229,8 @@ func (e *explainer) response(s *Stage) {
 	s.duration(e.d.Duration)
 }
 
-// step returns the Decision's step for one of the methods. A step that was not skipped takes precedence.
+// step returns the authentication step that used one of the methods. If there are several, it prefers a step that was
+// not skipped.
 func (e *explainer) step(methods ...authchain.Method) (found *authchain.Step) {
 	for i := range e.d.Authentication {
 		s := &e.d.Authentication[i]
@@ -241,7 +242,7 @@ func (e *explainer) step(methods ...authchain.Method) (found *authchain.Step) {
 	return found
 }
 
-// notReached returns the message of an authentication stage that was not reached.
+// notReached returns the message for an authentication stage that was not reached: why an earlier stage was decisive.
 func (e *explainer) notReached() string {
 	switch e.d.By {
 	case authchain.MethodX509:

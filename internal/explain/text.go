@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// WriteText writes the explanation as text for humans: stages, outcome, remedies.
+// WriteText writes the explanation as text for humans: the stages, the outcome and the remedies.
 func (e *Explanation) WriteText(w io.Writer, style color.Style) error {
 	p := textPrinter{style: style}
 	p.stages(e)
@@ -26,9 +26,9 @@ func (e *Explanation) Details(style color.Style, indent string) string {
 	return p.String()
 }
 
-// WriteComparison writes the actual and the what-if explanation side by side: one line per stage with the states in
-// both. If the messages differ, it writes both below that line. The text in change describes how the configurations
-// differ.
+// WriteComparison writes the actual and the what-if explanation side by side. Each stage is one line with its states in
+// both explanations. If the messages of a stage differ, both messages follow on their own lines. The text change
+// describes how the two configurations differ.
 func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
 	p := textPrinter{style: style}
 	width := max(nameWidth(actual), nameWidth(whatIf))
@@ -57,7 +57,7 @@ var colorOfState = map[State]color.Color{
 	Passed: color.Green, failed: color.Red, skipped: color.Yellow, notReached: color.Dim,
 }
 
-// state formats a state. The state of a stage that does not exist is empty.
+// state formats a state in its color. The state of a stage that does not exist is formatted as spaces.
 func (p *textPrinter) state(s State) string {
 	return p.style.Paint(colorOfState[s], fmt.Sprintf("%-*s", stateWidth, s))
 }
@@ -119,10 +119,11 @@ func (p *textPrinter) remedies(e *Explanation) {
 	}
 }
 
-// pair prints the stages of two explanations that belong together. One of the two may be the zero Stage.
+// pair prints the states of one stage in two explanations, and the messages if they differ. A zero Stage means that the
+// explanation does not have the stage.
 func (p *textPrinter) pair(width int, actual, whatIf Stage) {
 	name := actual.Name
-	if len(whatIf.Name) > len(name) { // an authorization stage that was reached names its resource
+	if len(whatIf.Name) > len(name) { // "authorization of nodes/proxy" instead of "authorization"
 		name = whatIf.Name
 	}
 	line := fmt.Sprintf("%-*s  %s  %s", width, name, p.state(actual.State), p.state(whatIf.State))
@@ -139,8 +140,8 @@ func (p *textPrinter) pair(width int, actual, whatIf Stage) {
 	}
 }
 
-// pairStages pairs the stages of two explanations. If one explanation has fewer authorization stages, its part of
-// the remaining pairs is the zero Stage.
+// pairStages pairs the stages of two explanations. If one explanation has fewer authorization stages than the other,
+// the missing stages are zero Stages.
 func pairStages(a, b []Stage) (pairs [][2]Stage) {
 	next := func(stages *[]Stage) Stage {
 		first := (*stages)[0]

@@ -13,24 +13,27 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Manifests replaces the apiserver: TokenReviews and SubjectAccessReviews are answered from these files.
+// Manifests are files that replace a kube-apiserver: they determine the answers to TokenReviews and
+// SubjectAccessReviews.
 type Manifests struct {
-	// RBAC are RBAC manifests, or folders of them. Required with authorization mode Webhook.
+	// RBAC are the paths of RBAC manifests, or of folders with RBAC manifests. At least one is required if
+	// authorization.mode is Webhook.
 	RBAC []string
-	// Identity is the user of the request's bearer token, and its groups: USER[,GROUP...]. A service account also
-	// gets the groups that Kubernetes gives to every service account. Empty: the request keeps its own token.
+	// Identity is the user of the request's bearer token, with the user's groups: USER[,GROUP...]. A service account
+	// also gets the groups that Kubernetes gives to every service account. If Identity is empty, the request keeps its
+	// own token.
 	Identity string
-	// Tokens, if not empty, is the path of a token file in the format of kube-apiserver's --token-auth-file.
-	// Identity is then one of its users, with the groups in the file.
+	// Tokens, if not empty, is the path of a token file in the format of kube-apiserver's --token-auth-file. Identity
+	// is then the name of a user in the file, and the groups come from the file too.
 	Tokens string
 }
 
-// ErrNoRBAC means that authorization needs RBAC manifests and there are none.
+// ErrNoRBAC means that authorization needs RBAC manifests, but Manifests.RBAC is empty.
 var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
-// Apply configures the kubelet so that the manifests answer its reviews. If Identity is set, it also gives the
-// request a new token for that user.
+// Apply configures the kubelet so that its reviews are answered from the manifests. If Identity is set, Apply also
+// gives the request a new token, which a TokenReview accepts as that user's.
 func (m Manifests) Apply(kubelet *Options, request *Request) error {
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return ErrNoRBAC

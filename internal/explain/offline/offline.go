@@ -2,8 +2,8 @@
 // [server.Server] from the configuration and passes the request to it in memory. The result comes from the server
 // itself, so it cannot differ from the result of a running stand-in kubelet.
 //
-// The TLS handshake is not simulated. Package offline hands the client's certificates to the chain as if the
-// handshake had succeeded, so that their private keys are not needed.
+// The TLS handshake is not simulated. Package offline passes the client's certificates to the server as if the
+// handshake had succeeded, so it does not need their private keys.
 package offline
 
 import (
@@ -28,27 +28,27 @@ import (
 
 // Options configure a Kubelet.
 type Options struct {
-	// Config is the kubelet's configuration. Required.
+	// Config is the kubelet's configuration. It is required.
 	Config *config.Config
-	// TokenReviews and AccessReviews are the clients that send reviews to a cluster, or the clients that
-	// [reviewapi.Server.Clients] returns. They may be nil where [server.Options] allows it.
+	// TokenReviews and AccessReviews send TokenReviews and SubjectAccessReviews to a cluster, or are the clients that
+	// [reviewapi.Server.Clients] returns. The rules for nil are the same as in [server.Options].
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
-	// Pods are the node's pods. Nil: every pod that a request names exists.
+	// Pods are the node's pods. If Pods is nil, every pod that a request names exists.
 	Pods *pods.Store
 }
 
-// Kubelet handles requests like a kubelet that has just started with the configuration. Requests share only the
-// review caches. It handles one request at a time.
+// Kubelet handles requests like a kubelet that has just started with the configuration. Later requests can use cached
+// review results of earlier requests. A Kubelet handles one request at a time.
 type Kubelet struct {
 	options Options
 	facts   explain.Facts
 	server  *server.Server
-	made    *pods.Store         // the pods made for requests; nil if Options.Pods is set
-	decided *authchain.Decision // about the last request
+	made    *pods.Store         // pods that makePod adds; nil if Options.Pods is set
+	decided *authchain.Decision // the Decision about the last request
 }
 
-// New returns a Kubelet, or the error of [server.New].
+// New returns a Kubelet with the given options. Its errors are the errors of [server.New].
 func New(options Options) (*Kubelet, error) {
 	k := &Kubelet{options: options, facts: explain.FactsOf(options.Config)}
 	store := options.Pods
@@ -71,25 +71,25 @@ func New(options Options) (*Kubelet, error) {
 type Request struct {
 	// Method is the HTTP method; empty means GET. Target is the path with an optional query.
 	Method, Target string
-	// Certificates are the client's certificate and the intermediate CAs that it sends with it.
+	// Certificates are the certificates that the client sends: its own certificate, then the intermediate CAs.
 	Certificates []*x509.Certificate
 	// Token is a bearer token. Header contains all other headers.
 	Token  string
 	Header http.Header
-	// ReadOnly sends the request to the read-only port.
+	// ReadOnly is true if the request goes to the read-only port.
 	ReadOnly bool
-	// Roots are the CAs with which the client verifies the serving certificate. Nil: the client does not verify the
-	// certificate. Host is the DNS name or the IP address that the client connects to. Empty: the client does not
-	// verify the name. Only Explain uses them.
+	// Roots are the CAs with which the client verifies the serving certificate. If Roots is nil, the client does not
+	// verify the certificate. Host is the DNS name or the IP address that the client connects to. If Host is empty, the
+	// client does not verify the name. Only [Kubelet.Explain] uses Roots and Host.
 	Roots []*x509.Certificate
 	Host  string
 }
 
-// errConnectionRefused means that the configuration does not open the port. The error of [Kubelet.Decide] wraps it.
+// errConnectionRefused means that the configuration does not open the port of the request. [Kubelet.Decide] wraps it.
 var errConnectionRefused = errors.New("connection refused: nothing listens there")
 
-// Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed
-// logs do not block it. An error means that the request cannot be sent.
+// Decide returns the Decision about a request. It waits only for the beginning of the response, so streams and followed
+// logs do not block it. It returns an error if the request cannot be sent.
 func (k *Kubelet) Decide(ctx context.Context, request Request) (*authchain.Decision, error) {
 	d, _, err := k.decide(ctx, request)
 	return d, err
@@ -163,8 +163,9 @@ func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explana
 	return explanation, nil
 }
 
-// explainUpgrade replaces the server's error about a streaming request without an upgrade: offline requests cannot
-// upgrade their connection.
+// explainUpgrade corrects the explanation of a streaming request, such as exec. A stream requires an upgrade of the
+// connection, which is impossible offline, so the server's handler returned an error. explainUpgrade replaces the error
+// by the response of a running kubelet, 101 Switching Protocols.
 func explainUpgrade(e *explain.Explanation) {
 	response := e.Stage(explain.StageResponse)
 	response.State, response.Facts = explain.Passed, nil

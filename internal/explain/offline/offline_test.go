@@ -15,7 +15,7 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// openKubelet returns a kubelet that sends no reviews.
+// openKubelet returns an offline kubelet that needs no reviews, because anonymous clients may do everything.
 func openKubelet(t *testing.T, flags map[string]string) *offline.Kubelet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
@@ -38,8 +38,8 @@ authorization: {mode: AlwaysAllow}
 	return k
 }
 
-// TestExplainEndsOnceTheResponseBegins checks that requests for streams and followed logs neither block Explain nor
-// leave goroutines behind.
+// TestExplainEndsOnceTheResponseBegins checks that Explain returns although the response never ends, as for a stream or
+// a followed log, and that no goroutine is left behind.
 func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	k := openKubelet(t, nil)

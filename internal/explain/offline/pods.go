@@ -11,8 +11,8 @@ import (
 	"fauxlet/server"
 )
 
-// makePod adds the pod and the container that a path names, unless Options.Pods is set. Offline requests examine
-// authentication and authorization; a 404 for a missing pod would hide that result.
+// makePod adds the pod and the container that a path names. If Options.Pods is set, it adds nothing. Offline requests
+// are sent to examine authentication and authorization, and a 404 for a missing pod would hide their result.
 func (k *Kubelet) makePod(path string) error {
 	namespace, name, uid, container := server.PathTarget(path)
 	if k.made == nil || name == "" {

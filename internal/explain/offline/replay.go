@@ -22,18 +22,20 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// placeholder is sent in place of the original token, because a Decision contains only the token's fingerprint.
+// placeholder is the token of a rebuilt request. It replaces the original token, because a Decision contains only the
+// fingerprint of a token.
 const placeholder = "the-token-of-the-decision"
 
 var encodedPlaceholder = base64.RawURLEncoding.EncodeToString([]byte(placeholder))
 
-// replay answers reviews with the results that a Decision recorded. Other reviews go to the reviewer, if there is one.
+// replay answers TokenReviews and SubjectAccessReviews. If it has a reviewer, the reviewer answers all reviews except
+// the review of the placeholder. All other answers are the results in a Decision.
 type replay struct {
 	decision *authchain.Decision
 	reviewer *reviewapi.Server // may be nil
 }
 
-// clients returns clients that send their reviews to the replay.
+// clients returns clients whose reviews the replay answers in memory.
 func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface,
 	error) {
 	c := &rest.Config{Host: "http://offline", QPS: -1}
@@ -44,7 +46,8 @@ func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authoriz
 	return reviewapi.ClientsOf(c, p)
 }
 
-// ServeHTTP answers a review. The response to a review without a known result is 403, which clients do not retry.
+// ServeHTTP answers a TokenReview or SubjectAccessReview. If it does not know the result, it responds with status 403,
+// because clients do not retry after 403.
 func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var answer any
@@ -79,7 +82,7 @@ func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// reviewToken sets the result of a TokenReview to the result in the Decision.
+// reviewToken answers a TokenReview with the result in the Decision.
 func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 	for i := range p.decision.Authentication {
 		s := &p.decision.Authentication[i]
@@ -102,7 +105,7 @@ func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 	return errors.New("the original request had no review of this token, and the token is not stored")
 }
 
-// reviewAccess sets the result of a SubjectAccessReview to the result in the Decision.
+// reviewAccess answers a SubjectAccessReview with the result in the Decision.
 func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) error {
 	spec, user := &review.Spec, p.decision.User
 	if a := spec.ResourceAttributes; user != nil && a != nil &&
@@ -121,7 +124,7 @@ func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) erro
 		"and what-if sends none", spec.User)
 }
 
-// restoreToken replaces the placeholder's fingerprint in a Decision by the fingerprint of the original token.
+// restoreToken replaces the fingerprint of the placeholder in a Decision by the fingerprint of the original token.
 func (p *replay) restoreToken(d *authchain.Decision) {
 	original := "?"
 	for i := range p.decision.Authentication {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// serve calls the handler. If the handler panics with http.ErrAbortHandler to abort a response that has begun, serve
-// returns normally.
+// serve calls the handler. A handler panics with http.ErrAbortHandler to abort a response that has begun; serve
+// recovers from that panic.
 func serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -18,7 +18,7 @@ func serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// maxResponse is the maximum number of bytes of a response that are kept.
+// maxResponse is how many bytes of a response are kept. A longer response ends the request.
 const maxResponse = 4 << 10
 
 var errEnough = errors.New("offline: the beginning of the response is enough")
@@ -32,7 +32,7 @@ type responseStart struct {
 	begun  func()
 }
 
-// wantsUpgrade reports whether a streaming handler refused the request because it has no upgrade headers.
+// wantsUpgrade reports whether a streaming handler refused the request because the request has no upgrade headers.
 // (k8s.io/apimachinery: pkg/util/proxy, UpgradeAwareHandler)
 func (s *responseStart) wantsUpgrade() bool {
 	return strings.HasPrefix(s.body.String(), "Upgrade request required")
@@ -50,8 +50,9 @@ func (s *responseStart) Write(p []byte) (int, error) {
 	return s.body.Write(p)
 }
 
-// Flush ends the request: a handler flushes when it waits for more, such as new lines of a followed log.
+// Flush ends the request. A handler calls Flush before it waits for more output, such as new lines of a followed log.
 func (s *responseStart) Flush() { s.begun() }
 
-// CloseNotify is required by the wrappers of k8s.io/apiserver: pkg/endpoints/responsewriter.
+// CloseNotify implements http.CloseNotifier, because the response wrappers of k8s.io/apiserver require it.
+// (pkg/endpoints/responsewriter)
 func (s *responseStart) CloseNotify() <-chan bool { return nil }

@@ -12,14 +12,14 @@ import (
 	"fauxlet/internal/explain"
 )
 
-// issued is the file in certDir that contains the certificate which the cluster issued for serverTLSBootstrap.
-// (k8s.io/client-go: util/certificate)
+// issued is the name of a file in the kubelet's --cert-dir. It contains the serving certificate that the cluster has
+// issued to a kubelet with serverTLSBootstrap. (k8s.io/client-go: util/certificate)
 const issued = "kubelet-server-current.pem"
 
-// servingCertificates returns the certificates that the kubelet would serve. With serverTLSBootstrap this is the
-// certificate that the cluster issued, or nil if it has not issued any. Otherwise it is the certificate in the
-// configured files, or else a self-signed certificate. If the kubelet has not stored a self-signed certificate, one
-// is made in memory.
+// servingCertificates returns the certificates that the kubelet would serve. With serverTLSBootstrap, it returns the
+// certificate that the cluster has issued, or nil if the cluster has not issued one. Otherwise it returns the
+// certificate in tlsCertFile. If tlsCertFile is not set, it returns the kubelet's self-signed certificate. If the
+// kubelet has not stored a self-signed certificate yet, it returns a new one.
 func (k *Kubelet) servingCertificates() ([]*x509.Certificate, error) {
 	config := k.options.Config
 	file, _, selfSigned := config.ServingFiles()

@@ -13,7 +13,7 @@ import (
 
 // Setting is a field of the configuration that WhatIf can change.
 type Setting struct {
-	// Field is the setting's path in KubeletConfiguration.
+	// Field is the path of the field in KubeletConfiguration, such as authorization.mode.
 	Field string `json:"field"`
 	// Values are the possible values. The first one is the current value.
 	Values []string `json:"values"`
@@ -30,7 +30,7 @@ func settings(c *config.Config) []setting {
 	}
 }
 
-// setting is a Setting of one configuration, with a function that changes the field there.
+// setting is a Setting of one configuration. The function set changes the field in that configuration.
 type setting struct {
 	Setting
 	set func(value string)
@@ -59,7 +59,8 @@ func (w WhatIf) Settings() []Setting {
 	return all
 }
 
-// configWith returns a copy of the configuration with the values in set, which maps fields to values.
+// configWith returns a copy of the configuration with changed fields. The map set contains the new value of each
+// changed field.
 func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 	c := *w.Config
 	c.Kubelet = *w.Config.Kubelet.DeepCopy()

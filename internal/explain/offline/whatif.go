@@ -14,24 +14,25 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing. Reviews are
-// answered in memory by the Reviewer, or, without a Reviewer, with the results that the request's Decision recorded.
-// If no result is available, the outcome is an error.
+// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing over the network.
+// The Reviewer answers TokenReviews and SubjectAccessReviews in memory. Without a Reviewer, they are answered with the
+// results in the request's Decision; if the Decision has no such result, the outcome is an error.
 type WhatIf struct {
-	// Config is the kubelet's configuration. Required; it is not changed.
+	// Config is the kubelet's current configuration. It is required. WhatIf changes a copy of it.
 	Config *config.Config
-	// Reviewer answers reviews. Nil: only recorded results are available.
+	// Reviewer answers TokenReviews and SubjectAccessReviews. If it is nil, only the results in the Decision are
+	// available.
 	Reviewer *reviewapi.Server
 	// Pods are the node's pods.
 	Pods *pods.Store
 }
 
-// errNoAuthentication is the error of [WhatIf.Explain] for a Decision without authentication.
+// errNoAuthentication is the error of [WhatIf.Explain] for a request that needed no authentication.
 var errNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
 
-// Explain explains how the request of a Decision would have been handled with changed settings. The map set has the
-// new values by field. Original is the original request, if it is available; it adds the query and the token, which
-// a Decision does not contain.
+// Explain explains how the request of a Decision would have been handled with changed settings. The map set contains
+// the new value of each changed field. original is the original request, or nil if it is not available. It supplies the
+// query and the token, because a Decision does not contain them.
 func (w WhatIf) Explain(
 	ctx context.Context, d *authchain.Decision, original *Request, set map[string]string) (explain.Explanation, error) {
 	if d.Handshake != "" || d.NoRequest != "" || len(d.Authentication) == 0 {
@@ -61,7 +62,7 @@ func (w WhatIf) Explain(
 	reviews.restoreToken(decided)
 	upgrade := response.wantsUpgrade()
 	if explain.Outcome(d.Outcome()) == explain.Allowed && explain.Outcome(decided.Outcome()) == explain.Allowed {
-		// The settings do not affect the handler, so the response of the original request applies.
+		// The settings do not affect the handler. Its response is the same as to the original request.
 		decided.Status, decided.Err, upgrade = d.Status, d.Err, false
 	}
 	explanation := explain.Decision(decided, k.facts)
@@ -69,11 +70,11 @@ func (w WhatIf) Explain(
 		explainUpgrade(&explanation)
 	}
 	actual := explain.Decision(d, explain.Facts{})
-	*explanation.Stage(explain.StageTLS) = *actual.Stage(explain.StageTLS) // the connection is the same
+	*explanation.Stage(explain.StageTLS) = *actual.Stage(explain.StageTLS) // the settings do not affect TLS
 	return explanation, nil
 }
 
-// requestOf rebuilds a request from the Decision about it.
+// requestOf rebuilds a request from the Decision about the request. A placeholder replaces the token.
 func requestOf(d *authchain.Decision) Request {
 	target := url.URL{Path: d.Path}
 	request := Request{Method: d.Method, Target: target.RequestURI(), Header: http.Header{}}

@@ -19,9 +19,9 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWhatIfPredictsOtherConfigurations takes a Decision that was made in the configuration of one column of the
-// claims, and explains it with the settings of every other column. The explanation must have the status in that
-// other column. Without a reviewer, the outcome may also be an error.
+// TestWhatIfPredictsOtherConfigurations uses the table in docs/claims.md, in which each column is a configuration. It
+// takes the Decision of a kubelet in one configuration, and predicts the status in each other configuration with
+// WhatIf. The prediction must be the status in the table. Without a Reviewer, the prediction may also be an error.
 func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,11 +41,11 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 			for to, settings := range claims.configurations {
 				set := changes(whatIfs[from], w.inFile(settings))
 				if set == nil {
-					continue // what-if cannot add a client CA
+					continue // what-if can remove the client CA, but not add one
 				}
 				for _, known := range []bool{false, true} {
 					whatIf, sent := whatIfs[from], (*offline.Request)(nil)
-					if known { // as in the demo
+					if known { // the demo can do the same: it has the reviewer and the original request
 						whatIf.Reviewer = running.Reviewer
 						sent = &offline.Request{Target: "/pods", Header: http.Header{}}
 						for _, header := range claim.client.Headers {
@@ -76,7 +76,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 	}
 }
 
-// load loads a configuration file with settings.
+// load writes the settings to a configuration file and loads the file.
 func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
@@ -90,8 +90,8 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	return c
 }
 
-// changes returns the values to set by what-if so that a kubelet has the given settings, or nil if what-if cannot
-// change one of them.
+// changes returns the fields, with their new values, that change the configuration of whatIf to the given settings. It
+// returns nil if what-if cannot change one of the fields.
 func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
 	for _, s := range whatIf.Settings() {
@@ -110,7 +110,7 @@ func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string
 	return set
 }
 
-// decision sends GET /pods to a running kubelet as the client and returns the Decision.
+// decision sends GET /pods to a running kubelet, with the credential of client, and returns the kubelet's Decision.
 func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vectors.Client) *authchain.Decision {
 	t.Helper()
 	request := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}

@@ -31,8 +31,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// claims is the table of docs/claims.md: the status of GET /pods by configuration (column) and credential (row). RBAC
-// allows kubelet-client and system:anonymous, but not the service account.
+// claims is the table in docs/claims.md. It contains the status of GET /pods for each configuration (column) and
+// credential (row). RBAC allows kubelet-client and system:anonymous, but not the service account.
 var claims = struct {
 	configurations []vectors.Settings
 	rows           []claim
@@ -65,7 +65,7 @@ type claim struct {
 
 func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
 
-// The RBAC manifests and the token file for the claims.
+// claimsRBAC contains the RBAC manifests, and tokens the token file, that the table in docs/claims.md assumes.
 const (
 	claimsRBAC = `
 apiVersion: rbac.authorization.k8s.io/v1
@@ -85,9 +85,10 @@ subjects:
 `
 )
 
-// TestOverridesDecideLikeServer compares an offline kubelet with a running server for each cell of the claims. The
-// server has the configuration of the cell's column. The offline kubelet has the configuration file of the next
-// column, and overrides that change it to the configuration of the cell's column. Both must make the same Decision.
+// TestOverridesDecideLikeServer compares an offline kubelet with a running server for each cell of the table in
+// docs/claims.md. The server has the configuration of the cell's column. The offline kubelet has the configuration file
+// of the next column, and overrides that change it to the configuration of the cell's column. Both must make the same
+// Decision.
 func TestOverridesDecideLikeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -105,8 +106,8 @@ func TestOverridesDecideLikeServer(t *testing.T) {
 	}
 }
 
-// TestRandomCasesDecideLikeServer compares an offline kubelet with a running server for random configurations,
-// credentials and paths.
+// TestRandomCasesDecideLikeServer checks that an offline kubelet and a running server make the same Decisions for
+// random configurations, credentials and paths.
 func TestRandomCasesDecideLikeServer(t *testing.T) {
 	const configurations, cases = 12, 25
 	t.Parallel()
@@ -134,8 +135,8 @@ func TestRandomCasesDecideLikeServer(t *testing.T) {
 	}
 }
 
-// randomSettings returns a configuration. All random configurations set the same fields, so that each can override
-// any other.
+// randomSettings returns a random configuration. All random configurations set the same fields, so that overrides can
+// change any of them to any other.
 func randomSettings(random *rand.Rand) vectors.Settings {
 	toss := func() bool { return random.IntN(2) == 0 }
 	s := vectors.Settings{"authentication.anonymous.enabled": toss(),
@@ -166,7 +167,7 @@ func randomTarget(random *rand.Rand) (method, target string) {
 // caFile is a placeholder for the path of the client CA file in settings.
 const caFile = "CA-FILE"
 
-// world holds the files and certificates that running and offline kubelets share.
+// world contains the client CA and the client certificates that running and offline kubelets share.
 type world struct {
 	ca     *testcerts.Authority
 	caFile string
@@ -181,7 +182,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// run starts a kubelet with the given settings, and its reviewer.
+// run starts a kubelet with the given settings, and a review API with the given RBAC manifests and token file.
 func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string) *kubelettest.Kubelet {
 	t.Helper()
 	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()),
@@ -203,7 +204,8 @@ func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string
 	return k
 }
 
-// inFile returns the settings for a configuration file, with the real path of the client CA file.
+// inFile returns settings for a configuration file. It replaces the placeholder caFile by the real path of the client
+// CA file, and disables the review caches.
 func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	all := vectors.Settings{"authentication.x509.clientCAFile": w.caFile, "authentication.webhook.cacheTTL": "1ns",
 		"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns"}
@@ -215,7 +217,8 @@ func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	return all
 }
 
-// offline returns a kubelet with a configuration file of the settings base, and overrides that turn them into settings.
+// offline returns an offline kubelet. Its configuration file contains the settings base. Overrides change them to
+// settings.
 func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settings vectors.Settings) *offline.Kubelet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
@@ -226,7 +229,7 @@ func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settin
 	check(t, flags.Set("config", file))
 	check(t, flags.Set("hostname-override", running.NodeName))
 	overrides := maps.Clone(w.inFile(settings))
-	for field := range base { // overrides reset a field of the file to its default
+	for field := range base { // a field that only the file sets is reset to its default
 		if _, ok := overrides[field]; !ok {
 			overrides[field] = defaults[field]
 		}
@@ -247,12 +250,13 @@ func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settin
 	return k
 }
 
-// defaults are the default values of the fields that the claims set.
+// defaults are the default values of the fields that differ between the columns of docs/claims.md.
 var defaults = vectors.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authorization.mode": "Webhook",
 }
 
-// compare sends a request to the running and the offline kubelet, expects equal Decisions, and returns their status.
+// compare sends a request to the running and the offline kubelet, checks that both make the same Decision, and returns
+// the status of the response.
 func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, kubelet *offline.Kubelet,
 	client vectors.Client, method, target string) int {
 	t.Helper()
@@ -334,7 +338,7 @@ func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, re
 	}
 	r, err := http.NewRequest(request.Method, k.URL, nil)
 	check(t, err)
-	r.URL.Opaque = request.Target // sent unchanged
+	r.URL.Opaque = request.Target // send the target unchanged, even if it is not a clean path
 	r.Header = request.Header.Clone()
 	transport := &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}
 	response, err := transport.RoundTrip(r)
