@@ -8,7 +8,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Color is the parameter of an ANSI escape sequence. The empty Color is the terminal's own.
+// Color is the parameter of an ANSI escape sequence. The empty Color means the terminal's default color.
 type Color string
 
 const (
@@ -20,17 +20,17 @@ const (
 	Magenta Color = "35"
 )
 
-// Style paints text if it is true and returns it unchanged otherwise.
+// Style is true if text is painted in colors, and false if text is left unchanged.
 type Style bool
 
-// For returns the Style for w: true if w is a terminal that shows colors, unless the environment variable NO_COLOR is
-// set (https://no-color.org).
+// For returns the Style for text that is written to w. It is true if w is a terminal that shows colors and the
+// environment variable NO_COLOR is not set (https://no-color.org).
 func For(w io.Writer) Style {
 	file, ok := w.(*os.File)
 	return Style(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())))
 }
 
-// Paint returns text in a color.
+// Paint returns the text, with escape sequences for the color if the Style is true.
 func (s Style) Paint(color Color, text string) string {
 	if !s || color == "" {
 		return text

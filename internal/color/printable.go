@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// Printable escapes control characters. Clients choose paths and names, and a terminal would obey escape sequences in
-// them.
+// Printable escapes control characters, because a terminal would obey escape sequences in text that clients choose,
+// such as paths and user names.
 func Printable(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s

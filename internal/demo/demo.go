@@ -27,26 +27,26 @@ type Options struct {
 	Folder *Folder
 	// Out receives the first screen, with colors if it is a terminal.
 	Out io.Writer
-	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. Port 0 means a free port; ReadOnlyPort 0
-	// means no read-only port.
+	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. If Port is 0, the kubelet listens on a free
+	// port. If ReadOnlyPort is 0, there is no read-only port.
 	Port, ReadOnlyPort *int32
-	// Host has the options of the host. Run overrides the options about the kubelet's configuration and the demo's
-	// clients. It sets the Scenario only if it is empty.
+	// Host are the options of the host, the part that runs the stand-in kubelet. Run sets the options about the
+	// kubelet's configuration and the demo's clients itself. It sets Scenario if Scenario is empty.
 	Host host.Options
-	// Logger makes a logger with a verbosity (klog's -v). The options apply to all lines that are logged.
+	// Logger returns a logger that logs klog's lines up to the verbosity. The options apply to all lines.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
-	// RunHost runs a host until ctx is done, and calls listening once when all ports are open.
+	// RunHost runs a host with the options until ctx is done. It calls listening once, when all ports are open.
 	RunHost func(ctx context.Context, options host.Options, listening func(host.Addresses)) error
 }
 
-// Run runs the demo until ctx is done. It returns nil if the demo stopped because ctx was done.
+// Run runs the demo until ctx is done, and then returns nil. If the demo ends earlier, Run returns the error.
 func Run(ctx context.Context, o Options) error {
 	cfg, err := o.config()
 	if err != nil {
 		return err
 	}
-	// Log lines stay off the first screen: until the screen is printed, only warnings are logged, and while the
-	// requests of the screen are sent, only errors, because the screen shows the decisions about them.
+	// Log lines must not disturb the first screen. Until the ports are open, only warnings and errors are logged. While
+	// the requests of the first screen are sent, only errors are logged, because the screen shows the Decisions.
 	level := zap.NewAtomicLevelAt(zap.WarnLevel)
 	logger, err := o.Logger(int(cfg.Kubelet.Logging.Verbosity), zap.IncreaseLevel(level))
 	if err != nil {
@@ -74,7 +74,8 @@ func Run(ctx context.Context, o Options) error {
 		page.open.Store(&open)
 		group.Go(func() error {
 			level.SetLevel(zap.ErrorLevel)
-			// Afterwards the logger's own level applies. klog's verbosity n is the level -n.
+			// After the first screen, everything is logged that the logger itself accepts. The level must be low enough
+			// for klog, whose verbosity n is the zap level -n.
 			defer level.SetLevel(zapcore.Level(-128))
 			return printFirstScreen(ctx, s, open, o.Out, color.For(o.Out))
 		})
@@ -89,7 +90,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// config loads kubelet.yaml and applies the ports in the options.
+// config loads kubelet.yaml and replaces its ports by the ports in the options.
 func (o *Options) config() (*config.Config, error) {
 	f, err := o.Folder.kubeletFlags(nodeName, "pki")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// openFolder opens a new folder.
+// openFolder creates the demo's files in a temporary folder.
 func openFolder(t *testing.T) *Folder {
 	t.Helper()
 	folder, err := OpenFolder(t.TempDir())
@@ -24,7 +24,7 @@ func openFolder(t *testing.T) *Folder {
 	return folder
 }
 
-// runHost runs a host like the command does.
+// runHost runs a host as the command fauxlet demo does.
 func runHost(ctx context.Context, options host.Options, listening func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {
@@ -37,7 +37,7 @@ func runHost(ctx context.Context, options host.Options, listening func(host.Addr
 	return h.Wait()
 }
 
-// screen is a writer for Options.Out that calls printed with the first screen.
+// screen is a writer for Options.Out. It calls printed after the first screen was written.
 type screen struct {
 	text    bytes.Buffer
 	printed func()
@@ -48,8 +48,8 @@ func (s *screen) Write(data []byte) (int, error) {
 	return s.text.Write(data)
 }
 
-// runDemo runs the demo until it has printed its first screen and the function used has returned. It returns the
-// screen.
+// runDemo starts the demo, waits until the first screen is printed, calls used, and stops the demo. It returns the text
+// of the first screen.
 func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClients)) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -77,8 +77,8 @@ func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClient
 	return out.text.String()
 }
 
-// TestRun runs the demo twice in one folder. The first run shows the status of each request and sends requests from
-// the page; the second run keeps the token and the kubeconfig.
+// TestRun runs the demo twice in one folder. In the first run, it checks the statuses on the first screen, and sends
+// requests from the admin page. After the second run, it checks that the token and the kubeconfig are unchanged.
 func TestRun(t *testing.T) {
 	folder := openFolder(t)
 	printed := runDemo(t, folder, func(_ host.Addresses, page *pageClients) { testPage(t, page) })

@@ -12,7 +12,8 @@ import (
 	"fauxlet/internal/host"
 )
 
-// printFirstScreen sends the requests and prints the whole screen in one write.
+// printFirstScreen sends the requests of the first screen, and prints them with their results. It prints everything in
+// one write, so that no log line comes between.
 func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out io.Writer, style color.Style) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nA stand-in kubelet is running as node %q on %s. It has just answered these requests.\n",
@@ -39,7 +40,8 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 	return err
 }
 
-// summary returns the status and its reason, or the client's error.
+// summary returns the status of the response and the kubelet's reason for it. If there was no response, it returns the
+// client's error.
 func (r *response) summary(style color.Style) string {
 	if r.err != nil {
 		return style.Paint(color.Red, "no response") + ": " + r.err.Error()
@@ -51,7 +53,7 @@ func (r *response) summary(style color.Style) string {
 	return style.Paint(c, fmt.Sprint(r.status)) + ", " + r.reason()
 }
 
-// reason returns why the kubelet decided as it did.
+// reason returns the kubelet's reason for the response, and whether it comes from a cache.
 func (r *response) reason() string {
 	reason := cmp.Or(r.decision.Why(), "no authentication (read-only port)")
 	if r.decision.Cached() {
@@ -60,10 +62,11 @@ func (r *response) reason() string {
 	return reason
 }
 
-// noAdmin is printed if there is no admin listener.
+// noAdmin is printed in place of the URL of the admin page if there is no admin listener.
 const noAdmin = "There is no admin page: --admin-address 127.0.0.1:0 opens one on a free port.\n"
 
-// whereToLook returns text about where to see decisions, in a browser and in a terminal.
+// whereToLook returns a text for the user: where a browser and a terminal show the kubelet's decisions. The address is
+// the address of the admin listener.
 func whereToLook(address string) string {
 	if address == "" {
 		return "\n" + noAdmin

@@ -15,7 +15,7 @@ import (
 // nodeName is the name of the demo's node.
 const nodeName = "demo-node"
 
-// initialFiles are the initial contents of the folder's files.
+// initialFiles are the files that a new demo folder gets.
 //
 //go:embed files
 var initialFiles embed.FS
@@ -54,10 +54,10 @@ func (f *Folder) path(elements ...string) string {
 	return filepath.Join(append([]string{f.dir}, elements...)...)
 }
 
-// caFile is the client CA of the kubelet. The same CA signs the kubelet's serving certificate.
+// caFile returns the path of the client CA file. The same CA signs the kubelet's serving certificate.
 func (f *Folder) caFile() string { return f.path("pki", "ca.crt") }
 
-// clientFiles returns the files of a client's certificate and key.
+// clientFiles returns the paths of a client's certificate and key.
 func (f *Folder) clientFiles(c client) (certFile, keyFile string) {
 	return f.path("pki", c.Certificate+".crt"), f.path("pki", c.Certificate+".key")
 }
@@ -75,7 +75,8 @@ func (f *Folder) write(name string, data []byte, mode os.FileMode) error {
 	return errors.Join(err, file.Close())
 }
 
-// writePKI writes the CA, the serving certificate and the client certificates that are missing.
+// writePKI creates each of these files that does not exist: the CAs, the serving certificate and the client
+// certificates.
 func (f *Folder) writePKI() error {
 	pki, err := testcerts.OpenFolder(f.path("pki"))
 	if err != nil {
@@ -104,7 +105,7 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// token returns the token that a client with the given Token sends.
+// token returns the token of a user in tokens.csv. For an empty user and for invalidToken, it returns its argument.
 func (f *Folder) token(user string) (string, error) {
 	if user == "" || user == invalidToken {
 		return user, nil

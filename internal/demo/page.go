@@ -21,7 +21,7 @@ type pageClients struct {
 	open   atomic.Pointer[host.Addresses] // nil until the ports are open
 }
 
-// Clients lists the clients.
+// Clients returns the names and descriptions of the demo's clients for the admin page.
 func (p *pageClients) Clients() []admin.SendClient {
 	var all []admin.SendClient
 	for _, c := range script().Clients {
@@ -30,16 +30,18 @@ func (p *pageClients) Clients() []admin.SendClient {
 	return all
 }
 
-// pageMethods are the HTTP methods that the page may send.
+// pageMethods are the HTTP methods that a request from the page may have.
 var pageMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 	http.MethodOptions,
 }
 
-// pageReadTimeout limits how long the page reads a response, because a followed log never ends.
+// pageReadTimeout is how long the response to a request from the page is read. It is short because a followed log never
+// ends.
 const pageReadTimeout = 3 * time.Second
 
-// Send sends one request to the stand-in kubelet. Its errors name the invalid field of wanted.
+// Send sends one request to the stand-in kubelet. If a field of wanted is invalid, the error begins with the name of
+// the field.
 func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admin.SendResult, error) {
 	clients := script().Clients
 	i := slices.IndexFunc(clients, func(c client) bool { return c.Name == wanted.Client })
@@ -52,7 +54,7 @@ func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admi
 		return nil, fmt.Errorf("path: %q does not begin with a slash; for example /pods", wanted.Path)
 	}
 	r := &request{Client: clients[i], Method: wanted.Method, Path: wanted.Path}
-	if r.Method == http.MethodGet { // curl's default
+	if r.Method == http.MethodGet { // curl needs no -X for GET
 		r.Method = ""
 	}
 	address := ""

@@ -13,13 +13,14 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// reviewsCluster is the name of the cluster in a kubeconfig that the demo has written.
+// reviewsCluster is the name of the cluster in a kubeconfig that the demo has written. Another name means that the user
+// has replaced the kubeconfig.
 const reviewsCluster = "fauxlet-reviews"
 
-// reviews opens the review API, which replaces the kube-apiserver, on the address in the folder's kubeconfig. If
-// there is no kubeconfig or the port is in use, it takes a free port and writes the kubeconfig. If the kubeconfig
-// names another cluster, that cluster reviews tokens and access, and reviews returns nil without an error. The
-// caller serves the API on the listener.
+// reviews returns the review API, which replaces a kube-apiserver, and a listener on which the caller must serve it.
+// The listener has the address in the folder's kubeconfig. If there is no kubeconfig or the port is in use, reviews
+// takes a free port and writes the kubeconfig. If the kubeconfig names another cluster, that cluster answers the
+// reviews, and all results are nil.
 func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
 	last, err := f.lastReviews()
 	if err != nil || last == nil {
@@ -56,8 +57,8 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 // reviewsEndpoint is the address of the review API, and the token that the kubelet sends to it.
 type reviewsEndpoint struct{ address, token string }
 
-// lastReviews reads the endpoint from the folder's kubeconfig. If there is no kubeconfig, the endpoint has a free
-// port. If the kubeconfig names another cluster, lastReviews returns nil.
+// lastReviews reads the endpoint of the review API from the folder's kubeconfig. If there is no kubeconfig, it returns
+// an endpoint with port 0. If the kubeconfig names another cluster, it returns nil.
 func (f *Folder) lastReviews() (*reviewsEndpoint, error) {
 	path := f.path("kubeconfig")
 	config, err := clientcmd.LoadFromFile(path)

@@ -20,7 +20,7 @@ var scriptFile []byte
 
 // script is the content of script.yaml.
 var script = sync.OnceValue(func() (s struct {
-	Clients     []client // the clients that the page offers, in its order
+	Clients     []client // in the order in which the admin page lists them
 	FirstScreen []request
 	Scenes      []scene
 }) {
@@ -30,33 +30,35 @@ var script = sync.OnceValue(func() (s struct {
 	return s
 })
 
-// client is an identity that sends requests: a client certificate, a bearer token, both, or neither.
+// client is a sender of requests. It has a client certificate, a bearer token, both, or neither.
 type client struct {
 	// Name identifies the client on the page and in the admin API.
 	Name, Description string
-	// Certificate is the name of a pair in the pki folder. Empty: the client presents no certificate.
+	// Certificate is the name of the client certificate and its key in the folder pki. If it is empty, the client
+	// presents no certificate.
 	Certificate string
-	// Token is the user in tokens.csv whose token the client sends, or invalidToken. Empty: it sends none.
+	// Token is the name of the user in tokens.csv whose token the client sends, or invalidToken. If it is empty, the
+	// client sends no token.
 	Token string
-	// ReadOnlyPort sends plain HTTP to the read-only port. No credential is sent there.
+	// ReadOnlyPort is true if the client sends plain HTTP to the read-only port, without a credential.
 	ReadOnlyPort bool
 }
 
 const (
 	// invalidToken is a bearer token that is not in tokens.csv.
 	invalidToken = "invalid-token"
-	// prometheusUser is the user of the one token in tokens.csv.
+	// prometheusUser is the user of the only token in tokens.csv.
 	prometheusUser = "system:serviceaccount:monitoring:prometheus"
 )
 
 // request is one request of a client.
 type request struct {
 	Client client
-	About  string // description of the request
+	About  string // describes the request to the reader
 	Method string // empty means GET
-	Path   string // with the query. Empty means the log of a container
-	// ServerName is the name that the client connects to and verifies in the serving certificate. Empty means the
-	// address itself. In a scene, any name stands for the name of the node to which the request is sent.
+	Path   string // path and query; empty means the log of a container
+	// ServerName, if not empty, makes the client connect by a host name, which it expects in the serving certificate.
+	// Otherwise the client connects by IP address. In a scene of the tour, the name of the node replaces ServerName.
 	ServerName string
 	// Insecure is true if the client does not verify the serving certificate.
 	Insecure bool
@@ -65,7 +67,7 @@ type request struct {
 // scene is one lesson of the tour.
 type scene struct {
 	Title string
-	// Claim is a common belief that the scene tests. Empty means that there is none.
+	// Claim is a common belief that the scene tests. It may be empty.
 	Claim string
 	Steps []step
 	// Why explains the results. Try suggests what to do in the reader's own cluster.
@@ -75,27 +77,28 @@ type scene struct {
 // step sends one request, either to a new stand-in kubelet with the given configuration, or to the stand-in kubelet
 // of the previous step.
 type step struct {
-	// Configured describes the configuration. Empty means that the request goes to the stand-in kubelet of the
-	// previous step.
+	// Configured describes the configuration of a new stand-in kubelet. If it is empty, the request goes to the
+	// stand-in kubelet of the previous step.
 	Configured string
-	// Fields are the fields of kubelet.yaml that differ from the recommended configuration. The value FREE of
-	// readOnlyPort stands for any free port.
+	// Fields are the fields of kubelet.yaml that differ from the recommended configuration. If the value of
+	// readOnlyPort is FREE, a free port replaces it.
 	Fields map[string]string
-	// Bound describes RBAC. The manifests in RBAC are added to the demo's rbac.yaml.
+	// RBAC contains manifests that are added to the demo's rbac.yaml. Bound describes them.
 	Bound, RBAC string
 	// Unreachable is true if the request goes to an address where no process listens.
 	Unreachable bool
 
 	Send request
-	// Status is the expected HTTP status. 0 means that the client fails without a response.
+	// Status is the expected HTTP status. 0 means that the client is expected to fail without a response.
 	Status int
-	// Reason is a text expected in the Decision, or, if there is no response, in the client's error.
+	// Reason is a text that the reason of the Decision must contain. If no response is expected, the client's error
+	// must contain it.
 	Reason string
 }
 
 func (r *request) method() string { return cmp.Or(r.Method, http.MethodGet) }
 
-// url returns the URL of the request at an address.
+// url returns the URL of the request for a server at the address.
 func (r *request) url(address string) string {
 	scheme := "https://"
 	if r.Client.ReadOnlyPort {

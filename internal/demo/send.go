@@ -17,27 +17,29 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// sender sends requests of the folder's clients, and waits for the Decision about each request.
+// sender sends requests of the demo's clients, and waits for the kubelet's Decision about each request.
 type sender struct {
 	folder *Folder
-	// waiting has a channel for the next Decision about a connection, by the client's address.
+	// waiting maps the client's address of a connection to a channel. The channel receives the next Decision about a
+	// request on that connection.
 	waiting sync.Map
-	// sent has the last requests with their tokens, by their Decisions. A what-if needs the original request,
-	// because a Decision does not contain the token.
+	// sent maps the latest Decisions to the requests that they are about. A what-if needs the original request, because
+	// a Decision does not contain the token.
 	sent *lru.Cache
 }
 
 func newSender(folder *Folder) *sender { return &sender{folder: folder, sent: lru.New(200)} }
 
-// observe receives each Decision of the stand-in kubelet. It does not block.
+// observe receives each Decision of the stand-in kubelet, and passes it to the client that waits for it. It does not
+// block.
 func (s *sender) observe(d *authchain.Decision) {
 	if decided, ok := s.waiting.LoadAndDelete(d.Remote); ok {
 		decided.(chan *authchain.Decision) <- d
 	}
 }
 
-// sentRequest returns the request that a Decision is about. It returns nil if the demo did not send the request or no
-// longer keeps it.
+// sentRequest returns the request that a Decision is about. It returns nil if the demo did not send the request, or if
+// the request is too old to be kept.
 func (s *sender) sentRequest(d *authchain.Decision) *offline.Request {
 	request, _ := s.sent.Get(d)
 	r, _ := request.(*offline.Request)
@@ -46,27 +48,29 @@ func (s *sender) sentRequest(d *authchain.Decision) *offline.Request {
 
 // response is what a client received.
 type response struct {
-	// status is the HTTP status. 0 means that there was no HTTP response; err is then the client's error.
+	// status is the HTTP status. If there was no HTTP response, status is 0 and err is the client's error.
 	status int
 	err    error
-	body   []byte // at most maxBody bytes, from its beginning
+	body   []byte // the first maxBody bytes of the response body
 	// decision is the kubelet's Decision. It is nil if there was no connection, or if the request failed and the
 	// kubelet recorded no Decision in time.
 	decision *authchain.Decision
 }
 
 const (
-	// responseTimeout limits the time of a request, and then the wait for its Decision.
+	// responseTimeout is the maximum duration of a request, and also of the wait for the Decision about the request.
 	responseTimeout = 30 * time.Second
-	// handshakeTimeout limits the wait for the Decision about a handshake that failed in the client.
+	// handshakeTimeout is the maximum wait for the Decision about a request that failed in the client, for example in
+	// the TLS handshake.
 	handshakeTimeout = 5 * time.Second
 	// maxBody is how much of a response body is kept, in bytes.
 	maxBody = 4 << 10
 )
 
 // send sends r to address, over a new connection, and reads the response for at most readTimeout, because a followed
-// log never ends. If the request fails, the response contains the error. send itself returns an error only if it
-// cannot create the request, if ctx is done, or if the kubelet does not record a Decision about a response.
+// log never ends. If the request fails, the returned response contains the client's error. send returns an error of its
+// own in three cases: it cannot create the request, ctx is done, or the client got a response and the kubelet recorded
+// no Decision.
 func (s *sender) send(ctx context.Context, r *request, address string, readTimeout time.Duration) (*response, error) {
 	config, err := s.folder.tlsConfig(r)
 	if err != nil {
@@ -116,7 +120,7 @@ func (s *sender) send(ctx context.Context, r *request, address string, readTimeo
 	return got, ctx.Err()
 }
 
-// roundTrip sends the request and reads its response until the end of the body or the deadline of the request.
+// roundTrip sends the request and reads the response until its end or until the deadline of the request.
 func roundTrip(request *http.Request, transport *http.Transport) *response {
 	r, err := transport.RoundTrip(request)
 	if err != nil {
@@ -133,7 +137,8 @@ func roundTrip(request *http.Request, transport *http.Transport) *response {
 	return &response{status: r.StatusCode, body: body}
 }
 
-// tlsConfig returns the TLS configuration of a client. It verifies the serving certificate with the folder's CA.
+// tlsConfig returns the TLS configuration for a client's request. Unless the request is Insecure, the client verifies
+// the serving certificate with the demo's CA.
 func (f *Folder) tlsConfig(r *request) (*tls.Config, error) {
 	roots, err := certutil.NewPool(f.caFile())
 	if err != nil {
@@ -147,7 +152,7 @@ func (f *Folder) tlsConfig(r *request) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Present the certificate even if its CA is not in the server's list of acceptable CAs, as curl does.
+	// Like curl, present the certificate even if its CA is not in the server's list of acceptable CAs.
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return config, nil
 }

@@ -8,7 +8,7 @@ import (
 
 func TestObserveDeliversByClientAddress(t *testing.T) {
 	s := newSender(nil)
-	s.observe(&authchain.Decision{Remote: "127.0.0.1:1"}) // no client waits for this Decision
+	s.observe(&authchain.Decision{Remote: "127.0.0.1:1"}) // a Decision that no client waits for
 	decided := make(chan *authchain.Decision, 1)
 	s.waiting.Store("127.0.0.1:1", decided)
 	first := &authchain.Decision{Remote: "127.0.0.1:1"}

@@ -31,11 +31,12 @@ type TourOptions struct {
 	In io.Reader
 	// Out receives the text of the scenes, with colors if it is a terminal.
 	Out io.Writer
-	// Host has the options of the host. Tour overrides the options about nodes and about the tour's requests.
+	// Host are the options of the host, the part that runs the stand-in kubelets. Tour sets the options about nodes and
+	// about the tour's requests itself.
 	Host host.Options
 }
 
-// tour plays scenes. Each step with a configuration starts a new stand-in kubelet on a free port. All stand-in
+// tour plays scenes. Each step that has a configuration starts a new stand-in kubelet on a free port. All stand-in
 // kubelets run until the end of the tour, so that a user can paste the printed curl commands.
 type tour struct {
 	printer
@@ -49,8 +50,8 @@ type tour struct {
 	current *host.Node
 }
 
-// Tour plays the scenes. It returns an error if a request has another result than its scene expects, and nil if the
-// reader ends the tour.
+// Tour plays the scenes. If the result of a request differs from the result that its scene expects, Tour returns an
+// error. If the reader ends the tour early, Tour returns nil.
 func Tour(ctx context.Context, o TourOptions) (err error) {
 	t := &tour{printer: printer{o.Out, color.For(o.Out)}, sender: newSender(o.Folder)}
 	if err := t.prepare(); err != nil {
@@ -59,7 +60,7 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 	if o.Host.Config, err = t.config(nodeName, nil); err != nil {
 		return err
 	}
-	o.Host.Nodes.None = true // each step adds its own node
+	o.Host.Nodes.None = true // the steps of the tour add the nodes
 	o.Host.Admin.Reviewer, o.Host.Admin.SentRequest = t.reviewer, t.sentRequest
 	if t.host, err = host.New(o.Host); err != nil {
 		return err
@@ -79,7 +80,7 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 	return t.play(ctx, scenes, readLines(o.In))
 }
 
-// prepare creates what all stand-in kubelets share.
+// prepare creates the review API, its clients and the pods. All stand-in kubelets of the tour share them.
 func (t *tour) prepare() (err error) {
 	if t.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: t.folder.path("tokens.csv")}); err != nil {
 		return err
@@ -202,7 +203,7 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 	}
 	t.paragraph("Sent", s.Send.About)
 	curl := t.style.Paint(color.Dim, t.folder.curl(&s.Send, address))
-	fmt.Fprintln(t, padded("")+" "+curl) // in one line, so that a user can paste it
+	fmt.Fprintln(t, padded("")+" "+curl) // the command is not wrapped, so that a user can paste it
 	t.paragraph("Expected", s.expected())
 	got, err := t.send(ctx, &s.Send, address, responseTimeout)
 	if err != nil {
@@ -211,8 +212,8 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 	return t.result(s, got)
 }
 
-// bind sets the reviewer's RBAC rules to the demo's original rbac.yaml and additional manifests. A user's edits of
-// rbac.yaml do not apply to the lessons.
+// bind sets the RBAC rules of the review API to the demo's original rbac.yaml and additional manifests. It does not
+// read the rbac.yaml in the demo's folder, because edits of that file must not change the results of the tour.
 func (t *tour) bind(manifests string) error {
 	original, err := initialFiles.ReadFile("files/rbac.yaml")
 	if err != nil {
@@ -230,7 +231,7 @@ func (t *tour) bind(manifests string) error {
 	return nil
 }
 
-// start starts a stand-in kubelet, and makes it the current one.
+// start starts a stand-in kubelet and stores it in t.current.
 func (t *tour) start(name string, fields map[string]string) error {
 	cfg, err := t.config(name, fields)
 	if err != nil {
@@ -244,7 +245,8 @@ func (t *tour) start(name string, fields map[string]string) error {
 
 func statusText(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
 
-// expected returns the result that the step expects. If the client is expected to fail, it includes the reason.
+// expected describes the result that the step expects. If the client is expected to fail, the description includes the
+// reason.
 func (s *step) expected() string {
 	if s.Status == 0 {
 		return "no response: " + s.Reason
@@ -252,7 +254,7 @@ func (s *step) expected() string {
 	return statusText(s.Status)
 }
 
-// result prints what the client received and the kubelet's Decision. It reports whether both are as expected.
+// result prints what the client received, and the kubelet's Decision. It reports whether both are as the step expects.
 func (t *tour) result(s step, got *response) (bool, error) {
 	if got.decision == nil && !s.Unreachable {
 		return false, errors.New("the stand-in kubelet recorded no decision about the failed TLS handshake")
@@ -275,14 +277,14 @@ func (t *tour) result(s step, got *response) (bool, error) {
 	return ok, nil
 }
 
-// readLines returns a channel with the lines of in. The channel is closed at the end of the input; it is nil if in is
-// nil.
+// readLines returns a channel with the lines of in. It closes the channel at the end of the input. If in is nil, the
+// channel is nil.
 func readLines(in io.Reader) <-chan string {
 	if in == nil {
 		return nil
 	}
 	lines := make(chan string)
-	// Go cannot cancel a read from a terminal, so this goroutine may live as long as the process.
+	// Go cannot cancel a read from a terminal, so the goroutine that reads the lines may live as long as the process.
 	go func() {
 		defer close(lines)
 		for scanner := bufio.NewScanner(in); scanner.Scan(); {
@@ -292,7 +294,7 @@ func readLines(in io.Reader) <-chan string {
 	return lines
 }
 
-// wait waits until the reader presses Enter. It reports whether the reader ends the tour instead.
+// wait waits until the reader presses Enter. It returns true if the reader enters q to end the tour.
 func (p printer) wait(ctx context.Context, lines <-chan string) (quit bool, err error) {
 	if lines == nil {
 		return false, nil
@@ -309,7 +311,8 @@ func (p printer) wait(ctx context.Context, lines <-chan string) (quit bool, err 
 	}
 }
 
-// lineWidth is the length at which text is wrapped, in bytes. Shell commands are never wrapped.
+// lineWidth is the maximum length of a printed line, in bytes. Longer text is wrapped. Shell commands are never
+// wrapped.
 const lineWidth = 100
 
 // printer prints labelled paragraphs.

@@ -1,4 +1,5 @@
-// Package logging makes the program's logger, and sends the log of the k8s.io libraries to it without tokens.
+// Package logging creates the program's logger. It also redirects the log of the k8s.io libraries to the same output,
+// and removes tokens from that log.
 package logging
 
 import (
@@ -16,16 +17,16 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Formats are the formats of log lines. Auto is console on a terminal and json elsewhere.
+// Formats are the possible formats of log lines. The format auto means console on a terminal, and json otherwise.
 var Formats = []string{"auto", "console", "json"}
 
-// maxVerbosity is the highest klog level that is logged. From 8 on, client-go logs request bodies, and the body of a
-// TokenReview is a token.
+// maxVerbosity is the highest klog level that is logged. From level 8 on, client-go logs request bodies, and the body
+// of a TokenReview contains a token.
 const maxVerbosity = 7
 
-// New returns a logger that writes to w in one of the Formats. It also becomes klog's logger, for the whole process,
-// and shows klog lines up to the verbosity, the kubelet's -v. The verbosity does not apply to the returned logger. The
-// options apply to both.
+// New returns a logger that writes to w in one of the Formats. It also makes klog, in the whole process, write to w in
+// the same format. klog logs lines up to the verbosity, which corresponds to the kubelet's flag -v. The verbosity does
+// not affect the returned logger. The options apply to klog and to the returned logger.
 func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap.Logger, error) {
 	if !slices.Contains(Formats, format) {
 		return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats, ", "))
@@ -37,7 +38,7 @@ func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap
 	sink := zapcore.Lock(zapcore.AddSync(w))
 	verbosity = min(verbosity, maxVerbosity)
 	var level klog.Level
-	if err := level.Set(strconv.Itoa(verbosity)); err != nil { // klog's own threshold, for the process
+	if err := level.Set(strconv.Itoa(verbosity)); err != nil { // klog drops lines above its own level
 		return nil, err
 	}
 	// zapr logs klog's V(n) at the zap level -n.
@@ -71,11 +72,13 @@ func consoleEncoder() zapcore.Encoder {
 	return zapcore.NewConsoleEncoder(c)
 }
 
-// withoutReviewErrors cuts the reviewer's own words out of the library's line about a failed TokenReview, because they
-// may contain the token. The server logs the same error with the token's fingerprint instead.
+// withoutReviewErrors shortens the line that k8s.io/apiserver logs about a failed TokenReview. It removes the error,
+// because the error may contain the token. The stand-in kubelet logs the same error itself, with the token replaced by
+// its fingerprint.
 type withoutReviewErrors struct{ zapcore.Core }
 
-// failedReview begins that line. (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
+// failedReview is the beginning of the line that k8s.io/apiserver logs about a failed TokenReview.
+// (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
 const failedReview = "Failed to make webhook authenticator request"
 
 func (w withoutReviewErrors) With(fields []zap.Field) zapcore.Core {

@@ -8,8 +8,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// TestNoTokenIsLogged logs, at the highest verbosity, what a reviewer answers and what client-go sends, which both may
-// contain the token.
+// TestNoTokenIsLogged checks that tokens are not logged, even at the highest verbosity. The error of a TokenReview and
+// the request body that client-go logs may both contain the token.
 func TestNoTokenIsLogged(t *testing.T) {
 	t.Cleanup(klog.ClearLogger)
 	var b bytes.Buffer

@@ -3,7 +3,7 @@ package shellword
 
 import "strings"
 
-// plain are the characters without a special meaning in any shell.
+// plain contains the characters that have no special meaning in any shell.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,="
 
 // Join quotes words and joins them with spaces.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestQuote compares each word with the output of a shell that prints the quoted word.
+// TestQuote checks that a shell reads each quoted word as the original word.
 func TestQuote(t *testing.T) {
 	for _, word := range []string{"", "plain", "--user=system:node:node-1", "two words", "it's", "$(id)", "`id`", "a;b",
 		"a\nb", `a\b`, `"`, "~", "#", "*", "ü"} {

@@ -1,4 +1,4 @@
-// Package stableid derives ids from names, so that every process gets the same id for the same name.
+// Package stableid derives IDs from names, so that every process uses the same ID for the same name.
 package stableid
 
 import (
@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// UUID returns a UUID that depends only on a name. The UUID has version 8 of RFC 9562, which is for
-// application-specific rules.
+// UUID returns a UUID that depends only on the name. It has version 8, which RFC 9562 reserves for application-specific
+// UUIDs.
 func UUID(name string) string {
 	sum := sha256.Sum256([]byte("fauxlet " + name))
 	sum[6] = sum[6]&0x0f | 0x80
