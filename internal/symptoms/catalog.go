@@ -14,18 +14,18 @@ import (
 //go:embed symptoms.yaml
 var symptomsFile []byte
 
-// Entry is a Symptom with the facts that Diagnose and the tests need.
+// Entry is a Symptom, the pattern by which Diagnose recognizes it, and the test that reproduces it.
 type Entry struct {
 	Symptom
-	// Pattern matches the error. Values are its named groups.
+	// Pattern matches the error. What its named groups match becomes Finding.Values.
 	Pattern pattern `json:"pattern"`
-	// Proof is the test that reproduces the error: its package and name.
+	// Proof names the test that reproduces the error: the package, a space, and the test function.
 	Proof string `json:"proof"`
 }
 
 // catalog is the content of symptoms.yaml.
 var catalog = sync.OnceValue(func() (c struct {
-	Commands []string // YAML anchors that errors refer to
+	Commands []string // commands with YAML anchors; the errors refer to them
 	Sources  []struct {
 		Source
 		Pattern pattern `json:"pattern"`
@@ -43,10 +43,11 @@ var catalog = sync.OnceValue(func() (c struct {
 	return c
 })
 
-// Table returns all known symptoms, in the order in which Diagnose tries them.
+// Table returns all known symptoms in the order in which Diagnose looks for them.
 func Table() []Entry { return catalog().Errors }
 
-// pattern is a regular expression. Its text in symptoms.yaml can contain line breaks and the names of parts.
+// pattern is a regular expression. In symptoms.yaml, it can contain line breaks, which are removed, and names in braces
+// such as {address}, which stand for frequent parts of errors.
 type pattern struct{ *regexp.Regexp }
 
 var (
@@ -54,15 +55,16 @@ var (
 		"\n", "",
 		"{address}", `(?P<address>\[?[\w.:%-]+?\]?:\d+)`,
 		"{forbidden}", `(?:unable to upgrade connection: )?Forbidden \(user=`,
-		// The authorization attributes in the kubelet's responses with status 403 and 500. Before v1.33 they ended in
-		// subresource=proxy; since then they have a list of subresources.
+		// {attributes} matches the authorization attributes in the kubelet's responses with status 403 and 500. Before
+		// v1.33, they end with one subresource, as in subresource=proxy. Since v1.33, they end with a list of
+		// subresources, as in subresource(s)=[proxy].
 		"{attributes}", `, verb=(?P<verb>\w*), resource=(?P<resource>\w+), `+
 			`subresource(?:\(s\))?=\[?(?P<subresource>\w+)[\w ]*\]?\)`,
 	)
 	tlsPart = regexp.MustCompile(`\{tls: ([^}]+)\}`)
 )
 
-// UnmarshalText replaces the names of parts by the parts, and compiles the expression.
+// UnmarshalText removes line breaks, replaces the names in braces, and compiles the regular expression.
 func (p *pattern) UnmarshalText(text []byte) (err error) {
 	p.Regexp, err = regexp.Compile(tlsPart.ReplaceAllStringFunc(patternParts.Replace(string(text)),
 		func(part string) string { return tlserror.Pattern(tlserror.Kind(tlsPart.FindStringSubmatch(part)[1])) }))

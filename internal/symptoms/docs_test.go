@@ -24,7 +24,7 @@ This page is generated from internal/symptoms/symptoms.yaml by ` + "`make genera
 |---|---|
 `
 
-// TestDocs checks that docs/errors.md is what the table of symptoms generates.
+// TestDocs checks that docs/errors.md is up to date with symptoms.yaml. With -update, it generates the page.
 func TestDocs(t *testing.T) {
 	page := docsPage()
 	const path = "../../docs/errors.md"
@@ -46,7 +46,7 @@ func docsPage() string {
 	cell := strings.NewReplacer("|", `\|`, "\n", " ").Replace
 	var list, sections strings.Builder
 	for _, s := range Table() {
-		f := s.filled(nil) // variable parts become placeholders
+		f := s.filled(nil) // placeholders in capitals replace the names in braces
 		for _, text := range s.Texts {
 			fmt.Fprintf(&list, "| `%s` | [%s](#%s) |\n", cell(text), s.ID, s.ID)
 		}
@@ -65,7 +65,8 @@ func docsPage() string {
 	return docsIntroduction + list.String() + sections.String()
 }
 
-// sentence capitalizes the first letter of a sentence, unless the sentence begins with the name of a program.
+// sentence capitalizes the first letter of a sentence. It does not change a sentence that begins with the name of a
+// program.
 func sentence(s string) string {
 	for _, program := range []string{"kube", "metrics-server"} {
 		if strings.HasPrefix(s, program) {

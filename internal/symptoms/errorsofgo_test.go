@@ -24,12 +24,12 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestErrorsOfGo reproduces errors between a client and a server with Go's net/http and crypto/tls.
+// TestErrorsOfGo reproduces errors between clients and servers that use Go's net/http and crypto/tls.
 func TestErrorsOfGo(t *testing.T) {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	check(t, err)
-	// serving returns a function that returns the error of a client that trusts ca and connects to a server with a
-	// certificate of the given kind. With byName, the client connects by DNS name, otherwise by IP address.
+	// serving reproduces the error of a client that trusts ca and connects to a server with a certificate of the given
+	// kind. If byName is true, the client connects by DNS name, otherwise by IP address.
 	serving := func(kind string, byName bool) func(*testing.T) string {
 		return func(t *testing.T) string {
 			host := "127.0.0.1"
@@ -149,7 +149,7 @@ func TestErrorsOfGo(t *testing.T) {
 		{id: "http-to-https", variant: "a TLS that answers with an alert", reproduce: func(t *testing.T) string {
 			return get(t, &http.Transport{}, "http://"+accept(t, func(conn net.Conn) {
 				http.ReadRequest(bufio.NewReader(conn))
-				conn.Write([]byte{0x15, 3, 1, 0, 2, 2, 70}) // alert, of TLS 1.0, of 2 bytes: fatal, protocol version
+				conn.Write([]byte{0x15, 3, 1, 0, 2, 2, 70}) // a TLS 1.0 alert: fatal, protocol version
 			})+"/pods")
 		}},
 		{id: "https-to-http", reproduce: func(t *testing.T) string {
@@ -196,7 +196,7 @@ func TestErrorsOfGo(t *testing.T) {
 	})
 }
 
-// get sends a request, expects an error, and returns it.
+// get sends a request that must fail, and returns the client's error.
 func get(t *testing.T, transport http.RoundTripper, target string) string {
 	t.Helper()
 	if of, ok := transport.(*http.Transport); ok {
@@ -210,19 +210,19 @@ func get(t *testing.T, transport http.RoundTripper, target string) string {
 	return err.Error()
 }
 
-// served is a running Go HTTPS server with its log.
+// served is a running HTTPS server. The channel log receives the lines that it logs.
 type served struct {
 	address string
 	log     chan string
 }
 
-// serve starts a server with certificates. Without a certificate, the server fails handshakes like a kubelet whose
-// certificate is not issued yet.
+// serve starts an HTTPS server with the certificates. Without a certificate, the server refuses TLS handshakes with the
+// error of a kubelet whose serving certificate has not been issued yet.
 func serve(t *testing.T, certificates ...tls.Certificate) *served {
 	config := &tls.Config{Certificates: certificates}
 	if len(certificates) == 0 {
 		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			// (kubelet: pkg/kubelet/kubelet.go)
+			// A kubelet returns this error. (pkg/kubelet/kubelet.go)
 			return nil, errors.New("no serving certificate available for the kubelet")
 		}
 	}
@@ -261,7 +261,8 @@ func (s *served) logLine(t *testing.T) string {
 	}
 }
 
-// clientError returns the error of a client that trusts roots and connects to the server as host.
+// clientError returns the error of a client that trusts roots, connects to the server, and expects host in the serving
+// certificate.
 func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.address)
@@ -273,7 +274,7 @@ func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) str
 		"https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
 }
 
-// accept listens on a free port and passes each connection to serve. It returns the address.
+// accept listens on a free port, passes each connection to serve, and returns the address of the listener.
 func accept(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -305,13 +306,13 @@ func good(t *testing.T, ca *testcerts.Authority) tls.Certificate {
 	return pair.TLS()
 }
 
-// emptyDNS dials a DNS server in memory that has no records.
+// emptyDNS connects to a DNS server in memory that has no records.
 func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer server.Close()
 		for {
-			// On a stream, DNS puts the length of a message before the message.
+			// On a stream, the length of a DNS message comes before the message.
 			var length [2]byte
 			if _, err := io.ReadFull(server, length[:]); err != nil {
 				return
@@ -321,7 +322,7 @@ func emptyDNS(context.Context, string, string) (net.Conn, error) {
 				return
 			}
 			const noSuchName = 3
-			query[2], query[3] = query[2]|0x80, noSuchName // turn the query into a response
+			query[2], query[3] = query[2]|0x80, noSuchName // make the query a response: no such name
 			if _, err := server.Write(append(length[:], query...)); err != nil {
 				return
 			}
@@ -330,8 +331,7 @@ func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// refusedClient returns a function that returns the kubelet's log line about a client certificate that its
-// authenticator refuses.
+// refusedClient reproduces the line that a kubelet logs when it refuses a client certificate of the given kind.
 func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string {
 	return func(t *testing.T) string {
 		k, err := testcerts.KindNamed(kind)
@@ -345,7 +345,8 @@ func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string
 		if err == nil {
 			t.Fatal("the authenticator accepts the certificate")
 		}
-		// The log line has the form of a kubelet's. (kubelet: pkg/kubelet/server/server.go, InstallAuthFilter)
+		// The log line has the same form as in a kubelet's log. (kubelet: pkg/kubelet/server/server.go,
+		// InstallAuthFilter)
 		return `E0102 03:04:05.000000 1 server.go:387] "Unable to authenticate the request due to an error" err=` +
 			strings.TrimSpace(fmt.Sprintf("%q", err.Error()))
 	}

@@ -21,7 +21,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// klogged collects the klog output of the test process.
+// klogged contains everything that the test process has logged with klog.
 var klogged buffer
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestErrorsOfKubelets reproduces error responses and log lines with a stand-in kubelet.
+// TestErrorsOfKubelets reproduces error responses and log lines of kubelets with a stand-in kubelet.
 func TestErrorsOfKubelets(t *testing.T) {
 	const logs = "/containerLogs/default/nginx/nginx"
 	var (
@@ -121,11 +121,12 @@ func TestErrorsOfKubelets(t *testing.T) {
 	})
 }
 
-// prometheusError returns Prometheus' error for a status. (github.com/prometheus/prometheus: scrape/scrape.go)
+// prometheusError returns the error of Prometheus for a kubelet's response with the status.
+// (github.com/prometheus/prometheus: scrape/scrape.go)
 func prometheusError(status string) string { return "server returned HTTP status " + status }
 
-// metricsServerError returns metrics-server's error for a status. (sigs.k8s.io/metrics-server:
-// pkg/scraper/client/resource/client.go, scraper.go)
+// metricsServerError returns the line that metrics-server logs about a kubelet's response with the status.
+// (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
 func metricsServerError(status string) string {
 	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"",
 		fmt.Sprintf("request failed, status: %q", status))
@@ -168,7 +169,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// lineWith waits until a line contains the text, and returns the last such line.
+// lineWith returns the last line that contains the text.
 func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 	t.Helper()
 	klog.Flush()
@@ -185,7 +186,7 @@ func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 	return found
 }
 
-// forbidReviews makes the reviewer answer all reviews of a kind with status 403.
+// forbidReviews makes all reviews of a kind, TokenReviews or SubjectAccessReviews, fail with status 403.
 func forbidReviews(k *kubelettest.Kubelet, review string) {
 	k.Inject(faults.Fault{Kind: faults.ReviewerError, Status: 403, Scope: faults.Scope{Review: review}})
 }

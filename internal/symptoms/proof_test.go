@@ -8,32 +8,33 @@ import (
 	"testing"
 )
 
-// The tests that reproduce errors: the values of Entry.Proof.
+// These constants name the tests that reproduce errors. They are the possible values of Entry.Proof.
 const (
-	// ofGo: between a Go client and a Go server, as kube-apiserver, kubelets and scrapers are.
+	// ofGo reproduces errors between a Go client and a Go server, because kube-apiserver, kubelets and scrapers are
+	// written in Go.
 	ofGo = "internal/symptoms TestErrorsOfGo"
-	// ofKubelets: in the response or the log of a stand-in kubelet.
+	// ofKubelets reproduces errors in the responses and in the log of a stand-in kubelet.
 	ofKubelets = "internal/symptoms TestErrorsOfKubelets"
-	// ofKubectl: in the output of kubectl, with a kube-apiserver and a stand-in kubelet.
+	// ofKubectl reproduces errors in the output of kubectl, with a kube-apiserver and a stand-in kubelet.
 	ofKubectl = "e2e/cluster TestKubectlErrorsAreRecognized"
-	// ofFaults: in the output of kubectl, with a fault injected into a stand-in kubelet. The errors are in
-	// docs/faults.md.
+	// ofFaults reproduces errors in the output of kubectl, with a fault injected into a stand-in kubelet.
+	// docs/faults.md quotes these errors.
 	ofFaults = "e2e/cluster TestKubectlErrorsOfFaults"
 )
 
-// reproduction causes an error and returns its text.
+// reproduction is one way to cause an error. The function reproduce causes it and returns its text.
 type reproduction struct {
-	// id is the expected symptom.
+	// id is the ID of the symptom that Diagnose must find.
 	id string
-	// variant distinguishes several reproductions of a symptom.
+	// variant names the reproduction if there are several for the symptom.
 	variant string
 	// values are values that Diagnose must find in the text.
 	values    map[string]string
 	reproduce func(*testing.T) string
 }
 
-// prove runs the reproductions. Diagnose must recognize each error as its expected symptom and no other. Every
-// symptom with the given proof must have a reproduction.
+// prove runs the reproductions, and checks that Diagnose finds the expected symptom, and no other, in each error. It
+// also checks that every symptom with the given Proof has a reproduction.
 func prove(t *testing.T, proof string, reproductions []reproduction) {
 	proved := map[string]bool{}
 	for _, r := range reproductions {
@@ -83,8 +84,8 @@ func TestErrorsOfFaults(t *testing.T) {
 	prove(t, ofFaults, reproductions)
 }
 
-// TestPublicReports checks that Diagnose recognizes errors from public reports, and the program that sent the
-// request. Addresses and names in the reports are changed.
+// TestPublicReports checks that Diagnose recognizes errors from public reports, and the programs that printed them. The
+// addresses and names in the reports are changed.
 func TestPublicReports(t *testing.T) {
 	for _, test := range []struct{ text, source, id string }{
 		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: ` +

@@ -15,11 +15,11 @@ import (
 // Symptom is a known error.
 type Symptom struct {
 	ID string `json:"id"`
-	// Texts are the forms of the error. … stands for variable parts.
+	// Texts are the forms of the error. The character … stands for variable parts.
 	Texts []string `json:"texts"`
-	// Meaning explains the error: a sentence without a full stop.
+	// Meaning is a sentence, without a full stop, that explains the error.
 	Meaning string `json:"meaning"`
-	// Causes are ordered: the most likely one is first.
+	// Causes are the possible causes of the error. The most likely one is first.
 	Causes []Cause `json:"causes"`
 	// Next are commands to run. Words in capitals are placeholders. Diagnose replaces names in braces by values that
 	// it finds in the text.
@@ -31,16 +31,17 @@ type Symptom struct {
 // Cause is a possible cause of an error.
 type Cause struct {
 	Cause string `json:"cause"`
-	// Check describes how to find out whether this is the cause.
+	// Check describes how to find out whether the cause applies.
 	Check string `json:"check"`
 	// Remedy is the change that removes the cause.
 	Remedy string `json:"remedy"`
 }
 
-// Source is a program that Diagnose recognizes by the form of its errors.
+// Source is a program that has printed or logged an error. Diagnose recognizes it by the form of the error.
 type Source struct {
 	Name string `json:"name"`
-	// Meaning states which program sent the request, and which settings correspond to kube-apiserver's flags.
+	// Meaning explains an error from that program: which program sent the request, and which of its settings correspond
+	// to kube-apiserver's flags.
 	Meaning string `json:"meaning"`
 }
 
@@ -49,7 +50,8 @@ type Finding struct {
 	Symptom
 	// Found is the part of the text that matches the symptom. If several parts match, it is the last one.
 	Found string `json:"found"`
-	// Values has the values from the text, by the names that occur in braces.
+	// Values are the variable parts of Found, such as an address or a user. The keys are the names that stand in braces
+	// in Meaning, Causes and Next.
 	Values map[string]string `json:"values,omitempty"`
 }
 
@@ -59,15 +61,15 @@ type Diagnosis struct {
 	Findings []Finding `json:"findings"`
 }
 
-// maxText is how much of a text Diagnose reads, in bytes.
+// maxText is how many bytes of a text Diagnose reads. It ignores the rest.
 const maxText = 64 << 10
 
-// Diagnose finds known errors in a text: a single error, or a log. It returns each Symptom at most once.
+// Diagnose finds known errors in a text, which can be a single error or a log. It returns each Symptom at most once.
 func Diagnose(text string) Diagnosis {
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
-	// Errors in log lines are quoted, some of them twice.
+	// Errors in log lines are quoted, some of them twice. Remove the backslashes.
 	text = strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\n`, "\n").Replace(text)
 	var d Diagnosis
 	for _, source := range catalog().Sources {
@@ -84,14 +86,14 @@ func Diagnose(text string) Diagnosis {
 	return d
 }
 
-// find looks for an error in the remaining text. It overwrites the text that it finds, so that a more general error
-// does not match the same text again.
+// find looks for the error in the remaining text. It overwrites the text that it finds, so that the pattern of a more
+// general error does not match the same text again.
 func (e *Entry) find(remaining []byte) (Finding, bool) {
 	matches := e.Pattern.FindAllSubmatchIndex(remaining, -1)
 	if len(matches) == 0 {
 		return Finding{}, false
 	}
-	last := matches[len(matches)-1] // the last match, because kubectl logs failed attempts before its final error
+	last := matches[len(matches)-1] // kubectl logs failed attempts before its final error
 	values := map[string]string{}
 	for i, name := range e.Pattern.SubexpNames() {
 		if name != "" && last[2*i] >= 0 {
@@ -105,8 +107,8 @@ func (e *Entry) find(remaining []byte) (Finding, bool) {
 	return Finding{e.filled(values), found, values}, true
 }
 
-// filled returns the symptom with values in place of the names in braces. In commands, it quotes the values for the
-// shell, because the text is untrusted.
+// filled returns the symptom with all names in braces replaced by their values. The values come from an untrusted text,
+// so filled quotes them for the shell in commands.
 func (s Symptom) filled(values map[string]string) Symptom {
 	s.Meaning = fill(s.Meaning, values)
 	s.Causes, s.Next = slices.Clone(s.Causes), slices.Clone(s.Next)
@@ -125,7 +127,8 @@ func (s Symptom) filled(values map[string]string) Symptom {
 
 var valueName = regexp.MustCompile(`\{[a-z]+\}`)
 
-// fill replaces names in braces by their values. A name without a value is replaced by the name in capitals.
+// fill replaces names in braces by their values. If there is no value, it writes the name in capitals, as a placeholder
+// for the reader.
 func fill(text string, values map[string]string) string {
 	return valueName.ReplaceAllStringFunc(text, func(name string) string {
 		name = strings.Trim(name, "{}")

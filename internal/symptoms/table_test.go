@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTable checks that every row of the table is complete, and that each name in braces is a group of the row's
-// pattern.
+// TestTable checks that every symptom is complete, and that each name in braces in its texts is the name of a group in
+// its pattern.
 func TestTable(t *testing.T) {
 	if len(Table()) < 20 {
 		t.Errorf("only %d symptoms", len(Table()))
@@ -44,8 +44,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestTextsAreRecognized checks that Diagnose recognizes the texts of each symptom, with values in place of the
-// variable parts.
+// TestTextsAreRecognized checks that Diagnose recognizes the Texts of each symptom. Before, the test replaces the
+// variable parts by values.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
 		"dial tcp …:10250", "dial tcp 192.0.2.7:10250",
@@ -100,7 +100,7 @@ func TestOnlySpecificErrorIsFound(t *testing.T) {
 	}
 }
 
-// TestCommandsAreQuoted checks that a value from the text is quoted, so that it is a single word of the shell
+// TestCommandsAreQuoted checks that a value from the text is quoted in shell commands, so that it cannot inject another
 // command.
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
