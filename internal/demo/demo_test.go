@@ -88,14 +88,14 @@ func TestRun(t *testing.T) {
 		got = append(got, match[1])
 	}
 	if want := "401 200 200 403 401 401 200 403 401 200"; strings.Join(got, " ") != want {
-		t.Errorf("statuses %v, want %s\n%s", got, want, printed)
+		t.Errorf("the statuses on the first screen are %v, want %s\n%s", got, want, printed)
 	}
 
 	read := func() string { return readFile(t, folder.path("tokens.csv")) + readFile(t, folder.path("kubeconfig")) }
 	before := read()
 	runDemo(t, folder, func(host.Addresses, *pageClients) {})
 	if after := read(); after != before {
-		t.Errorf("the second run changed the files:\n%s\nwant\n%s", after, before)
+		t.Errorf("the second run changed tokens.csv or kubeconfig:\n%s\nwant\n%s", after, before)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestClientsHaveUniqueNames(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range script().Clients {
 		if c.Name == "" || c.Description == "" || seen[c.Name] {
-			t.Errorf("%+v: the client has no description, or its name is not unique", c)
+			t.Errorf("the client %+v has no description, or its name is not unique", c)
 		}
 		seen[c.Name] = true
 	}

@@ -16,9 +16,9 @@ func TestObserveDeliversByClientAddress(t *testing.T) {
 		s.observe(d)
 	}
 	if got := <-decided; got != first {
-		t.Errorf("%p was delivered, want %p", got, first)
+		t.Errorf("the Decision %+v was delivered, want the first one with the client's address", got)
 	}
 	if s.sentRequest(first) != nil {
-		t.Error("a request that was not sent is known")
+		t.Error("sentRequest returns a request for a Decision about a request that the demo did not send")
 	}
 }

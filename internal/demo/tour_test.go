@@ -65,7 +65,8 @@ func TestResultReportsDifference(t *testing.T) {
 		ok, err := tour.result(test.step, test.got)
 		wantOK := !strings.Contains(test.want, "not as expected")
 		if err != nil || ok != wantOK || !strings.Contains(out.String(), test.want) {
-			t.Errorf("%s: %v, %v\n%s, want %v and\n%s", test.name, ok, err, out.String(), wantOK, test.want)
+			t.Errorf("%s: as expected: %v, error %v\n%s, want %v and\n%s",
+				test.name, ok, err, out.String(), wantOK, test.want)
 		}
 	}
 }
@@ -73,11 +74,11 @@ func TestResultReportsDifference(t *testing.T) {
 func TestScenesBeginWithConfiguration(t *testing.T) {
 	for _, scene := range script().Scenes {
 		if scene.Steps[0].Configured == "" {
-			t.Errorf("%s: its first step configures nothing, so it has no stand-in kubelet", scene.Title)
+			t.Errorf("scene %q: the first step has no configuration, so it has no stand-in kubelet", scene.Title)
 		}
 		for i, step := range scene.Steps {
 			if step.Send.About == "" || (step.RBAC == "") != (step.Bound == "") {
-				t.Errorf("%s, step %d: %+v lacks a required field", scene.Title, i+1, step)
+				t.Errorf("scene %q, step %d: a required field is missing: %+v", scene.Title, i+1, step)
 			}
 		}
 	}

@@ -102,7 +102,7 @@ func TestAllProblemsAreFound(t *testing.T) {
 			}
 			for i, want := range test.want {
 				if !strings.Contains(problems[i].Message, want) {
-					t.Errorf("problem %q, want it to contain %q", problems[i].Message, want)
+					t.Errorf("message %q of the problem does not contain %q", problems[i].Message, want)
 				}
 			}
 		})
@@ -124,7 +124,8 @@ func TestHarmlessProblems(t *testing.T) {
 		check(t, err)
 		problems := clientCertificateProblems(parse(t, pair), []*x509.Certificate{ca.Cert}, time.Now())
 		if len(problems) != 1 || !problems[0].Harmless || !strings.Contains(problems[0].Message, test.want) {
-			t.Errorf("%s, groups %q: %+v, want harmless problem %q", test.commonName, test.groups, problems, test.want)
+			t.Errorf("common name %q, groups %q: problems %+v, want one harmless problem with %q",
+				test.commonName, test.groups, problems, test.want)
 		}
 	}
 }

@@ -65,14 +65,14 @@ func TestExplanations(t *testing.T) {
 			}
 			e := Decision(decide(t, r, ca, test.anonymous), facts)
 			if e.Outcome != test.outcome || !strings.Contains(e.Reason, test.reason) {
-				t.Errorf("%s: %s, want %s: %s", e.Outcome, e.Reason, test.outcome, test.reason)
+				t.Errorf("outcome %s, reason %q; want %s, %q", e.Outcome, e.Reason, test.outcome, test.reason)
 			}
 			if got := states(e); got != test.states {
-				t.Errorf("states %s, want %s", got, test.states)
+				t.Errorf("states of the stages %s, want %s", got, test.states)
 			}
 			expectRemedy(t, e, test.remedy)
 			if data, err := json.Marshal(e); err != nil || strings.Contains(string(data), "secret-token") {
-				t.Errorf("the explanation as JSON: %s, error %v", data, err)
+				t.Errorf("error %v, or the JSON of the explanation contains the token: %s", err, data)
 			}
 		})
 	}
@@ -107,10 +107,11 @@ func TestHandshakeErrorsHaveRemedies(t *testing.T) {
 		handshake := "the server's description (" + text + ")"
 		e := Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), Facts{})
 		if e.Outcome != Refused || e.Reason != "TLS handshake failed: "+handshake {
-			t.Errorf("outcome %s, reason %s", e.Outcome, e.Reason)
+			t.Errorf("%s: outcome %s, reason %q, want refused because the TLS handshake failed",
+				handshake, e.Outcome, e.Reason)
 		}
 		if want := "failed" + strings.Repeat(",not reached", 7); states(e) != want {
-			t.Errorf("%s: states %s", handshake, states(e))
+			t.Errorf("%s: states of the stages %s, want %s", handshake, states(e), want)
 		}
 		expectRemedy(t, e, remedy)
 	}
@@ -131,7 +132,8 @@ func TestRequestsWithoutAuthentication(t *testing.T) {
 		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
 		e := Decision(d, Facts{})
 		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
-			t.Errorf("%s: %s, reason %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
+			t.Errorf("%s: outcome %s, reason %q, remedies %v; want outcome %s, a reason and no remedies",
+				test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
 		}
 	}
 }
@@ -149,7 +151,7 @@ func expectRemedy(t *testing.T, e Explanation, want string) {
 	t.Helper()
 	got := fmt.Sprintf("%+v", e.Remedies)
 	if (want == "") != (len(e.Remedies) == 0) || !strings.Contains(got, want) {
-		t.Errorf("remedies %s, want %q", got, want)
+		t.Errorf("remedies %s, want one with %q, or none if that is empty", got, want)
 	}
 }
 

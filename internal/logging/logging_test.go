@@ -26,13 +26,13 @@ func TestNoTokenIsLogged(t *testing.T) {
 	}
 	for _, want := range []string{failedReview, `"harmless":"yes"`, `"from":"kubernetes"`} {
 		if !strings.Contains(out, want) {
-			t.Errorf("%q is not in %s", want, out)
+			t.Errorf("the log does not contain %q: %s", want, out)
 		}
 	}
 }
 
 func TestUnknownFormat(t *testing.T) {
 	if _, err := New(&bytes.Buffer{}, "xml", 0); err == nil || err.Error() != `"xml" is none of auto, console, json` {
-		t.Errorf("got %v", err)
+		t.Errorf("error %v, want: \"xml\" is none of the formats", err)
 	}
 }

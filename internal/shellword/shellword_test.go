@@ -11,10 +11,10 @@ func TestQuote(t *testing.T) {
 		"a\nb", `a\b`, `"`, "~", "#", "*", "ü"} {
 		out, err := exec.Command("sh", "-c", "printf %s "+Quote(word)).Output()
 		if err != nil || string(out) != word {
-			t.Errorf("%q is quoted as %s, and read as %q, %v", word, Quote(word), out, err)
+			t.Errorf("%q is quoted as %s, which a shell reads as %q, error %v", word, Quote(word), out, err)
 		}
 	}
 	if got, want := Join([]string{"kubectl", "logs", "it's"}), `kubectl logs 'it'\''s'`; got != want {
-		t.Errorf("%s, want %s", got, want)
+		t.Errorf("Join returns %s, want %s", got, want)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "generate docs/errors.md from the table")
+var update = flag.Bool("update", false, "generate docs/errors.md from symptoms.yaml")
 
 const docsIntroduction = `# Errors between kubectl, kube-apiserver, scrapers and a kubelet
 
@@ -38,7 +38,7 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(page, string(got)); diff != "" {
-		t.Errorf("docs/errors.md differs from the table; -update generates it:\n%s", diff)
+		t.Errorf("docs/errors.md is not up to date with symptoms.yaml; run make generate:\n%s", diff)
 	}
 }
 

@@ -256,7 +256,7 @@ func (s *served) logLine(t *testing.T) string {
 	case line := <-s.log:
 		return line
 	case <-time.After(30 * time.Second):
-		t.Fatal("the server has logged nothing")
+		t.Fatal("the server logged nothing within 30 s")
 		return ""
 	}
 }

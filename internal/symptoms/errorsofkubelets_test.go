@@ -181,7 +181,7 @@ func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 		}
 	}
 	if found == "" {
-		t.Fatalf("no log line contains %s: %s", text, b.text.String())
+		t.Fatalf("no log line contains %q: %s", text, b.text.String())
 	}
 	return found
 }

@@ -51,14 +51,14 @@ func prove(t *testing.T, proof string, reproductions []reproduction) {
 			}
 			for name, value := range r.values {
 				if d.Findings[0].Values[name] != value {
-					t.Errorf("%q: {%s} is %q, want %q", text, name, d.Findings[0].Values[name], value)
+					t.Errorf("%q: the value of {%s} is %q, want %q", text, name, d.Findings[0].Values[name], value)
 				}
 			}
 		})
 	}
 	for _, s := range Table() {
 		if s.Proof == proof && !proved[s.ID] {
-			t.Errorf("%s: no test reproduces it", s.ID)
+			t.Errorf("%s: no test reproduces the symptom", s.ID)
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestErrorsOfFaults(t *testing.T) {
 			"after 2026-01-01T00:00:00Z").Replace(cell)
 		d := Diagnose(text)
 		if len(d.Findings) != 1 {
-			t.Errorf("%s: %q has the findings %+v", path, text, d.Findings)
+			t.Errorf("%s: the error %q has the findings %+v, want exactly one", path, text, d.Findings)
 			continue
 		}
 		reproductions = append(reproductions,
@@ -137,10 +137,10 @@ func TestPublicReports(t *testing.T) {
 			t.Errorf("%q is recognized as %+v, want %s", test.text, d.Findings, test.id)
 		}
 		if len(d.Findings) > 2 {
-			t.Errorf("%q has %d findings", test.text, len(d.Findings))
+			t.Errorf("%q has %d findings, want at most 2", test.text, len(d.Findings))
 		}
 		if test.source != "" && !slices.ContainsFunc(d.Sources, func(s Source) bool { return s.Name == test.source }) {
-			t.Errorf("the source of %q is %+v, want %s", test.text, d.Sources, test.source)
+			t.Errorf("the sources of %q are %+v, want %s", test.text, d.Sources, test.source)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // its pattern.
 func TestTable(t *testing.T) {
 	if len(Table()) < 20 {
-		t.Errorf("only %d symptoms", len(Table()))
+		t.Errorf("%d symptoms, want at least 20", len(Table()))
 	}
 	ids := map[string]bool{}
 	for _, s := range Table() {
@@ -23,13 +23,13 @@ func TestTable(t *testing.T) {
 		}
 		for _, report := range s.Reports {
 			if !strings.HasPrefix(report, "https://github.com/") {
-				t.Errorf("%s: the report %s is not a valid reference", s.ID, report)
+				t.Errorf("%s: the report %s does not begin with https://github.com/", s.ID, report)
 			}
 		}
 		texts := append([]string{s.Meaning}, s.Next...)
 		for _, c := range s.Causes {
 			if c.Cause == "" || c.Check == "" || c.Remedy == "" {
-				t.Errorf("%s: cause %+v is not complete", s.ID, c)
+				t.Errorf("%s: the cause %+v needs a cause, a check and a remedy", s.ID, c)
 			}
 			texts = append(texts, c.Cause, c.Check, c.Remedy)
 		}
@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 		for _, text := range texts {
 			for _, name := range valueName.FindAllString(text, -1) {
 				if name != "{address}" && !slices.Contains(groups, strings.Trim(name, "{}")) {
-					t.Errorf("%s: %q contains %s, but the pattern does not", s.ID, text, name)
+					t.Errorf("%s: %q contains %s, but the pattern has no group with that name", s.ID, text, name)
 				}
 			}
 		}
@@ -70,7 +70,7 @@ func TestTextsAreRecognized(t *testing.T) {
 			text = fill.Replace(text)
 			found := Diagnose(text).Findings
 			if len(found) != 1 || found[0].ID != s.ID {
-				t.Errorf("%s: %q has the findings %+v", s.ID, text, found)
+				t.Errorf("%s: the text %q has the findings %+v, want this symptom only", s.ID, text, found)
 			}
 		}
 	}
@@ -105,15 +105,15 @@ func TestOnlySpecificErrorIsFound(t *testing.T) {
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
 	if len(d.Findings) != 1 {
-		t.Fatalf("findings: %+v", d)
+		t.Fatalf("diagnosis %+v, want one finding", d)
 	}
 	for _, command := range d.Findings[0].Next {
 		if strings.Contains(strings.ReplaceAll(command, `'x; rm -rf $(pwd)'`, ""), "rm -rf") {
-			t.Errorf("the value is not quoted, or missing: %s", command)
+			t.Errorf("the user name is not quoted in the command %s", command)
 		}
 	}
 	if !strings.Contains(d.Findings[0].Meaning, "x; rm -rf $(pwd)") {
-		t.Errorf("the value is not quoted, or missing: %s", d.Findings[0].Meaning)
+		t.Errorf("the meaning does not contain the user name: %s", d.Findings[0].Meaning)
 	}
 }
 
@@ -133,7 +133,7 @@ func FuzzDiagnose(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, found := range Diagnose(text).Findings {
 			if found.ID == "" || len(found.Next) == 0 {
-				t.Errorf("findings: %+v", found)
+				t.Errorf("the finding %+v has no ID or no next command", found)
 			}
 		}
 	})

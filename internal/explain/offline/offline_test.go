@@ -59,8 +59,8 @@ func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 		e, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
 		check(t, err)
 		if e.Outcome != explain.Allowed || e.Status != test.status {
-			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, e.Outcome, e.Status, test.status,
-				e.Stage(explain.StageResponse))
+			t.Errorf("%s %s: outcome %s, status %d, want allowed, %d: %+v", test.method, test.target, e.Outcome,
+				e.Status, test.status, e.Stage(explain.StageResponse))
 		}
 	}
 	if ctx.Err() != nil {
@@ -79,13 +79,13 @@ func TestClosedPortHasNoRequest(t *testing.T) {
 	} {
 		e, err := openKubelet(t, test.flags).Explain(t.Context(), test.request)
 		if err != nil || e.Outcome != explain.NoRequest || !strings.Contains(e.Reason, test.why) {
-			t.Errorf("outcome %s, reason %q, error %v; want reason %q", e.Outcome, e.Reason, err, test.why)
+			t.Errorf("outcome %s, reason %q, error %v; want no request, %q", e.Outcome, e.Reason, err, test.why)
 		}
 	}
 	e, err := openKubelet(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(),
 		offline.Request{Target: "/pods", ReadOnly: true})
 	if err != nil || e.Outcome != explain.NoAuthentication || e.Status != 200 {
-		t.Errorf("outcome %s, status %d, error %v", e.Outcome, e.Status, err)
+		t.Errorf("open read-only port: outcome %s, status %d, error %v", e.Outcome, e.Status, err)
 	}
 }
 
@@ -94,10 +94,10 @@ func TestInvalidTargets(t *testing.T) {
 	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
 		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil ||
 			!strings.Contains(err.Error(), "not a path") {
-			t.Errorf("the request target %q: error %v", target, err)
+			t.Errorf("request target %q: error %v, want \"not a path\"", target, err)
 		}
 	}
 	if _, err := k.Decide(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {
-		t.Error("a method with a space was accepted")
+		t.Error("a request with a space in its HTTP method has no error")
 	}
 }

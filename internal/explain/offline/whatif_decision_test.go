@@ -61,18 +61,19 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 					case explanation.Outcome == explain.Error && !known:
 						unknown++
 						if explanation.Status != 401 && explanation.Status != 500 {
-							t.Errorf("%s: status %d without a result", name, explanation.Status)
+							t.Errorf("%s: status %d without a review result, want 401 or 500", name, explanation.Status)
 						}
 					case explanation.Status != want &&
 						!(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
-						t.Errorf("%s: %d, want %d: %s", name, explanation.Status, want, explanation.Reason)
+						t.Errorf("%s: status %d, want %d: %s", name, explanation.Status, want, explanation.Reason)
 					}
 				}
 			}
 		}
 	}
 	if total < 200 || unknown == 0 || unknown > total/3 {
-		t.Errorf("%d explanations, of which %d have no result", total, unknown)
+		t.Errorf("%d of %d predictions have no review result, want at least 200 predictions, and up to a third without",
+			unknown, total)
 	}
 }
 
@@ -157,7 +158,7 @@ func TestInvalidSettings(t *testing.T) {
 		{Path: "/nothing", Status: 404}} {
 		if _, err := whatIf.Explain(t.Context(), d, nil, nil); err == nil ||
 			!strings.Contains(err.Error(), "was not authenticated") {
-			t.Errorf("explaining the Decision %+v: error %v", d, err)
+			t.Errorf("explaining the Decision %+v: error %v, want \"was not authenticated\"", d, err)
 		}
 	}
 }

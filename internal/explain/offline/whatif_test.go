@@ -100,7 +100,7 @@ func TestOverridesDecideLikeServer(t *testing.T) {
 			name := fmt.Sprintf("row %d, column %d", row+1, column+1)
 			status := w.compare(t, name, running, kubelet, claim.client, http.MethodGet, "/pods")
 			if status != claim.statuses[column] {
-				t.Errorf("%s: %d, want %d", name, status, claim.statuses[column])
+				t.Errorf("%s: status %d, want %d", name, status, claim.statuses[column])
 			}
 		}
 	}
@@ -130,7 +130,7 @@ func TestRandomCasesDecideLikeServer(t *testing.T) {
 	}
 	for _, status := range []int{200, 401, 403, 404, 405} {
 		if statuses[status] < 5 {
-			t.Errorf("only %d responses have status %d: %v", statuses[status], status, statuses)
+			t.Errorf("%d responses have status %d, want at least 5: %v", statuses[status], status, statuses)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 	decisions := running.Decisions()
 	want := decisions[len(decisions)-1]
 	if diff := cmp.Diff(comparable(want), comparable(got)); diff != "" {
-		t.Errorf("%s: the Decisions of the server (-) and offline (+) differ:\n%s", name, diff)
+		t.Errorf("%s: the Decisions of the running (-) and the offline (+) kubelet differ:\n%s", name, diff)
 	}
 	return want.Status
 }
