@@ -86,7 +86,7 @@ type Request struct {
 }
 
 // errConnectionRefused means that the configuration does not open the port of the request. [Kubelet.Decide] wraps it.
-var errConnectionRefused = errors.New("connection refused: nothing listens there")
+var errConnectionRefused = errors.New("connection refused: the port is not open")
 
 // Decide returns the Decision about a request. It waits only for the beginning of the response, so streams and followed
 // logs do not block it. It returns an error if the request cannot be sent.

@@ -102,7 +102,8 @@ func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 		}
 		return nil
 	}
-	return errors.New("the original request had no review of this token, and the token is not stored")
+	return errors.New("the original request had no TokenReview of its token, and what-if cannot send one " +
+		"because a decision does not contain the token")
 }
 
 // reviewAccess answers a SubjectAccessReview with the result in the Decision.
@@ -120,8 +121,8 @@ func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) erro
 			}
 		}
 	}
-	return fmt.Errorf("the original request had no SubjectAccessReview about this for user %q, "+
-		"and what-if sends none", spec.User)
+	return fmt.Errorf("what-if sends no SubjectAccessReview, and the original request had none "+
+		"with the same user %q and the same attributes", spec.User)
 }
 
 // restoreToken replaces the fingerprint of the placeholder in a Decision by the fingerprint of the original token.

@@ -21,7 +21,7 @@ func serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 // maxResponse is how many bytes of a response are kept. A longer response ends the request.
 const maxResponse = 4 << 10
 
-var errEnough = errors.New("offline: the beginning of the response is enough")
+var errEnough = errors.New("offline: the rest of the response is not read")
 
 // responseStart is a ResponseWriter that keeps the beginning of a response and then ends the request. It implements
 // all interfaces that handlers use on an HTTP/2 connection. It is not an http.Hijacker, so handlers refuse to
