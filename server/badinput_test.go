@@ -108,7 +108,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// answers fails the test if the server does not answer another request.
+// answers checks that the server still answers a request of another client.
 func answers(t testing.TB, f *fixture) {
 	t.Helper()
 	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")),
@@ -129,8 +129,8 @@ func TestPlainHTTPToTheTLSPort(t *testing.T) {
 	answers(t, f)
 }
 
-// TestSilentClients expects that clients which send nothing, half a handshake, or half a request do not delay other
-// clients, and do not delay the end of Serve beyond Drain.
+// TestSilentClients connects clients that send nothing, half a handshake, or half a request. They must not delay other
+// clients, and must not delay the end of Serve by more than Drain.
 func TestSilentClients(t *testing.T) {
 	const drain = 200 * time.Millisecond
 	f := newFixture(t, fixtureOptions{drain: drain})

@@ -26,9 +26,9 @@ const (
 	benchLines       = 20000
 )
 
-// BenchmarkBeside compares requests for a container's log with a bare net/http TLS server that writes the same
-// bytes, over mutual TLS on kept connections. The Server authenticates, authorizes with a cached Webhook, and logs
-// each Decision. The two servers take turns, and the result is the ratio of their speeds: with two separate
+// BenchmarkBeside compares requests for a container's log with a bare net/http server that writes the same bytes. The
+// clients use mutual TLS and keep their connections. The Server authenticates, authorizes with a cached Webhook, and
+// logs each Decision. The two servers take turns, and the result is the ratio of their speeds: with two separate
 // benchmarks, a change in the machine's load would distort the comparison.
 func BenchmarkBeside(b *testing.B) {
 	file, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)

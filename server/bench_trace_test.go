@@ -14,9 +14,9 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// BenchmarkTrace measures the cost of recording Decisions. It compares a Server whose Decisions are kept, as in
-// fauxlet serve, with a Server whose Decisions are dropped. The two take turns, over mutual TLS on kept connections.
-// The result is the ratio of their request rates.
+// BenchmarkTrace measures the cost of recording Decisions. It compares a Server whose Decisions are kept, as in fauxlet
+// serve, with a Server whose Decisions are dropped. The two Servers take turns. The clients use mutual TLS and keep
+// their connections. The result is the ratio of their request rates.
 func BenchmarkTrace(b *testing.B) {
 	// With many short rounds, other load on the machine affects both Servers equally.
 	const path, rounds, round = "/containerLogs/default/nginx/nginx?tailLines=10", 81, 200 * time.Millisecond
@@ -34,8 +34,8 @@ func BenchmarkTrace(b *testing.B) {
 
 	var ratios []float64
 	for i := range rounds {
-		// The two Servers take turns at running first, because the second one pays for collecting the garbage of the
-		// first.
+		// The two Servers take turns at running first, because the garbage of the first is collected while the second
+		// runs.
 		var without, with float64
 		if i%2 == 0 {
 			without, with = drive(b, offClient, off, round), drive(b, onClient, on, round)

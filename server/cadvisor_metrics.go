@@ -9,7 +9,7 @@ import (
 
 // getCadvisorMetrics serves the metrics of cAdvisor about the machine and its cgroups. cAdvisor is a part of the
 // kubelet. With PodAndContainerStatsFromCRI the kubelet gets the metrics of cgroups from the container runtime; the
-// runtime of this package has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
+// container runtime of a stand-in has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
 // containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now, metrics := h.measure(r), h.now(), exposition{}
@@ -65,10 +65,10 @@ func (e exposition) addMachine(m *podstats.Machine) {
 	e.with().gauge("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", 0)
 }
 
-// The methods below add the metrics of a cgroup that the kubelet turns on and that cgroup v2 has.
-// (cAdvisor: metrics/prometheus.go; kubelet: includedMetrics of InstallAuthNotRequiredHandlers)
+// The methods below add the metrics of a cgroup. They omit metrics that the kubelet turns off or that cgroup v2 does
+// not have. (cAdvisor: metrics/prometheus.go; kubelet: includedMetrics of InstallAuthNotRequiredHandlers)
 
-// addLimits adds metrics that have no timestamp.
+// addLimits adds the limits and the start time of a cgroup. cAdvisor reports them without a timestamp.
 func (l labelled) addLimits(c *podstats.Cgroup) {
 	created := float64(c.Created.Unix())
 	l.gauge("container_creation_time_seconds", "Container creation time since unix epoch in seconds.", created)
@@ -83,7 +83,7 @@ func (l labelled) addLimits(c *podstats.Cgroup) {
 	l.gauge("container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container.", 0)
 }
 
-// limit returns a limit as cAdvisor does: 0 means unlimited.
+// limit returns a limit in bytes as cAdvisor reports it: 0 means unlimited.
 func limit(bytes uint64) float64 {
 	if bytes == podstats.Unlimited {
 		return 0
@@ -232,7 +232,7 @@ func (l labelled) addProcesses(c *podstats.Cgroup) {
 	}
 }
 
-// addPressure adds the metrics of a kernel with PSI. Only the CPU is ever under pressure.
+// addPressure adds the metrics of pressure stall information (PSI). Only the CPU is ever under pressure.
 func (l labelled) addPressure(c *podstats.Cgroup) {
 	for _, resource := range []struct {
 		name, title string

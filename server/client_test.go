@@ -63,8 +63,8 @@ func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 	return b.Transport.RoundTrip(request)
 }
 
-// ask sends a request without a body, with headers "Name: value". It returns the response and its complete body. The
-// path is sent exactly as given.
+// ask sends a request without a body. Each header has the form "Name: value". It returns the response and its complete
+// body. The path is sent exactly as given.
 func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response,
 	string) {
 	t.Helper()

@@ -25,9 +25,9 @@ type connection struct {
 	opened time.Time
 	// requested is true if the connection has had a request. The request has its own Decision.
 	requested atomic.Bool
-	// received is true if the client has sent any bytes. Only the connection's own goroutine uses it.
+	// received is true if the client has sent at least one byte. Only the goroutine that serves the connection uses it.
 	received bool
-	// affected is the connection below TLS if it implements the interface affected; otherwise nil.
+	// affected is the connection below TLS. It is nil if the connection does not implement the interface.
 	affected affected
 }
 
@@ -44,7 +44,8 @@ func (c *connection) affectedBy() []string {
 	return c.affected.AffectedBy()
 }
 
-// connectionOf returns the connection of a request, or nil if a caller serves the Server's handler itself.
+// connectionOf returns the connection of a request. It returns nil if the caller serves [Server.Handler] on its own
+// listener.
 func connectionOf(r *http.Request) *connection {
 	c, _ := r.Context().Value(connectionKey{}).(*connection)
 	return c
@@ -103,7 +104,7 @@ func (c *connections) closed(conn net.Conn, ended *connection) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		now := secure.ConnectionState()
 		if !now.HandshakeComplete {
-			return // the http.Server has logged the failed handshake
+			return // errorWriter records the failed handshake
 		}
 		state = &now
 	}

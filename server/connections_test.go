@@ -42,9 +42,10 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		dial func(*testing.T, *fixture) net.Conn
 		say  string
-		want string // empty: no Decision
+		want string // empty if no Decision is expected
 		user string
-		// authentication is the field of the fixture. Without a client CA, the Server offers HTTP/2.
+		// authentication is the field of the same name in fixtureOptions. Without a client CA, the Server offers
+		// HTTP/2.
 		authentication string
 	}{
 		"secure port, nothing": {dial: secure(),

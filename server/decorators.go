@@ -12,21 +12,21 @@ import (
 )
 
 // Decorators change parts of a Server from outside: its clock, its client CA, its HTTP servers and handlers, and the
-// usage of containers. Each may be nil. Many goroutines call them at once.
+// usage of containers. Each function may be nil, and must be safe for concurrent use.
 type Decorators struct {
 	// ClockSkew returns how far the node's clock is ahead of the true time. The node's clock determines the times of
 	// logs and measurements.
 	ClockSkew func() time.Duration
 
-	// WrapClientCA wraps the client CA by which the chain verifies client certificates.
+	// WrapClientCA wraps the client CA that verifies client certificates. [New] calls it once.
 	WrapClientCA func(authchain.CAProvider) authchain.CAProvider
 
-	// WrapHandler wraps the handler of each authorized request, and on the read-only port the handler of every
-	// request. It is called once for each request, and may return its argument.
+	// WrapHandler wraps the handler of a request. It is called for each authorized request, and for every request on
+	// the read-only port. It may return its argument.
 	WrapHandler func(http.Handler) http.Handler
 
-	// ConfigureHTTP is called with the http.Server of each port before it serves. It may wrap the server's handler,
-	// its TLS configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
+	// ConfigureHTTP is called with the http.Server of each port before the http.Server serves. It may wrap the server's
+	// handler, its TLS configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
 	ConfigureHTTP func(*http.Server)
 
 	// Usage changes the resource usage of a container. It is called while a request for statistics, whose context is
@@ -42,8 +42,8 @@ func (d *Decorators) clockSkew() time.Duration {
 	return d.ClockSkew()
 }
 
-// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled
-// is false, no review is cached from then on. Requests in progress keep the caches with which they began.
+// ResetCaches empties the caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is false, no
+// review is cached from then on. Requests in progress keep the caches with which they began.
 func (s *Server) ResetCaches(enabled bool) {
 	config := s.chainConfig
 	if !enabled {
@@ -51,7 +51,7 @@ func (s *Server) ResetCaches(enabled bool) {
 	}
 	made, err := authchain.New(config)
 	if err != nil {
-		panic(err) // impossible: New has made a chain from the same configuration
+		panic(err) // impossible: New has checked the same configuration
 	}
 	s.chain.Store(made)
 }

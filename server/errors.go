@@ -36,8 +36,8 @@ func plainError(status int, err error) error {
 var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
 
 // writeError writes the response for an error of the chain or of a handler. An error that is neither a Refusal nor a
-// statusError becomes a 500 with the error's text. The error of a handler is recorded in the request's Decision; the
-// chain has recorded a Refusal there already.
+// statusError becomes a 500 with the error's text. It records the error of a handler in the request's Decision. The
+// Decision already contains a Refusal.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *authchain.Refusal
 	if errors.As(err, &refusal) {
@@ -68,7 +68,7 @@ type errorHandler struct{ err error }
 
 func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
 
-// explainChainError adds what to change to an error of [authchain.New], which has the kubelet's words.
+// explainChainError adds the remedy to an error of [authchain.New], whose text is the kubelet's.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):

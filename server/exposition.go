@@ -23,8 +23,8 @@ func (e exposition) Gather() ([]*dto.MetricFamily, error) {
 	return families, nil
 }
 
-// write answers a scrape with these metrics and those of other gatherers. If some metrics fail, it still sends the
-// others.
+// write answers a scrape with the metrics of e and of other gatherers. If a gatherer fails, it still sends the metrics
+// of the others.
 func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prometheus.Gatherer) error {
 	gatherers := append(prometheus.Gatherers{e}, beside...) // prometheus.Gatherers sorts the metrics
 	options := compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}
@@ -32,7 +32,7 @@ func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prom
 	return nil
 }
 
-// labelled adds metrics with the same labels to an exposition.
+// labelled adds metrics to an exposition. All metrics that it adds get the same labels.
 type labelled struct {
 	exposition
 	labels []*dto.LabelPair
@@ -40,12 +40,13 @@ type labelled struct {
 	at *int64
 }
 
-// with returns a labelled without timestamp. namesAndValues are the labels: a name, its value, and so on.
+// with returns a labelled that adds metrics to e, without a timestamp. namesAndValues are the labels: a name, its
+// value, the next name, and so on.
 func (e exposition) with(namesAndValues ...string) labelled {
 	return labelled{exposition: e}.and(namesAndValues...)
 }
 
-// and returns l with further labels.
+// and returns a copy of l with additional labels, given as names and values.
 func (l labelled) and(namesAndValues ...string) labelled {
 	l.labels = slices.Clone(l.labels)
 	for i := 0; i < len(namesAndValues); i += 2 {
@@ -56,7 +57,7 @@ func (l labelled) and(namesAndValues ...string) labelled {
 	return l
 }
 
-// timed returns l with a timestamp.
+// timed returns a copy of l that adds metrics with a timestamp.
 func (l labelled) timed(at time.Time) labelled {
 	ms := at.UnixMilli()
 	l.at = &ms

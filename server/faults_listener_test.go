@@ -29,8 +29,9 @@ func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState,
 	return conn.ConnectionState(), nil
 }
 
-// TestClientsRejectTheCertificatesOfFaults tries each kind of certificate, by address and by name. No client trusts
-// the CA that signs these certificates. Go clients, such as a kube-apiserver, check dates and names before the CA.
+// TestClientsRejectTheCertificatesOfFaults connects to each certificate of the fault serving-certificate, by address
+// and by name. No client trusts the CA that signs these certificates. Go clients, such as a kube-apiserver, check dates
+// and names before the CA.
 func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	unknown := "certificate signed by unknown authority"
@@ -89,7 +90,8 @@ func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	}
 }
 
-// TestDecisionsNameTheCertificateFaultOfTheirConnection uses a client that does not verify certificates.
+// TestDecisionsNameTheCertificateFaultOfTheirConnection uses a client that does not verify certificates, so that its
+// requests succeed during the fault.
 func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 	for name, authentication := range map[string]string{"HTTP/1.1": "", "HTTP/2": noClientCA} {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +102,7 @@ func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 			transport.TLSClientConfig.InsecureSkipVerify = true
 			ask := func() (proto string, resumed bool) {
 				response, err := client.Get(f.url + log10)
-				if err != nil && name == "HTTP/2" { // the server may close the connection while the client reuses it
+				if err != nil && name == "HTTP/2" { // the server may have just closed the connection
 					response, err = client.Get(f.url + log10)
 				}
 				if err != nil {
@@ -213,8 +215,8 @@ func TestConnectionResetHasADecision(t *testing.T) {
 	}
 }
 
-// TestConnectionBlackHoleNeverAnswers also checks that the connection is closed when the fault ends or the server
-// stops.
+// TestConnectionBlackHoleNeverAnswers checks that the Server never answers during the fault, and that it closes the
+// connection when the fault ends or the Server stops.
 func TestConnectionBlackHoleNeverAnswers(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	fault := f.fault(t, `{"kind": "connection-black-hole"}`)

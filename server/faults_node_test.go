@@ -91,8 +91,8 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// TestMemoryHeavy checks all endpoints that report memory. Containers in the fault's scope use the given amount or
-// their limit. All other containers use the same amount as before.
+// TestMemoryHeavy checks all endpoints that report memory. Containers to which the fault memory-heavy applies use the
+// given amount or, if it is less, their limit. All other containers use the same amount as before.
 func TestMemoryHeavy(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(2))
 	const (

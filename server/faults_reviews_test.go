@@ -17,17 +17,18 @@ const (
 	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
 )
 
-// TestReviewerFaults checks the kubelet's response to clients with a certificate or a token while a fault affects
-// the review API.
+// TestReviewerFaults checks the Server's response to clients with a certificate or a token while a fault affects the
+// review API.
 func TestReviewerFaults(t *testing.T) {
 	const tokenOf, certificateOf = "token", "certificate"
 	for name, test := range map[string]struct {
 		faults []string
 		client string
-		// statuses are the expected statuses of consecutive requests. body and reason belong to the last request.
+		// statuses are the expected statuses of consecutive requests. body, reason and affectedBy are expected of the
+		// last request.
 		statuses     []int
 		body, reason string
-		affectedBy   []string // of the last request
+		affectedBy   []string
 		took         time.Duration
 	}{
 		"down, token": {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized",
@@ -100,8 +101,8 @@ func TestReviewerFaults(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsInTheDecision checks that a Decision names both the original and the replacing user, and that
-// the caches are emptied when the fault ends.
+// TestReplacedUserIsInTheDecision uses a fault that replaces the authenticated user. It checks that the Decision names
+// both users, and that the caches are emptied when the fault ends.
 func TestReplacedUserIsInTheDecision(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -145,8 +146,8 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	}
 }
 
-// TestRevokedTokenIsValidWhileCached also checks that the fault caches-flushed ends the validity of the revoked
-// token, and that the token is valid again when both faults end.
+// TestRevokedTokenIsValidWhileCached revokes a token whose review is cached. The token is accepted until the fault
+// caches-flushed empties the cache, and is accepted again when both faults have ended.
 func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -174,8 +175,8 @@ func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	}
 }
 
-// TestCachesFlushed checks that no review is cached while the fault is active, and that the caches are emptied even
-// if the fault begins and ends between two requests.
+// TestCachesFlushed checks that no review is cached while the fault caches-flushed is active. It also checks that the
+// caches are emptied even if the fault begins and ends between two requests.
 func TestCachesFlushed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")

@@ -38,7 +38,7 @@ func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	return active
 }
 
-// affectedBy returns a condition for find: the Decision names exactly these faults.
+// affectedBy returns a condition for fixture.find. It is true for a Decision that names exactly the given faults.
 func affectedBy(names ...string) func(*authchain.Decision) bool {
 	return func(d *authchain.Decision) bool { return slices.Equal(d.AffectedBy, names) }
 }
@@ -49,7 +49,7 @@ func (f *fixture) kubeletClient(t testing.TB) *http.Client {
 	return f.client(t, f.certificate(t, "kubelet-client"))
 }
 
-// printing returns the pod default/nginx with the given log.
+// printing returns the pod default/nginx with the given text as its log.
 func printing(text string) []scenario.Pod {
 	specs := nginx(1)
 	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Text: text}}
@@ -62,7 +62,7 @@ func TestAnswerFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		faults []string
 		path   string
-		// status and body are the expected response. err is the expected error of reading the body.
+		// status and body are the expected response. err is the expected error when the client reads the body.
 		status     int
 		body       string
 		err        error
@@ -164,7 +164,7 @@ func TestCutResetsTheHTTP2StreamOnly(t *testing.T) {
 	}
 }
 
-// TestStreamFaults checks exec under the influence of faults, over each protocol.
+// TestStreamFaults checks the effect of faults on exec, with each streaming protocol.
 func TestStreamFaults(t *testing.T) {
 	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket",
 		"v4.channel.k8s.io over a WebSocket"} {

@@ -52,7 +52,7 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by /healthz/log
 	// The client of a WebSocket detects only at its next ping that the WebSocket is closed.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits for a while until its final error is read.
+	// A closed SPDY connection waits some time for a reader of its final error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 	// If a client stops during a port-forward, it leaves a goroutine that reads the error stream.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
@@ -82,17 +82,17 @@ const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 // fixture is a Server on loopback, with a review API.
 type fixture struct {
 	dir      string
-	certDir  string // for self-signed serving certificates
+	certDir  string // --cert-dir, the directory of self-signed serving certificates
 	ca       *testcerts.Authority
 	serving  *testcerts.Pair
-	url      string // of the secure port
+	url      string // URL of the secure port
 	readOnly string // URL of the read-only port
 	address  string
 
 	reviews  *reviewapi.Server
 	reviewed string // address of the review API
 
-	// faults are the active faults of the node. There are none until a test adds some. node injects them.
+	// faults are the active faults of the node. A test adds them, and node injects them.
 	faults *faults.Set
 	node   *faulty.Node
 
@@ -103,17 +103,18 @@ type fixture struct {
 
 	mu        sync.Mutex
 	decisions []*authchain.Decision
-	// unasked are the Decisions about connections without a request. A client may open such connections in reserve.
+	// unasked are the Decisions about connections without a request. Clients open some connections that they then do
+	// not use.
 	unasked []*authchain.Decision
 }
 
 type fixtureOptions struct {
-	// yaml has further lines for the KubeletConfiguration, besides the lines that every fixture has.
+	// yaml is added to the KubeletConfiguration, after the lines that every fixture has.
 	yaml string
-	// authentication is the field of this name in the KubeletConfiguration. The default is a client CA, and a token
-	// webhook whose reviews are not cached.
+	// authentication is the YAML of the field authentication in the KubeletConfiguration. The default is a client CA,
+	// and a token webhook whose reviews are not cached.
 	authentication string
-	// flags are added to the command line.
+	// flags are more kubelet flags for the command line.
 	flags []string
 	// lines is the number of lines in the log of default/nginx. 0 means 100.
 	lines  int64
@@ -122,7 +123,7 @@ type fixtureOptions struct {
 	pods []scenario.Pod
 	// machine is the machine that the node reports in statistics.
 	machine podstats.Machine
-	// nodeLogs are the log files of the node itself.
+	// nodeLogs is the field NodeLogs of server.Options.
 	nodeLogs map[string]string
 	// drain, readOnce and begin are the fields Drain, ReadOnce and Begin of server.Options.
 	drain    time.Duration
@@ -130,7 +131,7 @@ type fixtureOptions struct {
 	begin    func(*authchain.Decision)
 	// observe is called with each Decision. The default is fixture.observe, which keeps all Decisions.
 	observe func(*authchain.Decision)
-	// before is called with the fixture when its files have been written, before the configuration is loaded.
+	// before, if set, may change the fixture's files. It is called before the configuration is loaded.
 	before func(*fixture)
 }
 
@@ -315,7 +316,7 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	t.Helper()
 	kubelet := config.NewFlags()
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard) // each of the kubelet's flags prints a deprecation warning
+	flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
 	kubelet.AddTo(flags)
 	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1",
 		"--cert-dir=" + f.certDir}
@@ -339,7 +340,7 @@ func (f *fixture) observe(d *authchain.Decision) {
 	f.decisions = append(f.decisions, d)
 }
 
-// find waits for a Decision for which the function is returns true, and returns that Decision.
+// find waits for a Decision that meets the condition is, and returns the Decision.
 func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) bool) *authchain.Decision {
 	t.Helper()
 	var found *authchain.Decision

@@ -7,7 +7,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// handlers are the handlers of one Server. Each group of handlers has only the fields that it needs.
+// handlers has the HTTP handlers of one Server. They are grouped into types that have only the fields they need.
 type handlers struct {
 	podHandlers
 	logHandlers
@@ -29,7 +29,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// newHandlers returns the handlers of s. It requires that all other fields of s are set.
+// newHandlers returns the handlers of s. Its caller must have set all other fields of s.
 func (s *Server) newHandlers() handlers {
 	kubelet, store, machine := &s.config.Kubelet, s.options.Pods, s.options.Machine
 	machine.Node = s.config.NodeName

@@ -16,8 +16,8 @@ import (
 
 func isHandshake(d *authchain.Decision) bool { return d.Handshake != "" }
 
-// TestFailedHandshakes expects for each failed handshake a Decision, a log line with the cause, and a count in the
-// metrics.
+// TestFailedHandshakes checks that each failed handshake has a Decision and a log line with the cause, and is counted
+// in the metrics.
 func TestFailedHandshakes(t *testing.T) {
 	other, err := testcerts.NewAuthority("other-ca")
 	if err != nil {

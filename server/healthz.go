@@ -10,9 +10,8 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// installHealthz serves /healthz and one path for each check. The checks are the ones of a kubelet's server, and the
-// one that a kubelet's container manager adds on Linux. All checks always succeed, because a stand-in kubelet has no
-// pod workers and no devices.
+// installHealthz serves /healthz and one path for each check. It has the checks of a kubelet on Linux. All checks
+// always succeed, because a stand-in kubelet has no pod workers and no devices.
 func installHealthz(r *router) {
 	r.buckets["healthz"] = false
 	well := func(*http.Request) error { return nil }

@@ -37,7 +37,8 @@ func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return hijacked, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(hijacked)), nil
 }
 
-// hijacked is a hijacked connection. The first write to it is a status line, which it records.
+// hijacked is a hijacked connection. It records the status of the response from the first write, which begins with the
+// status line.
 type hijacked struct {
 	net.Conn
 	decision *authchain.Decision

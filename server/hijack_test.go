@@ -24,7 +24,7 @@ func TestHijackedClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server has read only the first byte. The second byte stays unread, either in its buffer or on its way.
+	// The server has read only the first byte. The second byte is unread, in a buffer or on the network.
 	if _, err := client.Write([]byte("ab")); err != nil {
 		t.Fatal(err)
 	}

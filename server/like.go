@@ -9,15 +9,15 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// sharedTLS is the part of a listener's TLS that Servers with this Server as Options.Like use too.
+// sharedTLS is the part of a Server's TLS settings that it shares with each Server whose Options.Like it is.
 type sharedTLS struct {
 	serving func() *tls.Certificate
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate returns the serving certificate of a Server with Options.Like. The Server shares certificate
-// files with its Like. It makes a self-signed certificate only when the first client connects, because making one
-// takes long. The result is nil if the Server reads or makes its certificate in the usual way.
+// sharedCertificate returns the serving certificate of a Server with Options.Like. If the certificate comes from files,
+// it is the certificate of Options.Like. A self-signed certificate is made only when the first client connects, because
+// making one takes long. The result is nil if servingCertificate must read or make the certificate.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.options.Like == nil || s.options.ServingCertificate != nil {
 		return nil, nil
@@ -26,7 +26,7 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if !selfSigned {
 		theirCert, theirKey, _ := s.options.Like.config.ServingFiles()
 		if s.options.Like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
-			return nil, errors.New("server: Options.Like is not listening, or has another tlsCertFile or " +
+			return nil, errors.New("server: Options.Like has not called Listen, or has another tlsCertFile or " +
 				"tlsPrivateKeyFile")
 		}
 		return s.options.Like.tls.serving, nil

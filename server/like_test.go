@@ -151,7 +151,7 @@ func TestLikeServerChecksItsOwnNode(t *testing.T) {
 	}
 }
 
-// TestLikeServersSelfSign expects each node to have its own self-signed certificate. The second node makes its
+// TestLikeServersSelfSign checks that each node has its own self-signed certificate, and that the second node makes its
 // certificate when the first client connects.
 func TestLikeServersSelfSign(t *testing.T) {
 	f, urls := twoNodes(t, fixtureOptions{
@@ -181,8 +181,8 @@ func TestLikeServersSelfSign(t *testing.T) {
 	}
 }
 
-// TestMetricsOfAllNodes expects one registry to have the metrics of all nodes that are serving. A Server that never
-// served must not prevent another Server of the same name from registering its metrics.
+// TestMetricsOfAllNodes checks that one registry has the metrics of all serving nodes. A Server that never served must
+// not prevent another Server of the same name from registering its metrics.
 func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()

@@ -78,8 +78,8 @@ func writeJSON(w http.ResponseWriter, object any) error {
 // configHandlers serve /configz.
 type configHandlers struct{ config *config.Config }
 
-// getConfigz serves the configuration in effect. (k8s.io/component-base/configz; repeated here because that package
-// serves one configuration per process)
+// getConfigz serves the configuration in effect. It replaces k8s.io/component-base/configz, which serves only one
+// configuration per process.
 func (h *configHandlers) getConfigz(w http.ResponseWriter, _ *http.Request) error {
 	data, err := h.config.Configz()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Limits of a query for logs. (kubelet: pkg/kubelet/kubelet_server_journal.go)
+// These are the limits of a query for logs. (kubelet: pkg/kubelet/kubelet_server_journal.go)
 const (
 	maxLogTail       = 100000
 	maxServices      = 4
@@ -27,7 +27,7 @@ const (
 
 var unsafeInService = regexp.MustCompile(`[^a-zA-Z\-_.:0-9@]+`)
 
-// logQuery is a query for the logs of services, or for a file. (kubelet: nodeLogQuery)
+// logQuery is a query of /logs/ for the logs of services, or for a file in /var/log. (kubelet: nodeLogQuery)
 type logQuery struct {
 	services, files []string
 	since, until    *time.Time
@@ -69,7 +69,8 @@ func parseLogQuery(values url.Values) (*logQuery, field.ErrorList) {
 	return q, nil
 }
 
-// parameter returns a parameter of a query, or nil if it is empty or invalid.
+// parameter parses a parameter of a query. It returns nil if the parameter is empty. If it is invalid, it returns nil
+// and adds an error to errs.
 func parameter[T any](values url.Values, name string, parse func(string) (T, error), errs *field.ErrorList) *T {
 	value := values.Get(name)
 	if value == "" {

@@ -82,30 +82,30 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 		ctx = podlog.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
-	// A kubelet's first write is empty, so net/http cannot detect a content type.
+	// A log has no content type: a kubelet's first write is empty, so net/http cannot detect one.
 	w.Header()["Content-Type"] = nil
 	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {
-			// With HTTP/2, net/http detects the content type of the error if the error is the first write.
+			// With HTTP/2, net/http detects a content type if the error is the first write of the response.
 			w.Header().Del("Content-Type")
 		}
 		return statusErrorf(http.StatusBadRequest, "%s", err.Error())
 	}
 	if r.ProtoMajor > 1 {
-		// A kubelet flushes each write, so even a short log has no Content-Length.
+		// A kubelet flushes after each write, so even a short log has no Content-Length.
 		return http.NewResponseController(w).Flush()
 	}
 	return nil
 }
 
-// chunked is shared by all responses, because net/http copies the slice and does not change it.
+// chunked is the Transfer-Encoding header of a log. All responses share the slice, because net/http does not change it.
 var chunked = []string{"chunked"}
 
 // decodeLogOptions decodes core/v1 PodLogOptions from a query as the kubelet's parameter codec does: it uses the
 // first value of each name, ignores unknown names, and treats every boolean except 0 and false as true.
 // (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
 func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
-	// tail is the older name of tailLines. It takes precedence, and "all" means no limit.
+	// The parameter tail is the older name of tailLines. It takes precedence, and its value "all" means no limit.
 	if tail := query.Get("tail"); tail == "all" {
 		query.Del("tailLines")
 	} else if tail != "" {

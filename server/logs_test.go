@@ -29,8 +29,8 @@ const fourLines = `2026-01-01T00:00:01.000000000Z stdout F line 1
 2026-01-01T00:00:04.000000000Z stdout F line 4
 `
 
-// talkers is the pod default/nginx. Its container nginx has logged four lines, the container again has been
-// restarted, the container waits has not started, and the container ticks writes a line every few milliseconds.
+// talkers is the pod default/nginx. Its container "nginx" has logged four lines, "again" has been restarted, "waits"
+// has not started, and "ticks" writes a line every few milliseconds.
 func talkers() []scenario.Pod {
 	running := func(name string) v1.ContainerStatus {
 		return v1.ContainerStatus{Name: name, ContainerID: "containerd://" + name,
@@ -56,7 +56,7 @@ func talkers() []scenario.Pod {
 	}}}
 }
 
-// logExchange is a request for a log, by container and query, with the kubelet's response.
+// logExchange is a request for the log of a container, with the response that a kubelet sends.
 type logExchange struct {
 	container, query string
 	status           int
@@ -169,8 +169,8 @@ func TestLogOptions(t *testing.T) {
 		{"nginx", "stream=all", 422, invalid},
 		{"nginx", "stream=nope", 422, invalid},
 
-		// The kubelet checks the query first, then whether pod and container exist, and then the feature gate for
-		// streams.
+		// A kubelet first checks the query, then whether the pod and the container exist, and then the feature gate
+		// PodLogsQuerySplitStreams.
 		{"nope", "tailLines=x", 400, undecodable},
 		{"nope", "stream=nope", 422, invalid},
 		{"nope", "stream=Stderr", 404, `container "nope" not found in pod "nginx"`},
@@ -203,7 +203,7 @@ func TestLogHead(t *testing.T) {
 	}
 }
 
-// follow starts to follow the log of the container ticks, and reads three lines.
+// follow starts to follow the log of the container "ticks", and reads three lines.
 func follow(ctx context.Context, t *testing.T, f *fixture, client *http.Client) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
@@ -250,8 +250,8 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// awaitNoFollower waits until no goroutine serves or reads a log. It examines stacks rather than comparing lists of
-// goroutines, because the server may start goroutines that watch files at any time.
+// awaitNoFollower waits until no goroutine serves or reads a followed log. It examines stacks rather than comparing
+// lists of goroutines, because the server may start goroutines that watch files at any time.
 func awaitNoFollower(t testing.TB) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)

@@ -28,14 +28,15 @@ type metrics struct {
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 
-	// all are all collectors of the Server, including Options.Collectors.
+	// all has every collector of the Server, including Options.Collectors.
 	all []prometheus.Collector
-	// elsewhere is Options.Metrics, with the label node. It does nothing if Options.Metrics is nil.
+	// elsewhere registers metrics in Options.Metrics and adds the label node. It does nothing if Options.Metrics is
+	// nil.
 	elsewhere prometheus.Registerer
 }
 
-// register registers the metrics in elsewhere too. It returns an error if a node of the same name is registered
-// there.
+// register also registers the metrics in Options.Metrics. It returns an error if the metrics of a node of the same name
+// are already registered there.
 func (m *metrics) register() error {
 	for _, c := range m.all {
 		if err := m.elsewhere.Register(c); err != nil {
@@ -45,7 +46,7 @@ func (m *metrics) register() error {
 	return nil
 }
 
-// unregister removes the metrics from elsewhere.
+// unregister removes the metrics from Options.Metrics.
 func (m *metrics) unregister() {
 	for _, c := range m.all {
 		m.elsewhere.Unregister(c)
@@ -102,7 +103,7 @@ func (h *statsHandlers) getMetrics(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// countDecision counts a request on which the chain decided.
+// countDecision counts a request that the chain has authenticated or refused.
 func (m *metrics) countDecision(d *authchain.Decision) {
 	if len(d.Authentication) == 0 {
 		return
@@ -120,7 +121,7 @@ var knownMethods = map[string]bool{
 	"CONNECT": true,
 }
 
-// series has the metrics of one method and path.
+// series has the metrics of the requests with one method and one path.
 type series struct {
 	requests prometheus.Counter
 	inflight prometheus.Gauge

@@ -29,7 +29,7 @@ func (f *fixture) scrape(t testing.TB, client *http.Client) map[string]float64 {
 	return samples
 }
 
-// TestRequestMetrics expects the kubelet's labels on kubelet_http_*.
+// TestRequestMetrics checks that the metrics kubelet_http_* have the labels that a kubelet sets.
 func TestRequestMetrics(t *testing.T) {
 	f := newFixture(t, fixtureOptions{flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -87,13 +87,12 @@ func TestRequestMetrics(t *testing.T) {
 			if value, there := after["kubelet_http_inflight_requests"+labels]; !there || value != 0 {
 				t.Errorf("requests in flight: %v, metric exists: %v", value, there)
 			}
-			before = after // another scrape would take long
+			before = after // saves another slow scrape
 		})
 	}
 
-	// On the read-only port the debugging handlers are off. Each of their paths has its own bucket, except
-	// /debug/pprof/: its bucket is named "pprof" and does not match the prefix "debug", so the path counts as
-	// "other".
+	// On the read-only port the debugging handlers are off. The `path` label of a debugging path is its first segment,
+	// except that /debug/pprof/ has the label "other", as in a kubelet.
 	f.url = f.readOnly
 	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
 		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
@@ -168,10 +167,10 @@ func TestDecisionMetrics(t *testing.T) {
 			if got := after[authz] - before[authz]; got != test.authz {
 				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
 			}
-			want := 1.0 // the Decision about the previous scrape
+			want := 1.0 // for the scrape before this one
 			if test.want != "" {
 				want++
-				// The Decision about the previous scrape may have the same labels as the wanted Decision.
+				// The Decision about the scrape before this one may have the same labels as the wanted Decision.
 				if got := sum(after, test.want) - sum(before, test.want); got != 1 &&
 					!(got == 2 && test.want == decisions("x509", "true", "allowed")) {
 					t.Errorf("decisions with %s: %v more, want 1", test.want, got)
@@ -184,7 +183,7 @@ func TestDecisionMetrics(t *testing.T) {
 	}
 }
 
-// sum adds up the samples whose names contain part.
+// sum returns the sum of the samples whose names contain part.
 func sum(samples map[string]float64, part string) float64 {
 	total := 0.0
 	for name, value := range samples {

@@ -16,8 +16,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. Both
-// are in memory; the logs of the host are never read.
+// nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. They
+// exist only in memory. The logs of the host are never read.
 type nodeLogs struct {
 	files   fs.FS
 	journal *journal
@@ -45,7 +45,7 @@ func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeL
 		add(name, text)
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			if _, there := files[dir]; there {
-				return nil, fmt.Errorf("nodeLogs: %q: %q is a file, and cannot hold others", name, dir)
+				return nil, fmt.Errorf("nodeLogs: %q: %q is a file, so it cannot contain other files", name, dir)
 			}
 			tree[dir] = &fstest.MapFile{Mode: 0o755 | fs.ModeDir, ModTime: booted}
 		}
@@ -55,7 +55,7 @@ func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeL
 	return l, nil
 }
 
-// hostNames limits the length of file names in the same way as a host's filesystem.
+// hostNames refuses file names that are too long for the filesystem of a Linux host.
 type hostNames struct{ fs.FS }
 
 func (h hostNames) Open(name string) (fs.File, error) {
@@ -70,7 +70,7 @@ func (h hostNames) Open(name string) (fs.File, error) {
 
 // nodeLogHandlers serve /logs/.
 type nodeLogHandlers struct {
-	// nodeLogs makes the node's logs when they are first needed.
+	// nodeLogs returns the node's logs. The first call makes them.
 	nodeLogs func() (*nodeLogs, error)
 }
 
@@ -83,8 +83,8 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return logs.serve(w, r)
 }
 
-// serve answers queries for services and files, and serves files for other requests. (kubelet:
-// pkg/kubelet/kubelet.go, Run)
+// serve serves /logs/. With a query for logs it returns the logs of services or one file. Without a query it serves the
+// file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	files := http.StripPrefix("/logs/", http.FileServerFS(l.files))
 	var query *logQuery
@@ -113,8 +113,8 @@ func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answer writes the logs of services. They come from the journal, or from a file with the service's name if the
-// journal does not have the service. (kubelet: journalServer.ServeHTTP, nodeLogQuery.Copy)
+// answer writes the logs of the services in a query. A log comes from the journal, or from a file with the service's
+// name if the journal does not have the service. (kubelet: journalServer.ServeHTTP, nodeLogQuery.Copy)
 func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuery) {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 	out, done := compressed(w, r)
@@ -152,7 +152,7 @@ func (q *logQuery) hasOptions() bool {
 	return q.since != nil || q.until != nil || q.tail != nil || q.boot != nil || q.pattern != ""
 }
 
-// journalAge is how long the node has been running when its kubelet starts.
+// journalAge is how long the node has been running when its kubelet starts. The journal contains entries for this time.
 const journalAge = time.Hour
 
 // journalServices are the services in the journal.

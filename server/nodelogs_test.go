@@ -50,8 +50,8 @@ func TestNodeLogs(t *testing.T) {
 	}
 }
 
-// TestNodeLogQuery expects the logs of services, from the journal and from files, and the kubelet's validation
-// errors.
+// TestNodeLogQuery checks that /logs/?query= returns the logs of services, from the journal and from files, and the
+// kubelet's validation errors.
 func TestNodeLogQuery(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
 		yaml:     "featureGates: {NodeLogQuery: true}\nenableSystemLogQuery: true\n",
@@ -123,7 +123,7 @@ func TestNodeLogQuery(t *testing.T) {
 	}
 }
 
-// TestHealthzPort expects /healthz in plain HTTP, without authentication, on a port of its own.
+// TestHealthzPort checks that healthzPort serves /healthz in plain HTTP, without authentication.
 func TestHealthzPort(t *testing.T) {
 	port := freePort(t)
 	f := newFixture(t, fixtureOptions{flags: []string{fmt.Sprintf("--healthz-port=%d", port)}})
@@ -162,7 +162,7 @@ func TestHealthzPort(t *testing.T) {
 	}
 }
 
-// TestVerbosity expects the kubelet's responses of /debug/flags/v, and that the verbosity stays below the level at
+// TestVerbosity checks that /debug/flags/v responds as a kubelet does, and that the verbosity stays below the level at
 // which client-go logs tokens.
 func TestVerbosity(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
@@ -200,12 +200,12 @@ func TestVerbosity(t *testing.T) {
 	}
 }
 
-// TestFlagz expects the flags with their values, in the format that the client accepts.
+// TestFlagz checks that /flagz returns the flags with their values, in the format that the client accepts.
 func TestFlagz(t *testing.T) {
 	f := newFixture(t, fixtureOptions{flags: []string{"--max-pods=7"}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	for accept, want := range map[string]string{
-		"": "\nmax-pods[:= ]+7\n", // the library chooses one of four separators at random
+		"": "\nmax-pods[:= ]+7\n", // component-base chooses one of four separators at random
 		"application/json;v=v1beta1;g=config.k8s.io;as=Flagz": `"max-pods":"7"`,
 	} {
 		got, body := f.ask(t, client, http.MethodGet, "/flagz", "Accept: "+accept)

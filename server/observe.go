@@ -152,7 +152,7 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
-	// abort is true if the connection must be closed.
+	// abort is true if the connection must be closed after the response.
 	abort bool
 }
 
@@ -174,7 +174,7 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the ErrorLog of an http.Server whose connections are not tracked.
+// errorLog returns the ErrorLog for the http.Server of a container runtime, whose connections are not tracked.
 func (s *recorder) errorLog() *log.Logger { return log.New(errorWriter{s, nil}, "", 0) }
 
 // errorWriter records failed handshakes as Decisions, because net/http reports such failures only in its log.

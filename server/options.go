@@ -20,7 +20,7 @@ const drainTimeout = 10 * time.Second
 
 // Options configure a [Server]. Config and Pods are required.
 type Options struct {
-	// Config is the kubelet's configuration.
+	// Config is the kubelet's configuration. It must not be changed after New.
 	Config *config.Config
 
 	// TokenReviews and AccessReviews are the clients for TokenReviews and SubjectAccessReviews, usually of a
@@ -28,24 +28,25 @@ type Options struct {
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 
-	// Pods are the pods of the node.
+	// Pods are the pods of the node. The Server reads the store for each request, so pods may be added, changed and
+	// deleted at any time. The Server does not close the store.
 	Pods *pods.Store
 
-	// Machine is the machine of the node in statistics and metrics. The zero value has room for all pods.
+	// Machine is the simulated machine of the node in statistics and metrics. The zero value is a machine that has room
+	// for all pods.
 	Machine podstats.Machine
 
-	// NodeLogs are the files that /logs/ serves, by their path below /var/log. Nil means the files of a node that has
-	// just been started.
+	// NodeLogs maps the path of each file that /logs/ serves, relative to /var/log, to the content of the file. Nil
+	// means the files of a node that has just been started. The map must not be changed after New.
 	NodeLogs map[string]string
 
-	// ServingCertificate returns the certificate that the cluster has issued, if serverTLSBootstrap is true. While it
-	// returns nil, handshakes fail, as with a kubelet whose request for a certificate has not been approved. A nil
-	// function always fails.
+	// ServingCertificate returns the certificate that the cluster has issued, if serverTLSBootstrap is true. It is
+	// called for each handshake. While it returns nil, handshakes fail, as with a kubelet whose request for a
+	// certificate has not been approved. If the function itself is nil, all handshakes fail.
 	ServingCertificate func() *tls.Certificate
 
-	// ReadOnce reads the files of the client CA and the serving certificate once, in [New] and [Server.Listen].
-	// Later changes of the files are ignored. With ReadOnce, a Server that never serves does not leave a goroutine
-	// behind.
+	// ReadOnce reads the files of the client CA and the serving certificate once, in [New] and [Server.Listen]. Later
+	// changes of the files are ignored. Without ReadOnce, a Server that never serves leaves a goroutine behind.
 	ReadOnce bool
 
 	// Like, if set, is a Server whose configuration differs only in names, addresses and ports. The new Server
@@ -53,7 +54,7 @@ type Options struct {
 	// With Like, a process with a thousand nodes needs only a few kilobytes for each node.
 	Like *Server
 
-	// Collectors are further metrics of the node that /metrics serves, for example about its certificates.
+	// Collectors are more metrics for /metrics, for example about the node's certificates.
 	Collectors []prometheus.Collector
 
 	// Metrics, if set, is a registry for the metrics of all nodes of the process. While [Server.Serve] runs, the
@@ -67,8 +68,8 @@ type Options struct {
 	// at level debug for a connection without a request. Nil logs nothing.
 	Logger *zap.Logger
 
-	// Drain is how long Serve waits for requests under way when it stops. 0 means 10 s. If it is negative, Serve
-	// closes their connections at once.
+	// Drain is how long Serve waits for requests in progress when it stops. 0 means 10 s. If Drain is negative, Serve
+	// closes the connections of these requests at once.
 	Drain time.Duration
 
 	// Begin, if set, is called with the Decision of each request when the request arrives, before authentication. It

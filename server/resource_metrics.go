@@ -6,8 +6,9 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getResourceMetrics serves CPU and memory of the node, its pods and containers, for metrics-server.
-// (kubelet: pkg/kubelet/metrics/collectors/resource_metrics.go; its scrape_error is hidden since 1.29)
+// getResourceMetrics serves the CPU and memory usage of the node, its pods and its containers, for metrics-server. It
+// omits the kubelet's metric scrape_error, which is hidden since 1.29. (kubelet:
+// pkg/kubelet/metrics/collectors/resource_metrics.go)
 func (h *statsHandlers) getResourceMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, metrics := h.measure(r), exposition{}
 	for i := range m.Cgroups {

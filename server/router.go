@@ -20,7 +20,8 @@ type router struct {
 	mux *http.ServeMux
 	// readOnly is true if requests are neither authenticated nor authorized.
 	readOnly bool
-	// handled are the paths without a second router, in the order in which a kubelet installs them.
+	// handled lists the paths that have no second router, in the order in which a kubelet installs them. /statusz shows
+	// it.
 	handled []string
 	// buckets are the values of the `path` label of the metrics, with their `long_running` label.
 	buckets map[string]bool
@@ -36,8 +37,8 @@ type port struct {
 
 type portKey struct{}
 
-// withPort returns the context for requests to a port. [port.ServeHTTP] makes sure that each request has this
-// context.
+// withPort returns a context that names the port, so that handlers find their Server. [port.ServeHTTP] makes sure that
+// each request has such a context.
 func withPort(ctx context.Context, p *port) context.Context {
 	return context.WithValue(ctx, portKey{}, p)
 }
@@ -55,8 +56,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 		switch s := &services[i]; {
 		case s.debug && !debug:
 			if s.refused {
-				// A kubelet with debugging off uses the bucket "pprof" for /debug/pprof/, and does not count it as
-				// long-running.
+				// A kubelet with debugging off uses the `path` label "pprof" for /debug/pprof/, and does not count it
+				// as long-running.
 				bucket := path.Base(s.prefix)
 				longRunning := s.longRunning && bucket == s.label()
 				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.",
@@ -74,7 +75,7 @@ func newRouter(c *config.Config, readOnly bool) *router {
 	return r
 }
 
-// off is a service that the configuration has turned off.
+// off returns a service that answers 405 with a message, in place of a service that the configuration has turned off.
 func off(prefix, bucket, message string, longRunning bool) *service {
 	err := &statusError{status: http.StatusMethodNotAllowed, body: message, plain: true}
 	refuse := func(*handlers, http.ResponseWriter, *http.Request) error { return err }
@@ -123,7 +124,7 @@ func (r *router) authorized(next http.Handler) http.Handler {
 	})
 }
 
-// newSecondRouter returns the router within a service.
+// newSecondRouter returns the router of a service, which chooses a handler by the path and the method.
 func newSecondRouter(service *service) http.Handler {
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = errorHandler{errPageNotFound}
@@ -145,7 +146,8 @@ func newSecondRouter(service *service) http.Handler {
 	})
 }
 
-// withoutTrailingSlash returns the request as the second router sees it.
+// withoutTrailingSlash removes slashes at the end of the path, because the kubelet's second router (go-restful) ignores
+// them.
 func withoutTrailingSlash(r *http.Request) *http.Request {
 	if !strings.HasSuffix(r.URL.Path, "/") {
 		return r
@@ -169,8 +171,8 @@ func accepting(produces string, next http.Handler) http.Handler {
 	})
 }
 
-// accepts reads the first Accept header, a comma-separated list. A member must be equal to produces, or be */*. It
-// ignores parameters. produces may be empty. (go-restful, Route.matchesAccept)
+// accepts returns whether an Accept header, a comma-separated list, contains the content type produces or */*. It
+// ignores parameters. An empty header accepts everything. produces may be empty. (go-restful, Route.matchesAccept)
 func accepts(accept, produces string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")

@@ -7,9 +7,9 @@ import (
 	"fauxlet/config"
 )
 
-// service is a part of the kubelet's API: a first path segment and the paths below it. Each service is a row in the
-// table of services, and only this table lists the kubelet's paths. The subresource of the node that a path needs is
-// in [fauxlet/authchain.Subresources].
+// service is a part of the kubelet's API: a first path segment and the paths below it. The table of services lists the
+// kubelet's paths. [fauxlet/authchain.Subresources] returns the subresources of the node that a client needs for a
+// path.
 //
 // A kubelet routes a request twice, and each router has its own 404 response. The first router runs before
 // authentication and examines the prefix: it redirects to a clean path, and answers `404 page not found` if no
@@ -17,9 +17,9 @@ import (
 // answers `404: Page Not Found` and `405: Method Not Allowed`.
 type service struct {
 	prefix string
-	// exact is true if the service has no second router. It is then only one path, with any method.
+	// exact is true if the service has no second router. Such a service is only one path, with any method.
 	exact bool
-	// bucket is the `path` label of the metrics. Empty means the prefix.
+	// bucket is the `path` label of the metrics. If bucket is empty, the label is the prefix.
 	bucket string
 	// longRunning is the `long_running` label of the metrics. The kubelet's list of long-running paths has
 	// "portforward" although the path is "portForward", so a port-forward does not count as long-running.
@@ -28,12 +28,13 @@ type service struct {
 	// Other services declare no content type, and answer 406 to a client that does not accept */*.
 	json   bool
 	routes []route
-	// when returns whether the configuration turns the service on. If when is nil, the service is always on. If the
-	// service is off, its prefix answers 405 with the text in the field off, or 404 if that field is empty.
+	// when returns whether the configuration turns the service on. A nil function turns it on always. If the service is
+	// off, its prefix answers 405 with the text in the field off, or 404 if that field is empty.
 	when func(*config.Config) bool
 	off  string
-	// debug services are only on the secure port, and are off if enableDebuggingHandlers is false. If refused is
-	// true too, the prefix of a service that is off answers 405. Services without debug are on both ports.
+	// debug is true if the service is only on the secure port, and is off if enableDebuggingHandlers is false. refused
+	// is true if the prefix of such a service answers 405 while the service is off. All other services are on both
+	// ports.
 	debug, refused bool
 }
 
@@ -53,7 +54,8 @@ type route struct {
 	serve   handler
 }
 
-// Paths of pods and containers. Their variables name the target of a request; see [PathTarget].
+// These are the paths of pods and containers. Their variables name the pod and the container of a request; see
+// [PathTarget].
 const (
 	container    = "/{namespace:[^/]*}/{pod:[^/]*}/{container:[^/]*}"
 	containerUID = "/{namespace:[^/]*}/{pod:[^/]*}/{uid:[^/]*}/{container:[^/]*}"
@@ -67,7 +69,7 @@ var (
 	getPost = []string{http.MethodGet, http.MethodPost}
 )
 
-// services are all paths of a kubelet, except /healthz, /metrics/slis, /flagz and /statusz, which libraries of k8s.io
+// services lists all paths of a kubelet, except /healthz, /metrics/slis, /flagz and /statusz, which libraries of k8s.io
 // install. (kubelet: pkg/kubelet/server/server.go, InstallAuthNotRequiredHandlers, InstallAuthRequiredHandlers,
 // InstallDebuggingDisabledHandlers, InstallSystemLogHandler, InstallProfilingHandler, InstallDebugFlagsHandler)
 var services = []service{

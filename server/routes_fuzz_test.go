@@ -34,7 +34,7 @@ func FuzzRouter(f *testing.F) {
 	closed := newUnserved(f, "{anonymous: {enabled: false}, webhook: {enabled: false}}",
 		"authorization: {mode: AlwaysAllow}\n", nil)
 	reviews := &reviewer{}
-	// Profiles take seconds and change the process, so they are off.
+	// Profiles take seconds and change the process, so this configuration turns them off.
 	asking := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
 		"enableProfilingHandler: false\nauthorization: {webhook: {cacheAuthorizedTTL: 1ns, "+
 			"cacheUnauthorizedTTL: 1ns}}\n", reviews.client(f))
@@ -106,7 +106,7 @@ func FuzzRouter(f *testing.F) {
 	})
 }
 
-// ofFirstRouter checks the response to a request that was not authenticated.
+// ofFirstRouter checks a response of the first router, which answers some requests before authentication.
 func ofFirstRouter(t *testing.T, status int, target string) {
 	t.Helper()
 	switch status {
@@ -193,7 +193,7 @@ func (u *unserved) call(t *testing.T, request *http.Request, readOnly bool) (sta
 	return recorder.Code, recorder.Body.String()
 }
 
-// reviewer answers SubjectAccessReviews. It allows only one subresource.
+// reviewer is an http.RoundTripper that answers SubjectAccessReviews. It allows only one subresource.
 type reviewer struct{ allowed string }
 
 func (r *reviewer) client(f testing.TB) authorizationv1.AuthorizationV1Interface {

@@ -22,9 +22,9 @@ type response struct {
 const text = "text/plain; charset=utf-8"
 
 var (
-	// Responses of the first router, before authentication.
+	// The first router sends this response before authentication.
 	noSuchService = response{status: 404, body: "404 page not found\n", contentType: text, nosniff: true}
-	// Responses of the second router, after authorization.
+	// The second router and the handlers send these responses after authorization.
 	noSuchPath = response{status: 404, body: "404: Page Not Found", contentType: text}
 	noSuchPod  = response{status: 404, body: "pod does not exist", contentType: text}
 	noText     = response{status: 406,
@@ -98,8 +98,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 // before authentication.
 func (want response) isAuthenticated() bool { return want.status != 307 && want != noSuchService }
 
-// exchange is a request, `METHOD path [Header: value]`, and the response to a client that may do everything. The
-// responses were recorded from the server of k8s.io/kubernetes v1.37.2.
+// exchange is a request, written as `METHOD path [Header: value]`, with the response to a client that may do
+// everything. The responses were recorded from the server of k8s.io/kubernetes v1.37.2.
 type exchange struct {
 	request string
 	want    response
@@ -110,7 +110,7 @@ func (e exchange) parts() (method, path string, headers []string) {
 	return parts[0], parts[1], parts[2:]
 }
 
-// run sends each request with a client certificate that may do everything, and again without a credential.
+// run sends each request twice: with the certificate of a client that may do everything, and without a credential.
 func run(t *testing.T, f *fixture, exchanges []exchange) {
 	allowed, anonymous := f.client(t, f.certificate(t, "kubelet-client")), f.client(t, nil)
 	for _, e := range exchanges {
@@ -209,7 +209,8 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs/default/nginx", noSuchPath},
 		{"GET /containerLogs/default/nginx/", noSuchPath},
 		{"GET " + path + "/x", noSuchPath},
-		// The second router splits the path into segments after the path has been decoded.
+		// The router of a service splits the path into segments after the path has been decoded, so %2F separates
+		// segments.
 		{"GET /containerLogs/default%2Fnginx%2Fnginx", log},
 		{"GET /containerLogs/default/nginx%2Fnginx", log},
 		{"GET " + path + "%2F", log},

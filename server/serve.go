@@ -14,7 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// These are the limits of the kubelet's http.Server.
+// These are the limits of a kubelet's http.Server.
 const (
 	idleTimeout    = 90 * time.Second
 	readTimeout    = 4 * time.Hour
@@ -27,12 +27,13 @@ const (
 // a listener fails, or if [Server.Listen] did not make the listeners and there is no serving certificate. It closes
 // the listeners.
 //
-// Serve may be called once.
+// Serve may be called once. It returns an error that names the node if its metrics are already registered in
+// Options.Metrics.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer listeners.Close()
 	defer s.metrics.unregister()
 	if err := s.metrics.register(); err != nil {
-		return fmt.Errorf("metrics of node %s: %w", s.config.NodeName, err)
+		return fmt.Errorf("cannot register the metrics of node %s: %w", s.config.NodeName, err)
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -74,7 +75,8 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	return group.Wait()
 }
 
-// run adds a server to the group. The server serves until running is done, and then waits for requests in progress.
+// run adds an http.Server to the group. The http.Server serves until running is done, and then waits for requests in
+// progress, at most for Options.Drain.
 func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
 	drained := make(chan struct{})
 	drain := context.AfterFunc(running, func() {
@@ -101,7 +103,7 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 }
 
 func (s *Server) httpServer(running context.Context, handler *port, config *tls.Config) *http.Server {
-	// Requests in progress may finish after running is done.
+	// The contexts of requests outlive running, because requests in progress may finish after running is done.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
 		BaseContext:    func(net.Listener) context.Context { return base },
@@ -119,9 +121,9 @@ func (s *Server) httpServer(running context.Context, handler *port, config *tls.
 	return server
 }
 
-// Listeners are the open ports of a Server. Either of them may be nil. Between [Server.Listen] and [Server.Serve]
-// the caller may replace a listener by a listener that wraps it. If a connection of the wrapping listener has the
-// method
+// Listeners are the open ports of a Server. A nil listener is a port that the configuration turns off. [Server.Serve]
+// closes both listeners; a caller that does not call Serve must call Close. Between [Server.Listen] and Serve the
+// caller may replace a listener by a listener that wraps it. If a connection of the wrapping listener has the method
 //
 //	AffectedBy() []string
 //
@@ -133,7 +135,7 @@ type Listeners struct {
 	tls *secureTLS
 }
 
-// Close closes both listeners.
+// Close closes both listeners. It may be called more than once.
 func (l *Listeners) Close() {
 	for _, listener := range []net.Listener{l.Secure, l.ReadOnly} {
 		if listener != nil {

@@ -1,8 +1,9 @@
 // Package server implements the kubelet's API: the secure port, which authenticates and authorizes each request, and
 // the read-only port, which does neither and serves fewer paths.
 //
-// [New] makes a [Server] for one configuration. [Server.Listen] and [Server.Serve] serve it on the kubelet's ports
-// with the kubelet's TLS. [Server.Handler] and [Server.ReadOnlyHandler] are for a caller with listeners of its own.
+// [New] makes a [Server] for one configuration. [Server.Listen] opens the kubelet's ports with the kubelet's TLS
+// settings, and [Server.Serve] serves them. A caller with listeners of its own uses [Server.Handler] and
+// [Server.ReadOnlyHandler] instead.
 //
 // To read the code, begin with the table of paths in routes.go. Sources of the behaviour:
 // pkg/kubelet/server/server.go and cmd/kubelet/app/server.go of k8s.io/kubernetes v1.37.
@@ -23,10 +24,11 @@ import (
 	"fauxlet/config"
 )
 
-// Server is one stand-in kubelet. It is safe for concurrent use.
+// Server is one stand-in kubelet. It is safe for concurrent use. It has no Close method: [Server.Serve] closes the
+// ports when its context is done.
 type Server struct {
 	recorder
-	options Options // Drain and Logger are set
+	options Options // New has set the defaults of Drain and Logger
 	config  *config.Config
 
 	// chain authenticates and authorizes requests. It is made from chainConfig; see [Server.ResetCaches].
@@ -36,7 +38,7 @@ type Server struct {
 
 	tls      sharedTLS
 	handlers handlers
-	// draining is done when the Server stops. It ends streams and followed logs.
+	// draining is a context that is done when the Server stops. It ends streams and followed logs.
 	draining      context.Context
 	beginDraining context.CancelFunc
 
@@ -67,7 +69,7 @@ func New(options Options) (*Server, error) {
 		s.readOnly = &port{server: s, routes: like.readOnly.routes}
 		return s, nil
 	}
-	if _, err := s.handlers.nodeLogs(); err != nil { // with Options.Like, nodeLogs has been checked before
+	if _, err := s.handlers.nodeLogs(); err != nil { // with Options.Like, New has already checked NodeLogs
 		return nil, err
 	}
 	s.secure = &port{server: s, routes: newRouter(s.config, false)}
@@ -114,8 +116,9 @@ func (s *Server) loadChain() error {
 
 // Handler returns the handler of the secure port. A caller with its own listener must request client certificates
 // without verifying them ([crypto/tls.RequestClientCert]), because the handler verifies them. The handler uses the
-// client CA that was in the file when the Server was made; only [Server.Serve] follows changes of the file.
+// client CA that was in the file when New was called. Later changes of the file take effect only while [Server.Serve]
+// runs.
 func (s *Server) Handler() http.Handler { return s.secure }
 
-// ReadOnlyHandler returns the handler of the read-only port.
+// ReadOnlyHandler returns the handler of the read-only port. It neither authenticates nor authorizes requests.
 func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }

@@ -44,7 +44,8 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// TestListenErrors expects an error with the port and its flag, and that the other port is closed again.
+// TestListenErrors checks that an error of Listen names the port and its flag, and that Listen closes the other port
+// again.
 func TestListenErrors(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

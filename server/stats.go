@@ -51,12 +51,11 @@ func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 	return measured
 }
 
-// hasPressure returns whether this kernel has pressure stall information (PSI). There is no setting for PSI, because
-// a kubelet on this machine would report it depending on the kernel too. (kubelet: pkg/kubelet/cadvisor,
-// IsPsiEnabled)
+// hasPressure returns whether the kernel of this machine reports pressure stall information (PSI). There is no setting
+// for PSI, because a real kubelet reports PSI whenever the kernel does. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
 func hasPressure() bool {
 	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
-	file.Close() // does nothing if Open has failed
+	file.Close() // has no effect if Open has failed
 	return err == nil
 }
 
@@ -80,7 +79,7 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 // criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*podstats.Measurement
-	// at is the time of the last measurement of the cgroups. The disk usage of logs is current.
+	// at is the time of the last measurement of the cgroups. now is the time of the request.
 	at, now metav1.Time
 	disk    *podstats.Filesystem
 	brief   bool
@@ -133,7 +132,7 @@ func (s *summarizer) node(root *podstats.Cgroup) statsapi.NodeStats {
 	return node
 }
 
-// basics returns the statistics that every cgroup has.
+// basics returns the statistics that every cgroup has: CPU, memory, swap and IO.
 func (s *summarizer) basics(c *podstats.Cgroup, name string, started time.Time) statsapi.ContainerStats {
 	stats := statsapi.ContainerStats{Name: name, StartTime: metav1.NewTime(started), CPU: s.cpu(c), Memory: s.memory(c),
 		Swap: s.swap(c)}

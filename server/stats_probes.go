@@ -37,7 +37,7 @@ func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) 
 	return metrics.write(w, r, h.metrics.process)
 }
 
-// addProbe adds the metrics of a probe of a container that has been running for some time.
+// addProbe adds the metrics of one probe. running is how long the probed container has been running.
 func (e exposition) addProbe(c *podstats.Cgroup, kind string, probe *v1.Probe, running time.Duration) {
 	if probe == nil {
 		return
@@ -51,14 +51,14 @@ func (e exposition) addProbe(c *podstats.Cgroup, kind string, probe *v1.Probe, r
 		period = time.Duration(probe.PeriodSeconds) * time.Second
 	}
 	count := uint64(running/period) + 1
-	if kind == "Startup" { // it does not run again after it has succeeded
+	if kind == "Startup" { // a startup probe stops when it has succeeded
 		count = uint64(max(probe.SuccessThreshold, 1))
 	}
 	labels := e.with("container", c.Name, "namespace", c.Pod.Namespace, "pod", c.Pod.Name, "probe_type", kind)
 	labels.and("pod_uid", string(c.Pod.UID), "result", "successful").counter("prober_probe_total",
 		"[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.", float64(count))
 
-	const took = 0.0017 // seconds, less than the first bound
+	const took = 0.0017 // seconds; it is in the first bucket of the histogram
 	histogram := &dto.Histogram{SampleCount: &count, SampleSum: ptr.To(float64(count) * took)}
 	for _, bound := range prometheus.DefBuckets {
 		histogram.Bucket = append(histogram.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: &count})

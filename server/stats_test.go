@@ -20,7 +20,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// measuredPods are pods with requests, limits, probes and usage. Some of them are not measured.
+// measuredPods returns count running pods with requests, limits and probes, and a pending pod, which has no usage.
 func measuredPods(count int) []scenario.Pod {
 	var specs []scenario.Pod
 	for i := range count {
@@ -45,7 +45,7 @@ func measuredPods(count int) []scenario.Pod {
 	}})
 }
 
-// measuring returns a Server with pods, and a client that may do everything.
+// measuring is a Server with pods, and a client that may do everything.
 type measuring struct {
 	*fixture
 	client *http.Client
@@ -67,7 +67,7 @@ func (f measuring) scraped(t testing.TB, path string) (string, http.Header) {
 	return text, response.Header
 }
 
-// post posts a form.
+// post sends a form and returns the status and the body of the response.
 func (f measuring) post(t testing.TB, path, form string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, f.url+path, strings.NewReader(form))
@@ -294,7 +294,8 @@ func TestScrapedMetrics(t *testing.T) {
 	}
 }
 
-// TestCadvisorMetricsOfTheRuntime expects no cgroup metrics from a kubelet with PodAndContainerStatsFromCRI.
+// TestCadvisorMetricsOfTheRuntime checks that /metrics/cadvisor has no metrics of cgroups with the feature gate
+// PodAndContainerStatsFromCRI.
 func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	f := newMeasuring(t, "featureGates: {PodAndContainerStatsFromCRI: true}\n", measuredPods(1))
 	text, _ := f.scraped(t, "/metrics/cadvisor")

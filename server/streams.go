@@ -41,8 +41,8 @@ type streamHandlers struct {
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
-	// translate is true if WebSockets of the newest protocols are translated (feature gate
-	// ExtendWebSocketsToKubelet). webSockets counts the WebSockets.
+	// translate is true if WebSockets of the newest protocols are translated to SPDY (feature gate
+	// ExtendWebSocketsToKubelet). webSockets counts the translated WebSockets.
 	translate  bool
 	webSockets *prometheus.CounterVec
 }
@@ -79,11 +79,12 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
-	// The pod determines whether the session has a terminal. The translator uses the client's options unchanged.
+	// The pod determines whether the session has a terminal, so the option TTY is replaced. The WebSocket translator
+	// still uses the client's option.
 	served := *options
 	served.TTY = pods.HasTTY(pod, at.container)
 	if served.TTY && served.Stderr {
-		// The kubelet returns the error of its RPC to the container runtime.
+		// A kubelet returns the error that it gets from the container runtime over gRPC.
 		return statusErrorf(http.StatusInternalServerError,
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
@@ -94,8 +95,8 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// running returns the target of a request, a running container. notRunning is the format of the error if it does not
-// run, with the names of the container and the pod.
+// running returns the container that the path of a request names. If the container is not running, it returns an error
+// with the format notRunning, whose arguments are the names of the container and the pod.
 func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
 	at, err := locate(h.pods, r)
 	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
@@ -176,13 +177,14 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// location is the target of a request, from the variables of its path.
+// location is the pod and the container that the path of a request names.
 type location struct{ namespace, pod, uid, container string }
 
 // fullName is the kubelet's name for a pod in errors.
 func (l *location) fullName() string { return l.pod + "_" + l.namespace }
 
-// locate returns the target of a request. The pod must exist, but the container need not.
+// locate returns the pod and the container that the path of a request names. It returns an error if the pod does not
+// exist, but does not check the container.
 func locate(store *pods.Store, r *http.Request) (location, error) {
 	vars := mux.Vars(r)
 	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
@@ -192,7 +194,7 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 	return at, nil
 }
 
-// stream proxies a connection to the runtime. It sends a WebSocket of protocol version 5 through the translator.
+// stream proxies a connection to the container runtime. A WebSocket of protocol version 5 is translated to SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) {
 	handler := h.toRuntime(serve)
@@ -205,15 +207,18 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 	serveHijacked(handler, w, withoutCredentials(r))
 }
 
-// runtimeURL is the URL of the runtime. Its host name is never resolved; see runtimeTransport.
+// runtimeURL is the URL of the container runtime. Its host name is never resolved, because runtimeTransport does not
+// dial.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
-// toRuntime returns a proxy of upgraded connections. serve is the runtime for this one connection.
+// toRuntime returns a proxy that forwards an upgraded connection to the container runtime. serve is the runtime's
+// handler for the connection.
 func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
 
-// runtimeTransport connects to the runtime over a socket pair. Its connections end when the Server stops.
+// runtimeTransport connects to the container runtime in this process over a socket pair. Its connections end when the
+// Server stops.
 func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		kubelet, runtime, err := oneconn.Pair()
@@ -254,7 +259,7 @@ func (c *runtime) PortForward(_ context.Context, _, _ string, port int32, stream
 	return c.pods.PortForward(c.request, c.at.namespace, c.at.pod, port, stream)
 }
 
-// streams converts the streams of package remotecommand into those of package pods.
+// streams converts the streams of package remotecommand into [pods.Streams].
 func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty bool,
 	resize <-chan remotecommand.TerminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
@@ -274,13 +279,13 @@ func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty boo
 	return s
 }
 
-// tokenProtocol matches the WebSocket subprotocol that contains a token. (k8s.io/apiserver, request/websocket)
+// tokenProtocol matches the WebSocket subprotocol that contains a bearer token. (k8s.io/apiserver, request/websocket)
 var tokenProtocol = regexp.MustCompile(`(base64url\.bearer\.authorization\.k8s\.io\.)[^,]*`)
 
 // withoutCredentials returns a copy of a request without its credentials, because the libraries log request headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
-	for i := range clean.Header["Authorization"] { // keep the number of headers, which appears in an error
+	for i := range clean.Header["Authorization"] { // not deleted, because an error contains the number of headers
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {

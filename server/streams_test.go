@@ -29,7 +29,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// streamed returns a pod whose container answers commands and has a forwarded port.
+// streamed returns the pod default/nginx, whose container runs commands and forwards a port.
 func streamed(forward string) []scenario.Pod {
 	spec := nginx(0)[0]
 	answers := []scenario.ExecAnswer{
@@ -132,7 +132,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecOldest uses the first version of the protocol, in which the error stream is empty if the command succeeds.
+// TestExecOldest runs a command with the first version of the protocol, in which the error stream is empty if the
+// command succeeds.
 func TestExecOldest(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var stdout, stderr bytes.Buffer
@@ -166,8 +167,8 @@ func TestManyStreams(t *testing.T) {
 // stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
-	// begin returns when the command is running. If a stream is cut earlier, both ends wait 30 s for its missing
-	// parts.
+	// begin returns when the command is running. If a stream were cut before, both ends would wait 30 s for the rest of
+	// it.
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()
@@ -260,7 +261,7 @@ func TestPortForward(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
-				all, _ := io.ReadAll(conn) // up to the client's half-close
+				all, _ := io.ReadAll(conn) // returns when the client has closed its side for writing
 				fmt.Fprintf(conn, "%d bytes", len(all))
 			}()
 		}
@@ -332,7 +333,7 @@ func TestPortForward(t *testing.T) {
 	}
 }
 
-// TestRun expects the Content-Type of any output to be JSON.
+// TestRun checks that /run declares any output as application/json, as a kubelet does.
 func TestRun(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -385,8 +386,8 @@ func TestStreamsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
 		}
 	}
-	// A request with an unread body is refused too. The error contains the number of headers, which must count all
-	// of them.
+	// A request with an unread body is refused too. The error contains the number of headers, including headers that
+	// the Server has removed.
 	refused := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()

@@ -10,9 +10,9 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and
-// a container. A part that the path does not name is the empty string. It uses only the table of paths, so the
-// object may not exist.
+// PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and a
+// container. A part that the path does not name is the empty string. PathTarget does not check whether the object
+// exists.
 func PathTarget(path string) (namespace, pod, uid, container string) {
 	var match mux.RouteMatch
 	r := &http.Request{URL: &url.URL{Path: "/" + strings.Trim(path, "/")}}
@@ -22,9 +22,10 @@ func PathTarget(path string) (namespace, pod, uid, container string) {
 	return match.Vars["namespace"], match.Vars["pod"], match.Vars["uid"], match.Vars["container"]
 }
 
-// Paths returns the beginnings of all paths of a kubelet: each path up to its first variable, sorted.
+// Paths returns the beginnings of all paths of a kubelet: each path up to its first variable. They are sorted and
+// unique. The caller may change the slice.
 func Paths() []string {
-	paths := []string{"/flagz", "/healthz", "/metrics/slis", "/statusz"} // these are not in the table
+	paths := []string{"/flagz", "/healthz", "/metrics/slis", "/statusz"} // the table of services lacks these
 	for _, service := range services {
 		for _, route := range service.routes {
 			path := service.prefix

@@ -15,7 +15,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 )
 
-// secureTLS is the TLS of the secure port.
+// secureTLS has the TLS settings of the secure port.
 type secureTLS struct {
 	config *tls.Config
 	// follow are functions that run while the port is served. They reload the serving certificate and the client CA
@@ -23,8 +23,8 @@ type secureTLS struct {
 	follow []func(context.Context)
 }
 
-// newTLS makes the TLS settings of a kubelet. It reads or makes the serving certificate. (kubelet: cmd/kubelet/app
-// InitializeTLS, pkg/kubelet NewMainKubelet)
+// newTLS returns the TLS settings of the secure port. It reads or makes the serving certificate. (kubelet:
+// cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
 func (s *Server) newTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
 	minVersion, badVersion := cliflag.TLSVersion(kubelet.TLSMinVersion)
@@ -178,12 +178,12 @@ func (p *servingPair) Enqueue() {
 	p.logger.Info("reloaded the serving certificate", zap.String("subject", p.pair.Load().Leaf.Subject.String()))
 }
 
-// newPair is the remedy in errors about a self-signed pair that cannot be used.
+// newPair is the remedy in an error about a self-signed certificate or key that cannot be used.
 const newPair = "remove both files, and a new pair will be made"
 
-// selfSign makes a self-signed serving certificate for the node's name, if the folder does not contain one. It is
-// valid for a year; its CN is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, with
-// which handshakes are much faster.)
+// selfSign makes a self-signed serving certificate for the node's name, if the folder does not contain one. It is valid
+// for a year; its CN is NAME@TIME. The key is an RSA key, as in a kubelet. (Handshakes with the ECDSA keys of `fauxlet
+// certs` are much faster.)
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {

@@ -124,7 +124,7 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 	f.writePair(t, "given", f.mint(t, f.ca, "the second"))
 	eventually(t, "the second certificate", func() bool { return served() == "the second" })
 
-	// An invalid file is not used, and the Server continues to watch the files.
+	// The Server does not use an invalid file, but continues to watch the files.
 	f.write(t, "given.crt", "no certificate")
 	f.write(t, "given.key", "no key")
 	if got := served(); got != "the second" {
@@ -173,10 +173,10 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestCertificateRequests expects that with a client CA the server requests a client certificate and offers no ALPN
-// protocol, so that all clients use HTTP/1.1. Without a client CA it expects the opposite. As in a kubelet,
-// GetConfigForClient returns a tls.Config that was made before net/http added its protocols, and a changed CA may
-// take up to a minute to appear in the list of acceptable CAs.
+// TestCertificateRequests checks that a Server with a client CA requests a client certificate and offers no ALPN
+// protocol, so that all clients use HTTP/1.1. A Server without a client CA requests no certificate and offers HTTP/2.
+// As in a kubelet, GetConfigForClient returns a tls.Config that was made before net/http added its protocols, and a
+// changed CA may take up to a minute to appear in the list of acceptable CAs.
 func TestCertificateRequests(t *testing.T) {
 	for _, test := range []struct {
 		name, authentication, yaml, protocol string
@@ -263,8 +263,8 @@ func TestTLSLimits(t *testing.T) {
 	}
 }
 
-// TestFilesThatDoNotServe expects an error that names the field, the file and the problem, before any request is
-// served.
+// TestFilesThatDoNotServe checks that an unusable certificate or key file causes an error before any request is served.
+// The error names the field, the file and the problem.
 func TestFilesThatDoNotServe(t *testing.T) {
 	const given = "tlsCertFile: given.crt\ntlsPrivateKeyFile: given.key\n"
 	write := func(name, content string) func(*testing.T, *fixture) {
@@ -343,7 +343,8 @@ func TestFilesThatDoNotServe(t *testing.T) {
 	}
 }
 
-// serveOnce serves until Serve fails or has started. It returns the error.
+// serveOnce calls Listen and Serve, and stops the Server as soon as it accepts a connection. It returns the first
+// error.
 func serveOnce(t testing.TB, standin *server.Server) error {
 	t.Helper()
 	listeners, err := standin.Listen()
@@ -355,7 +356,8 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	served := make(chan error, 1)
 	go func() { served <- standin.Serve(ctx, listeners) }()
 	go func() {
-		// Either a connection is answered, or it is closed together with the listener.
+		// The handshake succeeds if Serve has started. If Serve fails, it closes the listener, and the handshake fails
+		// too.
 		if conn, err := tls.Dial("tcp", listeners.Secure.Addr().String(),
 			&tls.Config{InsecureSkipVerify: true}); err == nil {
 			conn.Close()
@@ -365,8 +367,8 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	return <-served
 }
 
-// TestNoServingCertificate expects that the port is open and all handshakes fail as long as the cluster has issued
-// no certificate.
+// TestNoServingCertificate checks that the port is open, but all handshakes fail, until the cluster has issued a
+// certificate.
 func TestNoServingCertificate(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "serverTLSBootstrap: true\n"})
 	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {

@@ -24,8 +24,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestVectors sends the requests of the corpus, over real TLS and with a real review API, and compares the Decisions
-// with the expected ones. The tests in e2e send the same requests to the kubelet's own server.
+// TestVectors sends the requests of the corpus in internal/vectors, over real TLS and with a real review API. It
+// compares the Decisions with the expected ones. The tests in e2e send the same requests to the kubelet's own server.
 func TestVectors(t *testing.T) {
 	corpus, err := vectors.Load()
 	if err != nil {
@@ -60,7 +60,7 @@ func TestMetricsWithDebuggingOff(t *testing.T) {
 	}
 }
 
-// asked is a Server to which the requests of the corpus are sent.
+// asked is a Server with one configuration of the corpus in internal/vectors. The test sends it the corpus's requests.
 type asked struct {
 	*fixture
 	clients  map[string]*tls.Certificate
@@ -162,7 +162,7 @@ func decisionProblems(want *vectors.Expectation, got *authchain.Decision) []stri
 	return all
 }
 
-// send sends a request of the corpus byte by byte, on a new connection.
+// send sends the bytes of a request of the corpus unchanged, on a new connection.
 func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*http.Response, string, error) {
 	t.Helper()
 	var conn net.Conn

@@ -8,7 +8,7 @@ import (
 	"fauxlet/config"
 )
 
-// component is the kubelet's name on these pages.
+// component is the kubelet's name on /flagz and /statusz.
 const component = "kubelet"
 
 // installZPages serves /flagz and /statusz, each if its feature gate is on. It must be called after all other paths
