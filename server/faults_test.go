@@ -166,21 +166,21 @@ func TestCutResetsTheHTTP2StreamOnly(t *testing.T) {
 
 // TestStreamFaults checks the effect of faults on exec, with each streaming protocol.
 func TestStreamFaults(t *testing.T) {
-	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket",
+	for _, protocol := range []string{spdyProtocol, "v5.channel.k8s.io over a WebSocket",
 		"v4.channel.k8s.io over a WebSocket"} {
-		t.Run(road, func(t *testing.T) {
+		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, fixtureOptions{pods: streamed("")})
 			exec := func(command string) (string, error) {
 				var stdout bytes.Buffer
-				err := f.executor(t, road,
+				err := f.executor(t, protocol,
 					"/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(),
 					remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
 				return stdout.String(), err
 			}
 			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
 			// A SPDY client treats the end of the connection as the end of the command.
-			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 ||
+			if stdout, err := exec("big"); (err == nil) != (protocol == spdyProtocol) || len(stdout) >= 10000 ||
 				!strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
 				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
 			}

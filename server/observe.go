@@ -174,7 +174,8 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the ErrorLog for the http.Server of a container runtime, whose connections are not tracked.
+// errorLog returns the ErrorLog for the http.Servers of healthzPort and the container runtime. Their connections are
+// not tracked.
 func (s *recorder) errorLog() *log.Logger { return log.New(errorWriter{s, nil}, "", 0) }
 
 // errorWriter records failed handshakes as Decisions, because net/http reports such failures only in its log.

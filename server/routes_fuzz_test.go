@@ -25,7 +25,7 @@ import (
 //
 //   - No handler panics, and sending the same request twice gives the same status.
 //   - On the secure port, the first router redirects to the cleaned path (301, 307) or answers 404, or the request
-//     reaches the chain. net/http itself answers 400 to the target `*`.
+//     is authenticated. net/http itself answers 400 to the target `*`.
 //   - A chain without authentication methods always answers 401.
 //   - A chain with Webhook authorization answers 403 if all checks were denied, and 2xx only if the last check was
 //     allowed.

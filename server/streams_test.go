@@ -71,21 +71,21 @@ func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
 var streamProtocols = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket",
 	"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
 
-const spdyRoad = "v4.channel.k8s.io"
+const spdyProtocol = "v4.channel.k8s.io"
 
-func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Executor {
+func (f *fixture) executor(t testing.TB, protocol, path string) remotecommand.Executor {
 	t.Helper()
 	config := f.clientConfig(t)
 	u := f.streamURL(t, path)
 	var executor remotecommand.Executor
 	var err error
-	if protocol, ok := strings.CutSuffix(road, " over a WebSocket"); ok {
-		executor, err = remotecommand.NewWebSocketExecutorForProtocols(config, http.MethodGet, u.String(), protocol)
+	if webSocket, ok := strings.CutSuffix(protocol, " over a WebSocket"); ok {
+		executor, err = remotecommand.NewWebSocketExecutorForProtocols(config, http.MethodGet, u.String(), webSocket)
 	} else {
 		var transport http.RoundTripper
 		var upgrader spdy.Upgrader
 		if transport, upgrader, err = spdy.RoundTripperFor(config); err == nil {
-			executor, err = remotecommand.NewSPDYExecutorForProtocols(transport, upgrader, http.MethodPost, u, road)
+			executor, err = remotecommand.NewSPDYExecutorForProtocols(transport, upgrader, http.MethodPost, u, protocol)
 		}
 	}
 	if err != nil {
@@ -96,8 +96,8 @@ func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Execut
 
 func TestExec(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
-	for _, road := range streamProtocols {
-		t.Run(road, func(t *testing.T) {
+	for _, protocol := range streamProtocols {
+		t.Run(protocol, func(t *testing.T) {
 			for _, test := range []struct {
 				command, stdout, stderr string
 				code                    int
@@ -107,11 +107,11 @@ func TestExec(t *testing.T) {
 				{"big", strings.Repeat("0123456789abcdef", 1<<16), "", 0},
 			} {
 				var stdout, stderr bytes.Buffer
-				err := f.executor(t, road,
+				err := f.executor(t, protocol,
 					"/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(),
 					remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
 				var exit utilexec.CodeExitError
-				switch versioned := !strings.HasPrefix(road, "v2") && !strings.HasPrefix(road, "v3"); {
+				switch versioned := !strings.HasPrefix(protocol, "v2") && !strings.HasPrefix(protocol, "v3"); {
 				case test.code == 0 && err != nil, test.code != 0 && err == nil:
 					t.Errorf("%s: %v", test.command, err)
 				case test.code != 0 && versioned && (!errors.As(err, &exit) || exit.Code != test.code):
@@ -172,7 +172,7 @@ func TestStreamsEnd(t *testing.T) {
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()
-		executor := f.executor(t, spdyRoad, hang)
+		executor := f.executor(t, spdyProtocol, hang)
 		go func() {
 			err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout})
 			stdout.CloseWithError(err)
@@ -197,7 +197,7 @@ func TestStreamsEnd(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed(""), yaml: "streamingConnectionIdleTimeout: 100ms\n"})
 		// The client only sees that the stream has ended, so the error is not compared.
-		_ = f.executor(t, spdyRoad, hang).StreamWithContext(t.Context(),
+		_ = f.executor(t, spdyProtocol, hang).StreamWithContext(t.Context(),
 			remotecommand.StreamOptions{Stdout: io.Discard})
 	})
 	t.Run("server", func(t *testing.T) {
@@ -212,14 +212,14 @@ func TestStreamsEnd(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
-	for _, road := range streamProtocols {
-		t.Run(road, func(t *testing.T) {
+	for _, protocol := range streamProtocols {
+		t.Run(protocol, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			stdin, input := io.Pipe()
 			output, stdout := io.Pipe()
 			ended := make(chan error)
-			executor := f.executor(t, road, "/attach/default/nginx/nginx?input=1&output=1")
+			executor := f.executor(t, protocol, "/attach/default/nginx/nginx?input=1&output=1")
 			go func() {
 				ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
 				stdout.Close()
@@ -277,14 +277,14 @@ func TestPortForward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, road := range []struct {
+	for i, forward := range []struct {
 		name   string
 		dialer httpstream.Dialer
 	}{{"spdy", spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost,
 		u)}, {"tunnel", tunnel}} {
-		t.Run(road.name, func(t *testing.T) {
+		t.Run(forward.name, func(t *testing.T) {
 			stop, ready := make(chan struct{}), make(chan struct{})
-			forwarder, err := portforward.NewOnAddressesForStreaming(road.dialer, []string{"127.0.0.1"},
+			forwarder, err := portforward.NewOnAddressesForStreaming(forward.dialer, []string{"127.0.0.1"},
 				[]string{":80", ":81", ":82"}, stop, ready, io.Discard, io.Discard)
 			if err != nil {
 				t.Fatal(err)
