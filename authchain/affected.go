@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// AddAffectedBy adds names to AffectedBy; see [Decision]. Names that AffectedBy already contains are not added
-// again. Only the goroutine that serves the request may call it.
+// AddAffectedBy adds names of faults to d.AffectedBy. Names that AffectedBy already contains are not added again. Only
+// the goroutine that serves the request may call it.
 func (d *Decision) AddAffectedBy(names ...string) {
 	for _, name := range names {
 		if !slices.Contains(d.AffectedBy, name) {
@@ -15,11 +15,11 @@ func (d *Decision) AddAffectedBy(names ...string) {
 	}
 }
 
-// AddAffectedBy adds names to the AffectedBy of the Decision that ctx belongs to. If ctx is the context of a
-// TokenReview that the chain sends, the names are added to the Decision of each request that waits for the review.
-// Without a Decision it does nothing.
+// AddAffectedBy adds names of faults to AffectedBy of the Decision that ctx belongs to. If ctx is the context of a
+// TokenReview that the chain sends, the names are added to the Decision of each request that waits for the review. If
+// ctx belongs to no Decision, the call has no effect.
 //
-// A round tripper that makes reviews fail calls it with the context of the review's request.
+// An http.RoundTripper that makes reviews fail calls AddAffectedBy with the context of the review's HTTP request.
 func AddAffectedBy(ctx context.Context, names ...string) {
 	if review := tokenReviewFrom(ctx); review != nil {
 		review.affectedBy = append(review.affectedBy, names...)
@@ -30,8 +30,8 @@ func AddAffectedBy(ctx context.Context, names ...string) {
 
 type affectedByKey struct{}
 
-// WithAffectedBy returns a context for a request that has no Decision yet. [NewDecision] adds the names to
-// AffectedBy.
+// WithAffectedBy returns a copy of ctx for a request that has no Decision yet. When [NewDecision] makes the Decision,
+// it adds the names of the faults to AffectedBy.
 func WithAffectedBy(ctx context.Context, names ...string) context.Context {
 	return context.WithValue(ctx, affectedByKey{}, names)
 }

@@ -16,7 +16,7 @@ func TestNewDecisionIsAffectedByItsContext(t *testing.T) {
 	t.Parallel()
 	request := httptest.NewRequest(http.MethodGet, "/pods", nil)
 	ctx := authchain.WithAffectedBy(request.Context(), "one", "two")
-	for range 2 { // the two Decisions must not share the list
+	for range 2 { // the two Decisions must not share the list of names
 		d, _ := authchain.NewDecision(request.WithContext(ctx))
 		d.AddAffectedBy("two", "three")
 		if want := []string{"one", "two", "three"}; !slices.Equal(d.AffectedBy, want) {
@@ -29,7 +29,7 @@ func TestAddAffectedByReachesTheDecisionOfTheContext(t *testing.T) {
 	t.Parallel()
 	d, request := authchain.NewDecision(httptest.NewRequest(http.MethodGet, "/pods", nil))
 	authchain.AddAffectedBy(request.Context(), "one")
-	authchain.AddAffectedBy(t.Context(), "two") // belongs to no request
+	authchain.AddAffectedBy(t.Context(), "two") // has no effect: the context belongs to no request
 	if want := []string{"one"}; !slices.Equal(d.AffectedBy, want) {
 		t.Errorf("affected by %q, want %q", d.AffectedBy, want)
 	}
@@ -39,7 +39,7 @@ func TestAddAffectedByReachesTheDecisionOfTheContext(t *testing.T) {
 type refusing struct{ authchain.CAProvider }
 
 func (refusing) VerifyChain(chain []*x509.Certificate) error {
-	return errors.New("no chain to " + chain[len(chain)-1].Subject.CommonName + " is accepted")
+	return errors.New("refused the certificate chain that ends with " + chain[len(chain)-1].Subject.CommonName)
 }
 
 func TestVerifyChainRefusesACertificateThatVerifies(t *testing.T) {
@@ -53,7 +53,7 @@ func TestVerifyChainRefusesACertificateThatVerifies(t *testing.T) {
 	if status != http.StatusUnauthorized || d.User != nil || step.Outcome != authchain.OutcomeRefused {
 		t.Errorf("status %d, user %v, step %+v; want 401 and a refused step", status, d.User, step)
 	}
-	if want := "no chain to cluster-ca is accepted"; !strings.Contains(step.Reason, want) {
+	if want := "refused the certificate chain that ends with cluster-ca"; !strings.Contains(step.Reason, want) {
 		t.Errorf("reason %q, want %q in it", step.Reason, want)
 	}
 }

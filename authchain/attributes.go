@@ -39,9 +39,8 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet
-// checks them: access to one of them suffices. The caller must not change the result. fineGrained is
-// [Config.FineGrained].
+// Subresources returns the subresources of the node that a kubelet checks for a request with this path, in order. A
+// client needs access to one of them. The caller must not change the result. fineGrained is [Config.FineGrained].
 func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
 		below, ok := strings.CutPrefix(path, s.path)
@@ -56,8 +55,8 @@ func Subresources(path string, fineGrained bool) []string {
 	return proxyOnly
 }
 
-// attributesOf returns the attributes of one check: may user u send request r, according to this subresource of the
-// node? (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+// attributesOf returns the attributes of one authorization check: may user u send request r, if access to the given
+// subresource of the node allows it? (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 func attributesOf(u user.Info, r *http.Request, node, subresource string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
 		User:            u,

@@ -79,8 +79,8 @@ func verbByRule(method string) string {
 	return ""
 }
 
-// subresourcesByRule returns the subresources that a kubelet checks for a path: for some paths a fine-grained
-// subresource and then proxy, for most paths only proxy.
+// subresourcesByRule returns the subresources that a kubelet checks for a path. For some paths these are a fine-grained
+// subresource and then proxy. For most paths it is only proxy.
 func subresourcesByRule(path string, fineGrained bool) []string {
 	under := func(segment string) bool { return strings.HasPrefix(path+"/", "/"+segment+"/") }
 	coarse := "proxy"

@@ -14,9 +14,8 @@ import (
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
 )
 
-// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook itself, without authorizerfactory,
-// in order to wrap the webhook's metrics: the webhook calls the metrics once for each review that it sends, so they
-// can count reviews.
+// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook without authorizerfactory, because it
+// must wrap the webhook's metrics in a reviewCounter. The webhook calls the metrics once for each review that it sends.
 func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	switch config.Mode {
 	case AlwaysAllow:

@@ -78,7 +78,8 @@ func TestChecksOfEachPath(t *testing.T) {
 	}
 }
 
-// TestProxyIsCheckedAfterDenial expects the second subresource to be checked only if the first is denied.
+// TestProxyIsCheckedAfterDenial checks that the subresource proxy is checked only after access to the first subresource
+// has been denied.
 func TestProxyIsCheckedAfterDenial(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
@@ -104,7 +105,8 @@ func TestProxyIsCheckedAfterDenial(t *testing.T) {
 	}
 }
 
-// TestAccessReviewFails expects a 500 as soon as one review fails: the subresource proxy is not checked afterwards.
+// TestAccessReviewFails checks that a failed review causes a 500, and that the subresource proxy is not checked after
+// it.
 func TestAccessReviewFails(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	a.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -126,8 +128,8 @@ func TestAccessReviewFails(t *testing.T) {
 	}
 }
 
-// TestAccessCache expects allowed and denied results to be cached, each for its own TTL, and the Decision to record
-// that a result came from the cache.
+// TestAccessCache checks that allowed and denied results are cached, each for its own TTL, and that the Decision
+// records whether a result came from the cache.
 func TestAccessCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -174,7 +176,7 @@ func TestAlwaysAllowIsNotCached(t *testing.T) {
 	for name, c := range map[string]credential{
 		"allowed":       with(client(t, p.clusterCA, "kubelet-client", nil), ""),
 		"no credential": {},
-		"stranger":      with(client(t, p.strangerCA, "kubelet-client", nil), ""),
+		"untrusted":     with(client(t, p.unknownCA, "kubelet-client", nil), ""),
 	} {
 		for range 2 {
 			if _, _, decision := s.send(t, "GET", "/pods", c); decision.Cached() {

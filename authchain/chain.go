@@ -1,10 +1,10 @@
 // Package authchain authenticates and authorizes a request as a kubelet does, and records each step of the decision.
 //
-// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then checks with the
-// authorizer one or two permissions on the node. The authenticators and authorizers are the ones from
-// k8s.io/apiserver that the kubelet uses, in the kubelet's order. This package adds the record: [Chain.Decide]
-// returns a [Decision] with the outcome of each authentication step, the user, the result of each authorization
-// check, and whether a cache supplied each result.
+// A [Chain] tries a client certificate, then a bearer token, then anonymous access. The authorizer then checks one or
+// two permissions of the user on the node. The authenticators and authorizers are the ones from k8s.io/apiserver that
+// the kubelet uses, in the kubelet's order. This package adds the record: [Chain.Decide] returns a [Decision] with the
+// outcome of each authentication step, the user, the result of each authorization check, and whether a cache supplied
+// each result.
 //
 // Begin with [New] and [Chain.Decide].
 //
@@ -29,7 +29,7 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
-// The values of [Config.Mode], which are the values of the kubelet's authorization.mode.
+// These are the values of [Config.Mode] and of the kubelet's authorization.mode.
 const (
 	// AlwaysAllow allows every authenticated request.
 	AlwaysAllow = "AlwaysAllow"
@@ -40,7 +40,7 @@ const (
 // Config configures a [Chain]. Its fields correspond to `authentication` and `authorization` in the
 // KubeletConfiguration.
 type Config struct {
-	// NodeName is the name of the node in each authorization check: may the user get nodes/proxy of NodeName?
+	// NodeName is the name of the node in authorization checks such as: may the user get nodes/proxy of NodeName?
 	NodeName string
 
 	// ClientCA supplies the CAs for client certificates (authentication.x509.clientCAFile). The chain calls it for
@@ -72,26 +72,26 @@ type Config struct {
 	FineGrained bool
 }
 
-// CAProvider supplies the options for verifying client certificates, in particular the root CAs. It returns false
-// while it has no CAs. To change the roots it must return a new pool; it must not change a pool that it has returned
-// before. It must be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a
-// CAProvider.
+// CAProvider supplies the options for verifying client certificates, in particular the root CAs. VerifyOptions returns
+// false while there are no CAs. To change the roots it must return a new pool; it must not change a pool that it has
+// returned before. It must be safe for concurrent use. The dynamic CA of
+// k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }
 
 // ChainVerifier is an optional interface of a [CAProvider]. After a client certificate has been verified, VerifyChain
-// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The error
-// is the reason of the refused step.
+// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The text of
+// its error becomes the reason of the refused authentication step.
 //
-// The x509 step may cache the result of a certificate, and then skips VerifyChain, unless the provider sets
-// CurrentTime in its VerifyOptions.
+// The chain caches verified certificates, and does not call VerifyChain for a certificate in the cache. A provider that
+// sets CurrentTime in its VerifyOptions turns this cache off.
 type ChainVerifier interface {
 	VerifyChain(chain []*x509.Certificate) error
 }
 
-// retryBackoff repeats a failed review up to four times within about 4.5 s. A review that the apiserver refuses with
-// 401 or 403 is not repeated. The value is copied from k8s.io/apiserver/pkg/server/options,
+// retryBackoff makes the webhooks repeat a failed review up to four times within about 4.5 s. A review that the
+// apiserver refuses with 401 or 403 is not repeated. The value is copied from k8s.io/apiserver/pkg/server/options,
 // DefaultAuthWebhookRetryBackoff, because importing that package would link a whole apiserver.
 var retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
 
@@ -101,20 +101,20 @@ type Chain struct {
 	authorizer    authorizer.UnconditionalAuthorizer
 	nodeName      string
 	fineGrained   bool
-	// sendsReviews is true if the authorizer sends SubjectAccessReviews. A check for which none was sent then came
-	// from the cache.
+	// sendsReviews is true if the authorizer sends SubjectAccessReviews. In that case, a check without a review was
+	// answered from the cache.
 	sendsReviews bool
 }
 
-// These errors of [New] have the kubelet's words. The configuration requires a webhook, but the Config has no client
-// for it.
+// [New] returns these errors if the configuration requires a webhook, but the Config has no client for the webhook. The
+// texts are the kubelet's.
 var (
 	ErrNoTokenReviews  = errors.New("no client provided, cannot use webhook authentication")
 	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")
 )
 
-// New returns the chain for a configuration. It returns [ErrNoTokenReviews] or [ErrNoAccessReviews] if a client is
-// missing, and an error for an unknown Mode.
+// New returns the chain for a configuration. The error is [ErrNoTokenReviews] or [ErrNoAccessReviews] if a client is
+// missing. A missing or unknown Mode is also an error. A Chain needs no closing.
 func New(config Config) (*Chain, error) {
 	authn, err := newAuthenticator(config)
 	if err != nil {
@@ -133,9 +133,9 @@ func New(config Config) (*Chain, error) {
 	}, nil
 }
 
-// newAuthenticator sets the order of the authentication steps. It tries x509, bearer token and WebSocket token until
-// one succeeds, and collects their errors. It tries anonymous, which accepts any request, only if none of them returned
-// an error. (delegating.go, DelegatingAuthenticatorConfig.New)
+// newAuthenticator sets the order of the authentication steps. The client certificate, the bearer token and the
+// WebSocket token are tried until one succeeds. Anonymous access is tried if all of them were skipped. It is not tried
+// after an error. (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
 

@@ -25,7 +25,7 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		Groups: []string{"system:serviceaccounts"}}
 
 	good := client(t, p.clusterCA, "kubelet-client", []string{"operators"})
-	stranger := client(t, p.strangerCA, "kubelet-client", nil)
+	untrusted := client(t, p.unknownCA, "kubelet-client", nil)
 	expired := client(t, p.clusterCA, "kubelet-client", nil, testcerts.Expired)
 
 	type column struct {
@@ -41,7 +41,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		{name: "always-allow", configure: func(c *authchain.Config) { c.Mode = authchain.AlwaysAllow }},
 		{name: "nothing", noCA: true, configure: func(c *authchain.Config) { c.ClientCA, c.TokenWebhook = nil, false }},
 	}
-	// cell is an expected status and user. The user is empty if the request is not authenticated.
+	// cell has the status and the user that are expected for a credential and a configuration. The user is empty if the
+	// request is not authenticated.
 	type cell struct {
 		status int
 		user   string
@@ -57,7 +58,7 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		{"client-certificate", with(good, ""), [5]cell{
 			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"},
 			refused}},
-		{"stranger", with(stranger, ""), [5]cell{refused, refused, refused, refused, refused}},
+		{"untrusted", with(untrusted, ""), [5]cell{refused, refused, refused, refused, refused}},
 		{"expired", with(expired, ""), [5]cell{refused, refused, refused, refused, refused}},
 		{"bad-token", bearer("unknown-token"), [5]cell{
 			refused, refused, {200, anonymousUser}, refused, refused}},
@@ -66,7 +67,7 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		{"client-certificate-and-bad-token", with(good, "unknown-token"), [5]cell{
 			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"},
 			refused}},
-		{"stranger-and-good-token", with(stranger, serviceAccountToken), [5]cell{
+		{"untrusted-and-good-token", with(untrusted, serviceAccountToken), [5]cell{
 			{403, serviceAccount}, {403, serviceAccount}, refused, {200, serviceAccount}, refused}},
 	}
 

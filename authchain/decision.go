@@ -30,8 +30,8 @@ type Decision struct {
 	Method string
 	// Path is the decoded path of the request, without the query.
 	Path string
-	// Traceparent is the request's header of that name (W3C Trace Context). The client chooses its value. It is empty
-	// if its length is not the length of version 00.
+	// Traceparent is the request's traceparent header (W3C Trace Context). The client chooses its value. A header that
+	// does not have the length of version 00 is not recorded.
 	Traceparent string
 
 	// Authentication has the authentication steps, in order. It is empty if the request was not authenticated: on the
@@ -39,12 +39,12 @@ type Decision struct {
 	Authentication []Step
 	// User is the authenticated user, nil if authentication failed or was not attempted.
 	User user.Info
-	// Authorization has the authorization checks of User, in order.
+	// Authorization has the authorization checks, in order. It is empty if the request was not authenticated.
 	Authorization []Check
 
 	// Status is the status code of the response.
 	Status int
-	// Err is the error of the handler, for a request that the chain has allowed.
+	// Err is the text of the handler's error, if the chain has allowed the request and the handler has failed.
 	Err string
 
 	// Handshake is the error of a failed TLS handshake. If it is set, there was no request, and only Time, Remote
@@ -67,7 +67,7 @@ type Decision struct {
 // Method is the name of an authentication step.
 type Method string
 
-// The names of the authentication steps, in the order of the chain.
+// These are the names of the authentication steps, in the order in which the chain tries them.
 const (
 	MethodX509           Method = "x509"
 	MethodBearerToken    Method = "bearer token"
@@ -75,7 +75,7 @@ const (
 	MethodAnonymous      Method = "anonymous"
 )
 
-// Outcome is how an authentication step ended.
+// Outcome is the result of an authentication step.
 type Outcome string
 
 const (
@@ -99,7 +99,7 @@ type Step struct {
 	Token string `json:"token,omitempty"`
 	// Start is when the step began, relative to the Decision's Time.
 	Start time.Duration `json:"startNanoseconds"`
-	// Cached is true if the result for the token came from the cache, without a TokenReview.
+	// Cached is true if the result for the token came from the cache of TokenReviews.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
@@ -130,8 +130,7 @@ type Check struct {
 	Start time.Duration `json:"startNanoseconds"`
 	// Reviews counts the SubjectAccessReviews that were sent, including retries.
 	Reviews int `json:"reviews"`
-	// Cached is true if the result came from the cache, without a SubjectAccessReview. It is false in mode
-	// AlwaysAllow.
+	// Cached is true if the result came from the cache of SubjectAccessReviews. It is always false in mode AlwaysAllow.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
@@ -153,8 +152,8 @@ func (c *decisionContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// longQuery is the length of a query, in bytes, above which the Decision copies the path. The path is a substring of
-// the request line; without the copy, the Decision would keep the whole request line in memory.
+// longQuery is the length of a query, in bytes, above which a Decision has a copy of the path. The path is a substring
+// of the request line. Without the copy, the Decision would keep the whole request line in memory.
 const longQuery = 1 << 10
 
 // traceparentLength is the length of a traceparent of version 00, in bytes.
@@ -191,13 +190,14 @@ func FromContext(ctx context.Context) *Decision {
 	return decision
 }
 
-// FailedHandshake returns the Decision about a connection whose TLS handshake has just failed.
+// FailedHandshake returns the Decision about a connection whose TLS handshake has just failed. remote is the client's
+// address, reason is the text of the error.
 func FailedHandshake(remote, reason string) *Decision {
 	return &Decision{Time: time.Now(), Remote: remote, Handshake: reason}
 }
 
-// NoRequest returns the Decision about a connection that was opened at the given time and has just ended without a
-// request. state is nil on a port without TLS.
+// NoRequest returns the Decision about a connection from the address remote that was opened at the given time and has
+// just ended without a request. state is nil on a port without TLS. reason is the text for the field NoRequest.
 func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, reason string) *Decision {
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: reason}
 }

@@ -19,7 +19,7 @@ func TestDecisionJSON(t *testing.T) {
 	a.allow(map[string][]string{serviceAccount: {"metrics"}})
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
 	_, _, decision := s.send(t, "GET", "/metrics",
-		with(client(t, p.strangerCA, "stranger", nil), serviceAccountToken))
+		with(client(t, p.unknownCA, "untrusted", nil), serviceAccountToken))
 	data, err := json.Marshal(decision)
 	if err != nil {
 		t.Fatal(err)
@@ -31,8 +31,8 @@ func TestDecisionJSON(t *testing.T) {
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Connection.Version != "TLS 1.3" || got.Connection.Certificate.Subject != "CN=stranger" ||
-		got.Connection.Certificate.Issuer != "CN=stranger-ca" {
+	if got.Connection.Version != "TLS 1.3" || got.Connection.Certificate.Subject != "CN=untrusted" ||
+		got.Connection.Certificate.Issuer != "CN=unknown-ca" {
 		t.Errorf("connection %+v", got.Connection)
 	}
 	if len(got.Authentication) != 2 || got.Authentication[0].Outcome != "refused" ||

@@ -81,11 +81,11 @@ func TestUnusualCredentials(t *testing.T) {
 			by: authchain.MethodWebSocketToken},
 		{name: "websocket-bad-token", credential: protocols("unknown-token"), status: 401,
 			why: "refused: the TokenReview of token "},
-		{name: "stranger", credential: with(client(t, p.strangerCA, "kubelet-client", nil), ""), status: 401,
-			why: `refused: certificate signed by unknown authority "stranger-ca"`},
-		{name: "stranger-and-bad-token",
-			credential: with(client(t, p.strangerCA, "kubelet-client", nil), "unknown-token"), status: 401,
-			why: `refused: certificate signed by unknown authority "stranger-ca"; the TokenReview of token `},
+		{name: "untrusted", credential: with(client(t, p.unknownCA, "kubelet-client", nil), ""), status: 401,
+			why: `refused: certificate signed by unknown authority "unknown-ca"`},
+		{name: "untrusted-and-bad-token",
+			credential: with(client(t, p.unknownCA, "kubelet-client", nil), "unknown-token"), status: 401,
+			why: `refused: certificate signed by unknown authority "unknown-ca"; the TokenReview of token `},
 		{name: "expired", credential: kubeletClient(testcerts.Expired), status: 401,
 			why: "refused: certificate expired at "},
 		{name: "not-yet-valid", credential: kubeletClient(testcerts.NotYetValid), status: 401,
@@ -154,8 +154,8 @@ func TestTokenIsIgnoredWithoutWebhook(t *testing.T) {
 	}
 }
 
-// TestNoCredential checks the reason in the Decision of a 401 without any credential. A kubelet does not log such a
-// reason.
+// TestNoCredential checks that the Decision about a request without a credential explains the 401. A kubelet does not
+// log an explanation.
 func TestNoCredential(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
@@ -167,8 +167,8 @@ func TestNoCredential(t *testing.T) {
 	}
 }
 
-// TestTokenReviewFails expects a 401 and a step with the outcome "error" rather than "refused" when the TokenReview
-// fails.
+// TestTokenReviewFails checks that a failed TokenReview causes a 401, and that the outcome of the authentication step
+// is "error" and not "refused".
 func TestTokenReviewFails(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -235,8 +235,8 @@ func TestReviewerRepeatsToken(t *testing.T) {
 	}
 }
 
-// TestTokenCache checks which results are cached, and whether the Decision records that a result came from the
-// cache.
+// TestTokenCache checks which results of TokenReviews are cached, and that the Decision records whether a result came
+// from the cache.
 func TestTokenCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {

@@ -21,14 +21,15 @@ import (
 	"fauxlet/testcerts"
 )
 
-// clusterCA is the client CA of the chain. strangerCA is a CA that the chain does not trust.
+// clusterCA is the client CA of the chain. unknownCA is a CA that the chain does not trust. serverCA signs the serving
+// certificate.
 type pki struct {
-	clusterCA, strangerCA, serverCA *testcerts.Authority
+	clusterCA, unknownCA, serverCA *testcerts.Authority
 }
 
 func newPKI(t testing.TB) *pki {
 	t.Helper()
-	return &pki{authority(t, "cluster-ca"), authority(t, "stranger-ca"), authority(t, "server-ca")}
+	return &pki{authority(t, "cluster-ca"), authority(t, "unknown-ca"), authority(t, "server-ca")}
 }
 
 func authority(t testing.TB, name string) *testcerts.Authority {
@@ -145,7 +146,7 @@ func (a *apiserver) allow(allowed map[string][]string) {
 	a.allowed = allowed
 }
 
-// asked returns the verbs and subresources of all access reviews received so far.
+// asked returns the verb and the subresource of each SubjectAccessReview received so far.
 func (a *apiserver) asked() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,7 +157,7 @@ func (a *apiserver) asked() []string {
 	return asked
 }
 
-// standin is a TLS server with the chain and no other handler. It answers 200 to each request that the chain allows.
+// standin is a TLS server whose only handler is the chain. It answers 200 to each request that the chain allows.
 type standin struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -197,7 +198,7 @@ func (s *standin) last() *authchain.Decision {
 	return s.decisions[len(s.decisions)-1]
 }
 
-// credential is the credential of a request.
+// credential is what a request authenticates with: a client certificate, a token, or neither.
 type credential struct {
 	certificate   *tls.Certificate
 	authorization string
@@ -248,7 +249,7 @@ func (s *standin) send(t testing.TB, method, path string, c credential) (int, st
 	return response.StatusCode, string(body), s.last()
 }
 
-// webhookConfig is the chain of a default KubeletConfiguration, but with caches off.
+// webhookConfig returns the Config for a default KubeletConfiguration, but with all caches off.
 func webhookConfig(p *pki, a *apiserver) authchain.Config {
 	return authchain.Config{
 		NodeName:      "node-1",

@@ -42,8 +42,8 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached returns whether the whole decision came from caches: at least one of its results normally needs a review,
-// and no review was sent.
+// Cached returns whether caches supplied every result that otherwise needs a review. It returns false if no result
+// needs a review.
 func (d *Decision) Cached() bool {
 	cached := false
 	for i := range d.Authentication {
@@ -63,8 +63,8 @@ func (d *Decision) Cached() bool {
 	return cached
 }
 
-// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the
-// chain did not decide on the request.
+// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain did
+// not decide on the request, as [Decision.Outcome] does.
 func (d *Decision) Why() string {
 	if d.Handshake != "" {
 		return "refused: TLS handshake failed: " + d.Handshake

@@ -38,7 +38,7 @@ type Report struct {
 	AffectedBy []string `json:"affectedBy,omitempty"`
 }
 
-// UserInfo is an authenticated user, as in a TokenReview.
+// UserInfo is an authenticated user. It has the fields of a TokenReview's user.
 type UserInfo struct {
 	Name   string              `json:"name"`
 	UID    string              `json:"uid,omitempty"`
@@ -46,7 +46,7 @@ type UserInfo struct {
 	Extra  map[string][]string `json:"extra,omitempty"`
 }
 
-// Connection is a TLS connection.
+// Connection describes the TLS connection of a request in a [Report].
 type Connection struct {
 	Version     string `json:"version"`
 	CipherSuite string `json:"cipherSuite"`
@@ -59,7 +59,7 @@ type Connection struct {
 	Certificate *Certificate `json:"clientCertificate,omitempty"`
 }
 
-// Certificate is a client certificate. It may not have been verified.
+// Certificate describes the client certificate of a [Connection]. The certificate may not have been verified.
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`

@@ -55,7 +55,8 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 		step(MethodWebSocketToken, "among the WebSocket subprotocols", websocket.NewProtocolAuthenticator(cached)), nil
 }
 
-// explainToken sets the reason of a step. noToken is the reason if the request has no token for the step.
+// explainToken sets the reason of a token step that has not authenticated the user. noToken is the reason if the
+// request has no token for the step.
 func explainToken(s *Step, noToken string) {
 	var failed *failedReview
 	switch {

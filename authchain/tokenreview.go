@@ -18,8 +18,8 @@ import (
 // Instead, it looks afterwards for a review that ended since the request began.
 type tokenReviewer struct {
 	sender authenticator.Token
-	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a new
-	// result may be recorded as cached. Nothing else depends on last.
+	// last has the last review of each token, indexed by the token's hash. If two tokens share a slot and are reviewed
+	// at the same moment, a new result may be recorded as cached. The error affects only the Decision's Cached.
 	last slots[tokenReview]
 }
 
@@ -35,7 +35,7 @@ type tokenReview struct {
 
 type tokenReviewKey struct{}
 
-// tokenReviewFrom returns the review that ctx belongs to, or nil.
+// tokenReviewFrom returns the TokenReview that ctx belongs to, or nil.
 func tokenReviewFrom(ctx context.Context) *tokenReview {
 	review, _ := ctx.Value(tokenReviewKey{}).(*tokenReview)
 	return review
@@ -66,13 +66,14 @@ func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *t
 	return nil
 }
 
-// failedReview is the error of a TokenReview that was not answered. It has the text of the error that it wraps.
+// failedReview is the error of a TokenReview to which the review API did not respond. It has the text of the error that
+// it wraps.
 type failedReview struct{ error }
 
 func (f *failedReview) Unwrap() error { return f.error }
 
-// slots is a fixed number of pointers, indexed by a hash. They are allocated at the first use, because most nodes of
-// a process with many nodes never use them.
+// slots is a fixed number of pointers, indexed by a hash. The pointers are allocated at their first use, because in a
+// process with many nodes most nodes never use them.
 type slots[T any] struct {
 	once sync.Once
 	all  *[1024]atomic.Pointer[T]

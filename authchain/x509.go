@@ -15,8 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// newX509Step returns the step that verifies the client certificate. The user is the certificate's common name, the
-// groups are its organizations. Without a CA the step is always skipped.
+// newX509Step returns the step that verifies the client certificate. The user name is the certificate's common name,
+// and the groups are its organizations. Without a CA the step is always skipped.
 func newX509Step(ca CAProvider) authenticator.Request {
 	verify := func() (stdx509.VerifyOptions, bool) { return stdx509.VerifyOptions{}, false }
 	if ca != nil {
@@ -65,7 +65,8 @@ type cachingX509 struct {
 	cache slots[verified]
 }
 
-// verified is a verified certificate chain with its user.
+// verified is an entry of the cache: the certificates of a client, the options with which they were verified, and the
+// user.
 type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
@@ -82,8 +83,8 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
 		return c.authenticator.AuthenticateRequest(r)
 	}
-	// The options are read before the authenticator reads them. If the roots change in between, the result is cached
-	// for the older roots, and the cache never returns it for the newer ones.
+	// Read the options before the authenticator reads them. If the roots change in between, the result is cached for
+	// the older roots, and is never returned for the newer roots.
 	options, ok := c.verify()
 	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() ||
 		len(options.CertificatePolicies) > 0 {

@@ -18,15 +18,15 @@ func (c *changingCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: c.pool.Load(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-// TestVerifiedCertificateIsCachedForItsRoots expects that the cache of verified certificates never accepts a
-// certificate after the roots have changed, and never accepts a different certificate.
+// TestVerifiedCertificateIsCachedForItsRoots checks that the cache of verified certificates never accepts a certificate
+// after the root CAs have changed, and never accepts a different certificate.
 func TestVerifiedCertificateIsCachedForItsRoots(t *testing.T) {
 	p := newPKI(t)
 	ca := &changingCA{}
 	ca.trust(p.clusterCA)
 	s := newStandin(t, newChain(t, authchain.Config{ClientCA: ca, Mode: authchain.AlwaysAllow}), true)
 	known := with(client(t, p.clusterCA, "kubelet-client", []string{"operators"}), "")
-	stranger := with(client(t, p.strangerCA, "kubelet-client", nil), "")
+	untrusted := with(client(t, p.unknownCA, "kubelet-client", nil), "")
 
 	expect := func(step string, c credential, status int) {
 		t.Helper()
@@ -40,14 +40,14 @@ func TestVerifiedCertificateIsCachedForItsRoots(t *testing.T) {
 	}
 	for range 3 {
 		expect("known", known, 200)
-		expect("stranger", stranger, 401)
+		expect("untrusted", untrusted, 401)
 	}
-	ca.trust(p.strangerCA)
+	ca.trust(p.unknownCA)
 	for range 2 {
 		expect("known, after the CA has changed", known, 401)
-		expect("stranger, after the CA has changed", stranger, 200)
+		expect("untrusted, after the CA has changed", untrusted, 200)
 	}
 	ca.trust(p.clusterCA)
 	expect("known, after the CA has changed back", known, 200)
-	expect("stranger, after the CA has changed back", stranger, 401)
+	expect("untrusted, after the CA has changed back", untrusted, 401)
 }

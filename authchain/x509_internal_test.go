@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestUserWithChain expects a cached user to be valid exactly as long as all certificates of the chain are valid.
+// TestUserWithChain checks that a cached user is valid exactly while all certificates of the chain are valid.
 func TestUserWithChain(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }

@@ -2,11 +2,12 @@
 // validated [Config]. Start with [NewFlags] and [Flags.Load].
 //
 // Names, types, defaults, precedence and error texts match the kubelet v1.37 (k8s.io/kubernetes:
-// cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig, pkg/kubelet/apis/config). Flags override drop-ins, and
-// drop-ins override the file. With a file, the defaults of kubelet.config.k8s.io/v1beta1 apply (webhook on,
-// anonymous off, mode Webhook, no read-only port). Without a file, the legacy defaults apply (anonymous on,
-// AlwaysAllow, port 10255). The flags, defaults and feature gates are embedded from kubelet.json. A program in the
-// e2e module generates that file from the kubelet, and a test there fails if it is out of date.
+// cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig, pkg/kubelet/apis/config). Flags override drop-ins, and drop-ins
+// override the file. With a configuration file, the defaults of kubelet.config.k8s.io/v1beta1 apply: webhook
+// authentication and authorization, no anonymous access, no read-only port. Without a configuration file, the legacy
+// defaults apply: anonymous access, authorization mode AlwaysAllow, read-only port 10255. The flags, defaults and
+// feature gates are embedded from kubelet.json. A program in the e2e module generates kubelet.json from the kubelet,
+// and a test in that module fails if the file is out of date.
 //
 // Deliberate differences from a kubelet:
 //   - --port 0 chooses a free port. A kubelet refuses it.
@@ -26,11 +27,11 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Config is the effective configuration of one stand-in kubelet.
+// Config is the effective configuration of one stand-in kubelet. Many goroutines may read it at once.
 type Config struct {
 	// Kubelet is the effective KubeletConfiguration, with defaults and flags applied, and relative paths of the file
 	// made absolute. Pointers to fields that are plain values in the kubelet's internal type are never nil. Port is 0
-	// only with --port 0, which chooses a free port.
+	// only with the flag --port 0: the Server then chooses a free port.
 	Kubelet kubeletconfigv1beta1.KubeletConfiguration
 
 	// NodeName is --hostname-override or the host name, trimmed and in lower case.
@@ -48,11 +49,12 @@ type Config struct {
 
 	// FeatureGates has every feature gate of the kubelet. Config.Enabled looks up a gate by name.
 	FeatureGates featuregate.FeatureGate
-	// Ignored lists the given flags that have no effect on a stand-in, sorted, without dashes.
+	// Ignored lists the flags on the command line that have no effect on a stand-in. The names are sorted and have no
+	// leading dashes.
 	Ignored []string
-	// Warnings lists problems that a kubelet only logs, one sentence each.
+	// Warnings lists the problems that a kubelet logs but accepts, one sentence each.
 	Warnings []string
-	// HasConfigFile is true if --config was given. It decides which defaults apply.
+	// HasConfigFile is true if --config was given. The defaults without a configuration file are different.
 	HasConfigFile bool
 
 	flagz map[string]string
@@ -67,9 +69,9 @@ func (c *Config) Enabled(gate string) bool {
 	return enabled(c.FeatureGates, gate)
 }
 
-// ServingFiles returns the files of the serving certificate and its key. selfSigned is true if neither is configured
-// and serverTLSBootstrap is off: the files are then kubelet.crt and kubelet.key in CertDir, which the kubelet
-// generates if they are missing. With serverTLSBootstrap and no files, both names are empty. (k8s.io/kubernetes:
+// ServingFiles returns the names of the files with the serving certificate and its key. selfSigned is true if neither
+// is configured and serverTLSBootstrap is off. The files are then kubelet.crt and kubelet.key in CertDir, and a kubelet
+// generates them if they are missing. With serverTLSBootstrap and no files, both names are empty. (k8s.io/kubernetes:
 // InitializeTLS in cmd/kubelet/app/server.go)
 func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	certFile, keyFile = c.Kubelet.TLSCertFile, c.Kubelet.TLSPrivateKeyFile
@@ -79,8 +81,8 @@ func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	return certFile, keyFile, false
 }
 
-// Configz returns the body of GET /configz: the versioned configuration in the field kubeletconfig, including the
-// names of self-signed serving files, as in the kubelet.
+// Configz returns the body of GET /configz: the versioned configuration in the field kubeletconfig. It includes the
+// file names of a self-signed serving certificate and its key, as in a kubelet.
 func (c *Config) Configz() ([]byte, error) {
 	shown := c.Kubelet
 	shown.TLSCertFile, shown.TLSPrivateKeyFile, _ = c.ServingFiles()

@@ -34,7 +34,8 @@ func mustLoad(t testing.TB, args ...string) *Config {
 	return c
 }
 
-// TestFlagsAreTheKubelets compares the name, type, default, usage and deprecation of every flag with the kubelet's.
+// TestFlagsAreTheKubelets compares the name, type, default, usage and deprecation of every flag with the kubelet's
+// flag.
 func TestFlagsAreTheKubelets(t *testing.T) {
 	fs := pflag.NewFlagSet("fauxlet", pflag.ContinueOnError)
 	NewFlags().AddTo(fs)
@@ -128,7 +129,8 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// TestStartErrors: Load returns the errors of a kubelet that starts, with the kubelet's text and a remedy.
+// TestStartErrors checks that Load returns the errors that a kubelet reports while it starts, with the kubelet's text
+// and a remedy.
 func TestStartErrors(t *testing.T) {
 	for _, test := range []struct {
 		name, arg, want string
@@ -242,7 +244,8 @@ func TestConfigz(t *testing.T) {
 	}
 }
 
-// TestSetAndLoadAgain: flags can be set with Flags.Set alone, and every call of Load reads the files anew.
+// TestSetAndLoadAgain checks that Flags.Set is sufficient to set flags, and that every call of Load reads the files
+// again.
 func TestSetAndLoadAgain(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"k.yaml": header + "port: 7\nmaxPods: 7\n"})
@@ -277,7 +280,7 @@ func TestSetAndLoadAgain(t *testing.T) {
 	}
 }
 
-// TestLoadConcurrently: a host with many nodes loads their configurations concurrently.
+// TestLoadConcurrently loads several configurations concurrently, as a process with many nodes does.
 func TestLoadConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {

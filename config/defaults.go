@@ -53,8 +53,8 @@ func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(facts().Zero.DeepCopy()).Elem())
 }
 
-// fillZero sets each zero field of the struct into to the value of the same field of the struct from. It descends
-// into structs, except durations and the logging configuration.
+// fillZero copies fields between two structs of the same type, but keeps fields that already have a value other than
+// zero. It copies the fields of nested structs one by one, except durations and the logging configuration.
 func fillZero(into, from reflect.Value) {
 	for i := range into.NumField() {
 		field := into.Field(i)
@@ -74,8 +74,8 @@ func fillZero(into, from reflect.Value) {
 	}
 }
 
-// roundMemory rounds reserved memory up to milli-units. A kubelet rounds values from a file, but not values from
-// flags. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
+// roundMemory rounds the quantities of reserved memory up to a multiple of 0.001. A kubelet rounds values from a file,
+// but not values from flags. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
 func roundMemory(kc *kubeletConfiguration) {
 	for _, r := range kc.ReservedMemory {
 		for name, quantity := range r.Limits {

@@ -21,7 +21,7 @@ import (
 // dropInExtension is the extension of drop-in files. A kubelet ignores other files in --config-dir.
 const dropInExtension = ".conf"
 
-// loader reads configuration files and collects warnings.
+// loader reads the configuration file and drop-ins, and collects warnings.
 type loader struct {
 	gates    featuregate.FeatureGate
 	strict   bool
@@ -32,7 +32,8 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// setDefaults sets the defaults of a configuration whose feature gates override those of the command line.
+// setDefaults sets the missing fields of a configuration. Some defaults depend on feature gates. The configuration's
+// feature gates override the gates of the command line.
 func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 	gates := l.gates.DeepCopy()
 	if err := gates.SetFromMap(kc.FeatureGates); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzConfigFile: for any file and drop-in, Load returns an error or a configuration and never panics. Loading the
-// files again, or loading the resulting configuration as a file, gives the same configuration.
+// FuzzConfigFile checks that, for any file and drop-in, Load returns an error or a configuration and never panics.
+// Loading the files again, or loading the resulting configuration as a file, gives the same configuration.
 func FuzzConfigFile(f *testing.F) {
 	text, err := os.ReadFile("testdata/loads.json")
 	if err != nil {

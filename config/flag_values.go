@@ -16,11 +16,12 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// newValue returns a flag.Value that parses like the kubelet's and sets target. target is a settable field of a
-// KubeletConfiguration, or the zero reflect.Value for a new variable.
+// newValue returns a pflag.Value that parses the text of a flag as the kubelet does and stores the result in target.
+// target is a settable field of a KubeletConfiguration. If it is the zero reflect.Value, the result is stored in a new
+// variable.
 func newValue(f flagFact, target reflect.Value) pflag.Value { return valueTypes[f.Value](f, target) }
 
-// valueTypes has the types of the kubelet's flags.
+// valueTypes maps the types of the kubelet's flags to functions that make a pflag.Value; see newValue.
 var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"pflag.boolValue":        builtin((*pflag.FlagSet).BoolVar),
 	"pflag.stringValue":      builtin((*pflag.FlagSet).StringVar),
@@ -46,7 +47,8 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"verflag.versionValue":       over(versionValue),
 }
 
-// over returns a function that calls make with a *T that points to the target.
+// over returns an entry for valueTypes. It uses make to make a pflag.Value that stores its result in a *T. The *T
+// points to the target or, if there is none, to a new variable with the flag's default.
 func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
 	return func(f flagFact, target reflect.Value) pflag.Value {
 		if target.IsValid() {
@@ -60,7 +62,8 @@ func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) p
 	}
 }
 
-// builtin is over for one of pflag's unexported types. Only a flag set can create such a value.
+// builtin returns an entry for valueTypes for an unexported type of pflag. Only a pflag.FlagSet can create values of
+// these types.
 func builtin[T any](add func(*pflag.FlagSet, *T, string, T, string)) func(flagFact, reflect.Value) pflag.Value {
 	return over(func(p *T) pflag.Value {
 		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -77,15 +80,15 @@ func pointerTo[T any](target reflect.Value) *T {
 		target = target.Elem()
 	}
 	want := reflect.TypeFor[*T]()
-	// A duration field has the type metav1.Duration, or another type in the logging configuration.
+	// The type of a duration field is a struct, such as metav1.Duration, that contains the time.Duration.
 	for want == reflect.TypeFor[*time.Duration]() && target.Kind() == reflect.Struct {
 		target = target.FieldByName("Duration")
 	}
 	return target.Addr().Convert(want).Interface().(*T)
 }
 
-// fieldAt returns a field of a struct by a path of JSON names. The result is invalid if there is no such field, or if
-// a pointer on the path is nil.
+// fieldAt returns the field of a struct at a path of JSON names. The result is the zero reflect.Value if there is no
+// such field, or if a pointer on the path is nil.
 func fieldAt(in reflect.Value, path string) reflect.Value {
 	for name := range strings.SplitSeq(path, ".") {
 		in = fieldNamed(reflect.Indirect(in), name)
@@ -112,7 +115,7 @@ func fieldNamed(in reflect.Value, name string) reflect.Value {
 	return reflect.Value{}
 }
 
-// customValue is a flag.Value that consists of functions.
+// customValue is a pflag.Value whose methods call the functions in its fields.
 type customValue struct {
 	kind string
 	set  func(string) error
@@ -123,7 +126,8 @@ func (v customValue) Type() string       { return v.kind }
 func (v customValue) Set(s string) error { return v.set(s) }
 func (v customValue) String() string     { return v.show() }
 
-// goDurationValue uses package flag, whose error texts for durations differ from pflag's.
+// goDurationValue parses a duration with package flag, because the kubelet does so for some flags. The error texts of
+// flag and pflag differ.
 func goDurationValue(d *time.Duration) pflag.Value {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	fs.DurationVar(d, "flag", *d, "")
@@ -137,7 +141,7 @@ func configurationMapValue(m *cliflag.ConfigurationMap) pflag.Value {
 	return m
 }
 
-// ipValue accepts an IP address (k8s.io/kubernetes: pkg/util/flag IPVar). An empty value changes nothing.
+// ipValue accepts an IP address. An empty text leaves the value unchanged. (k8s.io/kubernetes: pkg/util/flag IPVar)
 func ipValue(ip *string) pflag.Value {
 	set := func(s string) error {
 		if s != "" && netutils.ParseIPSloppy(s) == nil {

@@ -25,12 +25,11 @@ type Flags struct {
 	overrides [][]byte // JSON merge patches; see Override
 }
 
-// nodeSettings are the flags that fauxlet uses and that have no field in KubeletConfiguration.
+// nodeSettings lists the flags that have an effect on a stand-in but have no field in KubeletConfiguration.
 var nodeSettings = []string{"config", "config-dir", "kubeconfig", "bootstrap-kubeconfig", "hostname-override", "node-ip",
 	"cert-dir", "root-dir", "cloud-provider", "node-labels"}
 
-// meaningful lists the flags with a field in KubeletConfiguration that fauxlet uses. Every other flag is parsed,
-// appears in /configz and is listed in Config.Ignored.
+// meaningful lists the flags that have an effect on a stand-in and have a field in KubeletConfiguration.
 var meaningful = []string{
 	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers",
 	"anonymous-auth", "authentication-token-webhook", "authentication-token-webhook-cache-ttl", "client-ca-file",
@@ -55,7 +54,7 @@ type assignment struct {
 func NewFlags() *Flags {
 	f := &Flags{flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
-	f.flags.SetOutput(io.Discard) // pflag prints a warning when Set is called for a deprecated flag
+	f.flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
 	shown := reflect.ValueOf(legacyConfiguration()).Elem()
 	for _, fact := range facts().Flags {
 		var target reflect.Value
@@ -71,7 +70,7 @@ func NewFlags() *Flags {
 	return f
 }
 
-// recorder records the values that a flag accepted.
+// recorder is the pflag.Value of one flag. It records each value that the flag accepts.
 type recorder struct {
 	pflag.Value
 	fact  flagFact
@@ -86,14 +85,15 @@ func (r *recorder) Set(value string) error {
 	return nil
 }
 
-// AddTo adds the flags to fs, except flags that fs already has. It makes fs accept underscores for dashes in flag
-// names, as the kubelet does.
+// AddTo adds the flags to fs. A flag that fs already has is not added. It makes fs accept underscores for dashes in
+// flag names, as the kubelet does.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	fs.AddFlagSet(f.flags)
 }
 
-// Set sets a flag, as if it were the next argument on the command line.
+// Set sets a flag, as if it were the next argument on the command line. name has no leading dashes. The error is the
+// kubelet's for an unknown flag or an invalid value.
 func (f *Flags) Set(name, value string) error {
 	if f.flags.Lookup(name) == nil {
 		return FlagError(fmt.Errorf("unknown flag: --%s", name))
@@ -104,12 +104,12 @@ func (f *Flags) Set(name, value string) error {
 	return nil
 }
 
-// FlagError adds the kubelet's prefix to an error from parsing the command line.
+// FlagError adds the kubelet's prefix "failed to parse kubelet flag" to an error from parsing the command line.
 func FlagError(err error) error {
 	return fmt.Errorf("failed to parse kubelet flag: %w", err)
 }
 
-// replay applies the values of the command line to kc.
+// replay applies the values of the command line to a configuration, in the order of the command line.
 func (f *Flags) replay(kc *kubeletConfiguration) error {
 	values := map[string]pflag.Value{}
 	for _, g := range f.given {
@@ -127,8 +127,8 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 	return nil
 }
 
-// Means reports whether a kubelet flag has an effect on a stand-in. All other flags are parsed, appear in /configz,
-// and are listed in Config.Ignored.
+// Means reports whether a kubelet flag has an effect on a stand-in. Flags without an effect are parsed, appear in
+// /configz, and are listed in Config.Ignored.
 func (f *Flags) Means(name string) bool {
 	return slices.Contains(nodeSettings, name) || slices.Contains(meaningful, name)
 }

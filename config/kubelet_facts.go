@@ -11,11 +11,11 @@ var kubeletJSON []byte
 
 // kubeletFacts is the content of kubelet.json, which e2e/kubeletfacts generates from the kubelet.
 type kubeletFacts struct {
-	// Defaults is the configuration of an empty file.
+	// Defaults is the effective configuration of an empty configuration file.
 	Defaults *kubeletConfiguration `json:"defaults"`
-	// Legacy has the fields whose defaults differ without a file.
+	// Legacy has the fields whose defaults are different without a configuration file.
 	Legacy json.RawMessage `json:"legacy"`
-	// Zero has zero values for the pointers whose fields are plain values in the kubelet's internal type.
+	// Zero has a zero value for each pointer field that is not a pointer in the kubelet's internal type.
 	Zero *kubeletConfiguration `json:"zero"`
 	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
 	Paths []string `json:"paths"`
@@ -53,7 +53,7 @@ var facts = sync.OnceValue(func() *kubeletFacts {
 	return f
 })
 
-// must panics if the embedded kubelet.json is invalid. Each test of this package would fail then.
+// must panics if err is not nil. The only cause is an invalid kubelet.json in the binary.
 func must(err error) {
 	if err != nil {
 		panic("config: embedded kubelet.json: " + err.Error())

@@ -41,7 +41,8 @@ func (f *Flags) Load() (*Config, error) {
 	return c, nil
 }
 
-// effective returns the configuration after validation, before a kubelet starts, and the loader that read it.
+// effective returns the validated configuration and the loader that read it. It leaves out the checks that a kubelet
+// makes later, while it starts.
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	gates, kc := newGates(), legacyConfiguration()
 	if err := f.replay(kc); err != nil {

@@ -75,7 +75,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name := range kc.StaticPodURLHeader {
-				kc.StaticPodURLHeader[name] = []string{"<masked>"} // the kubelet's log masks the values
+				kc.StaticPodURLHeader[name] = []string{"<masked>"} // as in the kubelet's log
 			}
 			if diff := cmp.Diff(plain(t, want), plain(t, kc)); diff != "" {
 				t.Errorf("effective configuration (-kubelet +fauxlet):\n%s", diff)
@@ -84,7 +84,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 	}
 }
 
-// checkError compares an error with the kubelet's and reports whether an error is expected.
+// checkError compares the error of Load with the kubelet's error. It reports whether an error is expected.
 func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	t.Helper()
 	switch {
@@ -121,7 +121,7 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	return false
 }
 
-// loadIn loads a configuration in a directory with the given files.
+// loadIn loads a configuration in a new directory with the given files.
 func loadIn(t *testing.T, args []string, files map[string]string) (*kubeletConfiguration, *loader, error) {
 	t.Helper()
 	dir := t.TempDir()

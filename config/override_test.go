@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestOverride: an override replaces the value of the file, the drop-ins and the flags. Other fields do not change.
+// TestOverride checks that an override replaces the value of the file, the drop-ins and the flags, and that other
+// fields do not change.
 func TestOverride(t *testing.T) {
 	const file = `
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -67,7 +68,8 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 	}
 }
 
-// TestOverrideIsChecked: unknown fields, values of the wrong type, and values that a kubelet refuses are errors.
+// TestOverrideIsChecked checks that an override with an unknown field, a value of the wrong type, or a value that a
+// kubelet refuses is an error.
 func TestOverrideIsChecked(t *testing.T) {
 	for _, test := range []struct{ field, value, says string }{
 		{"authentication.anonymus.enabled", "true", `unknown field "authentication.anonymus"`},

@@ -26,14 +26,15 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 	}
 }
 
-// oneOf refuses a value that is not allowed. The text has a verb for the value and for each allowed value.
+// oneOf adds an error if a value is not allowed. text is a format with a verb for the value and a verb for each allowed
+// value.
 func (c *checker) oneOf(text, value string, allowed ...any) {
 	c.refuse(!slices.Contains(allowed, any(value)), text, append([]any{value}, allowed...)...)
 }
 
 func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
 
-// value dereferences a pointer that defaulting has set.
+// value returns the value of a pointer field. Defaulting has set the field, so it should not be nil.
 func value[T any](p *T) T { return ptr.Deref(p, *new(T)) }
 
 // validate returns all errors of a kubelet's validation. It accepts port 0 if freePort is true.

@@ -21,7 +21,7 @@ import (
 // The fields that are checked in this file have no effect on a stand-in. The checks exist because a stand-in must
 // refuse every file that a kubelet refuses.
 
-// node checks the settings of the Node object and of the kubelet's clients.
+// node checks the settings of the Node object and of the clients that the kubelet uses.
 func (c *checker) node() {
 	c.refuse(c.kc.NodeLeaseDurationSeconds <= 0, "nodeLeaseDurationSeconds must be greater than 0")
 	c.refuse(value(c.kc.NodeStatusMaxImages) < -1,

@@ -339,13 +339,13 @@ func TestNoFaultGrantsAccess(t *testing.T) {
 	}
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, " +
 		"cacheUnauthorizedTTL: 1ns}}\n"})
-	stranger, err := f.ca.Client("late", nil, func(c *x509.Certificate) {
+	expired, err := f.ca.Client("late", nil, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-3*time.Hour), time.Now().Add(-time.Hour)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := stranger.TLS()
+	late := expired.TLS()
 	insecure := func(client *http.Client) *http.Client {
 		transport := client.Transport
 		if b, ok := transport.(bearer); ok {

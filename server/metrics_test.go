@@ -91,8 +91,8 @@ func TestRequestMetrics(t *testing.T) {
 		})
 	}
 
-	// On the read-only port the debugging handlers are off. The `path` label of a debugging path is its first segment,
-	// except that /debug/pprof/ has the label "other", as in a kubelet.
+	// On the read-only port the debugging handlers are off. A kubelet then counts /debug/pprof/ with the `path` label
+	// "other".
 	f.url = f.readOnly
 	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
 		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {

@@ -75,13 +75,13 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 func TestReadOnce(t *testing.T) {
 	options := fixtureOptions{readOnce: true, yaml: "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key\n"}
 	f := newFixture(t, options)
-	stranger, err := testcerts.NewAuthority("stranger-ca")
+	unknownCA, err := testcerts.NewAuthority("unknown-ca")
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificate := f.certificate(t, "kubelet-client")
-	f.writePair(t, "kubelet", f.mint(t, stranger, "another"))
-	f.write(t, "ca.crt", string(stranger.CertPEM()))
+	f.writePair(t, "kubelet", f.mint(t, unknownCA, "another"))
+	f.write(t, "ca.crt", string(unknownCA.CertPEM()))
 	if response, _ := get(t, f.client(t, certificate), f.url+"/healthz"); response.StatusCode != 200 {
 		t.Errorf("status %d", response.StatusCode)
 	}

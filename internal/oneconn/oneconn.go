@@ -11,8 +11,8 @@ import (
 )
 
 // Serve runs server on conn until the connection ends or ctx is done, and closes conn. The context of a request is done
-// when the other side has closed the connection. This also holds after a handler has hijacked it, as long as the
-// handler reads from it. Serve sets server.ConnContext.
+// when the client has closed the connection. After a handler has hijacked the connection, this requires that the
+// handler reads from the connection. Serve sets server.ConnContext.
 func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
 	ctx, cancel := context.WithCancel(ctx)
 	listener := &listener{done: make(chan struct{})}
@@ -24,7 +24,7 @@ func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
 	_ = server.Serve(listener) // returns when Accept fails
 }
 
-// listener accepts one connection. The second Accept waits until that connection is closed, and fails.
+// listener accepts one connection. The second call of Accept waits until the connection is closed, and then fails.
 type listener struct {
 	conn  net.Conn
 	given bool
@@ -43,7 +43,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return nil }
 func (l *listener) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// watched calls gone when a read fails other than by a timeout, and closed when the connection is closed.
+// watched is a connection that calls gone when a read fails, except by a timeout. It calls gone and closed when the
+// connection is closed.
 type watched struct {
 	net.Conn
 	gone   context.CancelFunc

@@ -52,7 +52,8 @@ func TestServeHandlesRequestsUntilClientCloses(t *testing.T) {
 	<-ended
 }
 
-// TestHijackedRequestIsCanceledWhenClientCloses: Serve then waits until the handler has closed the connection.
+// TestHijackedRequestIsCanceledWhenClientCloses checks that the context of a hijacked request is done when the client
+// closes the connection, and that Serve then waits until the handler has closed it too.
 func TestHijackedRequestIsCanceledWhenClientCloses(t *testing.T) {
 	client, conn := pair(t)
 	ended := make(chan struct{})
@@ -92,8 +93,8 @@ func TestContextEndsConnection(t *testing.T) {
 	<-ended
 }
 
-// TestWriteToClosedEnd: data for an end that has closed is lost, and an error when it exceeds a send buffer. Data that
-// the closed end sent before can still be read.
+// TestWriteToClosedEnd checks that data for an end that has closed is lost without an error, until it exceeds a send
+// buffer. Data that the closed end sent before can still be read.
 func TestWriteToClosedEnd(t *testing.T) {
 	near, far := pair(t)
 	if _, err := io.WriteString(far, "refused"); err != nil {

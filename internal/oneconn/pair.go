@@ -18,8 +18,7 @@ func Pair() (net.Conn, net.Conn, error) {
 	return &end{Conn: a}, &end{Conn: b}, nil
 }
 
-// maxLost is how many bytes an end accepts after the other has closed: as much as a client may send while it still
-// reads.
+// maxLost is how many bytes can be written to an end, without an error, after the other end has closed.
 const maxLost = 64 << 10
 
 // end is one end of a Pair.

@@ -17,7 +17,7 @@ import (
 type load struct {
 	cpu    wave // nanocores
 	memory wave // bytes
-	// hash is different for each container. The less important values are derived from it.
+	// hash is different for each container. The less important values are derived from the hash.
 	hash uint64
 }
 
@@ -43,8 +43,9 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the given average or, if that is 0, three quarters of the container's request. The request of a
-// container with only a limit is its limit. For a container without request and limit, average returns none.
+// average returns the average usage of a resource. It is the given amount or, if that is 0, three quarters of the
+// container's request, or three quarters of its limit if it has no request. The parameter none is the average of a
+// container without a request and a limit.
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
 	none uint64) uint64 {
 	if given > 0 {
@@ -58,8 +59,8 @@ func (l load) average(given int64, container *v1.Container, name v1.ResourceName
 	return none
 }
 
-// positive returns the amount of a resource, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for a missing
-// or negative amount.
+// positive returns the amount of a resource in a list, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for
+// a missing or negative amount.
 func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) uint64 {
 	amount, there := list[name]
 	if !there || amount.Sign() <= 0 {
@@ -75,7 +76,7 @@ func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) 
 	return uint64(amount.ScaledValue(scale))
 }
 
-// digit returns a number from low to high that depends on the hash and on the two bounds.
+// digit returns a number from low to high. The same hash and bounds always give the same number.
 func (l load) digit(low, high int) int {
 	return low + int(hashOf(string(binary.BigEndian.AppendUint64(nil, l.hash)),
 		fmt.Sprint(low, high))%uint64(high-low+1))
@@ -135,8 +136,8 @@ func (w wave) sum(from, to int64) uint64 {
 	return quotient
 }
 
-// swung returns the integral, times the period, of a wave between 0 and 2. It may overflow. The difference of two
-// results is correct nevertheless.
+// swung returns the integral of a wave between 0 and 2, multiplied by the period. The result may overflow, but the
+// difference of two results is correct.
 func (w wave) swung(ms int64) uint64 {
 	turn := w.turn(ms)
 	whole := (uint64(ms) + w.phase - turn) * w.period // the mean in each whole period is 1

@@ -96,7 +96,8 @@ type Cgroup struct {
 	// sandboxes and containers; ID is the id in the container runtime.
 	Pod             *v1.Pod
 	Name, ID, Image string
-	// Created is when the cgroup was created; for a container, when the container was created.
+	// Created is the time at which the cgroup was created. For a container it is the time at which the container was
+	// created.
 	Created time.Time
 
 	// Shares, Period and Quota limit the CPU, in cAdvisor's units. Quota 0 means no limit.
@@ -170,7 +171,7 @@ func (d *Disk) add(other Disk) {
 	d.Inodes += other.Inodes
 }
 
-// add adds the use of a cgroup to the use of its parent.
+// add adds the resource usage of a cgroup to the usage of its parent.
 func (c *Cgroup) add(other *Cgroup) {
 	c.CPU.Total += other.CPU.Total
 	c.CPU.User += other.CPU.User

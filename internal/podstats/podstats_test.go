@@ -41,7 +41,7 @@ func running(name string, started ...time.Time) *v1.Pod {
 	return pod
 }
 
-// node is a list of completed pods.
+// node is the list of a node's pods, with the defaults and the status that package pods adds.
 type node []scenario.Pod
 
 func newNode(t testing.TB, all ...scenario.Pod) node {
@@ -110,7 +110,7 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 	}
 }
 
-// notBelow checks that each counter is at least as high as in the earlier measurement.
+// notBelow checks that no counter has decreased since an earlier measurement.
 func notBelow(t *testing.T, path string, now, before reflect.Value) {
 	t.Helper()
 	counters := map[string][]string{

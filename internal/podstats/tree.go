@@ -148,7 +148,7 @@ type tree struct {
 	adjust  func(*v1.Pod, string, scenario.Usage) scenario.Usage
 }
 
-// addPod adds the cgroups of a pod, if any of its containers runs.
+// addPod adds the cgroups of a pod and its containers. A pod without running containers has no cgroups.
 func (t *tree) addPod(p scenario.Pod) {
 	pod := p.Pod
 	at := len(t.groups)
@@ -310,7 +310,8 @@ func (t *tree) use(group *Cgroup, l load) {
 		Sockets: processes * 2}
 }
 
-// fit chooses missing sizes of the machine so that at least half of it is free.
+// fit chooses the number of cores and the memory of the machine, if they are not set, so that at least half of both is
+// free.
 func (t *tree) fit(node *Cgroup) {
 	if t.machine.Cores == 0 {
 		for t.machine.Cores = 4; uint64(t.machine.Cores)*1e9 < 2*node.CPU.Rate; {
@@ -342,10 +343,10 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	return []Filesystem{shm, root, run}
 }
 
-// since returns the milliseconds from a time until the measurement, at least 0.
+// since returns the milliseconds from a time until the measurement. It returns 0 for a time after the measurement.
 func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
 
-// parts returns the name of a cgroup as path elements, including the cgroup root.
+// parts returns the path elements of a cgroup: the elements of the cgroup root, and the cgroup's name.
 func (t *tree) parts(name string) []string {
 	parts := strings.FieldsFunc(t.machine.CgroupRoot, func(r rune) bool { return r == '/' })
 	return slices.Clip(append(parts, name))

@@ -1,5 +1,6 @@
 // Package tlserror recognizes the reason why a TLS handshake with a kubelet failed from the error texts of Go's
-// crypto/tls and net/http. The server, the explanations and the table of symptoms all use its table.
+// crypto/tls and net/http. The server's log, `fauxlet explain` and the table of symptoms all use the table of this
+// package.
 package tlserror
 
 import (
@@ -27,8 +28,8 @@ const (
 	ConnectionReset      Kind = "connection reset"
 )
 
-// table lists the reasons with parts of their error texts. If a text contains another text, it comes first. Texts
-// with "remote error" are about an alert that the client sent to the kubelet.
+// table lists the reasons with parts of their error texts. A text that contains another text comes before the other
+// text. Texts with "remote error" are about an alert that the client sent to the kubelet.
 var table = []struct {
 	kind  Kind
 	texts []string
@@ -53,7 +54,8 @@ var table = []struct {
 	{OtherAlert, []string{"remote error: tls"}, "the client ended the handshake"},
 	{PlainHTTP, []string{"client sent an HTTP request to an HTTPS server"}, "the client sent plain HTTP to a TLS port"},
 	{NotTLS, []string{"first record does not look like a TLS handshake"}, "the client does not speak TLS"},
-	// OpenSSL sends its alert unencrypted if it has no keys yet; crypto/tls then expects an encrypted record.
+	// OpenSSL sends its alert unencrypted if it has no keys yet, although crypto/tls already expects an encrypted
+	// record.
 	{UnreadableAlert, []string{"local error: tls: bad record MAC"},
 		"the client ended the handshake with an alert that cannot be decrypted; a client with OpenSSL, such as " +
 			"curl, does so if it does not accept the serving certificate"},
