@@ -3,7 +3,9 @@ package shell
 import (
 	"bufio"
 	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"io"
 	"iter"
@@ -32,6 +34,7 @@ func init() {
 	sh := command{own, runShell}
 	commands = map[string]command{
 		"[":         {own, test},
+		"arch":      {own, func(p *process) int { return p.print(machine + "\n") }},
 		"ash":       sh,
 		"base64":    {"dw:", encodeBase64},
 		"basename":  {own, baseName},
@@ -42,21 +45,25 @@ func init() {
 		"cp":        {"rRaf", copyFiles},
 		"cut":       {"d:f:c:", cut},
 		"date":      {"u", date},
+		"df":        {"hkT", diskFree},
 		"dirname":   {own, func(p *process) int { return p.print(path.Dir(path.Clean(p.arg(1))) + "\n") }},
 		"echo":      {own, echo},
+		"egrep":     {grepOptions, grepAs('E')},
 		"env":       {"+i", env},
 		"false":     {own, func(*process) int { return 1 }},
+		"fgrep":     {grepOptions, grepAs('F')},
 		"find":      {own, find},
-		"grep":      {"ivncrEFqlowhe:", grep},
+		"grep":      {grepOptions, grep},
 		"head":      {own, head},
 		"hostname":  {"ifs", hostName},
 		"id":        {"ugnG", id},
 		"kill":      {own, kill},
-		"ls":        {"la1Rd", list},
+		"ls":        {"laA1Rdrt", list},
 		"md5sum":    {"", digest(md5.New)},
 		"mkdir":     {"pm:", makeDirectory},
 		"mktemp":    {"d", makeTemporary},
 		"mv":        {"f", move},
+		"nproc":     {own, func(p *process) int { return p.print(strconv.Itoa(processors) + "\n") }},
 		"printenv":  {own, printEnv},
 		"printf":    {own, printFormatted},
 		"ps":        {own, listProcesses},
@@ -66,9 +73,11 @@ func init() {
 		"sed":       {"ne:irE", edit},
 		"seq":       {"s:", sequence},
 		"sh":        sh,
+		"sha1sum":   {"", digest(sha1.New)},
 		"sha256sum": {"", digest(sha256.New)},
+		"sha512sum": {"", digest(sha512.New)},
 		"sleep":     {own, sleep},
-		"sort":      {"nruk:t:", sortLines},
+		"sort":      {"bfnruk:t:", sortLines},
 		"stty":      {own, terminalSize},
 		"sync":      {own, func(*process) int { return 0 }},
 		"tail":      {own, tail},
@@ -81,7 +90,8 @@ func init() {
 		"true":      {own, func(*process) int { return 0 }},
 		"tty":       {own, terminalName},
 		"uname":     {"asnrvm", systemName},
-		"uniq":      {"cd", unique},
+		"uniq":      {"cdu", unique},
+		"uptime":    {own, uptime},
 		"wc":        {"lwc", count},
 		"which":     {"a", which},
 		"whoami":    {own, func(p *process) int { return p.print(userName(p.container.config.UID) + "\n") }},

@@ -60,8 +60,14 @@ func (p *process) listDirectory(name string, header bool) {
 		p.print(name + ":\n")
 	}
 	entries = slices.DeleteFunc(entries, func(e fileInfo) bool {
-		return strings.HasPrefix(e.name, ".") && !p.options.has('a')
+		return strings.HasPrefix(e.name, ".") && !p.options.has('a') && !p.options.has('A')
 	})
+	if p.options.has('t') {
+		slices.SortStableFunc(entries, func(a, b fileInfo) int { return b.modTime.Compare(a.modTime) })
+	}
+	if p.options.has('r') {
+		slices.Reverse(entries)
+	}
 	if p.options.has('a') {
 		for _, dots := range []string{"..", "."} {
 			if info, err := p.stat(name + "/" + dots); err == nil {

@@ -7,12 +7,22 @@ import (
 	"strings"
 )
 
+const grepOptions = "ivncrEFqlowhHxe:"
+
+// grepAs returns grep with an option that is always on.
+func grepAs(option rune) func(*process) int {
+	return func(p *process) int {
+		p.options[option] = ""
+		return grep(p)
+	}
+}
+
 func grep(p *process) int {
 	o, names := p.options, p.operands
 	pattern, found := o['e']
 	if !found {
 		if len(names) == 0 {
-			p.fail("usage: grep [-cEFhilnoqrvw] PATTERN [FILE]...")
+			p.fail("usage: grep [-cEFhHilnoqrvwx] PATTERN [FILE]...")
 			return 2
 		}
 		pattern, names = names[0], names[1:]
@@ -25,7 +35,7 @@ func grep(p *process) int {
 	if o.has('r') {
 		names = p.filesBelow(names)
 	}
-	labelled := (len(names) > 1 || o.has('r')) && !o.has('h')
+	labelled := (len(names) > 1 || o.has('r') || o.has('H')) && !o.has('h')
 	hits, number, last := map[string]int{}, 0, ""
 	if len(names) == 0 && !o.has('r') {
 		names = []string{"-"}
@@ -99,13 +109,18 @@ func grepExpression(pattern string, o options) (*regexp.Regexp, error) {
 	if o.has('i') {
 		flags = "si"
 	}
-	if o.has('F') {
-		return compile("(?"+flags+":"+regexp.QuoteMeta(pattern)+")", pattern)
+	text := regexp.QuoteMeta(pattern)
+	switch {
+	case o.has('F'):
+	case o.has('w'):
+		text = translated(`\<`+pattern+`\>`, o.has('E'))
+	default:
+		text = translated(pattern, o.has('E'))
 	}
-	if o.has('w') {
-		pattern = `\<` + pattern + `\>`
+	if o.has('x') {
+		text = "^(?:" + text + ")$"
 	}
-	return expression(pattern, o.has('E'), flags)
+	return compile("(?"+flags+":"+text+")", pattern)
 }
 
 // basicSpecial are the characters of a basic POSIX expression that are special with a backslash.
@@ -116,7 +131,12 @@ var basicEscapes = regexp.MustCompile(`\\.|[(){}|+?]`)
 // expression compiles a POSIX regular expression, basic or extended, with Go's package regexp. Its matches take linear
 // time.
 func expression(pattern string, extended bool, flags string) (*regexp.Regexp, error) {
-	text := basicEscapes.ReplaceAllStringFunc(pattern, func(found string) string {
+	return compile("(?"+flags+":"+translated(pattern, extended)+")", pattern)
+}
+
+// translated returns the text of a POSIX regular expression in the syntax of package regexp.
+func translated(pattern string, extended bool) string {
+	return basicEscapes.ReplaceAllStringFunc(pattern, func(found string) string {
 		switch last := found[len(found)-1:]; {
 		case found == `\<` || found == `\>`:
 			return `\b`
@@ -128,7 +148,6 @@ func expression(pattern string, extended bool, flags string) (*regexp.Regexp, er
 			return `\` + found
 		}
 	})
-	return compile("(?"+flags+":"+text+")", pattern)
 }
 
 // compile compiles a Go expression if it is not too large. shown is the original text for the error message.

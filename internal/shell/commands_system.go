@@ -233,6 +233,21 @@ func systemName(p *process) int {
 	return p.print(strings.Join(words, " ") + "\n")
 }
 
+// diskFree prints the limit for the files of a container as its only file system.
+func diskFree(p *process) int {
+	used := p.container.files.used() >> 10
+	const size = maxFileBytes >> 10
+	return p.print(fmt.Sprintf("Filesystem           1K-blocks      Used Available Use%% Mounted on\n"+
+		"overlay              %9d %9d %9d %3d%% /\n", size, used, size-used, used*100/size))
+}
+
+func uptime(p *process) int {
+	now := p.container.now().UTC()
+	up := int(now.Sub(p.container.config.Started).Minutes())
+	return p.print(fmt.Sprintf(" %s up %d days, %2d:%02d,  load average: 0.00, 0.00, 0.00\n",
+		now.Format(time.TimeOnly), up/1440, up/60%24, up%60))
+}
+
 func which(p *process) int {
 	for _, name := range p.operands {
 		if file, err := p.lookPath(name); err != nil {

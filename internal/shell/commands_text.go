@@ -228,6 +228,12 @@ func sortLines(p *process) int {
 	field, _ := strconv.Atoi(prefix(p.options['k'], 9, "0123456789"))
 	flag := func(option rune) bool { return p.options.has(option) || strings.ContainsRune(p.options['k'], option) }
 	key := func(line string) string {
+		if flag('b') {
+			line = strings.TrimLeft(line, " \t")
+		}
+		if flag('f') {
+			line = strings.ToUpper(line)
+		}
 		if field == 0 {
 			return line
 		}
@@ -277,7 +283,7 @@ func unique(p *process) int {
 	last, times := "", 0
 	show := func() {
 		switch {
-		case times == 0 || p.options.has('d') && times == 1:
+		case times == 0 || p.options.has('d') && times == 1 || p.options.has('u') && times > 1:
 		case p.options.has('c'):
 			p.printf("%7d %s\n", times, last)
 		default:

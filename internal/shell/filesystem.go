@@ -55,6 +55,13 @@ type node struct {
 	data     []byte // the content of a file, or the kind of a device
 }
 
+// used returns the number of bytes in the client's files.
+func (f *filesystem) used() int {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return f.bytes
+}
+
 func newFilesystem(now func() time.Time) *filesystem {
 	root := &node{mode: fs.ModeDir | 0o755, modTime: now()}
 	return &filesystem{now: now, nodes: map[string]*node{"/": root}, given: maxFiles}

@@ -15,6 +15,7 @@ const (
 	kernelRelease = "6.12.48-fauxlet"
 	kernelVersion = "#1 SMP PREEMPT_DYNAMIC 6.12.48-1 (2025-09-20)"
 	machine       = "x86_64"
+	processors    = 4
 )
 
 // program is the beginning of a command's file. The name of the command follows, so that a copy of the file works too.
@@ -33,7 +34,7 @@ func (c *Container) populate() error {
 		hosts += c.config.IP + "\t" + c.config.Hostname + "\n"
 	}
 	cpuinfo := ""
-	for i := range 4 {
+	for i := range processors {
 		cpuinfo += "processor\t: " + strconv.Itoa(i) + "\nmodel name\t: none at all\n\n"
 	}
 	files := map[string]string{
