@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -98,43 +99,30 @@ func unmarshal(text []byte, s *Scenario) error {
 	if err != nil {
 		return locate(text, err)
 	}
-	if len(strict) == 0 {
-		return nil
+	if len(strict) > 0 {
+		return fmt.Errorf("%w; correct the spelling or remove it", utilerrors.NewAggregate(strict))
 	}
-	problems := make([]string, len(strict))
-	for i, err := range strict {
-		problems[i] = err.Error()
-	}
-	return fmt.Errorf("%s; correct the spelling or remove it", strings.Join(problems, ", "))
+	return nil
 }
 
 // locate adds the index of the invalid list entry to an error of the decoder, because the decoder does not report
 // it. locate decodes the entries of the lists one by one until one of them fails.
 func locate(text []byte, failed error) error {
-	var lists map[string]any
+	var lists struct{ Pods, Containers, Faults []json.RawMessage }
 	if json.Unmarshal(text, &lists) != nil {
 		return failed
 	}
-	for _, list := range []struct {
-		field string
-		entry func() any
-	}{
-		{field: "pods", entry: func() any { return &v1.Pod{} }},
-		{field: "containers", entry: func() any { return &ContainerEntry{} }},
-		{field: "faults", entry: func() any { return &Fault{} }},
-	} {
-		entries, _ := lists[list.field].([]any)
-		for i, entry := range entries {
-			one, err := json.Marshal(entry)
-			if err != nil {
-				return failed
-			}
-			if err := kjson.UnmarshalCaseSensitivePreserveInts(one, list.entry()); err != nil {
-				return fmt.Errorf("%s[%d]: %w", list.field, i, err)
-			}
+	return cmp.Or(locateIn[v1.Pod]("pods", lists.Pods), locateIn[ContainerEntry]("containers", lists.Containers),
+		locateIn[Fault]("faults", lists.Faults), failed)
+}
+
+func locateIn[T any](list string, entries []json.RawMessage) error {
+	for i, entry := range entries {
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(entry, new(T)); err != nil {
+			return fmt.Errorf("%s[%d]: %w", list, i, err)
 		}
 	}
-	return failed
+	return nil
 }
 
 // completeEntries validates the entries of s.Containers and fills in the fields that they omit.

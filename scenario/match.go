@@ -20,52 +20,34 @@ func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
 // ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has a different name in the scenario. Static pods
 // have a different name there, because their names in the cluster end with the name of the node.
 func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
-	var containers map[string]Container
+	containers := map[string]Container{}
 	for _, container := range containerNames(pod) {
 		i := slices.IndexFunc(s.Containers, func(entry ContainerEntry) bool {
 			return entry.Selector.matches(pod.Namespace, name, container)
 		})
-		if i < 0 {
-			continue
+		if i >= 0 {
+			containers[container] = s.Containers[i].Container
 		}
-		if containers == nil {
-			containers = map[string]Container{}
-		}
-		containers[container] = s.Containers[i].Container
 	}
 	return containers
 }
 
 func (s *Selector) matches(namespace, pod, container string) bool {
-	for _, field := range []struct{ pattern, name string }{
-		{pattern: s.Namespace, name: namespace},
-		{pattern: s.Pod, name: pod},
-		{pattern: s.Container, name: container},
-	} {
-		if matches, err := path.Match(field.pattern, field.name); err != nil || !matches {
-			return false
-		}
+	matches := func(pattern, name string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
 	}
-	return true
+	return matches(s.Namespace, namespace) && matches(s.Pod, pod) && matches(s.Container, container)
 }
 
 // isPattern reports whether a field contains a pattern, and an error if a pattern is malformed.
 func (s *Selector) isPattern() (bool, error) {
-	found := false
-	for _, field := range []struct{ name, value string }{
-		{name: "namespace", value: s.Namespace},
-		{name: "pod", value: s.Pod},
-		{name: "container", value: s.Container},
-	} {
-		if !strings.ContainsAny(field.value, `*?[\`) {
-			continue
-		}
-		found = true
-		if _, err := path.Match(field.value, ""); err != nil {
-			return true, fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", field.name, field.value, err)
+	for _, field := range [][2]string{{"namespace", s.Namespace}, {"pod", s.Pod}, {"container", s.Container}} {
+		if _, err := path.Match(field[1], ""); err != nil {
+			return true, fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", field[0], field[1], err)
 		}
 	}
-	return found, nil
+	return strings.ContainsAny(s.Namespace+s.Pod+s.Container, `*?[\`), nil
 }
 
 // completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern
@@ -101,8 +83,7 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	for j, earlier := range s.Containers[:n] {
 		if earlier.Selector == *selector {
 			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; put the two "+
-				"entries together",
-				selector.Container, selector.Namespace, selector.Pod, j)
+				"entries together", selector.Container, selector.Namespace, selector.Pod, j)
 		}
 	}
 	return nil
@@ -111,10 +92,7 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 // containerNames returns the names of a pod's init, main and ephemeral containers.
 func containerNames(pod *v1.Pod) []string {
 	var names []string
-	for _, c := range pod.Spec.InitContainers {
-		names = append(names, c.Name)
-	}
-	for _, c := range pod.Spec.Containers {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		names = append(names, c.Name)
 	}
 	for _, c := range pod.Spec.EphemeralContainers {

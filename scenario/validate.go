@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // StateRunning is the Container.State of a container that always runs.
@@ -93,30 +95,18 @@ func (c *Container) validateState() error {
 }
 
 func (c *Container) validateTimes() error {
-	if err := validateWait("startAfter", c.StartAfter); err != nil {
-		return err
-	}
-	if c.ReadyAfter != nil {
-		if err := validateWait("readyAfter", *c.ReadyAfter); err != nil {
-			return err
-		}
-	}
 	if c.Exits != nil {
 		if err := c.Exits.validate(); err != nil {
 			return fmt.Errorf("exits.%w", err)
 		}
 	}
-	if err := validateWait("stops.after", c.Stops.After); err != nil {
-		return err
-	}
-	return validateExitCode("stops.code", int64(c.Stops.Code))
+	return cmp.Or(validateWait("startAfter", c.StartAfter),
+		validateWait("readyAfter", ptr.Deref(c.ReadyAfter, metav1.Duration{})),
+		validateWait("stops.after", c.Stops.After), validateExitCode("stops.code", int64(c.Stops.Code)))
 }
 
 func (l *Log) validate() error {
-	interval := l.Interval.Duration
-	if interval == 0 {
-		interval = DefaultLogInterval
-	}
+	interval := cmp.Or(l.Interval.Duration, DefaultLogInterval)
 	generated := l.Text == "" && l.File == ""
 	switch {
 	case interval < 0:
@@ -172,10 +162,7 @@ func (u *Usage) validate(limits v1.ResourceList) error {
 }
 
 func (e *Exit) validate() error {
-	if err := validateWait("after", e.After); err != nil {
-		return err
-	}
-	if err := validateExitCode("code", int64(e.Code)); err != nil {
+	if err := cmp.Or(validateWait("after", e.After), validateExitCode("code", int64(e.Code))); err != nil {
 		return err
 	}
 	switch {

@@ -1,11 +1,9 @@
 package reviewapi
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -18,7 +16,8 @@ import (
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
-	config.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(address), CertificateAuthorityData: s.options.CA.CertPEM()}
+	config.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(address),
+		CertificateAuthorityData: s.options.CA.CertPEM()}
 	config.AuthInfos[callerName] = &clientcmdapi.AuthInfo{Token: s.options.CallerToken}
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: callerName}
 	config.CurrentContext = name
@@ -26,7 +25,13 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	if err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
-	if err := writePrivate(path, data); err != nil {
+	temporary := path + ".tmp"
+	defer os.Remove(temporary) // has no effect after the rename
+	_ = os.Remove(temporary)   // of an interrupted run
+	if err = os.WriteFile(temporary, data, 0o600); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
 		return fmt.Errorf("kubeconfig %s: %w", path, err)
 	}
 	return nil
@@ -49,22 +54,4 @@ func serverURL(address string) string {
 		address = net.JoinHostPort("127.0.0.1", port)
 	}
 	return "https://" + address
-}
-
-// writePrivate replaces a file with data, by a rename.
-func writePrivate(path string, data []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made with mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp.Name())
-		}
-	}()
-	_, err = temp.Write(data)
-	if err = errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
 }

@@ -110,11 +110,13 @@ func (p *Policy) aggregate(clusterRoles []*rbacv1.ClusterRole) {
 			continue
 		}
 		name := types.NamespacedName{Name: role.Name}
-		p.roles[name] = nil
+		p.roles[name], selectors[name] = nil, nil
 		for i := range role.AggregationRule.ClusterRoleSelectors {
-			// validate has already parsed the selectors, so parsing cannot fail here.
-			selector, _ := metav1.LabelSelectorAsSelector(&role.AggregationRule.ClusterRoleSelectors[i])
-			selectors[name] = append(selectors[name], selector)
+			// validate has already validated the selectors. An invalid one would select nothing.
+			selector, err := metav1.LabelSelectorAsSelector(&role.AggregationRule.ClusterRoleSelectors[i])
+			if err == nil {
+				selectors[name] = append(selectors[name], selector)
+			}
 		}
 	}
 	for changed := true; changed; {

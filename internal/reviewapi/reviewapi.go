@@ -1,9 +1,9 @@
 // Package reviewapi serves the two APIs of a kube-apiserver that kubelets use to authenticate tokens and to
 // authorize users. It has no other part of a kube-apiserver.
 //   - A TokenReview (authentication.k8s.io/v1) is answered from a token file, in the format of --token-auth-file.
-//   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation, Roles,
-//     ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared by verb,
-//     API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
+//   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation,
+//     Roles, ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared
+//     by verb, API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
 //
 // The files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
 // with the same client-go as to a kube-apiserver.

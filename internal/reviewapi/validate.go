@@ -1,7 +1,9 @@
 package reviewapi
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -82,30 +84,19 @@ func validateAggregation(rule *rbacv1.AggregationRule) (errs field.ErrorList) {
 			"at least one clusterRoleSelector required if aggregationRule is non-nil"))
 	}
 	for i := range rule.ClusterRoleSelectors {
-		selector := &rule.ClusterRoleSelectors[i]
-		found := metav1validation.ValidateLabelSelector(selector, metav1validation.LabelSelectorValidationOptions{},
-			path.Index(i))
-		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil && len(found) == 0 {
-			found = append(found, field.Invalid(path.Index(i), selector, err.Error()))
-		}
-		errs = append(errs, found...)
+		errs = append(errs, metav1validation.ValidateLabelSelector(&rule.ClusterRoleSelectors[i],
+			metav1validation.LabelSelectorValidationOptions{}, path.Index(i))...)
 	}
 	return errs
 }
 
 func validateRoleRef(ref *rbacv1.RoleRef, kinds ...string) (errs field.ErrorList) {
 	path := field.NewPath("roleRef")
-	if ref.APIGroup == "" {
-		ref.APIGroup = rbacv1.GroupName
-	}
+	ref.APIGroup = cmp.Or(ref.APIGroup, rbacv1.GroupName)
 	if ref.APIGroup != rbacv1.GroupName {
 		errs = append(errs, field.NotSupported(path.Child("apiGroup"), ref.APIGroup, []string{rbacv1.GroupName}))
 	}
-	known := false
-	for _, kind := range kinds {
-		known = known || ref.Kind == kind
-	}
-	if !known {
+	if !slices.Contains(kinds, ref.Kind) {
 		errs = append(errs, field.NotSupported(path.Child("kind"), ref.Kind, kinds))
 	}
 	if ref.Name == "" {
@@ -123,9 +114,7 @@ func validateSubjects(subjects []rbacv1.Subject, namespaced bool) (errs field.Er
 		group := rbacv1.GroupName
 		switch subject.Kind {
 		case rbacv1.UserKind, rbacv1.GroupKind:
-			if subject.APIGroup == "" {
-				subject.APIGroup = group
-			}
+			subject.APIGroup = cmp.Or(subject.APIGroup, group)
 		case rbacv1.ServiceAccountKind:
 			group = ""
 			if subject.Name != "" {

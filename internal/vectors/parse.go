@@ -280,7 +280,7 @@ func (p *parser) expectation() (e Expectation) {
 		text := p.next("")
 		switch {
 		case !first.quoted && p.property(&e, text):
-		case e.Authorization != NoAuthorization:
+		case e.Authorization != noAuthorization:
 			p.fail("unexpected %q after the authorization", text)
 		default:
 			e.User = text

@@ -123,8 +123,8 @@ func (c *Case) Bytes(client Client) []byte {
 type Authorization int
 
 const (
-	// NoAuthorization means that there were no checks: the request was not authenticated, or its authentication failed.
-	NoAuthorization Authorization = iota
+	// noAuthorization means that there were no checks: the request was not authenticated, or its authentication failed.
+	noAuthorization Authorization = iota
 	// Allowed means that the last check was allowed and those before it denied.
 	Allowed
 	// Denied means that all checks were denied.
