@@ -71,7 +71,8 @@ func TestScraper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `container_memory_working_set_bytes{container="nginx",namespace="default",pod="nginx"} `; !strings.Contains(metrics, want) {
+	want := `container_memory_working_set_bytes{container="nginx",namespace="default",pod="nginx"} `
+	if !strings.Contains(metrics, want) {
 		t.Errorf("no %s in\n%s", want, metrics)
 	}
 

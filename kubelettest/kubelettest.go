@@ -3,7 +3,9 @@
 // and for tests of authorizers.
 //
 //	func TestScraper(t *testing.T) {
-//		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"}}))
+//		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{
+//			Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"},
+//		}))
 //		response, err := k.Client("prometheus").Get(k.URL + "/metrics/resource")
 //		…
 //	}
@@ -172,7 +174,8 @@ func (k *Kubelet) Start() (err error) {
 	}
 	standin, err := server.New(server.Options{
 		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: tokens,
-		AccessReviews: access, Logger: k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		AccessReviews: access, Logger: k.logger, ReadOnce: true, Drain: -1,
+		Begin: k.decisions.begin, Observe: k.decisions.observe,
 		Collectors: []prometheus.Collector{k.faulty.Collector()},
 		Decorators: server.Decorators{
 			ClockSkew: k.faulty.ClockSkew, WrapClientCA: k.faulty.ClientCA,

@@ -215,7 +215,8 @@ func TestNewFailsForInvalidOptions(t *testing.T) {
 		"a pattern":      {of(user("get nodes/*")), `RBAC has no nodes/*`},
 		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: document 1: "},
 		"a bad manifest": {of(kubelettest.WithRBAC(
-			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
+			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole",` +
+				`"metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
 		"a bad pod": {of(kubelettest.WithPods(kubelettest.Pod("default", "no_name", nil))),
 			"WithPods: [pods[0].metadata.name: Invalid value"},
 		"a bad node": {of(kubelettest.WithNodeName(" ")), "WithNodeName"},

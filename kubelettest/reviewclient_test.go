@@ -29,8 +29,8 @@ func TestWithReviewClient(t *testing.T) {
 			User: authenticationv1.UserInfo{Username: prometheus}}
 		return true, review, nil
 	})
-	client.PrependReactor("create", "subjectaccessreviews", func(action k8stesting.Action) (bool, runtime.Object, error) {
-		review := action.(k8stesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
+	client.PrependReactor("create", "subjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
 		review.Status.Allowed = review.Spec.User == prometheus
 		return true, review, failure
 	})

@@ -12,10 +12,13 @@ func TestParseNamesTheWrongField(t *testing.T) {
 		json string
 		want string // the beginning of the error; empty: no error is expected
 	}{
-		"least":          {`{"kind": "connection-refused"}`, ""},
-		"all of a scope": {`{"name": "x", "kind": "status", "status": 503, "body": "no", "node": "n-*", "route": "/exec/**", "method": "POST", "user": "system:*", "group": "system:[a-m]*", "namespace": "default", "pod": "web-?", "container": "*", "count": 3, "share": 0.5, "seed": 7}`, ""},
-		"certificate":    {`{"kind": "serving-certificate", "certificate": "server-expired", "share": 1}`, ""},
-		"cut at once":    {`{"kind": "cut"}`, ""},
+		"least": {`{"kind": "connection-refused"}`, ""},
+		"all of a scope": {`{"name": "x", "kind": "status", "status": 503, "body": "no", "node": "n-*", ` +
+			`"route": "/exec/**", "method": "POST", ` +
+			`"user": "system:*", "group": "system:[a-m]*", ` +
+			`"namespace": "default", "pod": "web-?", "container": "*", "count": 3, "share": 0.5, "seed": 7}`, ""},
+		"certificate": {`{"kind": "serving-certificate", "certificate": "server-expired", "share": 1}`, ""},
+		"cut at once": {`{"kind": "cut"}`, ""},
 		"other user": {`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve", "user": "prom*"}`,
 			""},
 		"one review":    {`{"kind": "reviewer-slow", "delay": "2s", "review": "TokenReview"}`, ""},
@@ -36,7 +39,8 @@ func TestParseNamesTheWrongField(t *testing.T) {
 		"another's parameter": {`{"kind": "cut", "delay": "1s"}`,
 			"delay: 1s: the kind cut does not have this field; remove it (its fields are node, after, route, "},
 		"another's scope": {`{"kind": "connection-reset", "user": "x"}`,
-			`user: x: the kind connection-reset does not have this field; remove it (its fields are node, count, share, seed)`},
+			`user: x: the kind connection-reset does not have this field; remove it ` +
+				`(its fields are node, count, share, seed)`},
 		"no scope": {`{"kind": "connection-refused", "count": 1}`,
 			"count: 1: the kind connection-refused does not have this field; remove it (its fields are node)"},
 		"pod of a review": {`{"kind": "reviewer-down", "pod": "web"}`,
@@ -55,9 +59,11 @@ func TestParseNamesTheWrongField(t *testing.T) {
 			`as: "": set it together with answer: other-user`},
 		"deny as": {`{"kind": "reviewer-wrong", "as": "admin"}`,
 			`as: "admin": set it together with answer: other-user`},
-		"other user of a right": {`{"kind": "reviewer-wrong", "answer": "other-user", "as": "x", "review": "SubjectAccessReview"}`, "review: SubjectAccessReview: answer: other-user applies to a TokenReview only"},
-		"skew":                  {`{"kind": "clock-skew", "skew": "2000000h"}`, "skew: 2000000h0m0s: must be from"},
-		"memory below 0":        {`{"kind": "memory-heavy", "memory": "-1"}`, "memory: -1: must be"},
+		"other user of a right": {`{"kind": "reviewer-wrong", "answer": "other-user", "as": "x", ` +
+			`"review": "SubjectAccessReview"}`,
+			"review: SubjectAccessReview: answer: other-user applies to a TokenReview only"},
+		"skew":           {`{"kind": "clock-skew", "skew": "2000000h"}`, "skew: 2000000h0m0s: must be from"},
+		"memory below 0": {`{"kind": "memory-heavy", "memory": "-1"}`, "memory: -1: must be"},
 		"memory beyond sense": {`{"kind": "memory-heavy", "memory": "1Ei"}`,
 			"memory: 1Ei: must be more than 0 and at most 256Ti"},
 		"pattern": {`{"kind": "cut", "user": "[a"}`,

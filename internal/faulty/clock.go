@@ -45,8 +45,8 @@ func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
 		if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
 			return fmt.Errorf("the client certificate is valid by the node's clock, which a fault has skewed, but "+
 				"not by the true clock: certificate %q is valid from %s to %s, and it is %s",
-				certificate.Subject.CommonName, certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339),
-				now.UTC().Format(time.RFC3339))
+				certificate.Subject.CommonName, certificate.NotBefore.UTC().Format(time.RFC3339),
+				certificate.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 		}
 	}
 	return nil

@@ -69,7 +69,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			want: `"error":"invalid bearer token"`},
 		"unknown field, strict": {path: tokens + "?fieldValidation=Strict",
 			body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 400,
-			want: `TokenReview in version "v1" cannot be handled as a TokenReview: strict decoding error: unknown field "spec.bogus"`},
+			want: `TokenReview in version "v1" cannot be handled as a TokenReview: strict decoding error: ` +
+				`unknown field "spec.bogus"`},
 		"unknown field, ignored": {path: tokens + "?fieldValidation=Ignore",
 			body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201, want: `"error":"invalid bearer token"`},
 		"unknown validation": {path: tokens + "?fieldValidation=Foo", body: review + secret + `}`, status: 422,
@@ -148,7 +149,9 @@ func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 		}
 	}
 	response, answer := send(t, server, address, http.MethodGet, "/nope", "", "application/json", nil)
-	if want := `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`; response.StatusCode != 401 || strings.TrimSpace(answer) != want {
+	const want = `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized",` +
+		`"reason":"Unauthorized","code":401}`
+	if response.StatusCode != 401 || strings.TrimSpace(answer) != want {
 		t.Errorf("%d %s\nwant 401 %s", response.StatusCode, answer, want)
 	}
 }

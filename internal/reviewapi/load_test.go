@@ -68,7 +68,8 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 			[]string{`aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: "Near"`}},
 
 		"roleRef, kind": {strings.Replace(aBinding, "kind: ClusterRole,", "kind: Role,", 1),
-			[]string{`ClusterRoleBinding "b": roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"`}},
+			[]string{`ClusterRoleBinding "b": roleRef.kind: Unsupported value: "Role": ` +
+				`supported values: "ClusterRole"`}},
 		"roleRef, group": {strings.Replace(aBinding, "kind: ClusterRole,", "kind: ClusterRole, apiGroup: apps,",
 			1), []string{`roleRef.apiGroup: Unsupported value: "apps"`}},
 		"roleRef, no name": {strings.Replace(aBinding, ", name: r}", "}", 1),
@@ -76,7 +77,8 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 		"subject, no name": {aBinding + "subjects: [{kind: User}]\n",
 			[]string{"subjects[0].name: Required value"}},
 		"subject, kind": {aBinding + "subjects: [{kind: user, name: x}]\n",
-			[]string{`subjects[0].kind: Unsupported value: "user": supported values: "ServiceAccount", "User", "Group"`}},
+			[]string{`subjects[0].kind: Unsupported value: "user": ` +
+				`supported values: "ServiceAccount", "User", "Group"`}},
 		"subject, group": {aBinding + "subjects: [{kind: User, name: x, apiGroup: v1}]\n",
 			[]string{`subjects[0].apiGroup: Unsupported value: "v1"`}},
 		"account, no namespace": {aBinding + "subjects: [{kind: ServiceAccount, name: x}]\n",
@@ -107,10 +109,12 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 func TestLoadPolicyReadsFolders(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "b.yaml"), aBinding+"subjects: [{kind: User, name: u}]\n")
-	write(t, filepath.Join(folder, "a.json"), `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleList", "items":
+	write(t, filepath.Join(folder, "a.json"), `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleList",
+		"items":
 		[{"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}]}
 		{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBindingList", "items":
-		[{"metadata": {"name": "rb", "namespace": "n"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": []}]}`)
+		[{"metadata": {"name": "rb", "namespace": "n"},
+		"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": []}]}`)
 	write(t, filepath.Join(folder, "notes.txt"), "not: [a manifest")
 	write(t, filepath.Join(folder, ".hidden.yaml"), "not: [a manifest")
 	policy, err := loadPolicy(folder)

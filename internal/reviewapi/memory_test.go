@@ -32,7 +32,8 @@ func post(server *Server, w http.ResponseWriter, path, body string) {
 const (
 	tokenPath  = "/apis/authentication.k8s.io/v1/tokenreviews"
 	accessPath = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-	access     = `{"spec":{"user":"alice","resourceAttributes":{"verb":"get","resource":"nodes","subresource":"proxy"}}}`
+	access     = `{"spec":{"user":"alice","resourceAttributes":` +
+		`{"verb":"get","resource":"nodes","subresource":"proxy"}}}`
 )
 
 func TestSetPolicyAndSetTokensTakeEffectAtOnce(t *testing.T) {

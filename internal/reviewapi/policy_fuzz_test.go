@@ -26,8 +26,14 @@ func FuzzManifests(f *testing.F) {
 	for _, document := range strings.Split(string(manifest), "\n---\n") {
 		f.Add([]byte(document), "viewer", "", "get", "pods/log", "", "team")
 	}
-	f.Add([]byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"a"},"rules":[{"verbs":["get"],"nonResourceURLs":["/*"]}]},`+
-		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"a"},"roleRef":{"kind":"ClusterRole","name":"a"},"subjects":[{"kind":"User","name":"u"}]}]}`), "u", "", "get", "/x", "", "")
+	f.Add([]byte(`{"apiVersion":"v1","kind":"List","items":[`+
+		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"a"},`+
+		`"rules":[{"verbs":["get"],`+
+		`"nonResourceURLs":["/*"]}]},`+
+		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding",`+
+		`"metadata":{"name":"a"},`+
+		`"roleRef":{"kind":"ClusterRole","name":"a"},"subjects":[{"kind":"User","name":"u"}]}]}`),
+		"u", "", "get", "/x", "", "")
 	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{kind: List, apiVersion: v1, items: [null]}]\n"), "", "", "", "",
 		"", "")
 	f.Fuzz(func(t *testing.T, manifest []byte, user, groups, verb, what, name, namespace string) {
@@ -244,7 +250,8 @@ func (d *drawer) objects() (all objects) {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name,
 			Labels: map[string]string{"l": d.one("1", "2", "3")}}, Rules: []rbacv1.PolicyRule{d.rule(false)}}
 		if i < 2 && d.number(2) == 0 {
-			role.AggregationRule = &rbacv1.AggregationRule{ClusterRoleSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"l": d.one("1", "2", "3")}}}}
+			selector := metav1.LabelSelector{MatchLabels: map[string]string{"l": d.one("1", "2", "3")}}
+			role.AggregationRule = &rbacv1.AggregationRule{ClusterRoleSelectors: []metav1.LabelSelector{selector}}
 		}
 		all = append(all, role)
 	}

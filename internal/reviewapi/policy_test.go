@@ -46,18 +46,21 @@ type answered struct {
 // testdata/rbac.yaml.
 func answers() map[string]answered {
 	const (
-		yes          = true
-		no           = false
-		byAdmin      = `RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to User "kubelet-client"`
-		byGroup      = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to Group "monitoring"`
-		byAccount    = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to ServiceAccount "prometheus/observe"`
-		byPaths      = `RBAC: allowed by ClusterRoleBinding "paths" of ClusterRole "paths" to User "walker"`
-		byWild       = `RBAC: allowed by ClusterRoleBinding "wild" of ClusterRole "wild" to User "wilder"`
-		byView       = `RBAC: allowed by ClusterRoleBinding "viewer" of ClusterRole "view-all" to User "viewer"`
-		byReaders    = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to ServiceAccount "builder/team"`
-		byTeam       = `RBAC: allowed by RoleBinding "pods/team" of ClusterRole "view-pods" to Group "team"`
-		missing      = `rbac: RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found`
-		missingTwo   = `rbac: RBAC: [clusterrole.rbac.authorization.k8s.io "gone" not found, role.rbac.authorization.k8s.io "gone-too" not found]`
+		yes     = true
+		no      = false
+		byAdmin = `RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole ` +
+			`"system:kubelet-api-admin" to User "kubelet-client"`
+		byGroup   = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to Group "monitoring"`
+		byAccount = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to ` +
+			`ServiceAccount "prometheus/observe"`
+		byPaths    = `RBAC: allowed by ClusterRoleBinding "paths" of ClusterRole "paths" to User "walker"`
+		byWild     = `RBAC: allowed by ClusterRoleBinding "wild" of ClusterRole "wild" to User "wilder"`
+		byView     = `RBAC: allowed by ClusterRoleBinding "viewer" of ClusterRole "view-all" to User "viewer"`
+		byReaders  = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to ServiceAccount "builder/team"`
+		byTeam     = `RBAC: allowed by RoleBinding "pods/team" of ClusterRole "view-pods" to Group "team"`
+		missing    = `rbac: RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found`
+		missingTwo = `rbac: RBAC: [clusterrole.rbac.authorization.k8s.io "gone" not found, ` +
+			`role.rbac.authorization.k8s.io "gone-too" not found]`
 		account      = "system:serviceaccount:observe:prometheus"
 		builder      = "system:serviceaccount:team:builder"
 		orphanReader = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to User "orphan"`
@@ -205,10 +208,12 @@ rules: [{apiGroups: [""], resources: [pods], verbs: [get]}, {apiGroups: [""], re
 
 func TestSelectorErrors(t *testing.T) {
 	field := func(raw string, requirements ...metav1.FieldSelectorRequirement) *authorizationv1.ResourceAttributes {
-		return &authorizationv1.ResourceAttributes{FieldSelector: &authorizationv1.FieldSelectorAttributes{RawSelector: raw, Requirements: requirements}}
+		return &authorizationv1.ResourceAttributes{
+			FieldSelector: &authorizationv1.FieldSelectorAttributes{RawSelector: raw, Requirements: requirements}}
 	}
 	label := func(raw string, requirements ...metav1.LabelSelectorRequirement) *authorizationv1.ResourceAttributes {
-		return &authorizationv1.ResourceAttributes{LabelSelector: &authorizationv1.LabelSelectorAttributes{RawSelector: raw, Requirements: requirements}}
+		return &authorizationv1.ResourceAttributes{
+			LabelSelector: &authorizationv1.LabelSelectorAttributes{RawSelector: raw, Requirements: requirements}}
 	}
 	const ignored, partially = " ignored due to parse error", " partially ignored due to parse error"
 	for name, test := range map[string]struct {

@@ -21,7 +21,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const tokensFile = "alice-secret,alice,u1,\"dev,ops\"\n" +
-	"prom-secret,system:serviceaccount:observe:prometheus,u2,\"system:serviceaccounts,system:serviceaccounts:observe\"\n" +
+	"prom-secret,system:serviceaccount:observe:prometheus,u2," +
+	"\"system:serviceaccounts,system:serviceaccounts:observe\"\n" +
 	"anon-secret,system:anonymous,u3\n"
 
 // encodings has client configurations for the content types that client-go supports.
@@ -51,7 +52,8 @@ func TestTokenReview(t *testing.T) {
 			want      authenticationv1.TokenReviewStatus
 		}{
 			"known": {"alice-secret", nil, authenticationv1.TokenReviewStatus{
-				Authenticated: true, User: user("alice", "u1", "dev", "ops", "system:authenticated"), Audiences: issuer}},
+				Authenticated: true, Audiences: issuer,
+				User: user("alice", "u1", "dev", "ops", "system:authenticated")}},
 			"service account": {"prom-secret", nil,
 				authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: issuer,
 					User: user("system:serviceaccount:observe:prometheus", "u2", "system:serviceaccounts",
@@ -143,7 +145,8 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 		"selector twice": {spec: resource(func(a *authorizationv1.ResourceAttributes) {
 			a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: "a=b",
 				Requirements: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Exists"}}}
-		}), want: `spec.resourceAttributes.labelSelector.rawSelector: Invalid value: "a=b": may not specified at the same time as requirements`},
+		}), want: `spec.resourceAttributes.labelSelector.rawSelector: Invalid value: "a=b": may not ` +
+			`specified at the same time as requirements`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(),

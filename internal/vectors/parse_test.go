@@ -61,8 +61,10 @@ in {plain,full}
 	corpus, err := read(known + `
 in plain
   {GET,POST} /pods/{,x} header "A: {1,2}"
-    as other-client -> 403 TokenReview viewer [a b] may not get pods proxy reason "he \"may\" not" body "x" header "Allow: GET"
-    as no-credential header "B: 3" on read-only over HTTP/1.0 body "abc" while "TokenReview 403" -> 404 no-authentication
+    as other-client -> 403 TokenReview viewer [a b] may not get pods proxy reason "he \"may\" not" ` +
+		`body "x" header "Allow: GET"
+    as no-credential header "B: 3" on read-only over HTTP/1.0 body "abc" while "TokenReview 403" ` +
+		`-> 404 no-authentication
   BREW /{a} -> 401
 `)
 	if err != nil {
