@@ -8,9 +8,6 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
-	authenticationv1 "k8s.io/api/authentication/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
@@ -60,25 +57,9 @@ func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *o
 	if o.authorizer != nil {
 		options.Authorize = webhook(o.authorizer)
 	}
-	if client := o.reviewer; client != nil {
-		options.Authenticate = func(ctx context.Context, spec authenticationv1.TokenReviewSpec) (
-			authenticationv1.TokenReviewStatus, error) {
-			answer, err := client.AuthenticationV1().TokenReviews().Create(ctx,
-				&authenticationv1.TokenReview{Spec: spec}, metav1.CreateOptions{})
-			if err != nil {
-				return authenticationv1.TokenReviewStatus{}, err
-			}
-			return answer.Status, nil
-		}
-		options.Authorize = func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
-			authorizationv1.SubjectAccessReviewStatus, error) {
-			answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx,
-				&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
-			if err != nil {
-				return authorizationv1.SubjectAccessReviewStatus{}, err
-			}
-			return answer.Status, nil
-		}
+	if o.reviewer != nil {
+		options.Authenticate = o.reviewer.AuthenticationV1().TokenReviews().Create
+		options.Authorize = o.reviewer.AuthorizationV1().SubjectAccessReviews().Create
 	}
 	server, err := reviewapi.New(options)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,27 +17,26 @@ import (
 // denied with the error as the reason, as with failurePolicy NoOpinion. Unlike a kube-apiserver, the authorizer does
 // not retry after a response with status 5xx, so that tests need not wait. (k8s.io/apiserver:
 // plugin/pkg/authorizer/webhook)
-func webhook(handler http.Handler) func(context.Context, authorizationv1.SubjectAccessReviewSpec) (
-	authorizationv1.SubjectAccessReviewStatus, error) {
-	return func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
-		authorizationv1.SubjectAccessReviewStatus, error) {
-		status, err := callWebhook(ctx, handler, spec)
-		if err != nil {
-			status.EvaluationError = "the webhook of WithAuthorizer: " + err.Error()
+func webhook(handler http.Handler) func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
+	*authorizationv1.SubjectAccessReview, error) {
+	return func(ctx context.Context, review *authorizationv1.SubjectAccessReview, _ metav1.CreateOptions) (
+		*authorizationv1.SubjectAccessReview, error) {
+		answer := &authorizationv1.SubjectAccessReview{}
+		if err := callWebhook(ctx, handler, review, answer); err != nil {
+			answer.Status = authorizationv1.SubjectAccessReviewStatus{
+				EvaluationError: "the webhook of WithAuthorizer: " + err.Error()}
 		}
-		return status, nil
+		return answer, nil
 	}
 }
 
-func callWebhook(ctx context.Context, handler http.Handler,
-	spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
-	review := authorizationv1.SubjectAccessReview{
+func callWebhook(ctx context.Context, handler http.Handler, review, answer *authorizationv1.SubjectAccessReview) error {
+	body, err := json.Marshal(authorizationv1.SubjectAccessReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: authorizationv1.SchemeGroupVersion.String(), Kind: "SubjectAccessReview"},
-		Spec:     spec,
-	}
-	body, err := json.Marshal(review)
+		Spec:     review.Spec,
+	})
 	if err != nil {
-		return none, err
+		return err
 	}
 	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
@@ -44,14 +44,13 @@ func callWebhook(ctx context.Context, handler http.Handler,
 	response := httptest.NewRecorder()
 	handler.ServeHTTP(response, request)
 	if response.Code < 200 || response.Code > 299 {
-		return none, fmt.Errorf("status %d: %.200s", response.Code, response.Body)
+		return fmt.Errorf("status %d: %.200s", response.Code, response.Body)
 	}
-	var answer authorizationv1.SubjectAccessReview
-	if err := json.Unmarshal(response.Body.Bytes(), &answer); err != nil {
-		return none, fmt.Errorf("the answer is not a SubjectAccessReview: %w", err)
+	if err := json.Unmarshal(response.Body.Bytes(), answer); err != nil {
+		return fmt.Errorf("the answer is not a SubjectAccessReview: %w", err)
 	}
 	if answer.Status.Allowed && answer.Status.Denied {
-		return none, fmt.Errorf("the answer is both allowed and denied")
+		return errors.New("the answer is both allowed and denied")
 	}
-	return answer.Status, nil
+	return nil
 }

@@ -30,9 +30,12 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 	record.Token = fingerprint(review.Spec.Token)
 	wipe(&review.ObjectMeta)
 	if s.options.Authenticate != nil {
-		status, err := s.options.Authenticate(r.Context(), review.Spec)
-		review.Status, record.TokenStatus = status, status.DeepCopy()
-		return review, err
+		answer, err := s.options.Authenticate(r.Context(), review, metav1.CreateOptions{})
+		if err != nil {
+			return nil, err
+		}
+		review.Status, record.TokenStatus = answer.Status, answer.Status.DeepCopy()
+		return review, nil
 	}
 
 	audiences := authenticator.Audiences(review.Spec.Audiences)
@@ -75,14 +78,17 @@ func (s *Server) reviewAccess(r *http.Request, object runtime.Object, record *Re
 	if errs := validateAccess(review); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(schema.GroupKind{Group: authorizationv1.GroupName}, "", errs)
 	}
-	var err error
 	if s.options.Authorize != nil {
-		review.Status, err = s.options.Authorize(r.Context(), review.Spec)
+		answer, err := s.options.Authorize(r.Context(), review, metav1.CreateOptions{})
+		if err != nil {
+			return nil, err
+		}
+		review.Status = answer.Status
 	} else {
 		review.Status = s.policy.Load().Authorize(review.Spec)
 	}
 	record.AccessStatus = review.Status.DeepCopy()
-	return review, err
+	return review, nil
 }
 
 // wipe clears the metadata fields that a caller cannot set on a cluster-scoped object.

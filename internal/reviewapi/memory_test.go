@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
@@ -91,9 +92,12 @@ subjects: [{kind: User, name: alice}]
 
 func TestAuthorizeReplacesRBAC(t *testing.T) {
 	server := newInMemory(t, Options{
-		Authorize: func(_ context.Context,
-			spec authorizationv1.SubjectAccessReviewSpec) (authorizationv1.SubjectAccessReviewStatus, error) {
-			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: spec.User + " is not welcome"}, nil
+		Authorize: func(_ context.Context, review *authorizationv1.SubjectAccessReview, _ metav1.CreateOptions) (
+			*authorizationv1.SubjectAccessReview, error) {
+			answer := review.DeepCopy()
+			answer.Status = authorizationv1.SubjectAccessReviewStatus{Denied: true,
+				Reason: review.Spec.User + " is not welcome"}
+			return answer, nil
 		},
 	})
 	w := httptest.NewRecorder()

@@ -28,6 +28,7 @@ import (
 	"go.uber.org/zap"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
@@ -52,11 +53,12 @@ type Options struct {
 	RBAC   []string
 	Tokens string
 	// Authenticate and Authorize, if set, answer TokenReviews in place of Tokens, and SubjectAccessReviews in place of
-	// RBAC. An error is sent as the answer. The context is the context of the HTTP request. Several goroutines may
-	// call the functions at once.
-	Authenticate func(context.Context, authenticationv1.TokenReviewSpec) (authenticationv1.TokenReviewStatus, error)
-	Authorize    func(context.Context, authorizationv1.SubjectAccessReviewSpec) (
-		authorizationv1.SubjectAccessReviewStatus, error)
+	// RBAC. They have the signatures of Create in client-go's clients, and an error is sent as the answer. The context
+	// is the context of the HTTP request. Several goroutines may call the functions at once.
+	Authenticate func(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (
+		*authenticationv1.TokenReview, error)
+	Authorize func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
+		*authorizationv1.SubjectAccessReview, error)
 
 	// CallerToken is the bearer token in the generated kubeconfig; if empty, a random one. It authenticates callers of
 	// this API and must not be in Tokens. Tokens has the tokens that callers send for review.
