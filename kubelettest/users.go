@@ -53,6 +53,7 @@ type users struct {
 // credential is a user with a certificate or a token.
 type credential struct {
 	User
+	rules       []rbacv1.PolicyRule // of User.Allow
 	certificate *testcerts.Pair
 	token       string
 }
@@ -78,20 +79,21 @@ func newUsers(ca *testcerts.Authority, o *options) (*users, error) {
 	return u, nil
 }
 
-func (u *users) add(user User) (err error) {
+func (u *users) add(user User) error {
 	if user.Name == "" {
 		return errors.New("User.Name is empty; for a client without a credential use Client(NoCredential)")
 	}
 	if u.all[user.Name] != nil {
 		return fmt.Errorf("two users have the name %q; put all rights and groups into one User", user.Name)
 	}
-	if _, err := rules(user.Allow); err != nil {
+	rules, err := rules(user.Allow)
+	if err != nil {
 		return fmt.Errorf("user %q: %w", user.Name, err)
 	}
 	if namespace, _, err := serviceaccount.SplitUsername(user.Name); err == nil {
 		user.Groups = append(serviceaccount.MakeGroupNames(namespace), user.Groups...)
 	}
-	c := &credential{User: user}
+	c := &credential{User: user, rules: rules}
 	if user.Token {
 		c.token = rand.Text()
 	} else if c.certificate, err = u.ca.Client(user.Name, user.Groups); err != nil {
@@ -104,7 +106,7 @@ func (u *users) add(user User) (err error) {
 
 // rules converts rights, in the form of User.Allow, to RBAC rules.
 func rules(rights []string) ([]rbacv1.PolicyRule, error) {
-	verbs := []string{"get", "create", "update", "patch", "delete", "*"}
+	verbs := strings.Fields("get create update patch delete *")
 	var rules []rbacv1.PolicyRule
 	for _, right := range rights {
 		fields := strings.Fields(right)
@@ -139,10 +141,7 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 func (u *users) policy() (*reviewapi.Policy, error) {
 	objects := slices.Clone(u.manifests)
 	for _, name := range u.order {
-		rules, err := rules(u.all[name].Allow)
-		if err != nil {
-			return nil, err
-		}
+		rules := u.all[name].rules
 		if len(rules) == 0 {
 			continue
 		}
@@ -188,12 +187,13 @@ func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c := k.credential(user)
-	if _, err := rules(rights); err != nil {
-		k.test.Fatalf("kubelettest: SetAllowed: user %q: %v", user, err)
+	rules, err := rules(rights)
+	if err == nil {
+		c.rules = rules
+		err = u.update(k.Reviewer)
 	}
-	c.Allow = rights
-	if err := u.update(k.Reviewer); err != nil {
-		k.test.Fatalf("kubelettest: SetAllowed: %v", err)
+	if err != nil {
+		k.test.Fatalf("kubelettest: SetAllowed: user %q: %v", user, err)
 	}
 }
 
