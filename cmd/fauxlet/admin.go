@@ -17,11 +17,11 @@ import (
 // adminAddress is the default address of the admin listener, both for commands that serve it and for its clients.
 const adminAddress = host.DefaultAdminAddress
 
-// adminFlags configure the admin listener of serve and demo.
+// adminFlags are the flags of serve and demo that configure the admin listener.
 type adminFlags struct {
 	address, tokenFile string
 	keepDecisions      int
-	flag               *pflag.Flag // the flag that sets address
+	flag               *pflag.Flag // --admin-address; shows whether the user gave the flag
 }
 
 func (f *adminFlags) addTo(c *cobra.Command) {
@@ -38,7 +38,7 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 	f.flag = flags.Lookup("admin-address")
 }
 
-// options returns the flags as options of a host.
+// options returns the options of the admin listener that the flags describe.
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
@@ -71,7 +71,7 @@ func readToken(file string) (string, error) {
 // addTokenHint adds the name of the token flag to an error about a token that is required or too short.
 func addTokenHint(err error) error {
 	if errors.Is(err, admin.ErrNoToken) {
-		return fmt.Errorf("%w; --admin-token-file has the token", err)
+		return fmt.Errorf("%w; give a file with a token in --admin-token-file", err)
 	}
 	return err
 }

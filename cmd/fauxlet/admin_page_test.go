@@ -12,7 +12,7 @@ import (
 )
 
 // adminPage runs each command of docs/decisions.md in a shell. It replaces the default address of the admin listener by
-// the address in $ADMIN. It interrupts a command that never ends as soon as the command has printed a line.
+// the address in $ADMIN. Some commands never end: adminPage interrupts them once they have printed a line.
 func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: admin-page FILE")

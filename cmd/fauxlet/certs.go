@@ -56,7 +56,7 @@ func newCerts() *cobra.Command {
 	return c
 }
 
-// certsCommand has the flags of certs.
+// certsCommand holds the values of the flags of "fauxlet certs".
 type certsCommand struct {
 	dir, caName string
 	request     testcerts.Request
@@ -98,7 +98,8 @@ func (m *certsCommand) run(c *cobra.Command, args []string) error {
 			return err
 		}
 		if !made {
-			return fmt.Errorf("%s exists and is kept; use another NAME, or remove it and its key", certFile)
+			return fmt.Errorf("%s already exists and was not changed; use another NAME, or remove the file "+
+				"and its key", certFile)
 		}
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%s\n%s\n", certFile, keyFile)

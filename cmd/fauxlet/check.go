@@ -54,7 +54,7 @@ func newCheck() *cobra.Command {
 	return c
 }
 
-// checkCommand has the flags of check.
+// checkCommand holds the values of the flags of "fauxlet check".
 type checkCommand struct {
 	kubeconfig, clientCA, servingCA, servingCAKey string
 	hostname, output                              string
@@ -83,8 +83,8 @@ func (k *checkCommand) run(c *cobra.Command) error {
 		return err
 	}
 	options.Checks = checks
-	// The streaming libraries must not log: the checks break connections on purpose, and the libraries would log
-	// them.
+	// The streaming libraries of Kubernetes must not log. The checks break connections on purpose, and the libraries
+	// would log each broken connection.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
 	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
@@ -111,7 +111,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	return nil
 }
 
-// options returns the flags as options of the check.
+// options returns the options of the check that the flags describe.
 func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.kubeconfig == "" {
 		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")

@@ -27,7 +27,7 @@ func newDemo() *cobra.Command {
 	return c
 }
 
-// demoFlags are the flags of demo.
+// demoFlags holds the values of the flags of "fauxlet demo".
 type demoFlags struct {
 	serving
 	dir                string
@@ -53,7 +53,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	}
 	out := c.OutOrStdout()
 	if d.tour {
-		// Log lines of the k8s.io libraries would appear between the lines of the tour.
+		// Discard the log lines of the k8s.io libraries: they would appear between the lines of the tour.
 		if _, err := d.log.newLogger(io.Discard, 0); err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	})
 }
 
-// given returns the value of a flag if the flag is on the command line, and nil otherwise.
+// given returns value, which points to the value of a flag, if the user gave the flag, and nil otherwise.
 func given(flags *pflag.FlagSet, name string, value *int32) *int32 {
 	if !flags.Changed(name) {
 		return nil

@@ -25,7 +25,7 @@ import (
 
 // Exit codes of explain, in addition to 0.
 const (
-	exitRefused      = 1 // also if the path is not served, or the port is not open
+	exitRefused      = 1 // the request is refused, the path is not served, or the port is not open
 	exitInvalid      = 2
 	exitUndecided    = 3
 	exitUnknownError = 4
@@ -41,7 +41,7 @@ func newExplain() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
 	}
 	flags := c.Flags()
-	flags.SortFlags = false // list the flags of explain before the kubelet's
+	flags.SortFlags = false // the help text lists the flags of explain before the kubelet's flags
 	flags.StringVarP(&e.output, "output", "o", "text", "text or json")
 	flags.BoolVar(&e.json, "json", false, "same as --output json")
 	flags.StringArrayVar(&e.whatIf, "what-if", nil, "FIELD=VALUE of the KubeletConfiguration to change, as in "+
@@ -72,7 +72,7 @@ func affectsAnswer(flag string) bool {
 	}, flag)
 }
 
-// explainCommand has the flags of explain.
+// explainCommand holds the values of the flags of "fauxlet explain".
 type explainCommand struct {
 	kubelet *config.Flags
 	requestFlags
@@ -169,8 +169,9 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 	return kubelet.Explain(ctx, request)
 }
 
-// setReviewers sets the clients for reviews: clients of the apiserver of --kubeconfig, or of a review API that reads
-// the manifests of --rbac.
+// setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig they send the
+// reviews to its apiserver. Otherwise they send them to a review API in this process that decides by the manifests of
+// --rbac.
 func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
 	if options.Config.Kubeconfig == "" {
 		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
@@ -195,7 +196,8 @@ func (e *explainCommand) write(w io.Writer, v any, text func() error) error {
 	return text()
 }
 
-// exitOf returns the exit code that corresponds to an explanation, as an error without a text.
+// exitOf returns an error that ends the process with the exit code for an explanation, without printing anything. It
+// returns nil if the request is allowed.
 func exitOf(e explain.Explanation) error {
 	switch e.Outcome {
 	case explain.Allowed, explain.NoAuthentication:
@@ -209,7 +211,7 @@ func exitOf(e explain.Explanation) error {
 var errUnknownError = errors.New("this error is not known; docs/errors.md lists the known errors. To find the " +
 	"cause, run fauxlet check --kubeconfig admin.conf for kube-apiserver, or fauxlet probe for a kubelet")
 
-// maxErrorText limits the text read from standard input, in bytes.
+// maxErrorText limits the size of the error text that --error reads from standard input, in bytes.
 const maxErrorText = 1 << 20
 
 // explainError explains the error message given by --error.
@@ -223,12 +225,13 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 		text = string(data)
 	}
 	if text == "" {
-		err := errors.New("--error: the text is empty; errors are often on standard error (2>&1)")
+		err := errors.New("--error: the text is empty; most programs print errors on standard error, so add " +
+			"2>&1 before the pipe")
 		return &exitError{err, exitInvalid}
 	}
 	d := symptoms.Diagnose(text)
 	if d.Findings == nil {
-		d.Findings = []symptoms.Finding{} // an empty list in JSON, not null
+		d.Findings = []symptoms.Finding{} // the JSON output has an empty list instead of null
 	}
 	out := c.OutOrStdout()
 	if err := e.write(out, d, func() error { return d.WriteText(out, color.For(out)) }); err != nil {

@@ -42,7 +42,8 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"kubelet-certificate-authority", "node-address")
 }
 
-// request returns the request that the flags and arguments describe. With --token-identity, its token is set later.
+// request returns the request that the flags and arguments describe. With --token-identity, setReviewers adds the token
+// later.
 func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
 	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
 	switch len(args) {
@@ -61,7 +62,7 @@ func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Reque
 	}
 	for _, header := range e.headers {
 		name, value, ok := strings.Cut(header, ":")
-		if !ok || strings.EqualFold(name, "Authorization") { // the value is not printed: it may be a token
+		if !ok || strings.EqualFold(name, "Authorization") { // the error omits the value, which may be a token
 			return r, usagef(c, "--header: must be NAME: VALUE, without a token; send a token with --token-identity, "+
 				"--token-file or --bad-token")
 		}

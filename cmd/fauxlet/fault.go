@@ -48,23 +48,23 @@ func newFault() *cobra.Command {
 	return c
 }
 
-// faultCommand has the flags that the subcommands of fault share.
+// faultCommand holds the values of the flags that all subcommands of "fauxlet fault" share.
 type faultCommand struct {
 	remote remoteFlags
 	output string
 }
 
-// action is what a subcommand does with a client of the admin API.
+// action does the work of a subcommand of "fauxlet fault", with a client of the admin API.
 type action func(c *cobra.Command, client *admin.Client, args []string) error
 
-// subcommand returns a command without arguments that does an action.
+// subcommand returns a subcommand of "fauxlet fault" that takes no arguments and calls do.
 func (f *faultCommand) subcommand(use string, do action) *cobra.Command {
 	return &cobra.Command{Use: use, Args: noArgs, RunE: func(c *cobra.Command, args []string) error {
 		return f.call(c, args, do)
 	}}
 }
 
-// call validates the common flags and does an action.
+// call validates the flags that all subcommands share, creates a client of the admin API, and calls do with it.
 func (f *faultCommand) call(c *cobra.Command, args []string, do action) error {
 	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err
@@ -125,10 +125,10 @@ func (f *faultCommand) clear(c *cobra.Command, client *admin.Client, _ []string)
 	return f.print(c, map[string]int{"cleared": cleared}, "%d ended\n", cleared)
 }
 
-// completionTimeout limits how long a shell waits for the names of faults to complete.
+// completionTimeout limits how long shell completion waits for the names of the active faults.
 const completionTimeout = 2 * time.Second
 
-// names returns the names of the active faults for completion in a shell. It returns none if the stand-in kubelet
+// names returns the names of the active faults, for shell completion. It returns no names if the stand-in kubelet
 // cannot be reached.
 func (f *faultCommand) names(c *cobra.Command) []string {
 	var names []string
@@ -271,7 +271,7 @@ func (f *faultCommand) newAdd() *cobra.Command {
 	return c
 }
 
-// addFile adds the faults in a file, in the order of the file.
+// addFile injects the faults that a file lists, in their order in the file.
 func (f *faultCommand) addFile(c *cobra.Command, name string) error {
 	var other string
 	own := c.LocalNonPersistentFlags()
@@ -300,7 +300,7 @@ func (f *faultCommand) addFile(c *cobra.Command, name string) error {
 	return f.call(c, nil, f.addAll(all...))
 }
 
-// addAll returns the action that injects faults.
+// addAll returns an action that injects the given faults.
 func (f *faultCommand) addAll(all ...faults.Fault) action {
 	return func(c *cobra.Command, client *admin.Client, _ []string) error {
 		for _, fault := range all {

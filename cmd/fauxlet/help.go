@@ -72,7 +72,7 @@ func defaultOf(flag *pflag.Flag) string {
 // helpWidth is the width of the description of a flag, without its indentation.
 const helpWidth = 96
 
-// wrap breaks a text into lines of at most width characters. Only a line with a single longer word may be longer.
+// wrap breaks a text into lines of at most width characters. A word that is longer than width gets its own line.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
@@ -88,7 +88,7 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// flagGroup is the flags below one heading of a help text.
+// flagGroup holds the flags below one heading of a help text.
 type flagGroup struct {
 	heading string
 	flags   []*pflag.Flag
@@ -106,8 +106,8 @@ func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	})
 }
 
-// flagGroups returns the visible flags of a command by heading. Flags without a heading come first. Then a heading
-// comes earlier if its first flag comes earlier.
+// flagGroups returns the visible flags of a command, grouped by heading. The flags without a heading come first. The
+// other groups follow in the order of their first flags.
 func flagGroups(c *cobra.Command) []*flagGroup {
 	groups := []*flagGroup{{heading: "Flags"}}
 	add := func(flag *pflag.Flag) {
@@ -146,7 +146,7 @@ func addHelpTexts(c *cobra.Command) {
 	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 	data, err := helpTexts.ReadFile("help/" + strings.ReplaceAll(path, " ", "-") + ".txt")
 	if err != nil {
-		panic(err) // a command without a help text
+		panic(err) // the command has no help text
 	}
 	text, codes, _ := strings.Cut(strings.TrimRight(string(data), "\n"), "\n\nExit codes:\n")
 	text, examples, _ := strings.Cut(text, "\n\nExamples:\n")

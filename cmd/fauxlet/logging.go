@@ -10,7 +10,7 @@ import (
 	"fauxlet/internal/logging"
 )
 
-// logFlags choose the format of the log. The kubelet's flag -v sets the verbosity.
+// logFlags holds the value of --log-format, the format of the log. The kubelet's flag -v sets the verbosity of the log.
 type logFlags struct{ format string }
 
 func (l *logFlags) addTo(c *cobra.Command) {
@@ -19,7 +19,8 @@ func (l *logFlags) addTo(c *cobra.Command) {
 	completeFlag(c, "log-format", logging.Formats...)
 }
 
-// newLogger returns a logger that writes to w. The k8s.io libraries then use this logger too, up to the verbosity.
+// newLogger returns a logger that writes to w. It also makes the k8s.io libraries write to this logger, up to the given
+// verbosity.
 func (l *logFlags) newLogger(w io.Writer, verbosity int, options ...zap.Option) (*zap.Logger, error) {
 	logger, err := logging.New(w, l.format, verbosity, options...)
 	if err != nil {

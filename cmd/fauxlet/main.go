@@ -20,7 +20,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
-		// A second signal ends the process at once.
+		// Stop catching signals, so that a second one ends the process at once.
 		stop()
 	}()
 	os.Exit(run(ctx, newRoot(), os.Args[1:]))
@@ -34,7 +34,7 @@ func run(ctx context.Context, root *cobra.Command, args []string) int {
 		return 0
 	}
 	var exit *exitError
-	if errors.As(err, &exit) && exit.error == nil { // the command has printed everything
+	if errors.As(err, &exit) && exit.error == nil { // the command has already printed its result
 		return exit.code
 	}
 	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
@@ -49,7 +49,7 @@ func run(ctx context.Context, root *cobra.Command, args []string) int {
 	return 1
 }
 
-// exitError ends the process with an exit code. If it wraps no error, nothing is printed.
+// exitError is an error that sets the exit code of the process. If it wraps no error, run prints nothing.
 type exitError struct {
 	error
 	code int

@@ -14,7 +14,7 @@ import (
 	"fauxlet/internal/node"
 )
 
-// nodeFlags are the flags of serve for nodes, in addition to the kubelet's flags.
+// nodeFlags are the flags of serve that configure nodes, in addition to the kubelet's flags.
 type nodeFlags struct {
 	count      int
 	prefix     string
@@ -44,7 +44,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"capacity", "metrics-address")
 }
 
-// options returns the flags as options of a host.
+// options returns the options of the host's nodes that the flags describe.
 func (n *nodeFlags) options() (host.Nodes, error) {
 	o := host.Nodes{Count: n.count, NamePrefix: n.prefix, Deregister: n.deregister}
 	var err error
@@ -78,7 +78,7 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// nodeCapacity returns the default capacity with the changes from --capacity.
+// nodeCapacity returns the default capacity of a Node, with the changes from --capacity.
 func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 	capacity := maps.Clone(node.DefaultCapacity())
 	for name, text := range n.capacity {
@@ -87,7 +87,7 @@ func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 		}
 		quantity, err := resource.ParseQuantity(text)
 		if err != nil || quantity.Sign() < 0 {
-			return nil, fmt.Errorf("--capacity: %s: %q is not an amount, as in 8, 500m or 32Gi", name, text)
+			return nil, fmt.Errorf("--capacity: %s: %q is not an amount; examples: 8, 500m, 32Gi", name, text)
 		}
 		if name == string(v1.ResourcePods) {
 			return nil, fmt.Errorf("--capacity: pods: %q: set the number of pods with --max-pods (maxPods)", text)

@@ -69,7 +69,7 @@ func newProbe() *cobra.Command {
 	return c
 }
 
-// probeCommand has the flags of probe.
+// probeCommand holds the values of the flags of "fauxlet probe".
 type probeCommand struct {
 	given                  probe.CredentialFiles
 	as                     []string
@@ -81,7 +81,8 @@ type probeCommand struct {
 	compareKubeconfig      string
 }
 
-// options returns the URL and the flags as options of the probe, except for the files that flags name.
+// options returns the options of the probe that the URL and the flags describe. It reads no files: the method probe
+// reads the files that flags name.
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
 	target, err := probe.ParseTarget(url)
 	o := probe.Options{
@@ -100,8 +101,8 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 }
 
 func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
-	// The --compare stand-in must not log: its log lines would appear between the lines of the report, and might
-	// contain texts chosen by a review API.
+	// The stand-in kubelet that --compare starts must not log. Its log lines would appear between the lines of the
+	// report, and might contain texts chosen by the apiserver that reviews tokens.
 	klog.SetLogger(logr.Discard())
 	report, err := p.probe(ctx, options, stderr)
 	if err != nil {
@@ -119,7 +120,7 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()),
 			exitIncomplete}
 	case report.Dangerous():
-		return errors.New("something dangerous was found")
+		return errors.New("the probe found something dangerous; the report shows what")
 	case report.Differs():
 		return errors.New("the kubelet differs from --compare")
 	}
@@ -154,10 +155,12 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
 	case errors.Is(err, probe.ErrUnverified):
-		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it is not "+
-			"for the host of URL, or send the token regardless with --insecure-skip-tls-verify", err)
+		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if the "+
+			"certificate is not valid for the host of URL; or send the token to an unverified server with "+
+			"--insecure-skip-tls-verify", err)
 	case errors.Is(err, probe.ErrNoClientCA):
-		return nil, fmt.Errorf("--compare: %w; copy the file and give --compare-client-ca", err)
+		return nil, fmt.Errorf("--compare: %w; copy the file to this machine, and give --compare-client-ca with the "+
+			"copy", err)
 	}
 	return report, err
 }

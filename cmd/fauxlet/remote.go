@@ -39,14 +39,14 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	return admin.NewClient(address, token), nil
 }
 
-// addRemedy adds the remedy to an error of the client.
+// addRemedy adds the flag that is wrong, and a remedy, to an error from the client of the admin API.
 func (r *remoteFlags) addRemedy(err error) error {
 	var refused *admin.StatusError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && r.tokenFile == "":
-		return errors.New("--token-file: the stand-in requires a token: give its --admin-token-file")
+		return errors.New("--token-file: the stand-in requires a token: give the file of its --admin-token-file")
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's "+
 			"--admin-token-file", r.tokenFile)

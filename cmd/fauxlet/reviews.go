@@ -29,7 +29,7 @@ func newReviews() *cobra.Command {
 	return c
 }
 
-// reviewsCommand has the flags of reviews.
+// reviewsCommand holds the values of the flags of "fauxlet reviews".
 type reviewsCommand struct {
 	address, tokens, kubeconfig string
 	rbac                        []string

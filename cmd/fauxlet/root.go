@@ -26,7 +26,7 @@ func newRoot() *cobra.Command {
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		switch c.Name() { // cobra's commands help and completion accept any argument
+		switch c.Name() { // by default, cobra's commands help and completion accept any argument
 		case "completion":
 			c.Args, c.RunE = noArgs, root.RunE
 		case "help":
@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// usageError is an error in the command line.
+// usageError is a mistake in the command line. In addition to the error, run prints a hint to the command's --help.
 type usageError struct {
 	error
 	command string
@@ -80,11 +80,11 @@ func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 	return usagef(c, "--%s: %q is none of %s", flag, value, strings.Join(values, ", "))
 }
 
-// completeFlag lets a shell complete the value of a flag with the given values. A tab and a description may follow a
-// value.
+// completeFlag makes shell completion offer the given values for a flag. Each value may be followed by a tab and a
+// description.
 func completeFlag(c *cobra.Command, flag string, values ...string) {
 	complete := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // the flag does not exist
+		panic(err) // the command has no flag of this name
 	}
 }

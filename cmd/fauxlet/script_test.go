@@ -40,8 +40,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			// The scripts must not read files or settings of the machine that runs the tests.
 			e.Setenv("HOME", e.WorkDir)
-			// When a program with the race detector ends, it waits a second for data races in other goroutines. The
-			// scripts that test how servers stop unset the variable.
+			// By default, a program with the race detector waits one second before it exits, to find data races in its
+			// remaining goroutines. GORACE turns this off here. The scripts that test how servers stop unset GORACE.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			e.Setenv("DOCS", filepath.Join(here, "../../docs"))
 			return nil
@@ -75,7 +75,8 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// running is held while a command runs in this process, because the process has only one working directory.
+// running is held while a command runs in this process. Each command needs its own working directory, and the process
+// has only one.
 var running sync.Mutex
 
 // exitCode runs a command line of fauxlet in this process and returns its exit code.
@@ -83,7 +84,8 @@ func exitCode(ts *testscript.TestScript, args []string) int {
 	running.Lock()
 	defer running.Unlock()
 	ts.Check(os.Chdir(ts.MkAbs(".")))
-	stderr, err := os.CreateTemp("", "") // a file, because goroutines that have not ended yet may log
+	// stderr is a file, so that goroutines that are still running can log while this function reads the output.
+	stderr, err := os.CreateTemp("", "")
 	ts.Check(err)
 	defer os.Remove(stderr.Name())
 	defer stderr.Close()
@@ -134,8 +136,8 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // address sets a variable to the address of the admin listener, and the variable SECURE to the address of the secure
-// port. It reads both from a ready file. If the admin listener listens on all addresses, the variable has the
-// loopback address.
+// port. It reads both from the file of --ready-file. It replaces the host of the admin listener by the loopback
+// address, because the listener may listen on all addresses.
 func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: address FILE VARIABLE")
@@ -150,7 +152,7 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
 }
 
-// free sets a variable to the number of a free port.
+// free sets the variable named by its argument to the number of a free port.
 func free(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free VARIABLE")
@@ -161,8 +163,9 @@ func free(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(listener.Close())
 }
 
-// hold accepts connections on a port for the rest of the script, and never sends anything. It sets the variable to
-// the port, and writes the file when the second connection has been accepted.
+// hold listens on a free port for the rest of the script. It accepts connections but never sends anything. It sets the
+// variable named by its first argument to the port. It writes the file named by its second argument when it has
+// accepted the second connection.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: hold VARIABLE FILE")
@@ -189,7 +192,7 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	}()
 }
 
-// secure sets a variable to the address of the secure port that a --ready-file names.
+// secure reads the file of --ready-file, and sets a variable to the address of the kubelet's secure port.
 func secure(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: secure FILE VARIABLE")
@@ -199,7 +202,7 @@ func secure(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], open.Secure)
 }
 
-// code runs a command and compares its exit code with the expected one.
+// code runs a command and compares its exit code with the number in the first argument.
 func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code NUMBER COMMAND...")
@@ -221,7 +224,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mode compares the permissions of files with the expected ones.
+// mode compares the permissions of files with the permissions in the first argument.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: mode 0600 FILE...")
@@ -261,10 +264,10 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// page runs the commands in the sh blocks of a page of docs/, against a demo whose output contains its ports: it
-// replaces the kubelet's ports in the commands. It compares the exit code of each command with the one in the
-// comment behind the command ("# exit code 1"), or with 0. If a block of output follows the command, the command
-// must print all lines of that block.
+// page runs the commands in the sh blocks of a page of docs/ against a running demo. It reads the demo's ports from the
+// demo's output, and uses them instead of the default ports in the commands. It compares the exit code of each command
+// with the exit code in a comment behind the command ("# exit code 1"), or with 0. If a block of output follows the
+// command, the command must print all lines of that block.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")

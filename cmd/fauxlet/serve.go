@@ -30,7 +30,7 @@ func newServe() *cobra.Command {
 			return serve.run(c.Context(), options, nil)
 		},
 	}
-	c.Flags().SortFlags = false // list the flags of serve before the kubelet's
+	c.Flags().SortFlags = false // the help text lists the flags of serve before the kubelet's flags
 	serve.addTo(c)
 	serve.nodes.addTo(c)
 	addKubeletFlags(c, kubelet, kubelet.Means)

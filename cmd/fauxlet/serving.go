@@ -17,7 +17,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// serving has the flags that serve and demo share, in addition to the kubelet's flags.
+// serving holds the values of the flags that serve and demo share, in addition to the kubelet's flags.
 type serving struct {
 	scenario  string
 	readyFile string
@@ -35,7 +35,7 @@ func (s *serving) addTo(c *cobra.Command) {
 	s.admin.addTo(c)
 }
 
-// options returns the flags as options of a host.
+// options returns the options of a host that the configuration and the flags describe.
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
 	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(),
 		Logger: logger}
@@ -47,8 +47,8 @@ func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options,
 	return o, err
 }
 
-// run runs a host until ctx is done. On SIGHUP it reads the scenario again. ready, if set, is called when the host
-// listens.
+// run runs a host until ctx is done. On SIGHUP it reads the Scenario file again. If ready is not nil, run calls it once
+// the host listens.
 func (s *serving) run(ctx context.Context, options host.Options, ready func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {
@@ -95,7 +95,7 @@ var flagOf = map[string]string{
 	"Config.Kubelet.Port":        "--port",
 }
 
-// withFlag replaces the name of the option in an error of a host by the name of the flag.
+// withFlag replaces the name of an option in an error of a host by the name of the flag that sets the option.
 func withFlag(err error) error {
 	var option *host.OptionError
 	if errors.As(err, &option) && flagOf[option.Field] != "" {
@@ -108,8 +108,8 @@ func withFlag(err error) error {
 // percent. It is low because memory limits the number of nodes, and idle nodes produce little garbage.
 const manyGCPercent = 40
 
-// limitMemory makes the process use less memory if it has many nodes. It does nothing if the environment variable
-// GOGC is set.
+// limitMemory makes the garbage collector run more often if there are many nodes, so that the process uses less memory.
+// It does nothing if the environment variable GOGC is set.
 func (s *serving) limitMemory() {
 	if _, set := os.LookupEnv("GOGC"); s.nodes.count > 0 && !set {
 		debug.SetGCPercent(manyGCPercent)

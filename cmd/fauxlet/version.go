@@ -10,7 +10,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// The linker sets version. (Makefile)
+// version is the version of this program. The Makefile passes it to the linker, which sets this variable.
 var version = "unknown"
 
 func newVersion() *cobra.Command {
@@ -36,7 +36,7 @@ func newVersion() *cobra.Command {
 	return c
 }
 
-// build is information about this program.
+// build is the version information that "fauxlet version" prints and the admin API returns.
 type build struct {
 	Version    string `json:"version"`
 	Kubernetes string `json:"kubernetesVersion"`

@@ -39,7 +39,7 @@ func newWatch() *cobra.Command {
 	return c
 }
 
-// watchCommand has the flags of watch.
+// watchCommand holds the values of the flags of "fauxlet watch".
 type watchCommand struct {
 	remote          remoteFlags
 	verbose, follow bool
@@ -60,7 +60,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	ctx := c.Context()
 	w.filter.Explanation = w.verbose
 	first := w.filter
-	if w.tail >= 0 && first.After == 0 { // with After, the API would return the oldest decisions
+	if w.tail >= 0 && first.After == 0 { // with After, a limit selects the oldest decisions
 		first.Limit = max(w.tail, 1)
 	}
 	kept, err := client.Decisions(ctx, first)
@@ -82,7 +82,8 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	w.filter.After, w.filter.Since = 0, time.Time{} // now follow the decisions after the last one printed
+	// The decisions that follow are later than the printed ones, so they need no start in the filter.
+	w.filter.After, w.filter.Since = 0, time.Time{}
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
 		Decision: func(d *decisions.Record) error { return w.print(c.OutOrStdout(), d) },
@@ -108,7 +109,7 @@ func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
 	return err
 }
 
-// readFlags validates the flags and sets the remaining fields of the filter.
+// readFlags validates the flags, and sets the first decision in the filter from --since.
 func (w *watchCommand) readFlags(c *cobra.Command) error {
 	if err := checkOneOf(c, "output", w.output, "text", "json"); err != nil {
 		return err
