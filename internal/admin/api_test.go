@@ -239,15 +239,15 @@ func TestBadRequests(t *testing.T) {
 			`examples: 403, 4xx`,
 		"GET /api/decisions?since=yesterday": `400 since: "yesterday" is not a decision ID or a time; examples: 17, ` +
 			`2026-01-02T15:04:05Z`,
-		"GET /api/decisions?limit=-1": `400 limit: "-1" is not a number of decisions`,
+		"GET /api/decisions?limit=-1": `400 limit: "-1" is not a number of decisions; example: 10`,
 		"GET /api/decisions?verb=get": `400 verb: unknown parameter; the parameters are outcome, user, node, ` +
 			`path, status, since, limit, explanation`,
-		"GET /api/decisions?user=a&user=b":    `400 user: given 2 times`,
-		"GET /api/decisions?explanation=long": `400 explanation: "long" is not true or false`,
-		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions`,
+		"GET /api/decisions?user=a&user=b":    `400 user: given 2 times, but it may be given only once`,
+		"GET /api/decisions?explanation=long": `400 explanation: "long" is neither true nor false`,
+		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions; example: 10`,
 		"GET /api/events?limit=3": `400 limit: an event stream has no limit; use /api/decisions for the ` +
 			`most recent decisions`,
-		"GET /api/events?user=a&user=b": `400 user: given 2 times`,
+		"GET /api/events?user=a&user=b": `400 user: given 2 times, but it may be given only once`,
 		"GET /api/decisions/7":          `404 decision 7 is no longer kept, or does not exist; the last one is 6`,
 		"GET /api/decisions/first":      `400 "first" is not a decision ID, which is a number`,
 		"GET /api/faults/none":          `404 no fault "none" is active`,

@@ -26,12 +26,12 @@ type Client struct {
 
 const (
 	dialTimeout = 5 * time.Second
-	// headerTimeout is the time for the header of a response.
+	// headerTimeout is how long a Client waits for the header of a response.
 	headerTimeout = 30 * time.Second
 )
 
 // NewClient returns a Client of the Server at an address, HOST:PORT. The token is empty if the Server requires none.
-// The caller should call Close when finished.
+// The caller should call Close when it no longer needs the Client.
 func NewClient(address, token string) *Client {
 	return &Client{address: address, token: token, http: &http.Client{
 		Transport: &http.Transport{
@@ -45,7 +45,7 @@ func NewClient(address, token string) *Client {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// StatusError is the error for a response that is not a success.
+// StatusError is the error for a response with a status code of 300 or more.
 type StatusError struct {
 	Status  int
 	Message string
@@ -100,8 +100,8 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 	return nil
 }
 
-// send sends a request, with body as JSON unless it is nil. The error is a *StatusError unless the response is a
-// success.
+// send sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300 or more, the
+// error is a *StatusError.
 func (c *Client) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
 	var data bytes.Buffer
 	if body != nil {
@@ -124,7 +124,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
-			err = wrapped.Err // without the URL, which may have a long query
+			err = wrapped.Err // omit the URL, because its query may be long
 		}
 		return nil, err
 	}

@@ -11,9 +11,9 @@ import (
 
 // Decisions is the response of /api/decisions.
 type Decisions struct {
-	// Instance identifies the server process. IDs of different instances are unrelated. Last is the highest ID that
-	// the list takes into account: except for filtered and dropped Decisions, the list is complete up to Last.
-	// Recorded is the number of Decisions so far.
+	// Instance identifies the server process. IDs of different instances are unrelated. The list is complete up to the
+	// ID Last, except for Decisions that were dropped or that the filter excludes. Recorded is the number of Decisions
+	// so far.
 	Instance string `json:"instance"`
 	Last     uint64 `json:"last"`
 	Recorded uint64 `json:"recorded"`
@@ -42,7 +42,7 @@ func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, response)
 }
 
-// getExport writes one JSON object per line.
+// getExport writes each Decision as JSON on a line of its own.
 func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 	filter, err := decisions.ParseFilter(r.URL.Query())
 	if err != nil {
@@ -68,8 +68,8 @@ func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.recordFunc(true)(e))
 }
 
-// recordFunc returns a function that converts Entries, with or without their explanations. It looks up the facts of
-// each node once.
+// recordFunc returns a function that converts an Entry to a Record, with or without an explanation. The function looks
+// up the facts about each node only once.
 func (s *Server) recordFunc(withExplanation bool) func(*decisions.Entry) decisions.Record {
 	if !withExplanation {
 		return (*decisions.Entry).Record
@@ -87,7 +87,7 @@ func (s *Server) recordFunc(withExplanation bool) func(*decisions.Entry) decisio
 	}
 }
 
-// entryOf returns the Entry with the ID in a request's path.
+// entryOf returns the Entry whose ID is in the path of a request.
 func (s *Server) entryOf(r *http.Request) (*decisions.Entry, error) {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {

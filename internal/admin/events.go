@@ -32,8 +32,8 @@ const (
 	EventDropped = "dropped"
 )
 
-// StartEvent is the data of [EventStart]. Instance identifies the process. The stream continues after the Decision with
-// the ID After.
+// StartEvent is the data of [EventStart]. Instance identifies the server process. The stream contains the Decisions
+// whose IDs are greater than After.
 type StartEvent struct {
 	Instance string `json:"instance"`
 	After    uint64 `json:"after"`
@@ -44,14 +44,14 @@ type DroppedEvent struct {
 	Count uint64 `json:"count"`
 }
 
-// eventID returns an ID that is unique across processes.
+// eventID returns the ID of an event. It contains the instance of the process, so it is unique across processes.
 func eventID(instance string, id uint64) string {
 	return instance + "-" + strconv.FormatUint(id, 10)
 }
 
-// followAfter returns the ID after which a stream begins. Last-Event-ID resumes a stream; if it belongs to another
-// process, the stream begins with the oldest Decision. Without Last-Event-ID, the query's since parameter selects
-// the beginning. Without either, the stream contains only new Decisions.
+// followAfter returns the ID of the Decision after which a stream begins. The header Last-Event-ID resumes an earlier
+// stream. If the earlier stream came from another process, the new stream begins with the oldest Decision. Without this
+// header, the query parameter since selects the beginning. Without both, the stream contains only new Decisions.
 func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64, error) {
 	oldest := s.recorder.OldestID() - 1
 	if last := r.Header.Get("Last-Event-ID"); last != "" {

@@ -23,7 +23,8 @@ import (
 // errEnough is returned by event handlers of these tests to end the event stream.
 var errEnough = errors.New("enough")
 
-// read reads events until there are count decisions, and returns them as words: "start 2", "3", "dropped 4".
+// read reads events until it has read count decisions. It returns one text for each event: "start 2", "dropped 4", or
+// the ID of a decision.
 func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string,
 	lastID string) {
 	t.Helper()
@@ -71,7 +72,7 @@ func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, c
 func TestEventsBeginWhereRequested(t *testing.T) {
 	r := recorded()
 	s, _ := serve(t, admin.Options{Recorder: r})
-	record := func() { r.For("node-3")(decision("/metrics")) } // 7, 8 …
+	record := func() { r.For("node-3")(decision("/metrics")) } // the IDs of these Decisions are 7, 8 …
 	words, last := read(t, s, "", decisions.Filter{}, 1, record)
 	if !slices.Equal(words, []string{"start 6", "7"}) {
 		t.Errorf("a stream of new Decisions: %q", words)

@@ -2,7 +2,7 @@ package admin
 
 import "time"
 
-// SetLimits sets shorter timeouts, so that tests do not wait for the real ones.
+// SetLimits sets short time limits, so that tests do not wait for the default ones.
 func (s *Server) SetLimits(header, keepAlive, patience time.Duration) {
 	s.limits.header, s.limits.keepAlive, s.limits.patience = header, keepAlive, patience
 }

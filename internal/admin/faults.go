@@ -16,11 +16,11 @@ const maxFault = 1 << 20
 // ActiveFault is the JSON form of an active fault.
 type ActiveFault struct {
 	faults.Fault
-	// Since is when the fault was injected. Origin is the file that defines the fault, or empty if it was injected
-	// through the API.
+	// Since is when the fault was injected. Origin is "scenario" if the Scenario file defines the fault, or empty if it
+	// was injected through the API.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
-	// Matched and Applied are the counts of [faults.Active].
+	// Matched and Applied are the values of the methods of [faults.Active] with these names.
 	Matched int64 `json:"matched"`
 	Applied int64 `json:"applied"`
 }

@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	// maxSilence is how long an event stream may be silent. The Server sends something every keepAlive.
+	// maxSilence is how long an event stream may send nothing before the Client closes the connection. The Server sends
+	// something every keepAlive.
 	maxSilence = 3 * keepAlive
 	// maxEvent is the maximum length of a line of the event stream, in bytes. A request path may have 1 MiB, and its
 	// JSON form is longer.
 	maxEvent = 16 << 20
-	// The first and the longest pause before Follow connects again.
+	// firstRetry and maxRetry are the first and the longest pause before Follow connects again.
 	firstRetry = 100 * time.Millisecond
 	maxRetry   = 2 * time.Second
 )
@@ -29,9 +30,9 @@ const (
 type Event struct {
 	// Name is [EventStart], [EventDecision] or [EventDropped]. A newer server may send other names.
 	Name string
-	// ID is the ID of a Decision's event, from which a later stream can resume.
+	// ID is the ID of a Decision's event, from which a later stream can resume. It is empty for other events.
 	ID string
-	// Data is JSON.
+	// Data is the data of the event, as JSON.
 	Data []byte
 }
 
@@ -96,7 +97,7 @@ type FollowOptions struct {
 	// After is the ID of the last event that the caller has read. Instance identifies the server process that sent
 	// it.
 	After, Instance string
-	// Decision is called for each decision. Its error ends Follow.
+	// Decision is called for each decision. If it returns an error, Follow ends.
 	Decision func(*decisions.Record) error
 	// Note is called with a sentence for the user when the connection is lost, the server was restarted, or
 	// decisions were dropped.
@@ -138,7 +139,7 @@ func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 // follow holds the state of one call of Follow.
 type follow struct {
 	FollowOptions
-	lost   bool  // there is no connection
+	lost   bool  // the connection to the server is lost
 	failed error // the error that Decision returned
 }
 
@@ -148,7 +149,7 @@ func (f *follow) event(e Event) error {
 	var record decisions.Record
 	data := map[string]any{EventStart: &started, EventDropped: &dropped, EventDecision: &record}[e.Name]
 	if data == nil {
-		return nil // of a newer server
+		return nil // ignore an event that only a newer server sends
 	}
 	if err := json.Unmarshal(e.Data, data); err != nil {
 		return err

@@ -67,8 +67,8 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	if origin := r.Header.Values("Origin"); len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host {
 		return errorf(http.StatusForbidden, "Origin %q: requests from pages of another origin are not allowed", origin)
 	}
-	// Browsers send Sec-Fetch-Site even with requests that have no Origin header. Following a link to this listener
-	// is harmless.
+	// Browsers send Sec-Fetch-Site even with requests that have no Origin header. A request that only follows a link to
+	// this listener is harmless, so it is allowed.
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
 	case "", "same-origin", "none":
 	default:
@@ -80,7 +80,8 @@ func (g *guard) checkOrigin(r *http.Request) error {
 		}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		// A form on another page cannot send this type without a CORS preflight request.
+		// A page of another origin cannot send application/json without a CORS preflight request, and this server
+		// rejects such requests.
 		contentType := r.Header.Get("Content-Type")
 		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
 			return errorf(http.StatusUnsupportedMediaType, "Content-Type %q: must be application/json", contentType)
@@ -114,10 +115,11 @@ func (g *guard) hasToken(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
 }
 
-// ErrNoToken is wrapped by the error of Listen for an address that other machines can reach, without a token.
-var ErrNoToken = errors.New("can be reached from other machines, so a token is required")
+// ErrNoToken means that no token is configured although other machines can reach the address. The error of Listen wraps
+// it.
+var ErrNoToken = errors.New("a token is required, because other machines can reach this address")
 
-// minToken is the minimum length of a token in bytes. Shorter ones could be guessed.
+// minToken is the minimum length of a token in bytes. A shorter token could be guessed.
 const minToken = 16
 
 // newGuard returns the guard of a listener. The token may be empty on a loopback address only.
@@ -128,7 +130,7 @@ func newGuard(address net.Addr, token string) (*guard, error) {
 	}
 	switch {
 	case token == "" && !g.loopback:
-		return nil, fmt.Errorf("%v %w; or use a loopback address such as 127.0.0.1", address, ErrNoToken)
+		return nil, fmt.Errorf("%v: %w; set one, or use a loopback address such as 127.0.0.1", address, ErrNoToken)
 	case token == "":
 		return g, nil
 	case len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// apiError is an error with the status code of its response.
+// apiError is an error with the status code of the response that reports it.
 type apiError struct {
 	status  int
 	message string
@@ -19,7 +19,7 @@ func errorf(status int, format string, args ...any) *apiError {
 	return &apiError{status, fmt.Sprintf(format, args...)}
 }
 
-// handler serves a request or returns an error. Any error other than an apiError becomes status 400.
+// handler serves a request or returns an error. An error that is not an apiError gets a response with status 400.
 type handler func(http.ResponseWriter, *http.Request) error
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -11,8 +11,8 @@ import (
 type route struct {
 	pattern string
 	handler handler
-	summary string // for the index; a route without a summary is not listed
-	missing error  // if set, the response to all requests: the server lacks an option
+	summary string // a line in the list of routes; if it is empty, the list omits the route
+	missing error  // if not nil, every request gets this error, because the server lacks an option
 }
 
 func (s *Server) routes() []route {
@@ -54,7 +54,7 @@ func (s *Server) routes() []route {
 	}
 }
 
-// api returns the handler of all routes.
+// api returns the handler that serves all routes.
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
@@ -83,7 +83,7 @@ func (s *Server) getBuild(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, struct {
 		Instance string `json:"instance"`
 		Build    any    `json:"build"`
-		// WhatIf and Send state whether these endpoints are available.
+		// WhatIf and Send report whether /api/whatif and /api/send are available.
 		WhatIf bool `json:"whatIf"`
 		Send   bool `json:"send"`
 	}{s.recorder.Instance(), s.options.Build, s.options.WhatIf != nil, s.options.Sender != nil})

@@ -7,7 +7,7 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// Sender sends requests to the stand-in kubelet on behalf of its clients. The demo has one.
+// Sender sends requests to the stand-in kubelet on behalf of its clients. Only a demo has a Sender.
 type Sender interface {
 	// Clients returns the clients, each with a description of its credential.
 	Clients() []SendClient
@@ -31,7 +31,7 @@ type SendRequest struct {
 
 // SendResult is the response of /api/send.
 type SendResult struct {
-	// Decision is the ID of the Decision about the request, 0 if it was not recorded in time.
+	// Decision is the ID of the Decision about the request, or 0 if the Decision was not recorded in time.
 	Decision uint64 `json:"decision,omitempty"`
 	Status   int    `json:"status"`
 	// Body is the beginning of the response body, or empty if the body is not text.

@@ -21,16 +21,16 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// limits are timeouts of a Server.
+// limits are the time limits of a Server. Tests set shorter ones.
 type limits struct {
 	header  time.Duration // maximum time to read a request's header
 	request time.Duration // maximum time for a complete request, except for event streams
 	idle    time.Duration // maximum time that a connection is idle between requests
 	drain   time.Duration // maximum time for open requests to end when the Server stops
-	// keepAlive is the longest pause in an event stream. A reader that takes longer than patience to accept data is
-	// disconnected.
+	// The Server sends something on each event stream at least every keepAlive. It disconnects a client that accepts no
+	// data for patience.
 	keepAlive, patience time.Duration
-	decision            time.Duration // maximum wait for the Decision after the response
+	decision            time.Duration // maximum time that /api/send waits for the Decision
 }
 
 var defaultLimits = limits{
@@ -48,19 +48,22 @@ const (
 type Options struct {
 	// Recorder keeps the Decisions that the Server returns. Required.
 	Recorder *decisions.Recorder
-	// Faults holds the active faults of the process, which the API lists and changes. Nil: the API has no fault
-	// injection.
+	// Faults holds the active faults of the process, which the API lists and changes. Nil: the API cannot inject
+	// faults.
 	Faults *faults.Set
-	// Facts returns the facts about a node that explanations use. Nil: explanations use only the Decision.
+	// Facts returns facts about a node's configuration for explanations. If Facts is nil, explanations use only the
+	// Decision.
 	Facts func(node string) explain.Facts
 	// Token, if set, is required in every API request. It must be set unless the address is a loopback address.
 	Token string
-	// Ready returns the reason why the process is not ready yet, nil once it is. A nil function means always ready.
+	// Ready returns the reason why the process is not ready yet, or nil if it is ready. If Ready is nil, the process is
+	// always ready.
 	Ready func() error
-	// Build is returned by /api/build, as JSON.
+	// Build describes the program. The API returns it at /api/build, as JSON.
 	Build any
-	// Page handles all paths except /readyz and those below /api/. It needs no token, so it must not contain secrets.
-	// It may set its own Content-Security-Policy. Nil: / returns a list of the API's paths.
+	// Page handles all paths except /readyz and the paths below /api/. Its requests need no token, so its responses
+	// must not contain secrets. It may set its own Content-Security-Policy. If Page is nil, the path / returns a list
+	// of the API's paths.
 	Page http.Handler
 	// WhatIf answers /api/whatif. Nil: what-if is not available.
 	WhatIf WhatIf
@@ -77,7 +80,7 @@ type Server struct {
 	listener  net.Listener
 	guard     *guard
 	limits    limits
-	following atomic.Int64 // open event streams
+	following atomic.Int64 // the number of open event streams
 }
 
 // Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free
@@ -103,7 +106,7 @@ func Listen(address string, options Options) (*Server, error) {
 // Addr returns the listener's address.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Close closes the listener of a Server on which Serve is not called.
+// Close closes the listener. Call Close only if Serve is not called.
 func (s *Server) Close() error { return s.listener.Close() }
 
 // handler returns the handler for all requests to the listener: the API, /readyz and the page.
@@ -120,11 +123,11 @@ func (s *Server) handler() http.Handler {
 	return s.guard.sameOrigin(mux)
 }
 
-// Serve serves until ctx is done, closes the listener, and returns nil.
+// Serve serves requests until ctx is done. It then closes the listener and returns nil.
 func (s *Server) Serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           s.handler(),
-		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends event streams
+		BaseContext:       func(net.Listener) context.Context { return ctx }, // event streams end with ctx
 		ReadHeaderTimeout: s.limits.header,
 		ReadTimeout:       s.limits.request,
 		WriteTimeout:      s.limits.request,

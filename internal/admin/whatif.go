@@ -9,12 +9,12 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// WhatIf explains requests as if their node had other settings. It sends nothing.
+// WhatIf explains requests as if their node had other settings. It sends no requests to the node.
 type WhatIf interface {
-	// Settings returns the settings of a node that can be changed.
+	// Settings returns the settings of a node that a what-if can change.
 	Settings(node string) ([]offline.Setting, error)
-	// Explain explains how the request of a Decision would have been handled with changed settings. The map set has
-	// the new values by field.
+	// Explain explains how the request of a Decision would have been handled with changed settings. The map set
+	// contains the field and the new value of each changed setting.
 	Explain(ctx context.Context, node string, d *authchain.Decision, set map[string]string) (explain.Explanation, error)
 }
 

@@ -19,13 +19,13 @@ import (
 // DefaultSize is the number of Decisions that a Recorder keeps by default.
 const DefaultSize = 1000
 
-// bytesPerDecision limits the memory of a Recorder, as an average over its size. Only a Decision about an unusually
-// large request (a long path, large certificates) takes more.
+// bytesPerDecision limits the memory of a Recorder: a Recorder of n Decisions keeps at most n times this many bytes. A
+// single Decision takes more only if its request is unusually large (a long path, large certificates).
 const bytesPerDecision = 16 << 10
 
 // Entry is a recorded Decision.
 type Entry struct {
-	// ID numbers the Decisions of a process, starting at 1.
+	// ID is the number of the Decision in its process, counted from 1.
 	ID uint64
 	// Node is the name of the stand-in kubelet that received the request.
 	Node     string
@@ -39,7 +39,7 @@ type Record struct {
 	ID   uint64 `json:"id"`
 	Node string `json:"node"`
 	authchain.Report
-	// Explanation is present only on request: it is larger than the rest of the Record.
+	// Explanation is set only if the client requests explanations, because it is larger than the rest of the Record.
 	Explanation *explain.Explanation `json:"explanation,omitempty"`
 }
 
@@ -56,13 +56,14 @@ type Recorder struct {
 
 	mu        sync.Mutex // protects the fields below; held for a few instructions only
 	entries   []*Entry   // the kept Entries: their IDs are consecutive, and the last one is the newest
-	last      uint64     // the newest ID
-	bytes     int64      // total size of entries
+	last      uint64     // the ID of the newest Decision
+	bytes     int64      // the estimated size of all kept Entries
 	followers []*Follower
 }
 
-// NewRecorder returns a Recorder of the last size Decisions. It keeps fewer if they are large: at most 16 KiB on
-// average. It always keeps the newest Decision. A size below 1 means [DefaultSize].
+// NewRecorder returns a Recorder that keeps the last size Decisions. If Decisions are large, it keeps fewer, so that
+// they take at most 16 KiB of memory times size. It always keeps the newest Decision. A size below 1 means
+// [DefaultSize].
 func NewRecorder(size int) *Recorder {
 	if size < 1 {
 		size = DefaultSize
@@ -70,10 +71,10 @@ func NewRecorder(size int) *Recorder {
 	return &Recorder{instance: strconv.FormatInt(time.Now().UnixNano(), 36), size: size}
 }
 
-// Instance identifies this Recorder. IDs of Recorders with different instances are unrelated.
+// Instance returns an identifier of this Recorder. IDs of Recorders with different instances are unrelated.
 func (r *Recorder) Instance() string { return r.instance }
 
-// LastID returns the ID of the newest Decision, 0 if there is none.
+// LastID returns the ID of the newest Decision, or 0 if there is none.
 func (r *Recorder) LastID() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

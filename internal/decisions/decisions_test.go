@@ -223,7 +223,7 @@ func TestRecordingDoesNotWaitForFollowers(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBounded checks that memory does not grow once the ring is full, although each Decision refers to the
+// TestMemoryIsBounded checks that memory does not grow once the Recorder is full, although each Decision refers to the
 // certificates of a different connection.
 func TestMemoryIsBounded(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
@@ -267,13 +267,13 @@ func TestMemoryIsBounded(t *testing.T) {
 	after := fill(40_000)
 	const may = 512 << 10
 	if after > full+may {
-		t.Errorf("%d KiB are in use after %d Decisions, but %d KiB when the ring was first full", after>>10,
+		t.Errorf("%d KiB are in use after %d Decisions, but %d KiB when the Recorder was first full", after>>10,
 			parsed.Load(), full>>10)
 	}
 	if entries, _ := r.After(0); len(entries) != 1000 {
 		t.Errorf("%d Entries are kept", len(entries))
 	}
-	// The estimated size of a Decision is close to its real size.
+	// The estimated size of a Decision must be close to its real size.
 	kept := float64(r.Bytes())
 	for i := range 1000 {
 		r.For("node-1")(decision(fmt.Sprint("/", i)))

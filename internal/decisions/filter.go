@@ -15,27 +15,29 @@ import (
 type Filter struct {
 	// Outcome is one of [Outcomes].
 	Outcome string
-	// User and Node are complete names.
+	// User and Node match complete names only.
 	User, Node string
-	// Path is a prefix of the path if it begins with a slash, otherwise any part of it.
+	// If Path begins with a slash, it matches requests whose path begins with it. Otherwise it matches requests whose
+	// path contains it.
 	Path string
 	// Status is a status code, or a class of status codes such as 4xx.
 	Status string
 
-	// After is an ID, Since a time. Only later Entries match.
+	// After is an ID, and Since is a time. Only Entries after both of them match.
 	After uint64
 	Since time.Time
-	// Limit is the maximum number of Entries, 0 for no limit. With After, the result has the first Entries after
+	// Limit is the maximum number of Entries, or 0 for no limit. With After, the result has the first Entries after
 	// that ID; otherwise it has the newest Entries.
 	Limit int
 	// Explanation includes the explanation in each Record.
 	Explanation bool
 }
 
-// Outcomes are the values of Filter.Outcome: the outcomes of a Decision, and none for a request without authentication.
+// Outcomes are the values of Filter.Outcome: the outcomes of a Decision, and "none" for a request without
+// authentication.
 var Outcomes = []string{"allowed", "refused", "error", "none"}
 
-// Validate returns an error that begins with the name of the invalid parameter.
+// Validate returns an error if the Filter is invalid. The error begins with the name of the invalid parameter.
 func (f *Filter) Validate() error {
 	if f.Outcome != "" && !slices.Contains(Outcomes, f.Outcome) {
 		return fmt.Errorf("outcome: %q is not one of %s", f.Outcome, strings.Join(Outcomes, ", "))
@@ -54,7 +56,7 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
-// Select returns the Entries that match.
+// Select returns the Entries that the Filter matches, at most Limit.
 func (f *Filter) Select(entries []*Entry) []*Entry {
 	selected := entries[:0:0]
 	for _, e := range entries {

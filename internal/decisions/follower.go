@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// Follower reads Entries as they are recorded. It has no buffer of its own, so that a slow Follower cannot hold up
-// recording: it counts the Entries that the Recorder dropped before it read them. Only one goroutine may use it.
+// Follower reads Entries as they are recorded. It has no buffer of its own, so a slow Follower cannot delay recording.
+// If the Recorder drops Entries before the Follower has read them, the Follower counts the dropped Entries. Only one
+// goroutine may use a Follower.
 type Follower struct {
 	recorder *Recorder
-	read     uint64 // everything up to this ID was read
+	read     uint64 // the ID of the last Entry that was read or dropped
 	woken    chan struct{}
 }
 
@@ -22,7 +23,7 @@ func (r *Recorder) Follow(id uint64) *Follower {
 	return f
 }
 
-// Close stops following.
+// Close removes the Follower from its Recorder.
 func (f *Follower) Close() {
 	f.recorder.mu.Lock()
 	defer f.recorder.mu.Unlock()
@@ -36,8 +37,9 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for new Entries and returns them in order. Dropped is the number of lost Entries before the returned
-// ones. Next may report dropped Entries without returning any Entry. It returns the error of ctx when ctx is done.
+// Next waits for new Entries and returns them in order. dropped is the number of Entries before the returned ones that
+// the Recorder dropped before they were read. If it is not 0, Next may return no Entries. Next returns the error of ctx
+// when ctx is done.
 func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
 	for {
 		before := f.read
@@ -56,11 +58,11 @@ func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, 
 	}
 }
 
-// Wait returns the first new Entry that matches. The next call continues with the Entry after it. Wait returns the
-// error of ctx when ctx is done.
+// Wait waits for the first new Entry for which matches returns true, and returns it. The next call of Wait or Next
+// continues with the Entry after it. Wait returns the error of ctx when ctx is done.
 //
-// To wait for the Decision about a request, follow before sending it: a Decision is recorded shortly after its response
-// was written.
+// To wait for the Decision about a request, call [Recorder.Follow] before you send the request. The Decision is
+// recorded shortly after its response was written.
 //
 //	follower := recorder.Follow(recorder.LastID())
 //	defer follower.Close()

@@ -22,16 +22,16 @@ func ParseFilter(query url.Values) (Filter, error) {
 		case !slices.Contains(parameters, name):
 			err = fmt.Errorf("unknown parameter; the parameters are %s", strings.Join(parameters, ", "))
 		case len(values) != 1:
-			err = fmt.Errorf("given %d times", len(values))
+			err = fmt.Errorf("given %d times, but it may be given only once", len(values))
 		case name == "since":
 			err = f.parseSince(values[0])
 		case name == "limit":
 			if f.Limit, err = strconv.Atoi(values[0]); err != nil || f.Limit < 0 {
-				err = fmt.Errorf("%q is not a number of decisions", values[0])
+				err = fmt.Errorf("%q is not a number of decisions; example: 10", values[0])
 			}
 		case name == "explanation":
 			if f.Explanation, err = strconv.ParseBool(values[0]); err != nil {
-				err = fmt.Errorf("%q is not true or false", values[0])
+				err = fmt.Errorf("%q is neither true nor false", values[0])
 			}
 		}
 		if err != nil {

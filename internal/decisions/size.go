@@ -4,12 +4,12 @@ import "fauxlet/authchain"
 
 // Approximate sizes of the parts of a Decision in memory, in bytes.
 const (
-	sizeOfDecision    = 700 // including its Entry and the request context that contains it
+	sizeOfDecision    = 700 // includes the Entry and the request context of the Decision
 	sizeOfStep        = 144
 	sizeOfCheck       = 208
-	sizeOfString      = 16 // the header; the text is counted separately
+	sizeOfString      = 16 // the string header; the bytes of the text are counted separately
 	sizeOfConnection  = 400
-	sizeOfCertificate = 2 << 10 // without its DER bytes, which are kept twice: raw and parsed
+	sizeOfCertificate = 2 << 10 // without the DER bytes of the certificate, which are kept twice: raw and parsed
 )
 
 // sizeOf estimates the memory that a Decision keeps alive, in bytes. Shared parts are counted for every Decision: all

@@ -11,7 +11,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// spanName returns the same name for all requests with the same method and first path segment.
+// spanName returns the name of a request's span. It is the same for all requests with the same method and first path
+// segment, so that there are few names.
 func spanName(d *authchain.Decision) string {
 	switch {
 	case d.Handshake != "":
@@ -23,7 +24,8 @@ func spanName(d *authchain.Decision) string {
 	return d.Method + " /" + root
 }
 
-// attributesOf returns the attributes of a request's span. They have OpenTelemetry's names where it defines some.
+// attributesOf returns the attributes of a request's span. If OpenTelemetry defines a name for an attribute, the
+// attribute has that name. Otherwise its name begins with "fauxlet.".
 func attributesOf(e *Entry) []attribute.KeyValue {
 	d := e.Decision
 	attributes := []attribute.KeyValue{

@@ -17,8 +17,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a
-// span in its client's trace. It contains a span for each authentication step and each authorization check.
+// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a span
+// in the trace of its client. This span has a child span for each authentication step and each authorization check.
 type Spans struct {
 	follower *Follower
 	provider tracing.TracerProvider
@@ -28,9 +28,9 @@ type Spans struct {
 // spansTimeout limits the export of the remaining spans when Run ends.
 const spansTimeout = 2 * time.Second
 
-// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, spans
-// are sent to the endpoint without TLS, samplingRatePerMillion is the share of requests that are exported, and
-// requests that the client samples are always exported. Host is the machine's name. The endpoint need not be
+// NewSpans returns Spans for the Decisions that r records from now on. The caller must call Run. As in the kubelet,
+// spans are sent to the endpoint without TLS, samplingRatePerMillion is the share of requests that are exported, and
+// requests that the client samples are always exported. host is the name of the machine. The endpoint need not be
 // reachable: spans that it does not accept are dropped. (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
 	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
@@ -42,8 +42,8 @@ func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfigurati
 }
 
 // Run exports spans until ctx is done. It then exports the Decisions that are already recorded, for at most 2 s, and
-// returns an error if some remain. Run reads Decisions from the Recorder in its own goroutine, so requests never
-// wait for it.
+// returns an error if this time is too short. Run reads Decisions from the Recorder in its own goroutine, so requests
+// never wait for it.
 func (s *Spans) Run(ctx context.Context) error {
 	defer s.follower.Close()
 	for {
@@ -87,7 +87,7 @@ func (s *Spans) export(e *Entry) {
 	}
 }
 
-// start begins a span within the span of a request, and end ends it.
+// start begins a child span of the span in ctx. The caller ends the span with the function end.
 func (s *Spans) start(ctx context.Context, name string, at time.Time, all []attribute.KeyValue) oteltrace.Span {
 	_, span := s.tracer.Start(ctx, name, oteltrace.WithTimestamp(at), oteltrace.WithAttributes(all...))
 	return span
@@ -100,7 +100,8 @@ func end(span oteltrace.Span, at time.Time, failed bool) {
 	span.End(oteltrace.WithTimestamp(at))
 }
 
-// parentOf returns a context with the client's span. The kubelet ignores that span on the read-only port.
+// parentOf returns a context with the client's span, which is the parent of the request's span. On the read-only port
+// there is no parent, because a kubelet ignores the client's span there.
 func parentOf(d *authchain.Decision) context.Context {
 	if d.Traceparent == "" || d.TLS == nil {
 		return context.Background()

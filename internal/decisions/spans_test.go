@@ -58,7 +58,7 @@ func collect(t *testing.T) (*collecting, string) {
 	return c, listener.Addr().String()
 }
 
-// valuesOf returns attributes by their names.
+// valuesOf returns the values of attributes by name.
 func valuesOf(attributes []*common.KeyValue) map[string]string {
 	all := map[string]string{}
 	for _, a := range attributes {
@@ -168,8 +168,8 @@ func TestSpanTree(t *testing.T) {
 	}
 }
 
-// TestSampling checks that the sampling rate and the client's sampling flag select spans. On the read-only port only
-// the rate does.
+// TestSampling checks that the sampling rate and the client's sampling flag determine which spans are exported. On the
+// read-only port only the sampling rate does.
 func TestSampling(t *testing.T) {
 	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"

@@ -58,8 +58,8 @@ func colorOfOutcome(outcome string) color.Color {
 	return color.Dim
 }
 
-// Details returns the stages and remedies of the decision's explanation, indented, and an empty line. If the record
-// has no explanation, Details makes one from the report.
+// Details returns the explanation of the decision as indented text: its stages, its remedies, and an empty line. If the
+// record has no explanation, Details makes one from the report.
 func (d *Record) Details(style color.Style) string {
 	explanation := d.Explanation
 	if explanation == nil {

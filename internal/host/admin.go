@@ -19,13 +19,13 @@ import (
 // adminListener keeps the decisions of all nodes, shows them on the admin listener, and exports them as
 // OpenTelemetry spans.
 type adminListener struct {
-	recorder *decisions.Recorder // nil without a listener and without spans
-	server   *admin.Server       // nil without a listener
-	spans    *decisions.Spans    // nil without `tracing` in the configuration
+	recorder *decisions.Recorder // nil if there is neither a listener nor tracing
+	server   *admin.Server       // nil if there is no listener
+	spans    *decisions.Spans    // nil if the configuration has no tracing
 	ready    atomic.Bool         // true once all nodes listen
 }
 
-// openAdmin opens the admin listener and begins to export spans, if they are configured.
+// openAdmin opens the admin listener and begins to export spans, each only if the options configure it.
 func (h *Host) openAdmin() (*adminListener, error) {
 	a := &adminListener{recorder: decisions.NewRecorder(h.options.Admin.KeepDecisions)}
 	var err error
@@ -53,8 +53,8 @@ func (h *Host) openAdmin() (*adminListener, error) {
 	return a, nil
 }
 
-// listenAdmin opens the listener. It returns nil if there is no address. It also returns nil if the address cannot
-// be used and is optional.
+// listenAdmin opens the admin listener. It returns neither a server nor an error if no address is configured, or if the
+// address is optional and cannot be used.
 func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	o := &h.options.Admin
 	if o.Address == "" {
@@ -77,7 +77,7 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 			zap.Error(err))
 		return nil, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)
+		err = fmt.Errorf("%w; choose another port, or 0 for a free one", err)
 	}
 	return nil, optionErrorf("Admin.Address", "%q: %w", o.Address, err)
 }
@@ -117,7 +117,7 @@ func (a *adminListener) observer(node string, next func(*authchain.Decision)) fu
 	}
 }
 
-// facts returns the facts about a node that an explanation of its decisions needs.
+// facts returns the facts about a node's configuration that explanations of its decisions use.
 func (h *Host) facts(name string) explain.Facts {
 	n := h.node(name)
 	if n == nil {

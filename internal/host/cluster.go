@@ -19,7 +19,7 @@ import (
 type cluster struct {
 	connection *bootstrap.Connection
 	client     kubernetes.Interface
-	transport  *http.Client // the transport of client
+	transport  *http.Client // the HTTP client that client uses
 	fleet      *node.Fleet  // nil if the nodes are not registered
 	// authenticated is closed when the connection has a client certificate. With certificate rotation, the cluster
 	// may issue the certificate after the node has started.
@@ -31,9 +31,9 @@ func (h *Host) ownCredentials() bool {
 	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
 }
 
-// join connects to the apiserver in cfg. If there is no apiserver, it returns nil. With a bootstrap kubeconfig and
-// without rotateCertificates, it waits until the cluster has issued a client certificate. only is the node to which the
-// credential belongs; if it is empty, the credential may act for all nodes.
+// join connects to the apiserver of the kubeconfig in cfg. If cfg has no kubeconfig, it returns nil. With a bootstrap
+// kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. only is the
+// node to which the credential belongs. If only is empty, the credential may act for all nodes.
 func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
@@ -95,8 +95,8 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 	return c, nil
 }
 
-// heartbeatConfig configures the client for heartbeats. Its requests time out before the next heartbeat is due, and
-// are not delayed by the rate limit of other requests. (kubelet: cmd/kubelet/app/server.go, run)
+// heartbeatConfig returns the configuration of the client that sends heartbeats. Its requests time out before the next
+// heartbeat is due, and the rate limit of other requests does not delay them. (kubelet: cmd/kubelet/app/server.go, run)
 func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	heartbeats := rest.CopyConfig(client)
 	heartbeats.Timeout = min(cfg.Kubelet.NodeStatusUpdateFrequency.Duration,
@@ -111,7 +111,7 @@ func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) 
 	group.Go(func() error {
 		if err := c.connection.Await(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil // stopped before the certificate was issued
+				return nil // the node was stopped before the certificate was issued
 			}
 			return err
 		}
@@ -123,7 +123,8 @@ func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) 
 	}
 }
 
-// whenAuthenticated calls run once the connection is authenticated.
+// whenAuthenticated waits until the connection is authenticated, and then calls run. It does not call run if ctx is
+// done first.
 func (c *cluster) whenAuthenticated(ctx context.Context, run func(context.Context) error) error {
 	select {
 	case <-c.authenticated:

@@ -11,8 +11,8 @@ import (
 	"fauxlet/server"
 )
 
-// injectFaults changes the options of a node's server so that the server applies the host's active faults.
-// [Node.followFaults] does the rest when the node listens.
+// injectFaults changes the options of a node's server so that the server applies the host's active faults. When the
+// node listens, [Node.followFaults] also applies the faults to its ports and caches.
 func (h *Host) injectFaults(n *Node, options *server.Options) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
 	options.Decorators = server.Decorators{
@@ -34,8 +34,8 @@ func (n *Node) followFaults() {
 	n.faults.FollowCaches(n.server.ResetCaches)
 }
 
-// reviewClients returns clients that send reviews. wrap wraps the transport of the cluster's client. The clients
-// share the rate limit of the cluster's client.
+// reviewClients returns the clients that send TokenReviews and SubjectAccessReviews. wrap adds faults to the transport
+// of the cluster's client. The clients share the rate limit of the cluster's client.
 func (c *cluster) reviewClients(wrap func(http.RoundTripper) http.RoundTripper) (
 	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
 ) {

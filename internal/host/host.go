@@ -33,8 +33,8 @@ type Host struct {
 	scenario *scenarioFile
 	faults   *faults.Set // the active faults of all nodes
 	booted   time.Time
-	shared   server.Options       // options that all nodes share
-	metrics  *prometheus.Registry // the metrics of all nodes; nil without Options.MetricsAddress
+	shared   server.Options       // server options that all nodes share
+	metrics  *prometheus.Registry // the metrics of all nodes; nil if Options.MetricsAddress is empty
 
 	// Start sets the following fields.
 	group   *errgroup.Group
@@ -158,16 +158,17 @@ func (h *Host) Stop() error {
 // Addresses are the addresses on which a host listens, as host and port. An address is empty if there is no such
 // listener.
 type Addresses struct {
-	// Secure and ReadOnly are the ports of the first node.
+	// Secure and ReadOnly are the addresses of the first node's ports.
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
-	// Admin is the admin listener.
+	// Admin is the address of the admin listener.
 	Admin string `json:"admin,omitempty"`
-	// Nodes has the secure address of each node by name, if nodes have numbered names.
+	// Nodes maps the name of each node to the address of its secure port. It is set only if Options.Nodes.Count is
+	// above 0.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }
 
-// Addresses returns the current addresses.
+// Addresses returns the addresses on which the host currently listens.
 func (h *Host) Addresses() Addresses {
 	h.mu.Lock()
 	defer h.mu.Unlock()

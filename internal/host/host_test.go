@@ -18,7 +18,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// loadConfig returns the configuration of a node without a cluster. It listens on a free loopback port, and every
+// loadConfig returns the configuration of a node without a cluster. The node listens on a free loopback port, and every
 // client may do everything.
 func loadConfig(t *testing.T, flags map[string]string) *config.Config {
 	t.Helper()
@@ -189,8 +189,7 @@ func TestOptionErrors(t *testing.T) {
 	}
 }
 
-// TestAdminAddressInUse expects an error if the admin address is in use, and only a warning if the address is
-// optional.
+// TestAdminAddressInUse checks that an admin address in use is an error, and only a warning if the address is optional.
 func TestAdminAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -216,7 +215,7 @@ func TestAdminAddressInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "take another port, or 0") {
+	if err := h.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "choose another port, or 0") {
 		t.Errorf("the address is in use and not optional: error %v", err)
 	}
 }

@@ -31,13 +31,13 @@ type Node struct {
 	store     *pods.Store
 	server    *server.Server
 	listeners *server.Listeners
-	cluster   *cluster     // nil without an apiserver
+	cluster   *cluster     // nil if the node has no apiserver
 	faults    *faulty.Node // nil if the host's faults do not affect the node
 	stop      context.CancelFunc
 	stopped   chan struct{}
 }
 
-// Name is the name of the node.
+// Name returns the name of the node.
 func (n *Node) Name() string { return n.config.NodeName }
 
 // Addresses returns the host and port of the secure and of the read-only listener. An address is empty if there is
@@ -56,8 +56,8 @@ func addressOf(listener net.Listener) string {
 // registered reports whether the node has a Node object in a cluster.
 func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet != nil }
 
-// Add starts an additional node with the given server options, outside any cluster. The host, which must have started,
-// records the node's decisions too.
+// Add starts an additional node with the given server options, outside any cluster. The host records the decisions of
+// this node too. Call Add only after [Host.Start].
 func (h *Host) Add(options server.Options) (*Node, error) {
 	n := &Node{config: options.Config, store: options.Pods}
 	options.Observe = h.admin.observer(n.Name(), options.Observe)
@@ -111,8 +111,8 @@ func (h *Host) start(i int) error {
 	})
 }
 
-// launch adds a node to the host's nodes. It calls prepare, which opens the node's ports, and then in the background
-// the function run, which serves the node until its context is done.
+// launch calls prepare, which opens the ports of a node and returns the function run. It then adds the node to the
+// host's nodes, and calls run in the background. run serves the node until its context is done.
 func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
 	ctx, stop := context.WithCancel(h.running)
 	n.stop, n.stopped = stop, make(chan struct{})
@@ -136,7 +136,7 @@ func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, 
 }
 
 // prepare connects a node to its apiserver, opens the ports of the node and adds it to its cluster. If the cluster
-// issues the serving certificate, it returns the bootstrap.Serving that renews the certificate, otherwise nil.
+// issues the serving certificate, prepare returns the bootstrap.Serving that renews the certificate, otherwise nil.
 func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error) {
 	static, err := h.scenario.staticPods()
 	if err != nil {
@@ -149,7 +149,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	}
 	specs := h.scenario.current.Load().specs
 	if n.registered() {
-		specs = nil // package node puts static pods into the store
+		specs = nil // package node adds the pods to the store as static pods
 	}
 	if n.store, err = NewStore(specs...); err != nil {
 		return nil, h.scenario.errorf("%w", err)
@@ -229,7 +229,7 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 // run serves the node until ctx is done. ownCluster is true if only this node uses the connection to the apiserver;
 // run then also runs the connection.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
-	if !ownCluster && serving == nil { // saves two goroutines for each node
+	if !ownCluster && serving == nil { // this case saves two goroutines for each node
 		return n.server.Serve(ctx, n.listeners)
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -17,11 +17,12 @@ import (
 
 // Options configure a Host.
 type Options struct {
-	// Config is the kubelet's configuration. Required. If it has a kubeconfig, nodes send their reviews to its
-	// apiserver, and with registerNode they also join its cluster.
+	// Config is the kubelet's configuration. Required. If it names a kubeconfig, nodes send TokenReviews and
+	// SubjectAccessReviews to the apiserver of that kubeconfig. With registerNode, nodes also join its cluster.
 	Config *config.Config
 
-	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. Empty: the node has no pods of its own.
+	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. If it is empty, nodes have no pods from
+	// a Scenario file.
 	Scenario string
 
 	Nodes Nodes
@@ -43,22 +44,22 @@ type Options struct {
 
 // Nodes sets the number of nodes, and what their Node objects report.
 type Nodes struct {
-	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name
-	// in the configuration. More than one node needs a cluster to join. The field nodes of the Scenario file
-	// overrides Count.
+	// Count is the number of nodes, each with its own name, port and pods. 0 means one node with the name in the
+	// configuration. A Count above 0 requires a cluster that the nodes join. The field nodes of the Scenario file
+	// overrides a Count above 0.
 	Count int
 
-	// NamePrefix is the beginning of the names of Count nodes. A number, counted from 0, follows. Empty means the
-	// name in the configuration and a dash.
+	// NamePrefix is the beginning of the names of nodes if Count is above 0. A number follows, counted from 0. If
+	// NamePrefix is empty, names begin with the name in the configuration and a dash.
 	NamePrefix string
 
-	// None starts the host without a node. [Host.Add] adds nodes.
+	// None starts the host without a node. [Host.Add] can add nodes later.
 	None bool
 
-	// Addresses of each Node, in addition to its IP addresses and its host name.
+	// Addresses are the addresses that each Node reports in addition to its IP addresses and its host name.
 	Addresses []v1.NodeAddress
 
-	// Capacity of each Node. Nil: [node.DefaultCapacity].
+	// Capacity is the capacity that each Node reports. If it is nil, Nodes report [node.DefaultCapacity].
 	Capacity v1.ResourceList
 
 	// Deregister deletes each Node when the host stops. Otherwise the Node stays and is not ready.
@@ -67,16 +68,18 @@ type Nodes struct {
 
 // Admin configures the admin listener, which shows decisions and sets faults.
 type Admin struct {
-	// Address is a host and port. Empty: no admin listener.
+	// Address is the host and port of the admin listener. If it is empty, there is no admin listener.
 	Address string
 
-	// Optional makes an Address that cannot be used a warning in the log instead of an error.
+	// Optional means that the host starts without an admin listener, and logs a warning, if it cannot listen on
+	// Address. If Optional is not set, [Host.Start] returns an error in this case.
 	Optional bool
 
 	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
 	Token string
 
-	// KeepDecisions is how many decisions are kept, over all nodes. 0: [decisions.DefaultSize]. At most [MaxDecisions].
+	// KeepDecisions is the number of decisions that the host keeps for all nodes together. 0 means
+	// [decisions.DefaultSize]. The maximum is [MaxDecisions].
 	KeepDecisions int
 
 	// Build describes the program; the admin API returns it as JSON.
@@ -90,11 +93,11 @@ type Admin struct {
 	// returns nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
-	// Sender, if set, sends requests from the admin page.
+	// Sender, if set, sends the requests that users enter on the admin page.
 	Sender admin.Sender
 }
 
-// DefaultAdminAddress is the address where programs serve their admin listener by default.
+// DefaultAdminAddress is the default address of the admin listener.
 const DefaultAdminAddress = "127.0.0.1:10240"
 
 // MaxDecisions is the upper limit of Admin.KeepDecisions. It prevents a mistyped number from using all memory.
@@ -104,7 +107,7 @@ const MaxDecisions = 1_000_000
 type OptionError struct {
 	// Field is the path of the field in Options, as in Nodes.Count, or in the configuration, as in Config.Kubeconfig.
 	Field string
-	// Err is the reason. If the value explains the reason, the text of Err begins with the value.
+	// Err is the reason. Its text begins with the value of the field if the value explains the reason.
 	Err error
 }
 
@@ -141,7 +144,8 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// numbered reports whether nodes have numbered names. A single node has the name in the configuration.
+// numbered reports whether the names of nodes end with a number. Otherwise there is a single node, which has the name
+// in the configuration.
 func (o *Options) numbered() bool { return o.Nodes.Count > 0 }
 
 // nodeName returns the name of the i-th node.
@@ -156,7 +160,8 @@ func (o *Options) nodeName(i int) string {
 	return fmt.Sprintf("%s%d", prefix, i)
 }
 
-// joins reports whether nodes are registered. That requires an apiserver, and that registerNode is not false.
+// joins reports whether nodes register with a cluster. They do if the configuration names a kubeconfig and registerNode
+// is not false.
 func joins(cfg *config.Config) bool {
 	return cfg.Kubeconfig != "" && (cfg.Kubelet.RegisterNode == nil || *cfg.Kubelet.RegisterNode)
 }

@@ -12,8 +12,8 @@ import (
 	"fauxlet/config"
 )
 
-// setLibraryGates sets the feature gates of k8s.io/apiserver, which are global in the process, to the kubelet's
-// feature gates. In a kubelet the two are the same.
+// setLibraryGates sets the feature gates of k8s.io/apiserver, which are global in the process, to the kubelet's feature
+// gates. In a kubelet, both are the same set of feature gates.
 func setLibraryGates(cfg *config.Config) error {
 	kubelet, ok := cfg.FeatureGates.(featuregate.MutableFeatureGate)
 	if !ok {
@@ -29,8 +29,8 @@ func setLibraryGates(cfg *config.Config) error {
 	return library.SetFromMap(set)
 }
 
-// bootTime returns when this machine booted. A Node reports this time. On a system without /proc it is the start of
-// the day, so that processes that start on the same day return the same time.
+// bootTime returns when this machine booted. A Node reports this time. On a system without /proc, bootTime returns the
+// start of the current day, so that processes that start on the same day report the same time.
 func bootTime() time.Time {
 	data, _ := os.ReadFile("/proc/stat")
 	_, rest, _ := strings.Cut(string(data), "\nbtime ")

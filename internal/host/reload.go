@@ -29,7 +29,7 @@ func (h *Host) Reload() error {
 	}
 	if !h.options.Nodes.None {
 		if err := h.resize(); err != nil {
-			return fmt.Errorf("there are %d nodes: %w", len(h.each()), err)
+			return fmt.Errorf("cannot change the number of nodes; %d nodes are running: %w", len(h.each()), err)
 		}
 	}
 	h.logger.Info("the scenario was read again", zap.Int("nodes", len(h.each())))
@@ -54,7 +54,7 @@ func (h *Host) followManifests() error {
 			err := h.setStaticPods()
 			h.changing.Unlock()
 			if err != nil {
-				h.logger.Error("static pods stay as they are", zap.Error(err))
+				h.logger.Error("the static pods were not changed", zap.Error(err))
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func (h *Host) followManifests() error {
 func (h *Host) setStaticPods() error {
 	static, err := h.scenario.staticPods()
 	if err != nil {
-		return fmt.Errorf("static pods stay as they are: %w", err)
+		return fmt.Errorf("the static pods were not changed: %w", err)
 	}
 	for _, n := range h.each() {
 		if !n.registered() {
@@ -78,7 +78,8 @@ func (h *Host) setStaticPods() error {
 	return nil
 }
 
-// logStart logs at startup what an operator should notice.
+// logStart logs the warnings about the configuration, the kubelet flags that have no effect, and the active faults when
+// the host starts.
 func (h *Host) logStart() {
 	cfg := h.options.Config
 	for _, warning := range cfg.Warnings {

@@ -12,7 +12,7 @@ const concurrentStarts = 64
 
 const maxPort = 1<<16 - 1
 
-// resize starts or stops nodes until there are as many as the Scenario file or Options.Nodes says.
+// resize starts or stops nodes until there are as many nodes as the Scenario file or Options.Nodes requires.
 func (h *Host) resize() error {
 	count := cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1)
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
@@ -22,7 +22,7 @@ func (h *Host) resize() error {
 			first, count, first+count-1, maxPort)
 	}
 	missing, surplus := h.compare(count)
-	if len(missing) > 0 && len(h.each()) == 0 { // the first starts alone, because the others share its parts
+	if len(missing) > 0 && len(h.each()) == 0 { // start the first node alone: the other nodes share parts of its server
 		if err := h.start(missing[0]); err != nil {
 			return err
 		}
@@ -39,8 +39,8 @@ func (h *Host) resize() error {
 	return work.Wait()
 }
 
-// compare returns the numbers of the nodes that must start to reach count nodes, and the surplus nodes. It removes
-// the surplus nodes from the host's nodes.
+// compare returns the numbers of the nodes that must start so that there are count nodes, and the nodes that must stop.
+// It removes the nodes that must stop from the host's nodes.
 func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -18,17 +18,17 @@ type scenarioFile struct {
 	path string
 	// joins is true if the nodes are in a cluster. The file's pods are then static pods.
 	joins bool
-	// numbered is true if there may be several nodes. The file may then set their number.
+	// numbered is true if the names of nodes end with a number. Only then may the file set the number of nodes.
 	numbered bool
-	// manifests is the path of the folder staticPodPath.
+	// manifests is the value of staticPodPath: the path of a manifest, or of a folder of manifests.
 	manifests string
-	// faults are the active faults of the host. Reading the file activates its faults.
+	// faults are the active faults of the host. Reading the Scenario file activates the faults in it.
 	faults *faults.Set
 
 	current atomic.Pointer[contents]
 }
 
-// contents are the contents of a Scenario file, and its pods as they are without a cluster.
+// contents are the contents of a Scenario file. specs are its pods, for nodes that are not registered with a cluster.
 type contents struct {
 	*scenario.Scenario
 	specs []scenario.Pod
@@ -51,12 +51,13 @@ func podsOf(file *scenario.Scenario) []scenario.Pod {
 	return all
 }
 
-// errorf returns an error about the file.
+// errorf returns an error about the Scenario file.
 func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
 
-// read reads the file. If the file has an error, the scenario stays unchanged. An empty path means an empty scenario.
+// read reads the Scenario file. If the file has an error, the previous contents stay in effect. An empty path means an
+// empty scenario.
 func (s *scenarioFile) read() error {
 	if s.path == "" {
 		s.current.Store(&contents{Scenario: &scenario.Scenario{}})
@@ -95,10 +96,12 @@ func setImages(pod *v1.Pod) {
 	}
 }
 
-// ofScenario is the value that marks faults as coming from the scenario.
+// ofScenario is the origin of faults that the Scenario file defines. It distinguishes them from faults that were
+// injected through the admin API.
 const ofScenario = "scenario"
 
-// staticPods returns the static pods of each registered node: the file's pods, and the manifests in staticPodPath.
+// staticPods returns the static pods of each registered node: the pods of the Scenario file, and the pods of the
+// manifests in staticPodPath.
 func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	if !s.joins {
 		return nil, nil
@@ -110,8 +113,8 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	return append(manifests, s.current.Load().Pods...), nil
 }
 
-// containersOf returns the scenario's entries about the containers of a pod. The name of a static pod ends in the
-// node's name, but the scenario has the name without this ending.
+// containersOf returns the entries of the Scenario file about the containers of a pod. The name of a static pod ends in
+// the node's name, but the Scenario file has the name without this ending.
 func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
 	name := pod.Name
 	if node.IsStatic(pod) {

@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// FuzzScenario expects that any scenario is either an error, or pods that can be listed and whose logs can be read.
+// FuzzScenario checks that each scenario either is invalid, or has pods that can be listed and whose logs can be read.
 func FuzzScenario(f *testing.F) {
 	const head = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
 	const pod = "pods: [{metadata: {name: a, namespace: n}, spec: {initContainers: [{name: i}], containers: " +
@@ -57,7 +57,7 @@ func FuzzScenario(f *testing.F) {
 		for _, entry := range parsed.Containers {
 			for log := &entry.Log; log != nil; log = log.Previous {
 				if filepath.IsAbs(log.File) || strings.Contains(log.File, "..") {
-					return // it would read a file of this machine
+					return // the scenario would read a file of this machine
 				}
 			}
 		}
@@ -100,7 +100,8 @@ func FuzzScenario(f *testing.F) {
 	})
 }
 
-// readLog reads the last lines of a container's current and previous log. A log may be an error.
+// readLog reads the last lines of a container's current and previous log. Reading may fail, but only before there is
+// any output.
 func readLog(t *testing.T, store *pods.Store, pod *v1.Pod, container string) {
 	t.Helper()
 	tail, limit := int64(3), int64(1<<12)

@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// TestScenarioGivesImages expects an image for each container. A Scenario file may omit images, but an apiserver
+// TestScenarioGivesImages checks that each container gets an image. A Scenario file may omit images, but an apiserver
 // rejects a mirror pod without images.
 func TestScenarioGivesImages(t *testing.T) {
 	t.Parallel()

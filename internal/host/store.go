@@ -6,7 +6,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// NewStore makes a store of pods whose commands run in the fake shell. See [pods.NewStore].
+// NewStore makes a store of pods. If a client executes a command in one of them, the fake shell of package shell runs
+// it. See [pods.NewStore].
 func NewStore(all ...scenario.Pod) (*pods.Store, error) {
 	return pods.NewStoreWith(shell.Executor{}, all...)
 }

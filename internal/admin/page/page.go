@@ -19,7 +19,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
 
-// Handler serves the page, which contains no secrets.
+// Handler returns a handler that serves the page. The page contains no secrets, so it can be served without a token.
 func Handler() http.Handler {
 	files, err := fs.Sub(web, "web")
 	if err != nil {

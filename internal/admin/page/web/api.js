@@ -1,10 +1,10 @@
-// The client of the admin API. It keeps the token in memory only.
+// This module is the client of the admin API. It keeps the token in memory only.
 
 let token = "";
 
 export function setToken(value) { token = value; }
 
-// StatusError is the error for a response that is not a success.
+// StatusError is the error for a response whose status code reports a failure.
 export class StatusError extends Error {
   constructor(status, text) {
     super(text);
@@ -18,7 +18,7 @@ async function call(path, options) {
   const response = await fetch(path, { ...options, headers, credentials: "omit", redirect: "error" });
   if (!response.ok) {
     let text = `${response.status} ${response.statusText}`;
-    try { text = (await response.json()).error ?? text; } catch { /* not JSON */ }
+    try { text = (await response.json()).error ?? text; } catch { /* the body is not JSON */ }
     throw new StatusError(response.status, text);
   }
   return response;
@@ -30,11 +30,12 @@ export async function post(path, value) {
   return (await call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) })).json();
 }
 
-// A stream that is silent for this long, in milliseconds, is broken: the server sends something every 15 s.
+// maxSilence is the time in milliseconds after which the page closes a silent stream. The server sends something every
+// 15 s.
 const maxSilence = 45000;
 
-// follow reads the event stream until it ends. It passes decisions to take, several at a time, and the number of dropped
-// ones to missed. EventSource is no alternative: it cannot send a token.
+// follow reads the event stream until it ends. It calls take with an array of decisions, and missed with the number of
+// dropped decisions. It does not use EventSource, because EventSource cannot send a token.
 export async function follow(path, signal, instance, take, missed) {
   const cut = new AbortController();
   const both = AbortSignal.any([signal, cut.signal]);
@@ -57,7 +58,7 @@ export async function follow(path, signal, instance, take, missed) {
       rest = events.pop();
       for (const text of events) {
         const event = parse(text);
-        if (event.name === "start" && event.data.instance !== instance) return; // another process, with unrelated IDs
+        if (event.name === "start" && event.data.instance !== instance) return; // IDs of another process are unrelated
         if (event.name === "decision") gathered.push(event.data);
         if (event.name === "dropped") missed(event.data.count);
       }

@@ -1,10 +1,10 @@
-// The connection to the event stream.
+// This module keeps the page connected to the event stream.
 
 import { follow, get, StatusError } from "./api.js";
 import { add, addMissed, filters, maxRows, replaceAll } from "./list.js";
 import { at, state } from "./state.js";
 
-let current = null; // aborts the current stream
+let current = null; // the AbortController of the current stream
 let lost = false;
 
 function show(name, text) {
@@ -18,7 +18,8 @@ export function showState() {
   else show("live", "live");
 }
 
-// connect loads the list and follows new decisions, with the current filters. It reconnects until it is called again.
+// connect loads the list and follows new decisions, with the current filters. It reconnects until connect is called
+// again.
 export async function connect() {
   current?.abort();
   const abort = current = new AbortController();

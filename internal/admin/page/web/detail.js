@@ -1,4 +1,4 @@
-// The selected decision.
+// This module shows the selected decision.
 
 import { get } from "./api.js";
 import { element, outcomeClass } from "./draw.js";
@@ -7,7 +7,7 @@ import { drawOverview, drawStages } from "./stages.js";
 import { at, label, state } from "./state.js";
 import { drawSettings } from "./whatif.js";
 
-// dateTime has the same order everywhere: 2026-01-02 15:04:05.
+// dateTime formats times in the same way for every language: 2026-01-02 15:04:05.
 const dateTime = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
 
 // choose selects a decision by its ID; 0 selects none.

@@ -1,4 +1,4 @@
-// Elements of the page. All content is inserted as text, never parsed as HTML.
+// This module creates elements of the page. All content is inserted as text, never parsed as HTML.
 
 export function element(name, attributes, ...children) {
   const e = document.createElement(name);
@@ -12,7 +12,7 @@ export function element(name, attributes, ...children) {
 
 const svg = "http://www.w3.org/2000/svg";
 
-// Each outcome and state has its own shape, so that they differ without colour.
+// Each outcome and state has its own shape, so that users can distinguish them without seeing colors.
 const disc = "M10 1.5a8.5 8.5 0 1 0 .01 0z", square = "M2 2h16v16H2z", triangle = "M10 1.5 19 18H1z";
 const shapes = {
   passed: [disc, "M6 10.5l2.8 2.8L14 7.5"], allowed: [disc, "M6 10.5l2.8 2.8L14 7.5"],
@@ -37,7 +37,8 @@ export function mark(outcome) {
   return picture;
 }
 
-// outcomeClass returns the CSS class of an outcome, stateClass that of a stage.
+// outcomeClass returns the CSS class for the outcome of a decision. stateClass returns the CSS class for the state of a
+// stage.
 export function outcomeClass(outcome) {
   return ["allowed", "refused", "error"].includes(outcome) ? outcome : "none";
 }

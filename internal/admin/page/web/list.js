@@ -1,9 +1,9 @@
-// The list of decisions and its filters.
+// This module shows the list of decisions and its filters.
 
 import { element, mark, outcomeClass } from "./draw.js";
 import { at, label, outcomeOf, resultText, state, userText } from "./state.js";
 
-// maxRows is the length of the list. The API has older decisions.
+// maxRows is the maximum number of decisions in the list. The API returns older decisions too.
 export const maxRows = 500;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -21,7 +21,7 @@ function row(d) {
   return element("li", {}, link);
 }
 
-// replaceAll shows other decisions, oldest first.
+// replaceAll replaces the list by the given decisions, which are sorted from the oldest to the newest.
 export function replaceAll(decisions) {
   state.held = [];
   state.missed = 0;
@@ -31,7 +31,7 @@ export function replaceAll(decisions) {
   updateBar();
 }
 
-// add shows new decisions, or holds them back while rows must not move.
+// add shows new decisions, or keeps them back while the rows of the list must not move.
 export function add(decisions) {
   state.held.push(...decisions);
   if (state.held.length > maxRows) state.held.splice(0, state.held.length - maxRows);
@@ -44,7 +44,8 @@ export function addMissed(count) {
   updateBar();
 }
 
-// mayMove reports whether rows may be inserted: not while the pointer or the keyboard focus is in the list.
+// mayMove reports whether new rows may be inserted into the list. They may not while the page is paused, while the list
+// is scrolled, or while the pointer or the keyboard focus is in the list.
 function mayMove() {
   const list = at("list");
   return !state.paused && !list.matches(":hover") && !list.contains(document.activeElement) && list.scrollTop === 0;
@@ -67,12 +68,12 @@ export function showHeld(force) {
 // updateBar updates the texts above the list.
 function updateBar() {
   const n = state.decisions.length;
-  const missed = state.missed ? `, ${state.missed} missed` : "";
+  const missed = state.missed ? `, ${state.missed} dropped because they came too fast` : "";
   at("count").textContent = n === 0 ? "" : (n === 1 ? "1 request" : `${n} requests`) + missed;
   at("empty").hidden = n > 0;
   at("empty").textContent = filters().size > 0
     ? "No request matches. Clear the filters to see all requests."
-    : "No requests yet. Each one appears here after its response.";
+    : "No requests yet. Each request appears here after its response.";
   const held = at("held");
   held.hidden = state.held.length === 0;
   held.textContent = `show ${state.held.length} new`;
@@ -89,7 +90,7 @@ function announce(decisions) {
   at("live").textContent = `${label(d)}, ${userText(d)}: ${resultText(d)}${more}`;
 }
 
-// suggestUser adds a user to the suggestions of the filter.
+// suggestUser adds a user to the suggestions of the user filter.
 const users = new Set();
 function suggestUser(d) {
   const name = d.user?.name;
@@ -104,7 +105,7 @@ export function markChosen() {
   at("list").querySelector(`[data-id="${state.chosen}"]`)?.setAttribute("aria-current", "true");
 }
 
-// ---- Filters. The address of the page contains them too.
+// ---- Filters. The address of the page contains the values of the filters too.
 
 const filterNames = ["path", "user", "outcome"];
 

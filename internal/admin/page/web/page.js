@@ -1,7 +1,8 @@
-// The admin page. It shows what the admin API returns and decides nothing itself: explanations, remedies and what-if
-// results come from the server. Paths, user names and everything else are inserted as text.
+// This module starts the admin page and handles its keys and buttons. list.js, detail.js, whatif.js and send.js are its
+// parts.
 //
-// This module starts the page and handles keys and buttons. list.js, detail.js, whatif.js and send.js are its parts.
+// The page shows what the admin API returns. Explanations, remedies and what-if results come from the server. All texts
+// from the server, such as paths and user names, are inserted as text.
 
 import { get, setToken, StatusError } from "./api.js";
 import { askToken, connect, showState } from "./connection.js";
@@ -31,7 +32,7 @@ function move(by) {
   const to = links[Math.max(0, Math.min(links.length - 1, now < 0 ? 0 : now + by))];
   to.focus();
   to.scrollIntoView({ block: "nearest" });
-  // Moving through the list adds no entries to the history.
+  // Moving through the list adds no entries to the history of the browser.
   history.replaceState(null, "", location.pathname + location.search + "#" + to.dataset.id);
   choose(Number(to.dataset.id));
 }
@@ -81,7 +82,7 @@ function savedTheme() {
 at("theme").addEventListener("click", () => {
   const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % themes.length];
   setTheme(next);
-  try { localStorage.setItem("theme", next); } catch { /* not saved; it applies until the page is closed */ }
+  try { localStorage.setItem("theme", next); } catch { /* the theme applies until the page is closed */ }
 });
 
 // ---- Events
@@ -105,7 +106,7 @@ at("filters").addEventListener("input", () => {
 });
 at("filters").addEventListener("submit", event => event.preventDefault());
 at("skip").addEventListener("click", event => {
-  event.preventDefault(); // the fragment of the address is the ID of a decision
+  event.preventDefault(); // do not follow the link: the fragment of the address must be the ID of a decision
   at("detail").focus();
 });
 at("token").addEventListener("submit", event => {

@@ -1,10 +1,10 @@
-// Sending requests, in a demo.
+// This module sends requests on behalf of the clients of a demo.
 
 import { get, post } from "./api.js";
 import { element } from "./draw.js";
 import { at, state } from "./state.js";
 
-// maxSent is how many results are kept.
+// maxSent is the number of sent requests whose results the page keeps.
 const maxSent = 50;
 
 // prepareSending shows the form if the server can send requests.

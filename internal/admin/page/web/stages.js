@@ -1,4 +1,4 @@
-// The stages of an explanation.
+// This module shows the stages of an explanation.
 
 import { element, mark, stateClass } from "./draw.js";
 import { at } from "./state.js";
@@ -18,7 +18,8 @@ function stage(s, { changed = false, brief = false } = {}) {
       facts));
 }
 
-// drawStages shows an explanation, or the actual one and a what-if side by side.
+// drawStages shows the stages of an explanation. If there is a what-if, it shows the stages of both explanations side
+// by side.
 export function drawStages(actual, whatIf = null) {
   const list = at("stages");
   list.classList.toggle("two", whatIf !== null);
@@ -30,14 +31,15 @@ export function drawStages(actual, whatIf = null) {
   list.replaceChildren(...pairs(actual, whatIf).map(([a, b]) => {
     const differ = !a || !b || a.state !== b.state || a.message !== b.message;
     const none = () => element("div", {});
-    // If both are the same, their facts are hidden.
+    // If both stages are the same, their facts are hidden.
     return element("li", {},
       a ? stage(a, { brief: !differ }) : none(),
       b ? stage(b, { changed: differ, brief: !differ }) : none());
   }));
 }
 
-// pairs returns the stages of two explanations by ID. Only the number of authorization stages may differ.
+// pairs returns the stages of two explanations in pairs with the same ID. Two explanations can differ in the number of
+// their authorization stages, so one stage of such a pair may be undefined.
 function pairs(actual, whatIf) {
   const rows = [];
   for (const id of new Set([...actual.stages, ...whatIf.stages].map(s => s.id))) {

@@ -1,11 +1,11 @@
-// What all modules share: the state of the page, and short texts about decisions.
+// This module contains what all other modules share: the state of the page, and short texts about decisions.
 
 export const at = id => document.getElementById(id);
 
 export const state = {
-  decisions: [],   // in the list, newest first
-  held: [],        // arrived, but not in the list yet; newest last
-  missed: 0,       // dropped by the server because the page was too slow
+  decisions: [],   // the decisions in the list, newest first
+  held: [],        // new decisions that are not in the list yet, newest last
+  missed: 0,       // how many decisions the server dropped because they came too fast
   paused: false,
   chosen: 0,       // the ID of the selected decision
   drawing: 0,      // increases with each drawing, so that a late response is ignored

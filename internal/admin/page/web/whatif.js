@@ -1,4 +1,4 @@
-// What-if: the same request with other settings.
+// This module explains how the selected request would have been handled with other settings.
 
 import { get, post } from "./api.js";
 import { element, outcomeClass } from "./draw.js";
@@ -15,7 +15,7 @@ const valueText = value => ({ true: "on", false: "off", "": "none" })[value] ?? 
 
 const introduction = "Change a setting to see how the kubelet would have handled this request. Nothing is sent.";
 
-// drawSettings shows the settings that can be changed for a decision.
+// drawSettings shows the settings that the user can change for a decision.
 export async function drawSettings(decision) {
   const section = at("whatif");
   at("whatif-result").textContent = introduction;
@@ -43,7 +43,7 @@ function selectFor({ field, values }) {
   return select;
 }
 
-// update shows the result for the selected settings.
+// update shows the explanation with the selected settings.
 async function update(decision, selects) {
   const drawing = ++state.drawing;
   const set = {};
