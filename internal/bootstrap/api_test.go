@@ -68,7 +68,7 @@ type gcAfterTests struct{ *testing.M }
 
 func (c gcAfterTests) Run() int {
 	exit := c.M.Run()
-	for range 3 { // each run can free objects that the previous run has released
+	for range 3 { // each garbage collection can free objects that the previous one has released
 		runtime.GC()
 	}
 	return exit
@@ -90,7 +90,7 @@ func inBubble(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // this cleanup runs last, so that all goroutines can end
 		test(t)
 	})
 }
@@ -112,12 +112,12 @@ func bubbleIf(t *testing.T, rotate bool, test func(*testing.T)) {
 type api struct {
 	*httptest.Server
 	ca   *testcerts.Authority
-	life time.Duration // lifetime of issued certificates
+	life time.Duration // the lifetime of issued certificates
 
 	mu       sync.Mutex
 	requests []*certificatesv1.CertificateSigningRequest
 	watchers map[chan watch.Event]string // the value is the name of the watched request
-	refuse   error                       // if set, the answer to each new request
+	refuse   error                       // if not nil, the API answers each new request with this error
 }
 
 func newAPI(t testing.TB, bubble bool) *api {

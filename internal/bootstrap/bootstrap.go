@@ -109,8 +109,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
 }
 
-// Await waits until there is a client certificate. Its error is the error with which a kubelet would exit, or the
-// error of ctx. Calling Await is optional, but a call must come before Run.
+// Await waits until there is a client certificate. Its error is the error with which a kubelet would exit, or the error
+// of ctx. Calling Await is optional. If Await is called, the call must come before Run.
 func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil

@@ -124,7 +124,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 		return nil, err
 	}
 	usages := certificate.DefaultKubeletClientGetUsages(key)
-	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR has signed with this key
+	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR has signed with key
 	if err != nil {
 		return nil, err
 	}

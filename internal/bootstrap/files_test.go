@@ -11,12 +11,13 @@ import (
 	"fauxlet/testcerts"
 )
 
-// broken contains cases of damaged files from an earlier start, with the result of Connect.
+// broken contains cases of files that were damaged since an earlier start, with the expected result of Connect.
 var broken = map[string]struct {
 	spoil func(testing.TB, *fixture)
-	// refused are texts that the error contains with rotation. If it is nil, Connect requests a new certificate.
+	// refused lists texts that the error of Connect contains with rotation. If it is nil, Connect requests a new
+	// certificate.
 	refused []string
-	// refusedOnce are texts that the error contains without rotation. If it is nil, Connect requests a new
+	// refusedOnce lists texts that the error of Connect contains without rotation. If it is nil, Connect requests a new
 	// certificate.
 	refusedOnce []string
 }{

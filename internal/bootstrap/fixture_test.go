@@ -58,7 +58,8 @@ func newFixture(t testing.TB, rotate bool) *fixture {
 	return w
 }
 
-// configure also makes clients dial in memory that are not dialled by the Connection.
+// configure changes a client configuration as the caller of Connect does. With rotation it also makes clients dial in
+// memory if the Connection does not dial for them.
 func (w *fixture) configure(c *rest.Config) {
 	c.UserAgent = "a test"
 	if c.Dial == nil && w.options.Rotate {

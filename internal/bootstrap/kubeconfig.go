@@ -53,9 +53,9 @@ func (o *Options) bootstrapConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// unusable returns as why the reason why a bootstrap is necessary, or nil if the kubeconfig can be used as it is. A
-// kubeconfig can be used if it contains a valid client certificate; other credentials do not count. A non-nil err is
-// fatal. (kubelet: bootstrap.isClientConfigStillValid)
+// unusable returns the reason why a bootstrap is necessary (why), or nil if the kubeconfig can be used as it is. A
+// kubeconfig can be used if it contains a valid client certificate; other credentials do not count. If err is not nil,
+// the node cannot start. (kubelet: bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return err, nil

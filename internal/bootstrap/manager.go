@@ -55,9 +55,9 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 			case r.ended.Load():
 				wake()
 				return nil, errors.New("ended")
-			case overslept: // the pending request is for the mismatch template: stop it
+			case overslept: // stop the pending request, because its template is mismatch
 				return nil, errors.New("the certificate has expired before its renewal: the clock has jumped; " +
-					"requesting a new one") // the library tries again within two seconds
+					"requesting a new one") // after this error the library tries again within two seconds
 			}
 			return clientset(current)
 		}

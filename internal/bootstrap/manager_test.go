@@ -51,7 +51,7 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 // because the clock has jumped. The library is not woken if there is no template.
 func TestOverslept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // this cleanup runs last, so that all goroutines can end
 		wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
 		jumps, jumpsRequests := asleep(t, wanted)
 		_, staysRequests := asleep(t, wanted)

@@ -29,9 +29,9 @@ func newRotationAge() prometheus.Histogram {
 	})
 }
 
-// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate the value is +Inf. The
-// library does not return an expired certificate, so the value is also +Inf after the expiry. The strings are parts of
-// the kubelet's name and help text.
+// newTTL returns a gauge of the remaining lifetime of a certificate, in whole seconds. If there is no certificate, or
+// if it has expired, the value is +Inf. kind, ttl and whose are parts of the name and help text of the kubelet's
+// metric.
 func newTTL(kind, ttl, whose string, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_" + kind + "_ttl_seconds",

@@ -22,7 +22,7 @@ type requestLogger struct {
 	logger *zap.Logger
 	node   string
 	kind   string // "client" or "serving"
-	next   string // what happens after a refusal
+	next   string // the end of the log line about a refused request: what happens next
 
 	mu   sync.Mutex
 	last string // the latest event, so that repeated events are logged once
@@ -34,8 +34,8 @@ func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
 }
 
-// once returns the logger for an event of the request with this name. If the previous event was the same, it returns
-// a logger that drops everything.
+// once returns the logger for an event of the request with the given name. If the previous event was the same, the
+// returned logger drops everything, so that repeated events are logged only once.
 func (l *requestLogger) once(name, event string) *zap.Logger {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -159,7 +159,7 @@ func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done 
 
 func (c *Connection) check(now time.Time) error {
 	current := c.manager.Current()
-	if current == nil { // there is no certificate yet, or it has expired
+	if current == nil { // the certificate has not been issued yet, or it has expired
 		switch {
 		case !now.After(c.lastAvailable.Add(exitAfter)):
 		case c.manager.ServerHealthy():

@@ -66,7 +66,7 @@ func (s *server) has(addresses ...string) {
 	s.addresses.Store(&all)
 }
 
-// start runs a Serving until the test ends or again is called.
+// start runs a Serving until the test ends or until the method again is called.
 func (s *server) start(t testing.TB) *bootstrap.Serving {
 	t.Helper()
 	serving, err := bootstrap.NewServing(s.options)
@@ -250,7 +250,7 @@ func TestServingFiles(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		spoil func(testing.TB, *server, *testcerts.Pair)
-		want  []string // texts that the error contains; if nil, a new certificate is requested
+		want  []string // the error contains these texts; if nil, a new certificate is requested
 	}{
 		"a truncated certificate": {spoil: func(t testing.TB, s *server, good *testcerts.Pair) {
 			must(t, os.Truncate(keeps(s, t, good), 100))

@@ -65,7 +65,7 @@ type change struct {
 	was, now object
 }
 
-// kinds has an empty object and an empty list of each kind.
+// kinds has an empty object and an empty list for each kind that the apiserver serves.
 var kinds = map[string]struct {
 	group  string
 	object func() object
@@ -87,7 +87,7 @@ var kinds = map[string]struct {
 func inBubble(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // this cleanup runs last, so that all goroutines can end
 		test(t)
 	})
 }

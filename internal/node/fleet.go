@@ -38,8 +38,8 @@ type Options struct {
 	// node. Required.
 	Client kubernetes.Interface
 
-	// Heartbeats is the client that renews Leases and reports node statuses. Its requests should time out before the
-	// next one is due. Nil: use Client.
+	// Heartbeats is the client that renews Leases and reports node statuses. Each of its requests should time out
+	// before the next request is due. If Heartbeats is nil, Client sends these requests.
 	Heartbeats kubernetes.Interface
 
 	// Only, if set, is the name of the only node of the Fleet. The Fleet then watches only this Node and its pods,
@@ -67,13 +67,13 @@ type Spec struct {
 	Pods *pods.Store
 	// Port is the port of the kubelet API.
 	Port int32
-	// Addresses are added to the addresses from --node-ip and the node's name.
+	// Addresses are reported in addition to the addresses from --node-ip and the node's name.
 	Addresses []v1.NodeAddress
-	// Capacity is the reported capacity. Nil: DefaultCapacity.
+	// Capacity is the reported capacity. If it is nil, the node reports DefaultCapacity.
 	Capacity v1.ResourceList
 	// Machine has the IDs and versions in status.nodeInfo.
 	Machine podstats.Machine
-	// Version is the version of fauxlet, KubeletVersion the version of the imitated kubelet.
+	// Version is the version of fauxlet. KubeletVersion is the version of the kubelet that the node reports.
 	Version, KubeletVersion string
 	// Static are the static pods of the node. The apiserver shows their mirror pods.
 	Static []*v1.Pod
@@ -98,15 +98,15 @@ type Fleet struct {
 	members map[string]*member
 	lives   map[types.NamespacedName]*podEntry
 	static  map[types.NamespacedName]*member
-	active  sync.WaitGroup // the goroutines of members
+	active  sync.WaitGroup // counts the running goroutines of members
 }
 
 const (
-	// workers is how many pods are synchronized at the same time.
+	// workers is the maximum number of pods that are synchronized at the same time.
 	workers = 16
-	// registrations is how many nodes register or leave at the same time.
+	// registrations is the maximum number of nodes that register or leave at the same time.
 	registrations = 64
-	// indexNode is the index of pods by node name.
+	// indexNode is the name of the index that finds pods by node name.
 	indexNode = "spec.nodeName"
 )
 
@@ -129,7 +129,8 @@ func NewFleet(options Options) (*Fleet, error) {
 		lives:       map[types.NamespacedName]*podEntry{},
 		static:      map[types.NamespacedName]*member{},
 	}
-	// (kubelet: NewSourceApiserver; node informer of NewMainKubelet)
+	// The informers select the same objects as in a kubelet. (kubelet: NewSourceApiserver; node informer of
+	// NewMainKubelet)
 	bound, named := indexNode+"!=", ""
 	if options.Only != "" {
 		bound, named = indexNode+"="+options.Only, "metadata.name="+options.Only
@@ -294,7 +295,7 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	}
 	m.deregister.Store(true)
 	if m.stop == nil {
-		return nil // the node never started
+		return nil // the node has not started, so there is nothing to stop
 	}
 	m.stop()
 	select {
@@ -348,13 +349,13 @@ func (f *Fleet) member(name string) *member {
 // getNode returns a Node from the cache, or nil if the cache does not contain it, for example because the watch has
 // not delivered it yet.
 func (f *Fleet) getNode(name string) *v1.Node {
-	object, _, _ := f.nodes.GetIndexer().GetByKey(name) // never returns an error
+	object, _, _ := f.nodes.GetIndexer().GetByKey(name) // GetByKey never returns an error
 	node, _ := object.(*v1.Node)
 	return node
 }
 
 func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
-	object, _, _ := f.pods.GetIndexer().GetByKey(key.String()) // never returns an error
+	object, _, _ := f.pods.GetIndexer().GetByKey(key.String()) // GetByKey never returns an error
 	pod, _ := object.(*v1.Pod)
 	return pod
 }

@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-		// The goroutine of a watch that a test started.
+		// Ignore the goroutine of a watch that a test started.
 		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop"))
 }
 
@@ -43,12 +43,12 @@ type fixture struct {
 	stop   func()
 	// containers are the Scenario's descriptions of containers, by pod name and container name.
 	containers map[string]map[string]scenario.Container
-	log        *observer.ObservedLogs // log lines with level warning or higher
+	log        *observer.ObservedLogs // the log lines with level warning or higher
 	// failed counts the calls of HeartbeatFailed.
 	failed atomic.Int32
 }
 
-// newFixture makes a Fleet that does not run yet. The objects in there exist in the apiserver from the start.
+// newFixture makes a Fleet that does not run yet. The apiserver has the given objects from the start.
 func newFixture(t *testing.T, there ...object) *fixture {
 	t.Helper()
 	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{},
@@ -274,7 +274,7 @@ func TestFleetPods(t *testing.T) {
 			t.Error("no error for a node that is added twice")
 		}
 		w.stop()
-		for _, name := range []string{"c", "d"} { // pods that belong to no node of the Fleet
+		for _, name := range []string{"c", "d"} { // the nodes of these pods are not in the Fleet
 			if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) ||
 				slices.Contains(asked, "delete pods "+name) {
 				t.Errorf("the Fleet changed pod %s; requests: %q", name, asked)

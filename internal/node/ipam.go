@@ -17,7 +17,7 @@ import (
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
-	taken  map[string]types.UID // the pod of each address
+	taken  map[string]types.UID // maps each allocated address to its pod
 }
 
 // addressRange is a prefix whose addresses are allocated in ascending order, so that a released address is not reused
@@ -54,7 +54,7 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 // same range. Two other names get the same range with a probability of 1 in 16384.
 func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
-	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // 0 if there is no number or it is too large
+	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // number is 0 if the name has no number or a too large one
 	hash := fnv.New32a()
 	hash.Write([]byte(stem))
 	const length = 24

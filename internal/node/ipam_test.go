@@ -68,7 +68,7 @@ func TestAddresses(t *testing.T) {
 			if test.room == 0 {
 				return
 			}
-			// A failed allocation reserves nothing. Released addresses can be allocated again.
+			// The failed allocation has reserved no address, and a released address can be allocated again.
 			m.release(types.UID(fmt.Sprint(test.room-1)), last)
 			if again := mustTake(t, m, "another"); !slices.Equal(again[:1], last[:1]) {
 				t.Errorf("released %v, allocated %v", last, again)
@@ -105,11 +105,11 @@ func TestAddressesAreKept(t *testing.T) {
 	if got := mustTake(t, m, "c"); got[0] != "10.1.2.2" {
 		t.Errorf("allocated %v, want the last free address", got)
 	}
-	m.release("b", []string{"10.1.2.1"}) // b never had this address
+	m.release("b", []string{"10.1.2.1"}) // has no effect, because pod b never had this address
 	if ips, err := m.take("d"); err == nil {
 		t.Errorf("allocated %v, which belongs to another pod", ips)
 	}
-	if !m.keep("f", []string{"192.0.2.1"}) { // from an earlier range of the node
+	if !m.keep("f", []string{"192.0.2.1"}) { // the address is from an earlier range of the node
 		t.Error("keep refused an address outside the current ranges")
 	}
 }

@@ -15,7 +15,7 @@ func TestReadManifests(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		files map[string]string
-		path  string // path of the manifest in the folder
+		path  string // the path to read, relative to the folder of the test
 		want  []string
 		err   string
 	}{

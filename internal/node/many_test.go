@@ -40,7 +40,7 @@ func TestManyNodes(t *testing.T) {
 			return ""
 		})
 		w.eventually("each node needs at most two goroutines", func() string {
-			if n := runtime.NumGoroutine() - before; n > 2*many+20 { // 20 more for requests in progress
+			if n := runtime.NumGoroutine() - before; n > 2*many+20 { // requests in progress may need 20 more goroutines
 				return fmt.Sprint(n)
 			}
 			return ""

@@ -57,14 +57,15 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	return m, nil
 }
 
-// The first and the longest delay between attempts to register. (kubelet: registerWithAPIServer)
+// registerFirst and registerMost are the first and the longest delay between attempts to register. (kubelet:
+// registerWithAPIServer)
 const (
 	registerFirst = 100 * time.Millisecond
 	registerMost  = 7 * time.Second
 
 	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
-	// renewShare is the fraction of its duration after which a Lease is renewed. (kubelet:
+	// renewShare is the part of the duration of a Lease after which the Lease is renewed. (kubelet:
 	// nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
 	// leaveTimeout limits one attempt to register. It also limits the final report of a node, including the time
@@ -103,7 +104,8 @@ func (m *member) heartbeatFailed(ctx context.Context) {
 	}
 }
 
-// ownLease makes the Node the owner of the Lease, so that both are deleted together. (kubelet: SetNodeOwnerFunc)
+// ownLease makes the Node the owner of its Lease, so that the deletion of the Node also deletes the Lease. (kubelet:
+// SetNodeOwnerFunc)
 func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	if len(lease.OwnerReferences) > 0 {
 		return nil
@@ -113,8 +115,8 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	return err
 }
 
-// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It
-// returns an error if the Node does not exist.
+// uid returns the UID of the Node. It comes from the cache or, if the watch has not delivered the Node yet, from the
+// registration. uid returns an error if the Node does not exist.
 func (m *member) uid() (types.UID, error) {
 	if node := m.fleet.getNode(m.name); node != nil {
 		return node.UID, nil
@@ -145,7 +147,7 @@ func (m *member) takeTurn(ctx context.Context) error {
 		return err
 	}
 	defer m.fleet.registering.Release(1)
-	// Finish a started attempt even if ctx ends, so that leave knows whether there is a Node.
+	// A started attempt is finished even if ctx ends, so that the method leave knows whether the Node exists.
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	return m.tryRegister(trying)
@@ -278,7 +280,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 		if err != nil {
 			return nil, err
 		}
-		// First reserve the addresses that pods already have, for example after a restart.
+		// First reserve the addresses of pods that already exist, for example after a restart.
 		for _, pod := range m.bound() {
 			if !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))

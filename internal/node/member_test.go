@@ -107,7 +107,7 @@ func TestNodeIsDeleted(t *testing.T) {
 		// In a real cluster the garbage collector deletes the Lease and the mirror pod.
 		w.deleteLease("node-1")
 		w.delete("agent-node-1", 0)
-		w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // the node tries to renew the Lease
+		w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // the node has tried to renew the Lease
 		for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
 			if n := w.count(request); n != 1 {
 				t.Errorf("%s: requested %d times, want once", request, n)
@@ -151,7 +151,7 @@ func TestStatusIsReported(t *testing.T) {
 		often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
 		w.run().add(often)
 		w.add(w.restless("node-1"))
-		w.awaitRequests("patch nodes/status often", 3) // reports of an unchanged status
+		w.awaitRequests("patch nodes/status often", 3) // the node reports an unchanged status
 		node := w.awaitReady("node-1", v1.ConditionTrue)
 		refused.Store(true)
 		node.Labels[v1.LabelOSStable] = "plan9"

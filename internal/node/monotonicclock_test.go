@@ -10,7 +10,7 @@ func TestMonotonicClock(t *testing.T) {
 	var o monotonicClock
 	for _, step := range []struct {
 		what              string
-		now, passed, want time.Duration // durations since the start of the clock
+		now, passed, want time.Duration // all times are durations since the start of the clock
 	}{
 		{what: "first reading", passed: time.Minute},
 		{what: "time passes", now: 10 * time.Second, passed: 70 * time.Second, want: 10 * time.Second},

@@ -24,7 +24,7 @@ import (
 // pkg/volume/util)
 const controllerManagedAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
 
-// The older names of the OS and architecture labels. Kubelets still set them. (k8s.io/kubelet/pkg/apis)
+// These are the older names of the OS and architecture labels. Kubelets still set them. (k8s.io/kubelet/pkg/apis)
 const (
 	labelBetaOS   = "beta.kubernetes.io/os"
 	labelBetaArch = "beta.kubernetes.io/arch"
@@ -35,7 +35,7 @@ const (
 type description struct {
 	name      string
 	addresses atomic.Pointer[[]v1.NodeAddress]
-	template  *v1.Node // without addresses, conditions and allocatable extended resources
+	template  *v1.Node // the Node, but without addresses, conditions and allocatable extended resources
 }
 
 // DefaultCapacity returns the default capacity of a stand-in node. The number of pods comes from maxPods of its
@@ -100,7 +100,7 @@ func describe(spec *Spec) (*description, error) {
 	return d, d.findAddresses(spec)
 }
 
-// findAddresses updates the node's addresses. A kubelet updates them before each report.
+// findAddresses updates the node's addresses. A kubelet updates its addresses before each report.
 func (d *description) findAddresses(spec *Spec) error {
 	found, err := addresses(spec)
 	if err != nil {
@@ -181,8 +181,8 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// resolve returns an address of the preferred family from the DNS record of a name, or else an address of the other
-// family, or else the address of the network interface of the default route.
+// resolve looks up a name in the DNS. It returns an address of the preferred family if there is one, or else an address
+// of the other family. If the DNS has no address, it returns the address of the network interface of the default route.
 func resolve(name string, preferIPv4 bool) (net.IP, error) {
 	found, _ := net.LookupIP(name)
 	found = slices.DeleteFunc(found, func(ip net.IP) bool {
@@ -211,7 +211,7 @@ func (d *description) ips() []string {
 	return ips
 }
 
-// initial returns the Node object that the node creates when it registers.
+// initial returns the Node object with which the node registers if it does not exist yet.
 func (d *description) initial(now time.Time) *v1.Node {
 	node := d.template.DeepCopy()
 	d.setStatus(node, ready, now)
@@ -255,7 +255,8 @@ type readiness struct {
 
 var (
 	ready = readiness{v1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"}
-	// leaving is the condition of a kubelet whose machine shuts down. (kubelet: pkg/kubelet/nodeshutdown)
+	// leaving is the Ready condition that a kubelet reports while its machine shuts down. (kubelet:
+	// pkg/kubelet/nodeshutdown)
 	leaving = readiness{v1.ConditionFalse, "KubeletNotReady", "node is shutting down"}
 )
 
@@ -267,7 +268,7 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 		s.Capacity = v1.ResourceList{}
 	}
 	maps.Copy(s.Capacity, own.Capacity)
-	// Extended resources that another program added to the capacity are allocatable too.
+	// If another program added extended resources to the capacity, they are allocatable too.
 	s.Allocatable = maps.Clone(s.Capacity)
 	maps.Copy(s.Allocatable, own.Allocatable)
 	s.DaemonEndpoints, s.NodeInfo, s.DeclaredFeatures = own.DaemonEndpoints, own.NodeInfo, own.DeclaredFeatures

@@ -73,11 +73,11 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod == nil || m == nil {
 		return nil
 	}
-	var mirrorErr error // returned at the end, because a static pod runs even without its mirror pod
+	var mirrorErr error // sync returns this error at the end, because a static pod runs even without its mirror pod
 	if pod != shown {
 		shown, mirrorErr = m.mirror(ctx, pod, shown)
 	} else if isMirror(pod) {
-		return f.delete(ctx, pod) // the mirror pod of a removed static pod
+		return f.delete(ctx, pod) // the static pod of this mirror pod was removed
 	}
 
 	now := time.Now()
@@ -107,7 +107,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	served := pod
 	if pod != shown || !reported {
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
-	} // otherwise share the apiserver's object, to save the memory of a copy
+	} // otherwise serve the cached object of the apiserver, which saves the memory of a copy
 	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 	return &known
 }
 
-// release frees the pod's IPs.
+// release makes the pod's IPs available to other pods.
 func (l *podEntry) release() {
 	if l.ipam != nil {
 		l.ipam.release(l.uid, l.ips)

@@ -18,7 +18,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// nodeWith returns a Node with these podCIDRs.
+// nodeWith returns a Node with the given podCIDRs.
 func nodeWith(cidrs ...string) *v1.Node {
 	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-1"},
 		Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
@@ -62,7 +62,7 @@ func TestPodAddresses(t *testing.T) {
 		t.Run(strings.Join(test.cidrs, " and "), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := newFixture(t, nodeWith(test.cidrs...))
-				// These pods ended before this process started. They hold no addresses either.
+				// These pods ended before this process started. They hold no addresses.
 				old := w.once("old")
 				old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1",
 					PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
@@ -262,7 +262,7 @@ func TestPodWasReplaced(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := newFixture(t)
 				var swap sync.Once
-				byTest := test.request == "delete pods a" // the test sends the first such request
+				byTest := test.request == "delete pods a" // the first of these requests comes from the test
 				at := objectKey{"pods", "default", "a"}
 				w.refuse = func(request string) error {
 					if request != test.request || byTest && w.count(request) < 2 {

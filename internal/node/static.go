@@ -24,7 +24,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// The annotations of static pods and mirror pods. (kubelet: pkg/kubelet/types)
+// These are the annotations of static pods and mirror pods. (kubelet: pkg/kubelet/types)
 const (
 	annotationHash   = "kubernetes.io/config.hash"
 	annotationMirror = "kubernetes.io/config.mirror"
@@ -76,9 +76,9 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
-// mirror returns the mirror pod of a static pod. It creates the mirror pod if the Node exists, and returns nil if
-// there is none yet. An outdated mirror pod, or one that is being deleted, is deleted first. (kubelet: syncPod,
-// MirrorClient)
+// mirror returns the mirror pod of a static pod. If there is no mirror pod and the Node exists, mirror creates one. If
+// the mirror pod is outdated or is being deleted, mirror deletes it and returns nil; a later call then creates a new
+// one. (kubelet: syncPod, MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
 	switch {
 	case shown == nil:
@@ -94,7 +94,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	}
 	uid, err := m.uid()
 	if err != nil {
-		return nil, nil // sync runs again when the watch delivers the Node
+		return nil, nil // the Node does not exist yet; sync runs again when the watch delivers it
 	}
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
