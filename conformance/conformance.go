@@ -29,17 +29,17 @@ type Result struct {
 	ID      string  `json:"id"`
 	Title   string  `json:"title"`
 	Verdict Verdict `json:"verdict"`
-	// Reason is one sentence: what is wrong, or why the check was skipped. Empty for Pass.
+	// Reason states in one sentence what is wrong, or why the check was skipped. It is empty for Pass.
 	Reason string `json:"reason,omitempty"`
 	// Evidence lists the observations behind the verdict, one line each.
 	Evidence []string `json:"evidence"`
 	// Flag is the setting that the check is about, for example --kubelet-client-certificate.
 	Flag string `json:"flag,omitempty"`
-	// Remedy is a command, or a flag with its value, that can be pasted.
+	// Remedy is a command, or a flag with its value, that the user can paste.
 	Remedy string `json:"remedy,omitempty"`
 	// Incomplete is true if the check was interrupted by an error, which Reason contains. The verdict is then Skipped.
 	Incomplete bool `json:"incomplete,omitempty"`
-	// Duration is the running time of the check.
+	// Duration is the time that the check took.
 	Duration Seconds `json:"durationSeconds"`
 }
 

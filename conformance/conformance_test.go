@@ -16,7 +16,7 @@ import (
 	"fauxlet/conformance"
 )
 
-// example returns a report with a result of every verdict, and one result that is incomplete.
+// example returns a report that contains every verdict and an incomplete result.
 func example() *conformance.Report {
 	return &conformance.Report{
 		Tool: "fauxlet test", Target: "https://192.0.2.1:6443", TargetVersion: "v1.37.2",

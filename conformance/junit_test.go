@@ -71,33 +71,33 @@ func junitError(document string) error {
 			allowed, known := junit[name]
 			switch {
 			case !known:
-				return fmt.Errorf("unknown element %q", name)
+				return fmt.Errorf("the schema has no element %q", name)
 			case len(open) == 0 && name != "testsuites":
-				return fmt.Errorf("the root is %q", name)
+				return fmt.Errorf("the root element is %q instead of testsuites", name)
 			case len(open) > 0 && !slices.Contains(junit[open[len(open)-1]].children, name):
-				return fmt.Errorf("%q is in %q", name, open[len(open)-1])
+				return fmt.Errorf("the element %q must not be in the element %q", name, open[len(open)-1])
 			}
 			given := map[string]string{}
 			for _, a := range token.Attr {
 				given[a.Name.Local] = a.Value
 				if !slices.Contains(allowed.attributes, a.Name.Local) &&
 					!slices.Contains(allowed.attributes, a.Name.Local+"!") {
-					return fmt.Errorf("%q has no attribute %q", name, a.Name.Local)
+					return fmt.Errorf("the element %q must not have the attribute %q", name, a.Name.Local)
 				}
 				switch a.Name.Local {
 				case "tests", "failures", "errors", "skipped", "time":
 					if !number.MatchString(a.Value) {
-						return fmt.Errorf("%s of %q is %q", a.Name.Local, name, a.Value)
+						return fmt.Errorf("the attribute %s of %q is %q, want a number", a.Name.Local, name, a.Value)
 					}
 				case "timestamp":
 					if !timestamp.MatchString(a.Value) {
-						return fmt.Errorf("timestamp %q", a.Value)
+						return fmt.Errorf("the attribute timestamp has the wrong format: %q", a.Value)
 					}
 				}
 			}
 			for _, a := range allowed.attributes {
 				if must, ok := strings.CutSuffix(a, "!"); ok && given[must] == "" {
-					return fmt.Errorf("%q has no %s", name, must)
+					return fmt.Errorf("the element %q has no attribute %s", name, must)
 				}
 			}
 			open = append(open, name)
@@ -105,7 +105,7 @@ func junitError(document string) error {
 			open = open[:len(open)-1]
 		case xml.CharData:
 			if len(open) > 0 && !junit[open[len(open)-1]].text && strings.TrimSpace(string(token)) != "" {
-				return fmt.Errorf("%q has the text %q", open[len(open)-1], token)
+				return fmt.Errorf("the element %q must not have text, but has %q", open[len(open)-1], token)
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func TestJUnit(t *testing.T) {
 		t.Errorf("want exactly one failure and one skipped test in: %s", text)
 	}
 
-	// Invalid documents show that junitError can fail.
+	// Check that junitError detects invalid documents.
 	for name, change := range map[string][2]string{
 		"another element":    {"<skipped", "<omitted"},
 		"no name":            {`name="client.presented"`, ""},

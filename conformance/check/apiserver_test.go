@@ -41,14 +41,15 @@ type apiserver struct {
 
 	kubelets  *http.Transport
 	transport func() *http.Transport // returns a new transport
-	busy      sync.Mutex             // for the defect "does one thing at a time"
+	busy      sync.Mutex             // locked by alone if the defect is "does one thing at a time"
 
 	mu    sync.Mutex
 	nodes map[string]*v1.Node
 	pods  map[string]*v1.Pod
 }
 
-// certificates returns the client certificate of all API servers, and the certificate of all servers and kubelets.
+// certificates returns the client certificate of all API servers, and the serving certificate of all API servers and
+// kubelets.
 var certificates = sync.OnceValues(func() (pairs struct{ client, serving *testcerts.Pair }, err error) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err == nil {
@@ -165,7 +166,7 @@ func answerError(w http.ResponseWriter, err error) {
 	answerJSON(w, int(s.Code), &s)
 }
 
-// alone calls do. With the defect "does one thing at a time", calls wait for each other.
+// alone calls do. If the API server has the defect "does one thing at a time", only one call of do runs at a time.
 func (a *apiserver) alone(do func()) {
 	if a.defect == "does one thing at a time" {
 		a.busy.Lock()
@@ -188,7 +189,7 @@ func (a *apiserver) kubeletOf(name string) *url.URL {
 	}
 }
 
-// location returns the kubelet's URL of a pod's subresource, and the declared features of the Node.
+// location returns the URL at which the kubelet serves a pod's subresource, and the declared features of the Node.
 func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string) {
 	a.mu.Lock()
 	pod := a.pods[r.PathValue("pod")]
@@ -299,13 +300,14 @@ func (d deaf) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newChecker returns a checker that turns every error into a 500.
+// newChecker is a defective checker of a kubelet's responses. It replaces every error of the kubelet by a new error
+// with status 500.
 type newChecker struct{}
 
 func (newChecker) Check(r *http.Response) error {
 	if r.StatusCode >= 300 {
 		r.Body.Close()
-		return apierrors.NewInternalError(fmt.Errorf("the kubelet has an error"))
+		return apierrors.NewInternalError(fmt.Errorf("the kubelet returned an error"))
 	}
 	return nil
 }
@@ -350,10 +352,10 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 	handler.ServeHTTP(w, r)
 }
 
-// Error responds with an error of the proxy.
+// Error responds to the user with an error that occurred in the proxy.
 func (a *apiserver) Error(w http.ResponseWriter, _ *http.Request, err error) { answerError(w, err) }
 
-// naive is a vulnerable proxy of upgrades, like the proxies in old kube-apiservers.
+// naive is a proxy for upgrade requests that is vulnerable like the proxies in old kube-apiservers.
 type naive struct {
 	*apiserver
 	location *url.URL

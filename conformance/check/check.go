@@ -7,11 +7,11 @@
 //
 // # A check
 //
-// A check is one [Check] in a table; [Checks] returns the table. Its run function records evidence and problems in a
-// [finding] with [finding.note], [finding.fail] and [finding.warn]. It returns an error if it could not complete, for
-// example because an API request failed or no response came ([logResponse.text]). An error of the type [skipped]
-// skips the check. Needs names the checks that must pass first, so that one mistake fails one check. Checks run
-// concurrently and must not depend on checks that they do not need.
+// A check is one [Check] in a table; [Checks] returns the table. The run function of a check records evidence and
+// problems in a [finding] with [finding.note], [finding.fail] and [finding.warn]. It returns an error if it could not
+// complete, for example because an API request failed or no response came ([logResponse.text]). If the error has the
+// type [skipped], the check counts as skipped. The field Needs lists the checks that must pass first, so that one
+// mistake fails only one check. Checks run concurrently and must not depend on checks that Needs does not list.
 //
 // # Building blocks
 //
@@ -35,19 +35,20 @@ import (
 
 // Check is one check of a kube-apiserver.
 type Check struct {
-	// ID is the group and the name: reach.dialled.
+	// ID consists of the check's group and its name, for example reach.dialled.
 	ID string
-	// Title is a few words that are true if the check passes.
+	// Title states in a few words what is true if the check passes.
 	Title string
 	// Flag is the kube-apiserver flag, or another setting, that the check is about. May be empty.
 	Flag string
 	// Proves is a sentence for the documentation: what a pass proves.
 	Proves string
-	// Needs are the IDs of checks that must pass first. In the tables, nil means reach.dialled.
+	// Needs lists the IDs of checks that must pass before this check runs. Checks replaces nil by the ID of the first
+	// check, reach.dialled.
 	Needs []string
 
-	// remedy is text that can be pasted, for the problems that the check finds. A check with several remedies sets
-	// the remedy of its finding instead.
+	// remedy is a flag or a command that the user can paste to solve the problems that the check finds. A check with
+	// several remedies sets the remedy of its finding instead.
 	remedy string
 	run    runFunc
 }

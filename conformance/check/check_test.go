@@ -17,7 +17,7 @@ import (
 	"fauxlet/conformance"
 )
 
-// TestTable: every check has the fields that the report and the documentation need.
+// TestTable checks that every check has the fields that the report and the documentation need.
 func TestTable(t *testing.T) {
 	defined := map[string]bool{}
 	for _, c := range Checks() {
@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// some has five checks: d needs b and c, both of them need a, and e needs no other check.
+// The table some has five checks: d needs b and c, both b and c need a, and e needs no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},
@@ -83,14 +83,15 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	if _, err := Select(some, []string{"g.a", "x"}); err == nil ||
-		!strings.Contains(err.Error(), `"x" is neither a check nor a prefix of one`) {
+		!strings.Contains(err.Error(), `"x" is neither a check ID nor the beginning of a check ID`) {
 		t.Errorf("Select returned the wrong error: %v", err)
 	}
 }
 
 type does = map[string]func(context.Context, *finding) error
 
-// scheduled runs the checks in some. It returns their results as texts, and their IDs in the order of the reports.
+// scheduled runs the checks in the table some. It returns their results as texts, and their IDs in the order in which
+// the results were reported.
 func scheduled(t *testing.T, ctx context.Context, do does) (results map[string]string, order []string) {
 	t.Helper()
 	checks := slices.Clone(some)
@@ -113,7 +114,7 @@ func scheduled(t *testing.T, ctx context.Context, do does) (results map[string]s
 	return results, order
 }
 
-// failing returns a check with a problem that ends with an error.
+// failing returns a run function that reports a problem and then returns err.
 func failing(err error) func(context.Context, *finding) error {
 	return func(_ context.Context, f *finding) error {
 		f.fail("why")
@@ -167,7 +168,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestScheduleWithoutNeed: a check is skipped if the check that it needs is not part of the run.
+// TestScheduleWithoutNeed checks that a check is skipped if the check that it needs is not part of the run.
 func TestScheduleWithoutNeed(t *testing.T) {
 	got := schedule(t.Context(), nil, some[1:2], func(conformance.Result) {})
 	if len(got) != 1 || got[0].Verdict != conformance.Skipped || got[0].Reason != "needs g.a, which is not run" {
@@ -206,15 +207,15 @@ func TestScheduleStops(t *testing.T) {
 		if took := time.Since(began); took != timeLimit {
 			t.Errorf("the run took %v, want the time limit %v", took, timeLimit)
 		}
-		over := fmt.Sprintf("skipped true did not complete: not finished within %v", timeLimit)
+		over := fmt.Sprintf("skipped true did not complete: the check did not finish within %v", timeLimit)
 		if got["h.e"] != over || got["g.a"] != over+": no answer" {
 			t.Errorf("wrong results after the time limit: %q", got)
 		}
 	})
 }
 
-// TestScheduleParallelism: the number of checks that run at once reaches the constant parallelism and does not
-// exceed it.
+// TestScheduleParallelism checks that the number of checks that run at once reaches the constant parallelism and does
+// not exceed it.
 func TestScheduleParallelism(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		many := make([]Check, 3*parallelism)

@@ -11,7 +11,7 @@ import (
 
 const (
 	clientCertificate = "--kubelet-client-certificate"
-	// newClientCertificate begins the remedies for an unusable client certificate.
+	// newClientCertificate is the beginning of the remedies for an unusable client certificate.
 	newClientCertificate = "--kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key"
 	// soon is the remaining lifetime below which a certificate should be renewed.
 	soon = 30 * 24 * time.Hour
@@ -81,7 +81,7 @@ func checkPresented(_ context.Context, r *run, f *finding) error {
 	return nil
 }
 
-// describeCertificate describes a certificate in one line.
+// describeCertificate returns the subject, the issuer and the validity of a certificate in one line of evidence.
 func describeCertificate(c *x509.Certificate) string {
 	return fmt.Sprintf("subject %q, issuer %q, valid from %s to %s", c.Subject, c.Issuer,
 		c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
@@ -102,13 +102,13 @@ func checkTrusted(_ context.Context, r *run, f *finding, first *observed) error 
 	}
 	options := x509.VerifyOptions{
 		Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // client.usage checks the usage
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // another check, client.usage, checks the usage
 	}
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
 	}
 	dated := *chain[0]
-	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // client.valid checks the dates
+	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // another check, client.valid, checks the dates
 	verified, err := dated.Verify(options)
 	if err != nil {
 		f.note("verified: %v", err)

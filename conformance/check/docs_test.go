@@ -76,7 +76,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestGuide: every check that docs/check.md names exists, and the role in that page has the required permissions.
+// TestGuide checks that every check that docs/check.md names exists, and that the role in docs/check.md has the
+// required permissions.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/check.md")
 	if err != nil {

@@ -11,13 +11,14 @@ import (
 type finding struct {
 	evidence []string
 	problems []string
-	// verdict is the verdict of a check with problems.
+	// verdict is Fail or Warn once the check has found a problem.
 	verdict conformance.Verdict
-	// flag and remedy are the flag and the remedy of the problems, at first those of the Check.
+	// flag and remedy are reported together with the problems. Their initial values come from the Check, and the run
+	// function can replace them.
 	flag, remedy string
 }
 
-// maxProblems limits the number of reported problems.
+// maxProblems is the number of problems after which a check stops looking for more.
 const maxProblems = 4
 
 // note adds a line of evidence.
@@ -39,15 +40,16 @@ func (f *finding) warn(format string, args ...any) error {
 	return nil
 }
 
-// enough reports whether there are enough problems to stop.
+// enough reports whether the check has found so many problems that it need not look for more.
 func (f *finding) enough() bool { return len(f.problems) >= maxProblems }
 
-// skipped is an error that skips the check. Functions that several checks share return it.
+// skipped is the error of a check that cannot reach a verdict; its text is the reason. It is an error, so that
+// functions that several checks call can return it.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
-// result returns the result of a check that ended with an error, or with nil.
+// result returns the result of a check whose run function returned err, which may be nil.
 func (f *finding) result(err error) conformance.Result {
 	result := conformance.Result{Verdict: conformance.Pass, Flag: f.flag, Evidence: f.evidence}
 	var reason skipped

@@ -72,14 +72,15 @@ func hostileChecks() []Check {
 	return all
 }
 
-// smuggleTimeout is the time to wait for a smuggled request, which takes about a millisecond.
+// smuggleTimeout is the time to wait for a smuggled request to arrive. Usually it arrives after about a millisecond.
 const smuggleTimeout = 250 * time.Millisecond
 
-// updateRemedy is the remedy for a vulnerable kube-apiserver: an update, because no flag protects it.
+// updateRemedy is the remedy for a vulnerable kube-apiserver. It recommends an update, because no flag removes the
+// vulnerability.
 const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
 	"pods/portforward or nodes/proxy"
 
-// hostileKubelet is a kubelet that misbehaves, in one way at a time; see try.
+// hostileKubelet is a kubelet that misbehaves. Its method try selects one way to misbehave.
 type hostileKubelet struct {
 	*kubelet
 	recorder *hostile.Kubelet
@@ -102,19 +103,19 @@ func withHostileKubelet(name string, check func(context.Context, *hostileKubelet
 	}
 }
 
-// trial is what happened when a user sent a request while the kubelet misbehaved.
+// trial records what happened when a user sent a request while the kubelet misbehaved.
 type trial struct {
-	// what names the request and the behavior.
+	// what describes the request and the kubelet's behavior, for the report.
 	what string
 	got  reply
-	// visits are the connections to the kubelet. ended reports whether they ended in time.
+	// visits are the connections to the kubelet. ended is true if all of them ended within the time limit.
 	visits []hostile.Connection
 	ended  bool
 }
 
-// try calls send, which sends the request, while the kubelet misbehaves. The connections to the kubelet must end within
-// a time limit after that; then they are closed. It returns an error if the kube-apiserver did not connect, or if ctx
-// is done.
+// try makes the kubelet misbehave and calls send, which sends the request. After send has returned, try waits until the
+// connections to the kubelet have ended, but no longer than within, and closes the remaining connections. It returns an
+// error if the kube-apiserver did not connect, or if ctx is done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
@@ -136,12 +137,12 @@ func (v *hostileKubelet) try(
 	return t, err
 }
 
-// trySending is try for a request whose user waits for the response.
+// trySending calls try with a user who sends the request and waits for the response.
 func (v *hostileKubelet) trySending(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, v.run.soon, func() reply { return v.send(ctx, req) })
 }
 
-// requests returns the number of requests that the kube-apiserver sent.
+// requests returns the number of requests that the kube-apiserver sent to the kubelet during the trial.
 func (t trial) requests() int {
 	n := 0
 	for _, visit := range t.visits {
@@ -159,9 +160,9 @@ func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 	})
 }
 
-// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. If a
-// kube-apiserver v1.37 translates the protocol, it neither uses nor closes the connection until garbage collection
-// closes it.
+// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. The time is
+// short if kube-apiserver v1.37 translates the protocol of the request: it then leaves the unused connection open until
+// garbage collection closes it.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond

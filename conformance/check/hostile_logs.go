@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// plenty is the limit of a response that the kube-apiserver must cut off earlier. It exceeds the sum of all
+	// plenty is the length of a response that the kube-apiserver must not read to the end. It exceeds the sum of all
 	// buffers between the kubelet and the user.
 	plenty = 32 << 20
-	// spare is the limit of a response that kube-apiserver v1.37 might read completely. It is small enough to do no
+	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It is small enough to do no
 	// harm.
 	spare = 12 << 20
-	// part is the maximum length of an error message for the user. A kube-apiserver reads only 50,000 bytes of a
-	// kubelet's error.
+	// part is the number of bytes that a check reads of a response. An error message for the user must be shorter,
+	// because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
 	part = 256 << 10
 )
 
@@ -64,7 +64,7 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 	for _, req := range append([]userRequest{logRequest}, upgradeRequests...) {
 		for _, behavior := range hostile.BrokenResponses() {
 			if f.enough() || !req.isLog() && !behavior.NotHTTP {
-				continue // responses to upgrades are not HTTP from the first byte on
+				continue // for an upgrade, only a response whose head is invalid is broken
 			}
 			t, err := v.trySending(ctx, req, behavior)
 			switch {
@@ -126,8 +126,8 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 	return nil
 }
 
-// tryLeaving is try for a user who cancels the request shortly after the kubelet has received it, unless the response
-// ends earlier.
+// tryLeaving calls try with a user who waits for the response, but cancels the request shortly after the kubelet has
+// received it.
 func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, smuggleTimeout, func() reply {
 		leaving, leave := context.WithCancel(ctx)
@@ -140,20 +140,21 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 	})
 }
 
-// absence is the trial of a user who sent a request, read nothing, and left.
+// absence is a trial whose user sends a request, does not read the response, and leaves.
 type absence struct {
 	trial
-	// others is the response time of another request before the user left, and err is its error.
+	// others is the response time of another request, which was sent before the user left. err is the error of the
+	// other request.
 	others time.Duration
 	err    error
 	left   time.Time
 }
 
-// closed returns the time between the user's leaving and the end of the connection to the kubelet.
+// closed returns how long the connection to the kubelet existed after the user had left.
 func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
-// tryAbsent is try for a user who sends the request, reads nothing, and leaves after the kubelet has received the
-// request, meanwhile has returned, and another request was sent.
+// tryAbsent calls try with a user who sends the request and does not read the response. When the kubelet has received
+// the request, tryAbsent calls meanwhile and then sends another request. After that, the user leaves.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
 ) (a absence, err error) {
@@ -271,7 +272,7 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 		for _, req := range sampleRequests {
 			within := v.run.soon
 			if !req.isLog() {
-				within = smuggleTimeout // kube-apiserver keeps it open until the kubelet responds
+				within = smuggleTimeout // kube-apiserver keeps the connection open until the kubelet responds
 			}
 			a, err := v.tryAbsent(ctx, req, behavior, within, func() {})
 			switch {

@@ -12,14 +12,14 @@ import (
 	"fauxlet/conformance/stage"
 )
 
-// redirects are the HTTP statuses of redirects.
+// redirects are the HTTP statuses with which a client may follow the Location header.
 var redirects = []int{301, 302, 303, 307, 308}
 
-// redirectTarget is a server that a redirect names.
+// redirectTarget is a server to which the hostile kubelet redirects a request.
 type redirectTarget struct {
 	name, url string
-	// kubelet is the target, and counts the connections to it. It is nil if the target records or shows by itself that
-	// a redirect was followed.
+	// kubelet is the target, and counts the connections to the target. It is nil for a target whose connections need
+	// not be counted: a followed redirect is then visible in the other results of the trial.
 	kubelet *kubelet
 }
 
@@ -30,7 +30,8 @@ func (t redirectTarget) visits() int {
 	return len(t.kubelet.states.All())
 }
 
-// presented describes the first client certificate that the target received, if any.
+// presented describes the first client certificate that the target received. It returns "" if there was no client
+// certificate.
 func (t redirectTarget) presented() string {
 	for _, s := range t.kubelet.states.All() {
 		if s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
@@ -61,8 +62,8 @@ func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, d
 	})
 }
 
-// tryRedirect is try for a redirect. If the kube-apiserver sent more than one request, the check fails, and followed is
-// true.
+// tryRedirect calls try with a redirect to the target. If the kube-apiserver connected to the target, or sent a second
+// request to the hostile kubelet, the check fails and followed is true.
 func (v *hostileKubelet) tryRedirect(
 	ctx context.Context, f *finding, req userRequest, status int, target redirectTarget, within time.Duration,
 	send func() reply,
@@ -87,7 +88,7 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 			for i, status := range redirects {
 				for j, target := range targets {
 					if !req.isLog() && (i+n)%len(targets) != j {
-						continue // not every combination of status and target, because each needs two handshakes
+						continue // skip most combinations of status and target, because each needs two handshakes
 					}
 					if f.enough() {
 						return nil
@@ -119,10 +120,10 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 	})
 }
 
-// proxyRequest stands for a request through nodes/proxy, which node.proxyTo sends.
+// proxyRequest names a request through nodes/proxy in the report. The method node.proxyTo sends the request.
 var proxyRequest = userRequest{name: "nodes/proxy"}
 
-// proxyTo requests a path of the kubelet through nodes/proxy.
+// proxyTo sends a request for a path of the kubelet through nodes/proxy.
 func (n *node) proxyTo(ctx context.Context, path string) reply {
 	to := n.run.client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.object.Name).SubResource("proxy").
 		Suffix(path).URL()

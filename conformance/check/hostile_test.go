@@ -17,7 +17,7 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// ours returns the checks of the groups hostile, streams and after.
+// ours returns the checks that this file tests: the groups hostile, streams and after.
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
 // ran is the result of one check.
@@ -26,7 +26,7 @@ type ran struct {
 	err error
 }
 
-// runAll runs each check on an API server of its own, several at once because the checks mostly wait.
+// runAll runs each check on a separate API server. It runs several checks at once, because they mostly wait.
 func runAll(t *testing.T, runs []*run, ids []string) []ran {
 	all := ours()
 	results := make([]ran, len(runs))
@@ -66,14 +66,14 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	}
 }
 
-// TestCorrectAPIServerPasses: an API server without a defect passes all checks.
+// TestCorrectAPIServerPasses checks that an API server without a defect passes all checks.
 func TestCorrectAPIServerPasses(t *testing.T) {
 	t.Parallel()
 	all := ids(ours())
 	runs := make([]*run, len(all))
 	for i := range all {
 		runs[i] = startAPIServer(t, "")
-		runs[i].soon = 10 * time.Second // so long that a busy machine changes no result
+		runs[i].soon = 10 * time.Second // long enough that a busy machine does not change a result
 	}
 	for i, result := range runAll(t, runs, all) {
 		t.Run(all[i], func(t *testing.T) {
@@ -86,10 +86,11 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 	}
 }
 
-// waits is the value of run.soon for defects that make a check wait until that time limit.
+// waits is the time limit run.soon for the defects that make a check wait until the time limit.
 const waits = 2 * time.Second
 
-// TestDefectsAreFound: each check fails on an API server with the defect that it looks for, with the expected reason.
+// TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the
+// check looks for.
 func TestDefectsAreFound(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -174,7 +175,7 @@ func TestDefectsAreFound(t *testing.T) {
 		{"reads a log before it passes it on", "streams.latency", "a followed log did not begin within 2s", waits},
 		{"keeps lines back", "streams.latency", "a line of a followed log did not arrive within 2s", waits},
 		{"ends a log early", "streams.large-log", "of 67108864 bytes of a log 1048576 arrived, without an error", 0},
-		{"mixes up a log", "streams.large-log", "the received log differs from the sent one", 0},
+		{"mixes up a log", "streams.large-log", "the received log differs from the log that the kubelet sent", 0},
 		{"takes its own for a status", "streams.words", "the user gets 500 for a kubelet's 400 for logs", 0},
 		{"hangs where an answer breaks off", "streams.cut", "and the user's request does not end within", waits},
 		{"speaks no SPDY", "streams.exec-spdy", "exec with SPDY failed", 0},
@@ -188,7 +189,7 @@ func TestDefectsAreFound(t *testing.T) {
 	runs, ids := make([]*run, len(tests)), make([]string, len(tests))
 	for i, test := range tests {
 		runs[i], ids[i] = startAPIServer(t, test.wrong), test.check
-		runs[i].soon = 20 * time.Second // so long that a busy machine changes no result
+		runs[i].soon = 20 * time.Second // long enough that a busy machine does not change a result
 		if test.soon > 0 {
 			runs[i].soon = test.soon
 		}

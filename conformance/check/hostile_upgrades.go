@@ -13,8 +13,8 @@ import (
 // refused upgrade, on the same connection.
 const smuggledRequest = "GET /runningpods/ HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 
-// trySmuggling is try for a user who sends smuggledRequest on the connection after the response. It reports whether
-// the request reached the kubelet.
+// trySmuggling calls try with a user who reads the response and then sends smuggledRequest on the same connection.
+// smuggled reports whether smuggledRequest reached the kubelet.
 func (v *hostileKubelet) trySmuggling(
 	ctx context.Context, req userRequest, behavior hostile.Behavior,
 ) (t trial, smuggled bool, err error) {
@@ -42,7 +42,7 @@ func (v *hostileKubelet) trySmuggling(
 	return t, t.requests() > 1 || strings.Contains(more, hostile.Smuggled), err
 }
 
-// checkSmuggling returns a check that a smuggled request does not reach a kubelet that answers an upgrade with any of
+// checkSmuggling returns a check that fails if a smuggled request reaches a kubelet that answers an upgrade with one of
 // the statuses.
 func checkSmuggling(
 	behavior func(status int) hostile.Behavior, statuses ...int,

@@ -60,17 +60,19 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 
 // kubeletOptions configure a kubelet.
 type kubeletOptions struct {
-	// node configures the kubelet's Node, except the port, which run.kubelet sets.
+	// node configures the kubelet's Node. The function run.kubelet sets the port.
 	node nodeOptions
 	// ip is the address to listen on. The default is the run's node IP.
 	ip netip.Addr
 	// tls modifies the TLS configuration. By default it requests a client certificate and does not verify it.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts, or with
-	// selfSigned one that it accepts only without verification; see node.logsInsecurely.
+	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts. If
+	// selfSigned is true, the kubelet uses a self-signed certificate, which the kube-apiserver accepts only without
+	// verification; see node.logsInsecurely.
 	certificate *tls.Certificate
 	selfSigned  bool
-	// raw handles each connection after the handshake, instead of an HTTP server. The connection is closed afterwards.
+	// raw, if set, handles each connection after the TLS handshake, in place of an HTTP server. The connection is
+	// closed when raw returns.
 	raw func(net.Conn)
 }
 
@@ -118,7 +120,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 // handle sets the function that serves further requests instead of the stand-in.
 func (k *kubelet) handle(serve http.HandlerFunc) { k.handler.Store(serve) }
 
-// standIn lets a stand-in with this container serve further requests.
+// standIn makes a stand-in kubelet serve all further requests. Its pod has the container c.
 func (k *kubelet) standIn(c scenario.Container) error {
 	store, err := pods.NewStoreWith(shell.Executor{}, scenario.Pod{
 		Pod: &v1.Pod{
@@ -213,7 +215,8 @@ func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	return err
 }
 
-// handshaken is a listener that accepts the connections passed to put, until ctx is done.
+// handshaken is a listener for an HTTP server. Accept returns the connections that were passed to put, until ctx is
+// done.
 type handshaken struct {
 	net.Listener
 	ctx   context.Context
@@ -248,7 +251,7 @@ func withKubelet(o kubeletOptions, check func(context.Context, *kubelet, *findin
 	}
 }
 
-// dialed is what a request for a log led to: the first connection to the kubelet, and the response to the API client.
+// dialed is the result of a request for a log: the first connection to the kubelet, and the response to the API client.
 type dialed struct {
 	*observed // nil if no connection arrived
 	message   string
@@ -262,7 +265,7 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 		return dialed{}, err
 	}
 	defer k.Close()
-	noResponse := fmt.Errorf("no response within %v", arrival)
+	noResponse := fmt.Errorf("no response from kube-apiserver within %v", arrival)
 	limited, cancel := context.WithTimeoutCause(ctx, arrival, noResponse)
 	defer cancel()
 	d := dialed{}
@@ -276,8 +279,9 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 	return d, err
 }
 
-// withHandshake returns the run function of a check that examines the first connection, whose handshake succeeded with
-// a kubelet certificate that was not verified.
+// withHandshake returns the run function of a check that examines the first connection of the run. The kube-apiserver
+// did not verify the kubelet's certificate on that connection. If the TLS handshake failed nevertheless, the check is
+// skipped.
 func withHandshake(check func(context.Context, *run, *finding, *observed) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		first, err := r.handshake()
@@ -297,7 +301,7 @@ func (r *run) newFirstConnection(ctx context.Context) (dialed, error) {
 	return d, err
 }
 
-// handshake returns the first connection if its handshake succeeded.
+// handshake returns the first connection of the run. If the TLS handshake failed, the error has the type skipped.
 func (r *run) handshake() (*observed, error) {
 	d, err := r.firstConnection()
 	if err == nil && d.TLS == nil {

@@ -62,19 +62,19 @@ func listening(t *testing.T, o kubeletOptions) *kubelet {
 	return k
 }
 
-// await waits for a state of the kubelet's connections, with a timeout.
+// await waits, with a timeout, until wanted returns true for the states of the kubelet's connections.
 func await(t *testing.T, k *kubelet, what string, wanted func([]observed) bool) []observed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	all, ok := k.states.Wait(ctx, wanted)
 	if !ok {
-		t.Fatalf("%s did not come; connections: %+v", what, all)
+		t.Fatalf("%s did not arrive; the connections are %+v", what, all)
 	}
 	return all
 }
 
-// TestObserved: the recorded state of a connection matches the requests that a client sent.
+// TestObserved checks that the recorded state of a connection matches the requests that a client sent.
 func TestObserved(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
@@ -146,7 +146,8 @@ func TestObserved(t *testing.T) {
 	}
 }
 
-// TestObservedRefusal: the recorded handshake error is the alert of a client that refuses the serving certificate.
+// TestObservedRefusal checks that the recorded handshake error is the TLS alert of a client that refuses the serving
+// certificate.
 func TestObservedRefusal(t *testing.T) {
 	k := listening(t, kubeletOptions{})
 	_, err := tls.Dial("tcp", k.Addr().String(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
@@ -165,7 +166,7 @@ func TestObservedRefusal(t *testing.T) {
 	}
 }
 
-// TestRaw exchanges bytes with a raw handler. Closing the kubelet ends the connection.
+// TestRaw exchanges bytes with a raw handler, and checks that closing the kubelet ends the connection.
 func TestRaw(t *testing.T) {
 	k := listening(t, kubeletOptions{raw: func(conn net.Conn) {
 		line, _ := bufio.NewReader(conn).ReadString('\n')
@@ -189,7 +190,8 @@ func TestRaw(t *testing.T) {
 	}
 }
 
-// TestSessionsCanBeResumed: the second connection of a client with a session cache is resumed.
+// TestSessionsCanBeResumed checks that the second connection of a client with a session cache resumes the TLS session
+// of the first connection.
 func TestSessionsCanBeResumed(t *testing.T) {
 	k := listening(t, kubeletOptions{})
 	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}

@@ -65,7 +65,7 @@ func checkOpen(ctx context.Context, k *kubelet, f *finding) error {
 		wanted++
 		gone.Go(stream)
 	}
-	// hold holds a stream open until the clients leave.
+	// hold keeps a stream open until all clients leave, and then closes it.
 	hold := func(stream io.Closer, err error) {
 		if err == nil {
 			<-clients.Done()

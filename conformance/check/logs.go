@@ -17,7 +17,7 @@ type logResponse struct {
 	err  error // the error that kubectl would print
 }
 
-// status is the Status object in the response; nil if the response has none.
+// status returns the Status object in the response, or nil if the response contains no Status.
 func (a logResponse) status() *metav1.Status {
 	var status apierrors.APIStatus
 	if !errors.As(a.err, &status) {
@@ -35,8 +35,8 @@ func (a logResponse) String() string {
 	return string(a.body)
 }
 
-// text returns the text that kubectl would print. It returns an error if the kube-apiserver did not respond; the
-// check then does not complete.
+// text returns the text that kubectl would print. It returns an error if the kube-apiserver did not respond, because a
+// check cannot complete without a response.
 func (a logResponse) text() (string, error) {
 	if a.err != nil && a.status() == nil {
 		return "", fmt.Errorf("no response from kube-apiserver: %w", a.err)
@@ -62,7 +62,7 @@ func (n *node) readLogs(ctx context.Context, o v1.PodLogOptions) logResponse {
 	return logResponse{body, err}
 }
 
-// streamLogs requests the log of the Node's pod. The caller closes it.
+// streamLogs requests the log of the Node's pod. The caller must close the returned log.
 func (n *node) streamLogs(ctx context.Context, o v1.PodLogOptions) (io.ReadCloser, error) {
 	return n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, &o).Stream(ctx)
 }

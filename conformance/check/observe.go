@@ -27,7 +27,7 @@ type observed struct {
 	Closed time.Time
 }
 
-// describe describes a connection in one line.
+// describe returns the kubelet's address and the first request of a connection in one line of evidence.
 func (s *observed) describe() string {
 	if len(s.Requests) == 0 {
 		return "listening on " + s.Local + "; connection without a request"
@@ -39,7 +39,8 @@ func (s *observed) describe() string {
 type request struct {
 	// Protocol is HTTP/1.1 or HTTP/2.0.
 	Protocol string
-	// text is the protocol, the method and the URL. Headers are not recorded, because one may be a credential.
+	// text consists of the protocol, the method and the URL. Headers are not recorded, because a header may contain a
+	// credential.
 	text string
 	// Ended is true once the kubelet has responded.
 	Ended bool
@@ -67,7 +68,7 @@ type connection struct {
 // NetConn returns the TCP connection. Package hostile uses it.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
-// change updates the state of the connection.
+// change calls how to change the recorded state of the connection.
 func (c *connection) change(how func(*observed)) { c.kubelet.states.Update(func() { how(c.observed) }) }
 
 func (c *connection) Read(p []byte) (int, error) {

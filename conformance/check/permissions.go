@@ -47,7 +47,7 @@ var requiredToApprove = []requirement{
 	{"certificates.k8s.io", "signers", []string{"approve"}, certificatesv1.KubeletServingSignerName},
 }
 
-// attributes describe a permission.
+// attributes identify one permission: a verb on a resource.
 type attributes = authorizationv1.ResourceAttributes
 
 // checkRequirements returns an error that lists the missing permissions of the credential.
@@ -90,10 +90,10 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 	return nil
 }
 
-// inGroup returns a resource in Kubernetes' notation: leases.coordination.k8s.io.
+// inGroup returns a resource in Kubernetes' notation, for example leases.coordination.k8s.io.
 func inGroup(resource, group string) string { return strings.TrimSuffix(resource+"."+group, ".") }
 
-// review reviews permissions concurrently. The results are in the order of all.
+// review calls isAllowed concurrently for all permissions. The results have the same order as the permissions.
 func review(
 	ctx context.Context, all []attributes, isAllowed func(context.Context, *attributes) (bool, error),
 ) ([]bool, error) {

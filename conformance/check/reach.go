@@ -63,10 +63,12 @@ func reachChecks() []Check {
 	}
 }
 
-// noneWanted is the error for a Node without an address of a preferred type. (k8s.io/kubernetes: pkg/util/node)
+// noneWanted is the kube-apiserver's error for a Node without an address of a preferred type. (k8s.io/kubernetes:
+// pkg/util/node)
 const noneWanted = "no preferred addresses found"
 
-// arrival is the time to wait for the kube-apiserver's connection, in case its packets do not arrive.
+// arrival is the time to wait for a connection from the kube-apiserver. If a firewall drops its packets, the connection
+// never arrives.
 const arrival = 15 * time.Second
 
 func checkDialled(ctx context.Context, r *run, f *finding) error {
@@ -81,12 +83,13 @@ func checkDialled(ctx context.Context, r *run, f *finding) error {
 	f.note("answered: %s", d.message)
 	if strings.Contains(d.message, noneWanted) {
 		f.flag, f.remedy = preferredTypes, internalFirstRemedy
-		return f.fail("kube-apiserver prefers no type of address that a Node can have")
+		return f.fail("kube-apiserver prefers only address types that no Node can have")
 	}
 	return f.fail("kube-apiserver did not connect to %s", r.nodeIP)
 }
 
-// mustConnect makes the kube-apiserver connect to a kubelet. If no connection arrives, the check fails.
+// mustConnect makes the kube-apiserver connect to a kubelet. If no connection arrives, the check fails with the given
+// problem.
 func (r *run) mustConnect(ctx context.Context, f *finding, o kubeletOptions, problem string) error {
 	d, err := r.connectTo(ctx, o)
 	switch {
@@ -115,7 +118,8 @@ func checkUsual(ctx context.Context, r *run, f *finding) error {
 			"name cannot be resolved")
 }
 
-// checkFamily returns the run function of a check with an address of one IP family.
+// checkFamily returns the run function of a check that the kube-apiserver can connect to a kubelet with an address of
+// one IP family.
 func checkFamily(name, words string, is func(netip.Addr) bool) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		i := slices.IndexFunc(r.addresses, is)
@@ -151,7 +155,7 @@ func dialedURL(message string) *url.URL {
 	if match == nil {
 		return nil
 	}
-	at, _ := url.Parse(match[1]) // returns nil with an error
+	at, _ := url.Parse(match[1]) // at is nil if the URL is invalid
 	return at
 }
 
@@ -212,7 +216,7 @@ func addressesText(all []v1.NodeAddress) string {
 
 // updateNode changes the Node's addresses and its port; 0 removes the port.
 func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port int) error {
-	// This is a patch, not an update, because controllers change Nodes at the same time.
+	// Patch the Node instead of updating it, because controllers change Nodes at the same time.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
 		"addresses":       addresses,
 		"daemonEndpoints": v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: int32(port)}},

@@ -28,7 +28,8 @@ func rightsChecks() []Check {
 	}
 }
 
-// bindRemedy begins a command that gives a user the permissions for all kubelet requests. The user's name follows.
+// bindRemedy is a command that gives a user the permissions for all kubelet requests. The caller appends the user's
+// name.
 const bindRemedy = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="
 
 // user is the user of the kube-apiserver's client certificate.
@@ -47,7 +48,8 @@ func withUser(check func(context.Context, *finding, user) error) runFunc {
 	})
 }
 
-// may reviews permissions with SubjectAccessReviews, as a kubelet does. The results are in the order of all.
+// may reports whether the user has the permissions. It sends SubjectAccessReviews, as a kubelet does. The results have
+// the same order as the permissions.
 func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
 	return review(ctx, all, func(ctx context.Context, a *attributes) (bool, error) {
 		a.Version = "v1"
@@ -61,7 +63,7 @@ func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
 	})
 }
 
-// kubeletRequests are the requests that a kube-apiserver sends to kubelets or proxies to them, with a path for each.
+// kubeletRequests are the requests that a kube-apiserver sends or proxies to kubelets. Each has an example of a path.
 var kubeletRequests = []struct{ verb, path, use string }{
 	{"get", "/containerLogs", "logs, exec, attach and port-forward by WebSocket, /pods"},
 	{"create", "/exec", "exec, attach and port-forward by SPDY, run"},
@@ -74,7 +76,7 @@ var kubeletRequests = []struct{ verb, path, use string }{
 }
 
 func checkSufficient(ctx context.Context, f *finding, u user) error {
-	const fineGrained = true // the feature KubeletFineGrainedAuthz, as in a kubelet v1.37
+	const fineGrained = true // kubelet v1.37 enables the feature KubeletFineGrainedAuthz
 	var all []attributes
 	for _, request := range kubeletRequests {
 		sub := authchain.Subresources(request.path, fineGrained)[0]
@@ -89,7 +91,8 @@ func checkSufficient(ctx context.Context, f *finding, u user) error {
 		permission, word := request.verb+" nodes/"+all[i].Subresource, "may"
 		switch {
 		case allowed[i]:
-		// The other subresource of a path is proxy, as in the first request.
+		// If a path has a second subresource, it is proxy, and access to one of both suffices. allowed[0] is the access
+		// to proxy.
 		case len(authchain.Subresources(request.path, fineGrained)) > 1 && allowed[0]:
 			word = "may, with nodes/proxy,"
 		default:

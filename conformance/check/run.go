@@ -57,18 +57,18 @@ type run struct {
 	options Options
 	client  *kubernetes.Clientset
 	config  *rest.Config
-	ctx     context.Context // of the whole run; used for results that several checks share
+	ctx     context.Context // the context of the whole run, for results that several checks share
 	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name that the
 	// kube-apiserver resolves to nodeIP, or empty.
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
 	objects   *stage.Stage
-	// standIns is the configuration of the stand-ins, without the node name.
+	// standIns is the configuration of all stand-in kubelets. It has no node name.
 	standIns *config.Config
 	// trusted returns a serving certificate that the kube-apiserver should accept. accepted returns a serving
-	// certificate that it does accept. Each is determined once. If there is no such certificate, the error has the
-	// type [skipped] and contains the reason.
+	// certificate that the kube-apiserver does accept. Later calls return the same certificates. If a certificate is
+	// not available, the error has the type [skipped] and contains the reason.
 	trusted, accepted func() (*tls.Certificate, error)
 	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
 	selfSigned *tls.Certificate
@@ -81,8 +81,8 @@ type run struct {
 // Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and
 // deletes the objects before it returns, with a separate timeout.
 //
-// With an error, the report has the checks that completed; it is nil if no check could run. Objects that could not be
-// deleted are listed in the report and are not an error.
+// If Run returns an error, the report contains the checks that completed, or is nil if no check could run. Objects that
+// could not be deleted are listed in the report, and Run does not return an error for them.
 func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	r, err := newRun(o)
 	if err != nil {

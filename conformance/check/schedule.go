@@ -15,12 +15,12 @@ import (
 const (
 	// parallelism is the number of checks that run at once. It is high because checks mostly wait.
 	parallelism = 8
-	// timeLimit bounds one check.
+	// timeLimit is the maximum duration of one check.
 	timeLimit = 30 * time.Second
 )
 
-// Select returns the checks whose IDs begin with an element of only, and the checks that they need, in the order of
-// all. If only is empty, Select returns all checks.
+// Select returns the checks whose IDs begin with an element of only, and the checks that they need. The checks keep
+// their order. If only is empty, Select returns all checks.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -34,7 +34,7 @@ func Select(all []Check, only []string) ([]Check, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("%q is neither a check nor a prefix of one", name)
+			return nil, fmt.Errorf("%q is neither a check ID nor the beginning of a check ID", name)
 		}
 	}
 	for _, c := range slices.Backward(all) { // the checks that c needs precede it
@@ -95,9 +95,10 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 	return results
 }
 
-// runOne runs a check with a time limit. It returns an error if the finding is no verdict.
+// runOne runs a check with a time limit. It returns an error if the check did not reach a verdict.
 func runOne(ctx context.Context, r *run, c Check, f *finding) error {
-	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("not finished within %v", timeLimit))
+	limited, cancel := context.WithTimeoutCause(
+		ctx, timeLimit, fmt.Errorf("the check did not finish within %v", timeLimit))
 	defer cancel()
 	if err := context.Cause(limited); err != nil {
 		return err
@@ -108,10 +109,10 @@ func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 	case err == nil && len(f.problems) == 0:
 		return nil
 	case cause == nil && len(f.problems) > 0:
-		return nil // a problem that was found before the error is a verdict
+		return nil // a problem that was found before the error is enough for a verdict
 	case cause == nil:
 		return err
-	// If the run or the time limit has ended, any result but a pass may be a consequence of that end.
+	// The run was stopped or the time limit has passed. A failure may only be a consequence of the interruption.
 	case ctx.Err() != nil || err == nil || errors.Is(err, cause):
 		return cause
 	}

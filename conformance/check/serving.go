@@ -41,7 +41,7 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 		f.note("requested with a CertificateSigningRequest for kubernetes.io/kubelet-serving, and approved")
 		f.flag = "--cluster-signing-cert-file"
 		f.remedy = f.flag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager"
-		return f.fail("%v; kubelets with serverTLSBootstrap will not get one either", err)
+		return f.fail("%v; kubelets with serverTLSBootstrap will not get a certificate either", err)
 	}
 	if err != nil {
 		return err
@@ -60,9 +60,9 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	return nil
 }
 
-// rejectedWithoutCA are the kinds of certificates that the kube-apiserver must refuse, whichever CA it trusts. The
-// other kinds must be signed by the CA of the nodes' certificates, so that their defect is the only reason to refuse
-// them.
+// rejectedWithoutCA are the kinds of invalid certificates that the kube-apiserver must refuse with any trusted CA. The
+// other kinds of invalid certificates must be signed by the CA of the nodes' certificates, so that their defect is the
+// only reason to refuse them.
 var rejectedWithoutCA = []string{"server-self-signed", "server-kubelet-default", "server-unknown-ca"}
 
 func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
@@ -150,8 +150,8 @@ func (r *run) hosts() []string {
 	return hosts
 }
 
-// newTrusted issues or obtains a serving certificate that the kube-apiserver should accept. If neither is configured,
-// the error is noServing.
+// newTrusted issues a serving certificate that the kube-apiserver should accept, or obtains it from the cluster. If the
+// run is configured for neither way, the error is noServing.
 func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	var pair *testcerts.Pair
 	err := error(noServing)

@@ -80,7 +80,7 @@ func streamChecks() []Check {
 // kube-apiserver translates them.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
-// withNode is withKubelet for a stand-in whose Node has a name and declared features.
+// withNode calls withKubelet for a stand-in kubelet whose Node has a given name and given declared features.
 func withNode(name string, check func(context.Context, *kubelet, *finding) error, features ...string) runFunc {
 	return withKubelet(kubeletOptions{node: nodeOptions{name: name, features: features}}, check)
 }
@@ -93,10 +93,10 @@ const (
 	byWebSocket protocol = "WebSocket"
 )
 
-// betweenRemedy begins the remedies for problems that a proxy on the way may cause.
+// betweenRemedy is the beginning of the remedies for problems that an intermediate proxy may cause.
 const betweenRemedy = "# a proxy between fauxlet and kube-apiserver, or between kube-apiserver and the nodes, "
 
-// proxyRemedy is the remedy if logs work but streams do not. The protocol follows.
+// proxyRemedy is the remedy if logs work but streams do not. The caller appends the name of the streaming protocol.
 const proxyRemedy = betweenRemedy + "must pass on Connection: Upgrade for "
 
 // executor returns a client for exec or attach.
@@ -109,10 +109,10 @@ func (n *node) executor(p protocol, verb string, query url.Values) (remotecomman
 	return remotecommand.NewWebSocketExecutor(n.run.config, http.MethodGet, to.String())
 }
 
-// typed returns the input of a command. It is larger than any single buffer.
+// typed returns the data that a check sends through a stream. It is larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
-// noteRequests adds the requests to the kubelet to the evidence.
+// noteRequests records the requests that the kubelet received as evidence.
 func (f *finding) noteRequests(k *kubelet) {
 	for _, request := range requests(k.states.All()) {
 		f.note("to the kubelet: %s", request.text)
@@ -122,7 +122,7 @@ func (f *finding) noteRequests(k *kubelet) {
 // execCommand is the command of the exec checks. It tests all streams and the exit code.
 var execCommand = []string{"sh", "-c", "cat; echo said >&2; exit 3"}
 
-// checkExec returns a check of exec with a protocol.
+// checkExec returns a check that runs a command through exec with the given protocol.
 func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 	return func(ctx context.Context, k *kubelet, f *finding) error {
 		f.remedy = proxyRemedy + string(p)
@@ -133,8 +133,9 @@ func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 			return err
 		}
 		f.note("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)
-		// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy
-		// machine (UpgradeAwareHandler). The check fails only if the end is lost three times in a row.
+		// When kube-apiserver's proxy (UpgradeAwareHandler) closes a connection with unread data, it resets the
+		// connection, and the end of the stream may be lost on a busy machine. The check fails only if the end is lost
+		// three times in a row.
 		const tries = 3
 		var stdout, stderr bytes.Buffer
 		var took time.Duration
@@ -220,12 +221,12 @@ func attachAndType(ctx context.Context, executor remotecommand.Executor, text st
 	cancel()
 	<-ended
 	if err == nil && string(shown) != text {
-		err = fmt.Errorf("%q came back for %q", shown, text)
+		err = fmt.Errorf("the container echoed %q instead of %q", shown, text)
 	}
 	return took, err
 }
 
-// checkPortForward returns a check of port-forward with a protocol.
+// checkPortForward returns a check that sends data through port-forward with the given protocol.
 func checkPortForward(p protocol) func(context.Context, *kubelet, *finding) error {
 	return func(ctx context.Context, k *kubelet, f *finding) error {
 		f.remedy = proxyRemedy + string(p)
@@ -242,7 +243,7 @@ func checkPortForward(p protocol) func(context.Context, *kubelet, *finding) erro
 		began := time.Now()
 		message, err := "", error(nil)
 		done := make(chan struct{})
-		// If ctx is done first, the goroutine continues until the kubelet closes its connection.
+		// If ctx is done before port-forward ends, this goroutine continues until the kubelet closes its connection.
 		go func() {
 			defer close(done)
 			message, err = forwardAndSend(k.run.config, p, k.url("portforward", ""), 80, typed())

@@ -41,7 +41,7 @@ func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	soon := k.run.soon
-	// inTime calls do, which ends when following is done. It returns false if do took too long.
+	// inTime calls do, and cancels the context following if do takes longer than soon. In this case it returns false.
 	inTime := func(do func()) bool {
 		timer := time.AfterFunc(soon, stop)
 		do()
@@ -112,7 +112,7 @@ func checkLargeLog(ctx context.Context, k *kubelet, f *finding) error {
 	case n != large:
 		f.fail("of %d bytes of a log %d arrived, without an error", int64(large), n)
 	case !slices.Equal(sum, sent.Sum(nil)):
-		f.fail("the received log differs from the sent one")
+		f.fail("the received log differs from the log that the kubelet sent")
 	default:
 		f.note("the same SHA-256 on both sides: %x", sum[:8])
 	}
@@ -181,7 +181,7 @@ func checkCut(ctx context.Context, v *hostileKubelet, f *finding) error {
 		}
 		for _, req := range sampleRequests {
 			if behavior.Name == "cut" && !req.isLog() {
-				continue // it sends the beginning of a log
+				continue // the behavior "cut" sends the beginning of a log
 			}
 			t, err := v.trySending(ctx, req, behavior)
 			switch {

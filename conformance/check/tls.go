@@ -46,8 +46,8 @@ func tlsChecks() []Check {
 	}
 }
 
-// updateTLSRemedy is the remedy for TLS problems: an update, because kube-apiserver has no flags for TLS as a
-// client.
+// updateTLSRemedy is the remedy for TLS problems. It recommends an update, because no kube-apiserver flag changes the
+// TLS of connections to kubelets.
 const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use " +
 	"a supported version, and look for a proxy that terminates TLS between it and the nodes"
 
@@ -148,7 +148,7 @@ func checkResumption(ctx context.Context, k *kubelet, f *finding) error {
 	}
 	all := k.states.All()
 	if len(all) != 2 || all[1].TLS == nil {
-		return fmt.Errorf("%d connections, want 2", len(all))
+		return fmt.Errorf("kube-apiserver opened %d connections for two requests, want 2", len(all))
 	}
 	how := "made a full handshake"
 	if all[1].TLS.DidResume {
@@ -156,13 +156,15 @@ func checkResumption(ctx context.Context, k *kubelet, f *finding) error {
 	}
 	f.note("the second connection %s", how)
 	if !slices.EqualFunc(all[0].TLS.PeerCertificates, all[1].TLS.PeerCertificates, (*x509.Certificate).Equal) {
-		return f.fail("on its second connection kube-apiserver did not present the client certificate of the first")
+		return f.fail("on its second connection kube-apiserver did not present the client certificate of its first " +
+			"connection")
 	}
 	f.note("it presented the same client certificate")
 	return nil
 }
 
-// checkOnly returns a check with a kubelet that supports only one TLS version.
+// checkOnly returns a check that fails if the kube-apiserver cannot connect to a kubelet that supports only one TLS
+// version.
 func checkOnly(name string, version uint16) func(context.Context, *run, *finding, *observed) error {
 	return func(ctx context.Context, r *run, f *finding, _ *observed) error {
 		d, err := r.mustServe(ctx, f, name, "only "+tls.VersionName(version), func(c *tls.Config) {
@@ -175,8 +177,8 @@ func checkOnly(name string, version uint16) func(context.Context, *run, *finding
 	}
 }
 
-// mustServe makes the kube-apiserver send a request to a kubelet with a modified TLS configuration, which words
-// describe. If no request arrives, the check fails, and the returned connection is nil.
+// mustServe makes the kube-apiserver send a request to a kubelet with a modified TLS configuration. The parameter words
+// describes the modification. If no request arrives, the check fails, and the returned connection is nil.
 func (r *run) mustServe(
 	ctx context.Context, f *finding, name, words string, change func(*tls.Config),
 ) (*observed, error) {

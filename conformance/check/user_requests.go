@@ -28,7 +28,7 @@ type userRequest struct {
 	verb, query string
 	header      http.Header
 	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,
-	// instead of proxying bytes.
+	// instead of passing on bytes unchanged.
 	translated bool
 }
 
@@ -47,8 +47,8 @@ var upgradeRequests = []userRequest{
 	{"port-forward by WebSocket", "portforward", "", webSocketHeader("SPDY/3.1+portforward.k8s.io"), true},
 }
 
-// logRequest requests a log and does not follow it. followRequest follows it. sampleRequests are requests for logs and
-// for an upgrade of each kind.
+// logRequest requests a log without following it. followRequest requests a log and follows it. sampleRequests are both
+// requests for logs and one upgrade request of each protocol.
 var (
 	logRequest     = userRequest{name: "logs", verb: "log", query: "container=" + container}
 	followRequest  = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container}
@@ -82,7 +82,8 @@ func (n *node) url(verb, query string) *url.URL {
 	return to
 }
 
-// rawConn is a connection to the kube-apiserver after one request. It is closed when the context of dial is done.
+// rawConn is a connection to the kube-apiserver on which one request was sent. It is closed when the context that was
+// passed to dial is done.
 type rawConn struct {
 	net.Conn
 	in       *bufio.Reader
@@ -141,8 +142,8 @@ func (r *run) dial(ctx context.Context, request *http.Request) (*rawConn, error)
 	return l, nil
 }
 
-// readAll reads data that follow the head of the response until their end, a limit or a timeout. ended reports whether
-// readAll reached the end.
+// readAll reads the data after the head of the response. It stops at the end of the data, after limit bytes, or after a
+// timeout. ended is true if readAll reached the end.
 func (l *rawConn) readAll(from io.Reader, limit int64, within time.Duration) (text string, ended bool) {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
@@ -156,9 +157,9 @@ type reply struct {
 	// status is the HTTP status; 0 if there was no response.
 	status int
 	header http.Header
-	// text is the body, up to the length part.
+	// text is the beginning of the body. The constant part limits its length.
 	text string
-	// hangs means that the response reached neither its end nor the limit in time.
+	// hangs means that a timeout ended the response before its end, and before text reached its maximum length.
 	hangs bool
 	err   error
 }
@@ -175,7 +176,8 @@ func (n *node) send(ctx context.Context, req userRequest) reply {
 }
 
 func (n *node) sendWithin(ctx context.Context, req userRequest, within time.Duration) reply {
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no response within %v", within))
+	ctx, cancel := context.WithTimeoutCause(
+		ctx, within, fmt.Errorf("no response from kube-apiserver within %v", within))
 	defer cancel()
 	l, err := n.open(ctx, req)
 	if err != nil {

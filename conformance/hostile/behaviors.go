@@ -92,18 +92,18 @@ func EndlessBody(status int, limit int64) Behavior {
 		head(status, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunk(line), limit)
 }
 
-// firstLine is the beginning of every log that breaks off.
+// firstLine is the first line of every log that the kubelet sends incompletely.
 const firstLine = "line one\n"
 
-// BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS,
-// or that breaks off. They need a TLS connection. The client must end its user's request in bounded time.
+// BrokenResponses returns behaviors for requests for a log: the response is not valid HTTP, is not valid TLS, or ends
+// too early. They need a TLS connection. The client must end its user's request in bounded time.
 func BrokenResponses() []Behavior {
 	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + chunk(firstLine)
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
-	// text returns a behavior that sends a text and closes the connection. after returns a behavior that sends the
-	// beginning of a log, calls do with the TLS connection and its TCP connection, and closes the connection.
+	// text returns a behavior that sends a text and closes the connection. The function after returns a behavior that
+	// sends the beginning of a log, calls do with the TLS connection and the TCP connection under it, and closes both.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			return cmp.Or(x.send(text), errHangUp)
@@ -194,7 +194,7 @@ func Page(status int) Behavior {
 			fmt.Sprintf("Content-Length: %d", len(script)))...)+script)
 }
 
-// script must never run in a browser.
+// script is an HTML page with a script that must never run in a user's browser.
 const script = "<html><script>alert(document.domain)</script></html>\n"
 
 // pageHeaders are the headers of [Page] that must not reach a user who reads a log.

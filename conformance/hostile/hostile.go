@@ -30,7 +30,7 @@ type Behavior struct {
 	Name string
 	// Action describes what the kubelet does, as a verb phrase: "answers 302".
 	Action string
-	// NotHTTP means that the response is not HTTP from its first byte on.
+	// NotHTTP means that even the head of the response is not valid HTTP.
 	NotHTTP bool
 	respond func(*exchange) error
 }
@@ -39,7 +39,8 @@ type Behavior struct {
 type Connection struct {
 	// Path is the path of the first request with the query; empty if there was no request.
 	Path string
-	// More lists the method and path of every further request, and Noise counts received bytes that are not a request.
+	// More lists the method and the path of every request after the first. Noise counts the received bytes that are not
+	// a request.
 	More  []string
 	Noise int64
 	// Sent counts the response bytes that the kernel accepted.
@@ -50,19 +51,19 @@ type Connection struct {
 	Ended time.Time
 }
 
-// Kubelet serves connections. The zero value is ready for use, after a call of Misbehave.
+// Kubelet is a kubelet that misbehaves. The zero value is ready for use, but Misbehave must be called before Serve.
 type Kubelet struct {
 	current     atomic.Pointer[performance]
 	connections states.List[Connection]
 }
 
-// performance is a behavior until ctx is done.
+// performance is a behavior with the context that ends its connections.
 type performance struct {
 	ctx      context.Context
 	behavior Behavior
 }
 
-// Misbehave sets the behavior of new connections. They end when ctx is done.
+// Misbehave sets the behavior on new connections. When ctx is done, the connections with this behavior are closed.
 func (k *Kubelet) Misbehave(ctx context.Context, b Behavior) { k.current.Store(&performance{ctx, b}) }
 
 // Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
@@ -105,13 +106,13 @@ func (k *Kubelet) Serve(conn net.Conn) {
 // Connections returns all connections so far, in the order in which they began.
 func (k *Kubelet) Connections() []Connection { return k.connections.All() }
 
-// Wait waits until done returns true for the connections. It returns the last state of the connections, and false if
-// ctx was done first.
+// Wait waits until done returns true for the list of all connections. It returns this list, and false if ctx was done
+// first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	return k.connections.Wait(ctx, done)
 }
 
-// errHangUp is returned by a behavior after which the kubelet closes the connection.
+// errHangUp is the error that a behavior returns to make the kubelet close the connection.
 var errHangUp = errors.New("hang up")
 
 // exchange is a connection on which a behavior responds.
@@ -154,7 +155,7 @@ func (x *exchange) listen() {
 	}
 }
 
-// noiseCounter counts the bytes that are written to it, in Connection.Noise.
+// noiseCounter is a writer that adds the number of written bytes to Connection.Noise.
 type noiseCounter struct{ *exchange }
 
 func (n noiseCounter) Write(p []byte) (int, error) {

@@ -58,7 +58,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// ended waits until a kubelet has had n connections and all of them have ended.
+// ended waits until a kubelet has had n connections, all of which have ended. It returns the connections.
 func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -73,7 +73,7 @@ func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 		return len(connections) == n && open == 0
 	})
 	if !ok {
-		t.Fatalf("connections %+v, want %d ended connections", connections, n)
+		t.Fatalf("the connections are %+v, want %d ended connections", connections, n)
 	}
 	return connections
 }
@@ -121,13 +121,13 @@ func TestBehaviors(t *testing.T) {
 	for _, behavior := range hostile.BrokenResponses() {
 		words, known := broken[behavior.Name]
 		if !known {
-			t.Errorf("behavior %s has no expectation", behavior.Name)
+			t.Errorf("this test has no expected error for the behavior %s", behavior.Name)
 		}
 		delete(broken, behavior.Name)
 		tests = append(tests, test{behavior: behavior, err: words})
 	}
 	for name := range broken {
-		t.Errorf("unknown behavior %s", name)
+		t.Errorf("the expected error is for an unknown behavior %s", name)
 	}
 	for _, test := range tests {
 		t.Run(test.behavior.Name, func(t *testing.T) {
@@ -162,13 +162,13 @@ func TestBehaviors(t *testing.T) {
 			transport.CloseIdleConnections()
 			if test.err == "" && err != nil ||
 				test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
-				t.Errorf("error %v, want %q", err, test.err)
+				t.Errorf("the client's error is %v, want %q", err, test.err)
 			}
 			if test.status != 0 && status != test.status {
-				t.Errorf("status %d, want %d", status, test.status)
+				t.Errorf("the response has the status %d, want %d", status, test.status)
 			}
 			if !strings.HasPrefix(string(body), test.body) {
-				t.Errorf("body %q, want it to begin with %q", body, test.body)
+				t.Errorf("the response has the body %q, want it to begin with %q", body, test.body)
 			}
 			v := ended(t, kubelet, 1)[0]
 			if v.Path != "/containerLogs/a/b/c?tailLines=1" || v.More != nil {
@@ -181,7 +181,8 @@ func TestBehaviors(t *testing.T) {
 	}
 }
 
-// TestListensForMoreRequests: after its response to an upgrade, a kubelet records and answers further requests.
+// TestListensForMoreRequests checks that a kubelet records and answers further requests after its response to an
+// upgrade.
 func TestListensForMoreRequests(t *testing.T) {
 	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200),
 		hostile.OtherProtocol()} {
@@ -218,7 +219,8 @@ func TestListensForMoreRequests(t *testing.T) {
 	}
 }
 
-// TestServeReturns: Serve returns when its context is done and when the client closes the connection.
+// TestServeReturns checks that Serve returns when the behavior's context is done and when the client closes the
+// connection.
 func TestServeReturns(t *testing.T) {
 	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.EndlessBody(200, 1<<62),
 		hostile.Drip(time.Hour)} {

@@ -19,15 +19,15 @@ import (
 	"fauxlet/testcerts"
 )
 
-// signerTimeout bounds the time between the approval of a request and its certificate.
+// signerTimeout is the time that the signer has to issue a certificate after the approval of the request.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is the time for which a run's serving certificates are valid from now on. Certificates
-// that a run signs itself are also valid for the same time before now, because clocks differ.
+// ServingCertificateLifetime is how long a run's serving certificates are valid. Certificates that a run signs itself
+// are also valid for this time before they are signed, because clocks differ.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
-var ErrNotIssued = errors.New("the cluster issued no serving certificate")
+var ErrNotIssued = errors.New("the cluster issued no usable serving certificate")
 
 // IssueServingCertificate obtains a kubelet serving certificate for hosts from the cluster's own signer. It creates a
 // CertificateSigningRequest, approves it, and waits for the certificate.
@@ -49,7 +49,8 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 			names = append(names, host)
 		}
 	}
-	// The signer requires this subject. (k8s.io/kubernetes: pkg/apis/certificates/helpers.go)
+	// The signer of serving certificates requires the subject of a node. (k8s.io/kubernetes:
+	// pkg/apis/certificates/helpers.go)
 	subject := &pkix.Name{CommonName: "system:node:" + s.Name(), Organization: []string{"system:nodes"}}
 	csr, err := certutil.MakeCSR(key, subject, names, ips)
 	if err != nil {
@@ -94,13 +95,13 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 	case context.Cause(ctx) != nil:
 		return nil, context.Cause(ctx)
 	case wait.Interrupted(err):
-		return nil, fmt.Errorf("%w within %v after the approval", ErrNotIssued, signerTimeout)
+		return nil, fmt.Errorf("%w: no certificate arrived within %v after the approval", ErrNotIssued, signerTimeout)
 	case err != nil:
 		return nil, err
 	}
 	pair, err := testcerts.ParsePair(issued, keyPEM)
 	if err != nil {
-		return nil, fmt.Errorf("%w that can be used: %w", ErrNotIssued, err)
+		return nil, fmt.Errorf("%w: the certificate does not parse: %w", ErrNotIssued, err)
 	}
 	return pair, nil
 }

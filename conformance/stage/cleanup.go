@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// removeTimeout bounds the removal of a run's objects.
+	// removeTimeout is the maximum duration of the removal of a run's objects.
 	removeTimeout = 30 * time.Second
 	// pollInterval is the pause between two reads of an object's state.
 	pollInterval = 100 * time.Millisecond
@@ -25,8 +25,9 @@ const (
 	namespaceControllerDelay = 500 * time.Millisecond
 )
 
-// resources are the resources of a run's objects, except the Lease and the service account in the namespace.
-// Namespaces are deleted last, because the Lease in a namespace identifies the run.
+// resources are the Kubernetes resources of which a run creates objects. The Lease and the service account are missing,
+// because they are deleted with their namespace. Namespaces are last, because the Lease in a namespace identifies the
+// run until its other objects are deleted.
 var (
 	pods       = v1.SchemeGroupVersion.WithResource("pods")
 	nodes      = v1.SchemeGroupVersion.WithResource("nodes")
@@ -35,7 +36,7 @@ var (
 	resources  = []schema.GroupVersionResource{pods, nodes, requests, namespaces}
 )
 
-// owned is an object of a run.
+// owned is an object that a run of fauxlet check created.
 type owned struct {
 	resource schema.GroupVersionResource
 	metav1.ObjectMeta
@@ -44,8 +45,9 @@ type owned struct {
 // String returns the kind and the name, for example "node fauxlet-check-x".
 func (o owned) String() string { return strings.TrimSuffix(o.resource.Resource, "s") + " " + o.Name }
 
-// find lists the objects of a run, or of all runs without their pods if id is empty, in the order of resources. It
-// ignores objects with the run's label whose names do not belong to the run, because fauxlet did not create them.
+// find lists the objects of a run, in the order of the variable resources. If id is empty, it lists the objects of all
+// runs except pods. It ignores an object that has the run's label but not a name of the run, because fauxlet did not
+// create it.
 func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {
@@ -109,8 +111,8 @@ func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 	}
 }
 
-// delete deletes the objects, which are in the order of resources. It ignores objects that are gone, or whose name now
-// belongs to another object.
+// delete deletes objects, which must be in the order of the variable resources. It ignores objects that no longer
+// exist, and objects that were replaced by a new object with the same name.
 func (s *Stage) delete(ctx context.Context, all []owned, lastDeletion *time.Time) error {
 	for _, o := range all {
 		options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.UID)}}

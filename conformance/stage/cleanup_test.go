@@ -37,7 +37,7 @@ func cluster(t *testing.T) (*Stage, *fake.FakeMetadataClient) {
 	return &Stage{objects: objects, id: "a", notify: func(string) {}, stop: func(error) {}}, objects
 }
 
-// TestTeardown: a run deletes its own objects, its namespace last, and no other object.
+// TestTeardown checks that a run deletes only its own objects, and its namespace last.
 func TestTeardown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, objects := cluster(t)
@@ -58,7 +58,7 @@ func TestTeardown(t *testing.T) {
 	})
 }
 
-// TestTeardownFails: a run reports the objects that it cannot delete, and the error.
+// TestTeardownFails checks that a run reports the error and the objects that it cannot delete.
 func TestTeardownFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, objects := cluster(t)
@@ -77,7 +77,7 @@ func TestTeardownFails(t *testing.T) {
 	})
 }
 
-// TestFind finds the objects of all runs.
+// TestFind checks that find with an empty ID lists the objects of all runs.
 func TestFind(t *testing.T) {
 	s, _ := cluster(t)
 	all, err := s.find(t.Context(), "")

@@ -20,7 +20,8 @@ const (
 	renewInterval = 10 * time.Second
 	// renewDeadline is the time after which a run that cannot renew its Lease stops, well before the Lease expires.
 	renewDeadline = 40 * time.Second
-	// leaseDuration is the time after the last renewal when the Lease expires and the run counts as dead.
+	// leaseDuration is the time between the last renewal of a Lease and its expiry. A run with an expired Lease counts
+	// as dead.
 	leaseDuration = time.Minute
 )
 
@@ -75,8 +76,8 @@ func lastChanged(o metav1.Object) time.Time {
 	return last
 }
 
-// deadRuns returns the IDs of runs that are dead: the Lease has expired, or there is no Lease and the newest object is
-// older than leaseDuration. leases maps run IDs to Leases. now is the time of the API server's clock.
+// deadRuns returns the IDs of dead runs. A run is dead if its Lease has expired, or if it has no Lease and its newest
+// object is older than leaseDuration. leases maps run IDs to Leases. now is the time on the API server's clock.
 func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last := map[string]time.Time{}
 	for _, o := range all {
@@ -96,7 +97,7 @@ func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Tim
 	return ids
 }
 
-// removeDeadRuns deletes the objects of dead runs. now is the time of the API server's clock.
+// removeDeadRuns deletes the objects of dead runs. now is the time on the API server's clock.
 func (s *Stage) removeDeadRuns(ctx context.Context, now time.Time) error {
 	all, err := s.find(ctx, "")
 	if err != nil {

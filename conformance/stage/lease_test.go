@@ -58,7 +58,7 @@ func TestDeadRuns(t *testing.T) {
 	}
 }
 
-// TestIsOwned includes objects that have the run's label but whose name is not one of the run's names.
+// TestIsOwned also tests objects that have the run's label, but a name that the run does not use.
 func TestIsOwned(t *testing.T) {
 	for name, want := range map[string]bool{
 		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false,

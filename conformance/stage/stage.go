@@ -21,12 +21,11 @@ import (
 const (
 	// runLabel is on every object of a run. Its value is the run's ID.
 	runLabel = "fauxlet.check/run"
-	// accountName is the service account of the pods. Clusters with the ServiceAccount admission plugin require one;
-	// the pods do not mount its token.
+	// accountName is the name of the pods' service account. Clusters with the ServiceAccount admission plugin require a
+	// service account. The pods do not mount its token.
 	accountName = "fauxlet-check"
-	// createTimeout bounds the creation of one object. A request to create an object is not aborted when the run is
-	// stopped, because the API server might still carry out an aborted request after all other objects have been
-	// deleted.
+	// createTimeout is the maximum duration of a request to create an object. The end of a run does not abort the
+	// request, because the API server might carry out an aborted request after all other objects have been deleted.
 	createTimeout = 15 * time.Second
 )
 
@@ -44,7 +43,8 @@ type Stage struct {
 	stop     context.CancelCauseFunc
 }
 
-// New returns a Stage with a new run ID. It does not create any object. notify is called with progress messages.
+// New returns a Stage with a new run ID. It does not create objects in the cluster. notify is called with progress
+// messages.
 func New(cluster *rest.Config, client kubernetes.Interface, notify func(string)) (*Stage, error) {
 	objects, err := metadata.NewForConfig(cluster)
 	return &Stage{client: client, objects: objects, id: utilrand.String(8), notify: notify, stop: func(error) {}}, err
@@ -86,7 +86,7 @@ func (s *Stage) Teardown(ctx context.Context) (notRemoved []string) {
 	return s.remove(context.WithoutCancel(ctx), s.id)
 }
 
-// create creates an object with a client's Create method.
+// create calls a client's Create method with createTimeout. It ignores the end of ctx during the call.
 func create[T any](
 	ctx context.Context, object T, createFunc func(context.Context, T, metav1.CreateOptions) (T, error),
 ) (T, error) {

@@ -19,8 +19,9 @@ func (l *List[T]) Add(state T) *T {
 	return &state
 }
 
-// Update calls change, which changes states, and wakes Wait. Because All copies only the states themselves, change
-// must replace slices, maps and pointers in them instead of modifying what they refer to.
+// Update calls change, which changes states, and wakes the callers of Wait. All does not copy the contents of slices,
+// maps and pointers in a state. Therefore change must replace a slice, map or pointer instead of modifying its
+// contents.
 func (l *List[T]) Update(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +44,7 @@ func (l *List[T]) copies() []T {
 	return copies
 }
 
-// Wait waits until done returns true for all states. It returns the last states, and false if ctx was done first.
+// Wait waits until done returns true for the list of all states. It returns this list, and false if ctx was done first.
 func (l *List[T]) Wait(ctx context.Context, done func([]T) bool) ([]T, bool) {
 	stop := context.AfterFunc(ctx, func() { l.Update(func() {}) })
 	defer stop()
