@@ -16,7 +16,7 @@ import (
 type Comparison struct {
 	// Configuration is the name of the KubeletConfiguration file.
 	Configuration string `json:"configuration"`
-	// Reviews describes the source of the answers to the stand-in's TokenReviews and SubjectAccessReviews.
+	// Reviews describes where the answers to the stand-in's TokenReviews and SubjectAccessReviews come from.
 	Reviews     string       `json:"reviews"`
 	Differences []Difference `json:"differences"`
 	// NotCompared lists what could not be compared, with the reason.
@@ -35,7 +35,7 @@ type Difference struct {
 	Configuration string `json:"configuration"`
 }
 
-// compare compares the observation of the kubelet with a stand-in that has the configuration.
+// compare starts a stand-in with the given configuration and lists how it differs from the observed kubelet.
 func (p *prober) compare(ctx context.Context, seen *observation, settings []Setting) (*Comparison, error) {
 	standIn, configured, err := p.observeStandIn(ctx, seen)
 	if err != nil {
@@ -146,8 +146,8 @@ func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config
 	}
 }
 
-// responses compares the responses to one client, both in the same order. It compares whether the kubelet and the
-// stand-in admit a request and, if both do, the status.
+// responses compares the kubelet's responses to one client with the stand-in's responses, which have the same order. It
+// compares whether both admit a request. If both admit the request, it also compares the status.
 func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string

@@ -37,17 +37,19 @@ type CompareOptions struct {
 	// without such a name, the target's host.
 	NodeName string
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
-	// stand-in's reviews are inferred from the kubelet's responses, and unobserved results are not compared.
+	// answers to the stand-in's reviews are inferred from the kubelet's responses. Responses that depend on an unknown
+	// answer are not compared.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 }
 
-// reviewsObserved reports whether the stand-in's reviews are inferred from the kubelet's responses.
+// reviewsObserved reports whether the answers to the stand-in's reviews are inferred from the kubelet's responses.
 func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load reads the configuration twice: unchanged, and changed to listen on loopback with a serving certificate.
+// load returns the configuration twice: written is unchanged, and served is changed to listen on loopback with the
+// given serving certificate.
 func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -79,8 +81,8 @@ func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
 var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
-// newStandIn returns a server with the configuration, its configuration, and the unchanged configuration. It writes a
-// serving certificate of ca to dir.
+// newStandIn returns a stand-in kubelet and two configurations: written is the unchanged configuration, and served is
+// the configuration of the stand-in. It writes a serving certificate that ca signed to dir.
 func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authority) (
 	standIn *server.Server, written, served *config.Config, err error,
 ) {

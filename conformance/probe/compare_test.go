@@ -122,7 +122,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareUnknownRBAC: if the kubelet refuses anonymous requests, its responses do not show their rights.
+// TestCompareUnknownRBAC compares a kubelet that refuses anonymous requests, so its responses do not show the rights of
+// anonymous users.
 func TestCompareUnknownRBAC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
@@ -150,7 +151,8 @@ func TestCompareUnknownRBAC(t *testing.T) {
 	}
 }
 
-// TestCompareIgnoredToken: a kubelet without the token webhook does not show whether a token is valid.
+// TestCompareIgnoredToken compares a kubelet without the token webhook. Its responses do not show whether a token is
+// valid.
 func TestCompareIgnoredToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -178,7 +180,7 @@ func TestCompareIgnoredToken(t *testing.T) {
 	}
 }
 
-// TestCompareWithoutTheClientCA: the configuration comes from a node, and its clientCAFile is not on this machine.
+// TestCompareWithoutTheClientCA compares with a configuration whose clientCAFile does not exist on this machine.
 func TestCompareWithoutTheClientCA(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

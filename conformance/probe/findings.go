@@ -66,12 +66,12 @@ func (o *observation) findings(now time.Time) []Finding {
 	return all
 }
 
-// runs reports whether a request would run a command, reads whether it reads data.
+// runs reports whether a request would run a command. reads reports whether a request reads data.
 func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
 
-// admitted lists the admitted requests of an identity, of one kind: runs or reads.
+// admitted lists the requests of an identity that the kubelet admitted and for which kind returns true.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for _, a := range o.responses[identity] {
@@ -293,7 +293,7 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			What:     "The kubelet generated its serving certificate itself: no client has a CA to verify it.",
 			Evidence: "subject " + c.Subject + ", issuer " + c.Issuer,
 			Risk:     impostor, Configuration: bootstrapOn, Remedy: giveCA})
-	case len(all) > 0 && all[0].Severity != Note: // its dates explain why the certificate is not verified
+	case len(all) > 0 && all[0].Severity != Note: // the dates in the certificate explain why it is not verified
 	case c.Verified == "no":
 		add(Finding{ID: "certificate-unverified", Severity: High,
 			What:     "The given CA does not verify the serving certificate.",

@@ -150,7 +150,7 @@ func withToken(name, token string) probe.Identity { return probe.Identity{Name: 
 // settings are fields of a KubeletConfiguration.
 type settings map[string]any
 
-// configuration writes a KubeletConfiguration with a client CA. settings override its fields.
+// configuration writes a KubeletConfiguration with a client CA and the changed settings to a file.
 func (w *world) configuration(t *testing.T, name string, changed settings) string {
 	t.Helper()
 	all := settings{
@@ -168,14 +168,14 @@ func (w *world) configuration(t *testing.T, name string, changed settings) strin
 	return w.write(t, name, data)
 }
 
-// kubelet is a stand-in that serves on loopback, to be probed.
+// kubelet is a stand-in kubelet on loopback that a test probes.
 type kubelet struct {
 	target   probe.Target
 	readOnly int
 }
 
-// start serves a configuration until the test ends. Unless the configuration or the flags set another serving
-// certificate, it is signed by the world's CA and valid for 127.0.0.1.
+// start serves a configuration until the test ends. By default, the serving certificate is signed by the world's CA and
+// valid for 127.0.0.1. The configuration or the flags can set another serving certificate.
 func (w *world) start(t *testing.T, changed settings, flags ...string) *kubelet {
 	t.Helper()
 	pair, err := w.ca.Server("system:node:node-1", []string{"127.0.0.1"})

@@ -6,12 +6,12 @@ import "strings"
 type observation struct {
 	identities  []Identity
 	tls         TLS
-	certificate *Certificate          // nil without a handshake
+	certificate *Certificate          // nil if no handshake succeeded
 	responses   map[string][]Response // by identity name, each in the order of rows
 	readOnly    ReadOnlyPort
 }
 
-// find returns the first response that matches, or nil. It begins with the first identity.
+// find returns the first response for which matches returns true, or nil. It looks at the identities in their order.
 func (o *observation) find(matches func(*Response) bool) *Response {
 	for _, i := range o.identities {
 		for n := range o.responses[i.Name] {
@@ -74,7 +74,7 @@ func (o *observation) requests() []Request {
 	return all
 }
 
-// list joins names with semicolons.
+// list joins names with semicolons. It returns none if there are no names.
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

@@ -22,7 +22,7 @@ type observedReviews struct {
 	allowed map[accessCheck]bool
 }
 
-// reviews collects what the responses imply about tokens and permissions.
+// reviews returns the tokens and permissions that the kubelet's responses imply.
 func (o *observation) reviews() *observedReviews {
 	s := &observedReviews{users: map[string]string{}, allowed: map[accessCheck]bool{}}
 	alwaysAllow := o.values()[authorizationMode] == "AlwaysAllow"
@@ -56,7 +56,7 @@ func (s *observedReviews) infer(user string, responses []Response) {
 			}
 		}
 	}
-	for width := 1; width <= 2; width++ { // first the requests for which only one permission suffices
+	for width := 1; width <= 2; width++ { // begin with the requests for which only one permission suffices
 		for _, a := range responses {
 			subresources := a.row.subresources()
 			if !a.admitted() || len(subresources) != width {
@@ -97,7 +97,7 @@ func (o *observation) tokenIgnored(i *Identity) bool {
 	return i.Token == "" || webhook == isFalse || i.Certificate != nil && o.tls.ClientCertificateRequested
 }
 
-// ServeHTTP answers a review.
+// ServeHTTP answers a TokenReview or a SubjectAccessReview.
 func (s *observedReviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review struct {
 		metav1.TypeMeta

@@ -41,13 +41,14 @@ type Options struct {
 	// not verified.
 	CA         *x509.CertPool
 	ServerName string
-	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use them.
+	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use the
+	// tokens.
 	SendTokensUnverified bool
 
-	// ReadOnlyPort is the read-only port to probe. If an identity may read /configz, the port named there takes
+	// ReadOnlyPort is the read-only port to probe. If an identity may read /configz, the port in /configz takes
 	// precedence. 0 means that no read-only port is probed.
 	ReadOnlyPort int
-	// Timeout bounds each connection, handshake and request. 0 means 10 seconds.
+	// Timeout is the maximum duration of each connection attempt, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
 	// Patience is the response time of a 401 after which an identity sends no further requests. 0 means 2 seconds. A
 	// kubelet whose TokenReviews fail retries for some seconds before every 401.
@@ -135,7 +136,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return report, nil
 }
 
-// ErrUnverified is the error of Run for an identity with a token if no CA is given to verify the server.
+// Run returns ErrUnverified if an identity has a token and no CA is given to verify the server.
 var ErrUnverified = errors.New("its token is not sent to a server that is not verified")
 
 // observe probes the secure port and returns everything that was observed.

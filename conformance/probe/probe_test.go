@@ -62,7 +62,7 @@ func newAuthority(t *testing.T) *testcerts.Authority {
 	return ca
 }
 
-// TestNotAKubelet: no setting is inferred from the responses of other servers.
+// TestNotAKubelet checks that no setting is inferred from the responses of servers that are not kubelets.
 func TestNotAKubelet(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
@@ -116,8 +116,8 @@ func TestOlderKubelet(t *testing.T) {
 	}
 }
 
-// TestContradiction: if requests without a credential get a 401, but an invalid token gets a 403, the webhook
-// setting is unknown.
+// TestContradiction checks that the webhook setting is unknown if requests without a credential get a 401, but requests
+// with an invalid token get a 403.
 func TestContradiction(t *testing.T) {
 	t.Parallel()
 	target := serveText(t, newAuthority(t), func(r *http.Request) string {
@@ -151,7 +151,8 @@ func TestReviewsFail(t *testing.T) {
 	}
 }
 
-// TestTokens: tokens are sent to verified servers only. No report contains a token, even if the server repeats it.
+// TestTokens checks that tokens are sent only to verified servers, and that no report contains a token, even if the
+// server repeats the token.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	const token = "s3cret-token-of-mine"
@@ -216,7 +217,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestNothingIsLogged: data that follows a response is not logged. net/http would log it.
+// TestNothingIsLogged checks that data after the end of a response is not logged, as net/http would do.
 func TestNothingIsLogged(t *testing.T) {
 	const token = "s3cret-token-of-mine"
 	var logged bytes.Buffer
@@ -234,7 +235,7 @@ func TestNothingIsLogged(t *testing.T) {
 	}
 }
 
-// TestControlCharactersAreReplaced: a server's texts cannot control a terminal or add lines to the report.
+// TestControlCharactersAreReplaced checks that a server's texts cannot control a terminal or add lines to the report.
 func TestControlCharactersAreReplaced(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -254,7 +255,7 @@ func TestControlCharactersAreReplaced(t *testing.T) {
 	}
 }
 
-// TestSlowRefusal: an identity sends no further requests after a slow 401.
+// TestSlowRefusal checks that an identity sends no further requests after a slow 401.
 func TestSlowRefusal(t *testing.T) {
 	t.Parallel()
 	target := serveText(
@@ -279,7 +280,7 @@ func TestSlowRefusal(t *testing.T) {
 	}
 }
 
-// TestInterrupted: Run returns when ctx is done, even if the server does not respond.
+// TestInterrupted checks that Run returns when ctx is done, even if the server does not respond.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	listener := listen(t)

@@ -17,7 +17,7 @@ const (
 	Closed       PortState = "closed"        // connections are refused
 	NotKubelet   PortState = "not a kubelet" // a program other than a kubelet responds
 	Unresponsive PortState = "unresponsive"  // nothing responds; perhaps a firewall drops the packets
-	NotProbed    PortState = "not probed"    // the probe skipped it
+	NotProbed    PortState = "not probed"    // the probe sent no requests to the port
 )
 
 // ReadOnlyPort describes the read-only port, which speaks plain HTTP and does not authenticate.
@@ -29,7 +29,7 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// ordered returns the responses in the order of rows. A request that was not sent has an empty response.
+// ordered returns the responses in the order of the table rows. The response to a request that was not sent is empty.
 func (r *ReadOnlyPort) ordered() []Response {
 	var all []Response
 	for n := range rows {

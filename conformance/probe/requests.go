@@ -17,7 +17,7 @@ type row struct {
 	method, path string
 	// readOnly means that the request is also sent to the read-only port.
 	readOnly bool
-	// body means that the response body is needed.
+	// body means that the probe needs the response body.
 	body bool
 }
 
@@ -70,17 +70,18 @@ var rows = []row{
 type Access string
 
 const (
-	// Admitted means authenticated and authorized; the status may still be an error of the handler.
+	// Admitted means that the client was authenticated and authorized. The status may still be an error of the handler.
 	Admitted Access = "admitted"
-	// Disabled means authenticated and authorized, but the endpoint is disabled.
+	// Disabled means that the client was authenticated and authorized, but the endpoint is disabled.
 	Disabled Access = "disabled"
-	// Forbidden means authenticated but not authorized (403).
+	// Forbidden means that the client was authenticated, but is not authorized (403).
 	Forbidden Access = "forbidden"
-	// AuthorizationError means authenticated, but the authorization check failed (500).
+	// AuthorizationError means that the client was authenticated, but the authorization check ended with an error
+	// (500).
 	AuthorizationError Access = "authorization error"
 	// Unauthenticated means that authentication failed (401).
 	Unauthenticated Access = "unauthenticated"
-	// NotServed means that the endpoint does not exist. The kubelet answers this before it authenticates.
+	// NotServed means that the endpoint does not exist. The kubelet responds before it authenticates the client.
 	NotServed Access = "not served"
 	// NoResponse means that the connection or the request failed.
 	NoResponse Access = "no response"

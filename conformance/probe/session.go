@@ -21,7 +21,8 @@ const longBody, shortBody = 16 << 20, 64 << 10
 type endpoint struct {
 	target  Target
 	address string
-	// verify is used to verify the certificate before a token is sent. If nil, tokens are sent unverified.
+	// verify verifies the server's certificate before a token is sent. If it is nil, tokens are sent without
+	// verification.
 	verify *tls.Config
 	// name is the server name of the handshake, and the name for which the certificate is verified.
 	name string
@@ -53,7 +54,7 @@ func (p *prober) client(s *endpoint, i *Identity) *client {
 		config.ServerName = s.name
 	}
 	if i.Certificate != nil {
-		// Without this, Go does not send a certificate of a CA that the server does not list.
+		// GetClientCertificate makes Go send the certificate even if the server does not list its CA.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return i.Certificate, nil
 		}
@@ -135,7 +136,7 @@ func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
 	return a, nil
 }
 
-// sendAll sends every request as every identity. The responses of an identity are in the order of rows.
+// sendAll sends every request as every identity. The responses of an identity are in the order of the table rows.
 func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[string][]Response {
 	responses := map[string][]Response{}
 	var mu sync.Mutex

@@ -38,8 +38,8 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// fields are the settings in the order of the report. Field absent is the value in a configuration that lacks the
-// field; it is empty if the configuration then says nothing about the setting.
+// fields are the settings in the order of the report. absent is the value of a setting that a configuration does not
+// contain. It is empty if the value is then unknown.
 var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
@@ -59,7 +59,7 @@ var fields = []struct {
 }
 
 // settings infers the settings. If an identity may read /configz, settings that cannot be inferred are taken from
-// there.
+// /configz.
 func (o *observation) settings() []Setting {
 	var all []Setting
 	reported, reader := o.configz()

@@ -35,10 +35,11 @@ func authentication(anonymous, webhook bool, ca string) settings {
 
 var alwaysAllow = settings{"mode": "AlwaysAllow"}
 
-// TestSettings probes each configuration without and with credentials. Every setting is inferred correctly or unknown.
+// TestSettings probes configurations without and with credentials. It checks that every setting is inferred correctly
+// or is unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// The default expectations: outside for probes that cannot read /configz, inside for probes that can.
+	// The default expected values: outside is for probes that cannot read /configz, inside for probes that can read it.
 	outside := map[string]string{
 		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
 		serverBootstrap: "unknown",
@@ -258,8 +259,8 @@ func TestServingCertificate(t *testing.T) {
 	})
 }
 
-// TestListedClientCAs: the report lists the server's client CAs. The probe also sends
-// certificates of CAs that are not listed.
+// TestListedClientCAs checks that the report lists the server's client CAs, and that the probe also sends certificates
+// of CAs that the server does not list.
 func TestListedClientCAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

@@ -61,7 +61,7 @@ func (n *names) lookup(context.Context, string) ([]netip.Addr, error) {
 	return all, nil
 }
 
-// TestPublicAddressIsRefused: a host name is refused if any of its addresses is public.
+// TestPublicAddressIsRefused checks that a host name is refused if any of its addresses is public.
 func TestPublicAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addresses := range [][]string{
@@ -87,7 +87,7 @@ func TestPublicAddressIsRefused(t *testing.T) {
 	}
 }
 
-// TestNameIsResolvedOnce: the probe resolves the name once and dials the address that passed the check.
+// TestNameIsResolvedOnce checks that the probe resolves the name once and dials the address that passed the check.
 func TestNameIsResolvedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -120,7 +120,7 @@ func TestNameIsResolvedOnce(t *testing.T) {
 	}
 }
 
-// TestTheNextAddress: the probe uses the first address of a name that accepts connections.
+// TestTheNextAddress checks that the probe uses the first address of a name that accepts connections.
 func TestTheNextAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

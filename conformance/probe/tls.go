@@ -13,7 +13,7 @@ import (
 
 // TLS describes the handshakes of the secure port.
 type TLS struct {
-	// Error is the reason why no handshake succeeded; empty if one did.
+	// Error is the reason why no handshake succeeded. It is empty if a handshake succeeded.
 	Error    string    `json:"error,omitempty"`
 	Versions []Version `json:"versions"`
 	// Protocols are the protocols that the server accepts by ALPN.
@@ -87,13 +87,13 @@ func (p *prober) handshakes(ctx context.Context, s *endpoint) TLS {
 	return t
 }
 
-// version probes one TLS version: with all cipher suites, and then repeatedly without the suite that the server chose,
-// until the handshake fails.
+// version finds the cipher suites that the server accepts with one TLS version. It offers all suites, and then repeats
+// the handshake without the suite that the server chose, until the handshake fails.
 func (p *prober) version(ctx context.Context, s *endpoint, id uint16, name string) Version {
 	v := Version{Name: name}
 	var suites []uint16
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if suite.SupportedVersions[0] < tls.VersionTLS13 { // the suites of TLS 1.3 cannot be selected
+		if suite.SupportedVersions[0] < tls.VersionTLS13 { // Go cannot select the suites of TLS 1.3
 			suites = append(suites, suite.ID)
 		}
 	}
