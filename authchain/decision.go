@@ -14,8 +14,8 @@ import (
 // authorization checks, and the status of the response. A connection that ends without a request has a Decision too,
 // see [FailedHandshake] and [NoRequest].
 //
-// The goroutine that serves the request writes the Decision. It is complete when the handler has returned; then any
-// goroutine may read it, and none may change it.
+// The goroutine that serves the request writes the Decision. The Decision is complete when the handler has returned.
+// From then on, any goroutine may read it, and it must not be changed.
 //
 // A Decision contains no token and no key. A token appears as its [Fingerprint].
 type Decision struct {
@@ -59,7 +59,7 @@ type Decision struct {
 	// not interpret the names; see [AddAffectedBy].
 	AffectedBy []string
 
-	// Most requests have one step and one check. These arrays avoid a separate allocation for them.
+	// Most requests have one step and one check. These arrays save a separate allocation for the step and the check.
 	firstStep  [1]Step
 	firstCheck [1]Check
 }

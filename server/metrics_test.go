@@ -167,7 +167,7 @@ func TestDecisionMetrics(t *testing.T) {
 			if got := after[authz] - before[authz]; got != test.authz {
 				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
 			}
-			want := 1.0 // for the scrape before this one
+			want := 1.0 // the Decision about the scrape before this one
 			if test.want != "" {
 				want++
 				// The Decision about the scrape before this one may have the same labels as the wanted Decision.

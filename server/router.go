@@ -27,7 +27,7 @@ type router struct {
 	buckets map[string]bool
 }
 
-// port serves one of a Server's ports.
+// port is the HTTP handler of one of a Server's two ports.
 type port struct {
 	server *Server
 	routes *router

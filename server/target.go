@@ -25,7 +25,7 @@ func PathTarget(path string) (namespace, pod, uid, container string) {
 // Paths returns the beginnings of all paths of a kubelet: each path up to its first variable. They are sorted and
 // unique. The caller may change the slice.
 func Paths() []string {
-	paths := []string{"/flagz", "/healthz", "/metrics/slis", "/statusz"} // the table of services lacks these
+	paths := []string{"/flagz", "/healthz", "/metrics/slis", "/statusz"} // not in the table of services
 	for _, service := range services {
 		for _, route := range service.routes {
 			path := service.prefix
