@@ -67,6 +67,45 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
+// appendLines appends the lines from next until end, or until b has full bytes. It returns the number of the next
+// line to append. The result is the same as from many calls of appendLine, but appendLines is three times as fast,
+// because it increments the number in decimal digits.
+func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
+	requests := requests()
+	number := newDecimal(next)
+	for ; next < end && len(b) < full; next++ {
+		b = append(b, number.digits[number.first:]...)
+		b = append(b, requests[g.random(next)%requestCount]...)
+		number.increment()
+	}
+	return b, next
+}
+
+// decimal is a number as decimal digits. The digits start at index first and end at the end of the array.
+type decimal struct {
+	digits [20]byte
+	first  int
+}
+
+func newDecimal(i int64) *decimal {
+	d := &decimal{}
+	text := strconv.AppendInt(nil, i, 10)
+	d.first = len(d.digits) - len(text)
+	copy(d.digits[d.first:], text)
+	return d
+}
+
+func (d *decimal) increment() {
+	i := len(d.digits) - 1
+	for ; i >= d.first && d.digits[i] == '9'; i-- {
+		d.digits[i] = '0'
+	}
+	if i < d.first {
+		d.first, d.digits[i] = i, '0'
+	}
+	d.digits[i]++
+}
+
 // random returns 64 pseudorandom bits for line i. (splitmix64)
 func (g *generatedLines) random(i int64) uint64 {
 	z := g.seed + uint64(i)*0x9e3779b97f4a7c15

@@ -90,6 +90,19 @@ type reader struct {
 
 // write writes the lines from next up to end. done reports that the limit of bytes is reached or that ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
+	// The lines of most generated logs all go to standard output unchanged. Write whole chunks of them while the limit
+	// of bytes is not near.
+	g, ok := r.lines.(*generatedLines)
+	if ok && g.stderrBelow == 0 && !r.timestamps && r.stdout != nil && r.since.IsZero() {
+		r.to = r.stdout
+		for next < end && r.remain > 2*chunk && ctx.Err() == nil {
+			r.buffer, next = g.appendLines(r.buffer, next, end, chunk)
+			r.remain -= int64(len(r.buffer))
+			if err := r.flush(); err != nil {
+				return false, err
+			}
+		}
+	}
 	for i := next; i < end; i++ {
 		if i&0xfff == 0 && ctx.Err() != nil {
 			return true, nil

@@ -230,6 +230,25 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// TestAppendLines checks that appendLines makes the same lines as appendLine, also where the number gets another digit.
+func TestAppendLines(t *testing.T) {
+	g := &generatedLines{seed: 7}
+	for _, first := range []int64{0, 8, 95, 1<<40 - 3, 9_999_990} {
+		var want []byte
+		for i := first; i < first+20; i++ {
+			want = g.appendLine(want, i)
+		}
+		got, next := g.appendLines(nil, first, first+20, 1<<20)
+		if string(got) != string(want) || next != first+20 {
+			t.Errorf("from line %d: got %q and next line %d, want %q", first, got, next, want)
+		}
+		if part, next := g.appendLines(nil, first, first+20, 1); !strings.HasPrefix(string(want), string(part)) ||
+			next != first+1 {
+			t.Errorf("from line %d, until 1 byte is reached: got %q and next line %d", first, part, next)
+		}
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	log := newLog(b, scenario.Log{Lines: 1_000_000})
 	for _, c := range []struct {
