@@ -385,7 +385,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually waits until so returns true. It waits up to 20 s, because the machine may be busy.
+// eventually waits until the function so returns true. It waits up to 20 s, because the machine may be busy.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)

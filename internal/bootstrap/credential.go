@@ -90,7 +90,7 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	}
 	key, _, err := keyutil.LoadOrGenerateKeyFile(keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w; remove %s, and a new key is made", err, keyFile)
+		return nil, fmt.Errorf("%w; remove the key file %s, and start again with a new key", err, keyFile)
 	}
 	return key, nil
 }

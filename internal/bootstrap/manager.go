@@ -17,9 +17,9 @@ import (
 )
 
 // rotation wraps the library's certificate manager so that the manager can be woken. The manager sleeps until the
-// certificate is due for renewal, which may take a year. Its Stop method does not end the sleep. The sleep uses the
-// monotonic clock, so it also continues when the wall-clock time jumps past the expiry, for example after the
-// machine was suspended.
+// certificate is due for renewal, which may take a year. The manager's own Stop method does not end the sleep. The
+// sleep uses the monotonic clock, so it also continues when the wall-clock time jumps past the expiry, for example
+// after the machine was suspended.
 type rotation struct {
 	certificate.Manager
 	files *store

@@ -185,7 +185,7 @@ func (h *Host) Addresses() Addresses {
 	return open
 }
 
-// each returns the current nodes.
+// each returns the nodes that the host currently runs.
 func (h *Host) each() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -59,7 +59,7 @@ type Options struct {
 	Logger *zap.Logger
 }
 
-// Spec is one node of a Fleet.
+// Spec describes one node of a Fleet.
 type Spec struct {
 	// Config is the kubelet configuration of the node: name, addresses, labels, taints, report intervals. Required.
 	Config *config.Config

@@ -30,7 +30,7 @@ func TestReadManifests(t *testing.T) {
 		{name: "nothing there", path: "nowhere"},
 		{name: "no YAML", files: map[string]string{"a.yaml": named("a"), "b.yaml": "{{"}, err: "b.yaml: "},
 		{name: "another kind", files: map[string]string{"a.yaml": strings.Replace(named("a"), "Pod", "Job", 1)},
-			err: `a.yaml: apiVersion "v1", kind "Job", name "a": a manifest is a v1 Pod with a name`},
+			err: `a.yaml: apiVersion "v1", kind "Job", name "a": must be a v1 Pod with a name`},
 		{name: "no name", files: map[string]string{"a.yaml": strings.Replace(named(""), "{name: }", "{}", 1)},
 			err: `a.yaml: apiVersion "v1", kind "Pod", name ""`},
 		{name: "an unknown field", files: map[string]string{"a.yaml": named("a") + "spek: {}\n"},

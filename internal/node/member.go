@@ -196,7 +196,7 @@ func (m *member) report(ctx context.Context) {
 	// The many nodes of a process share one address, so only a single node looks its address up before each report.
 	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
-			m.logger.Warn("the node's addresses are as they were", zap.Error(err))
+			m.logger.Warn("the node's addresses were not updated", zap.Error(err))
 		}
 	}
 	for try := range updateRetries {

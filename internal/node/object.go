@@ -120,7 +120,7 @@ func allocatable(capacity v1.ResourceList, systemReserved, kubeReserved map[stri
 		} {
 			amount, err := resource.ParseQuantity(cmp.Or(reserved, "0"))
 			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %q: %w", field, name, reserved, err)
+				return nil, fmt.Errorf("%s: %s: %q is not an amount: %w", field, name, reserved, err)
 			}
 			left[name] = less(left[name], amount)
 		}

@@ -128,7 +128,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	return nil
 }
 
-// begin starts the life of a pod, or continues it from the status in the apiserver.
+// begin starts the simulated life of a pod, or continues it from the status in the apiserver.
 func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	l := &podEntry{member: m, uid: pod.UID, shown: shown}
 	if m.fleet.options.Containers != nil {

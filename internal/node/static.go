@@ -147,7 +147,7 @@ func ReadManifests(path string) ([]*v1.Pod, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
-			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file,
+			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: must be a v1 Pod with a name", file,
 				pod.APIVersion, pod.Kind, pod.Name)
 		}
 		if _, err := pods.NewStore(scenario.Pod{Pod: pod}); err != nil {
