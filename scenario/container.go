@@ -16,7 +16,7 @@ type Container struct {
 	// Log is the log of the container. The default is one generated line per second, without an end.
 	Log Log `json:"log,omitzero"`
 
-	// Usage is the CPU and memory that the container uses.
+	// Usage describes how much CPU and memory the container uses.
 	Usage Usage `json:"usage,omitzero"`
 
 	// State is a state that never changes: Running, a waiting reason, or a reason of termination. The waiting reasons
@@ -45,15 +45,15 @@ type Container struct {
 	// with exit code 0.
 	Stops Stop `json:"stops,omitzero"`
 
-	// Exec are scripted answers to commands. The first answer that matches the command of a request is given. Other
-	// commands run in a fake shell that has its own files and does not touch the host.
+	// Exec are scripted answers to commands. The first answer that matches the command of a request is used. Commands
+	// without an answer run in a fake shell that has its own files and does not touch the host.
 	Exec []ExecAnswer `json:"exec,omitempty"`
 
 	// Files are the contents of files in the container by absolute path, beside the usual system files. Commands read
 	// and change them.
 	Files map[string]string `json:"files,omitempty"`
 
-	// Ports are TCP ports on which the container listens, in addition to those of its spec. A pod without any port
+	// Ports are TCP ports on which the container listens, in addition to the ports in its spec. A pod without any port
 	// listens on every port.
 	Ports []Port `json:"ports,omitempty"`
 }
@@ -90,8 +90,8 @@ type Log struct {
 	// folder of the Scenario file. The file is read once, when the scenario is loaded. File excludes Seed and Lines.
 	File string `json:"file,omitempty"`
 
-	// Previous is the log of the run before this one, as `kubectl logs --previous` shows it. A container with Previous
-	// has been restarted.
+	// Previous is the log of the container's previous run, which `kubectl logs --previous` shows. A container with
+	// Previous has been restarted.
 	Previous *Log `json:"previous,omitempty"`
 }
 
@@ -104,7 +104,8 @@ type Usage struct {
 	// small amount that depends on the container's name.
 	CPU resource.Quantity `json:"cpu,omitzero"`
 
-	// Memory is the working set in bytes, as in 64Mi. The default is made in the same way as the default of CPU.
+	// Memory is the working set in bytes, as in 64Mi. The default is three quarters of the container's request or,
+	// without a request, a small amount that depends on the container's name.
 	Memory resource.Quantity `json:"memory,omitzero"`
 }
 
@@ -129,8 +130,9 @@ type Exit struct {
 	// Message is the text that the container leaves in its terminationMessagePath, at most 4096 bytes.
 	Message string `json:"message,omitempty"`
 
-	// Times is the number of runs that end in this way. The default, 0, means every run. A later run continues until
-	// it is stopped; in an init container that is not a sidecar, it ends with code 0 after the same time.
+	// Times is the number of runs that end with this exit code. The default, 0, means every run. The run after them
+	// continues until it is stopped. In an init container that is not a sidecar, it ends with exit code 0 after the
+	// time After.
 	Times int32 `json:"times,omitempty"`
 }
 
@@ -139,8 +141,8 @@ type Exit struct {
 //	containers:
 //	- {pod: "slow-*", stops: {after: 20s, code: 143}}
 type Stop struct {
-	// After is how long the container takes to stop. If the pod's grace period ends before, the container is killed
-	// with exit code 137. The default is 0.
+	// After is how long the container takes to stop. If the pod's grace period is shorter, the container is killed at
+	// its end, with exit code 137. The default is 0.
 	After metav1.Duration `json:"after,omitzero"`
 
 	// Code is the exit code, from 0 to 255. The default is 0.
@@ -155,7 +157,8 @@ type Stop struct {
 //	  - {command: [nginx, -v], stderr: "nginx version: nginx/1.29.3\n"}
 //	  - {command: [nginx, -t], stderr: "[emerg] no such directive\n", exitCode: 1}
 type ExecAnswer struct {
-	// Command is the command that this answer is for, word by word. Without it the answer is for every command.
+	// Command is the command that gets this answer, with one entry per argument. Without Command, every command gets
+	// the answer.
 	Command []string `json:"command,omitempty"`
 
 	// Delay is the time before the output, from 0 to 24h. The default is 0.
@@ -182,7 +185,7 @@ type Port struct {
 	// Port is the number, from 1 to 65535. It is required.
 	Port int32 `json:"port"`
 
-	// Forward is an address on loopback, as in 127.0.0.1:8080, to which connections are forwarded. Without it the port
-	// answers HTTP requests with a page that names the pod and the port.
+	// Forward is an address on loopback, as in 127.0.0.1:8080, to which connections are forwarded. Without Forward, the
+	// port answers HTTP requests with a page that names the pod and the port.
 	Forward string `json:"forward,omitempty"`
 }

@@ -20,14 +20,14 @@ type Options struct {
 	// a selector may name a pod that is not in the scenario.
 	InCluster bool
 
-	// Dir is the folder at which relative paths of log files start; empty: the current folder. Load sets it to the
-	// folder of the Scenario file.
+	// Dir is the folder at which relative paths of log files start. If Dir is empty, they start at the current folder.
+	// Load sets Dir to the folder of the Scenario file.
 	Dir string
 }
 
-// Load reads and checks a Scenario file in YAML or JSON. An unknown or duplicate field is an error, as is an entry
-// that matches no container. Errors name the file and the path of the field. Pods are checked only for null;
-// pods.NewStore validates them.
+// Load reads and checks a Scenario file in YAML or JSON. Unknown and duplicate fields are errors, and so is an entry
+// that matches no container. Errors name the file and the path of the field. Load does not validate the pods;
+// pods.NewStore does.
 func Load(file string, o Options) (*Scenario, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -77,8 +77,8 @@ func Parse(data []byte, o Options) (*Scenario, error) {
 	return s, nil
 }
 
-// checkKind rejects files of a different kind before the fields are decoded. Otherwise the error would be about an
-// unknown field.
+// checkKind rejects a file of a different kind before the fields are decoded. Otherwise the user would get an error
+// about an unknown field.
 func checkKind(text []byte) error {
 	var meta struct {
 		APIVersion string `json:"apiVersion"`
@@ -100,7 +100,7 @@ func unmarshal(text []byte, s *Scenario) error {
 		return locate(text, err)
 	}
 	if len(strict) > 0 {
-		return fmt.Errorf("%w; correct the spelling or remove it", utilerrors.NewAggregate(strict))
+		return fmt.Errorf("%w; correct the spelling or remove the field", utilerrors.NewAggregate(strict))
 	}
 	return nil
 }

@@ -11,14 +11,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// ContainersOf returns the descriptions of a pod's containers by name. The first matching entry describes a container.
-// A container without a matching entry is missing.
+// ContainersOf returns the descriptions of a pod's containers, by name. The description of a container is the first
+// entry of s.Containers that matches it. A container without a matching entry is missing from the map.
 func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
 	return s.ContainersOfNamed(pod, pod.Name)
 }
 
-// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has a different name in the scenario. Static pods
-// have a different name there, because their names in the cluster end with the name of the node.
+// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has the given name in the scenario. The name of a
+// static pod in the scenario differs from its name in the cluster, which ends with the name of the node.
 func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
 	containers := map[string]Container{}
 	for _, container := range containerNames(pod) {
@@ -40,19 +40,19 @@ func (s *Selector) matches(namespace, pod, container string) bool {
 	return matches(s.Namespace, namespace) && matches(s.Pod, pod) && matches(s.Container, container)
 }
 
-// isPattern reports whether a field contains a pattern, and an error if a pattern is malformed.
+// isPattern reports whether a field of the selector is a pattern. It returns an error if a pattern is malformed.
 func (s *Selector) isPattern() (bool, error) {
 	for _, field := range [][2]string{{"namespace", s.Namespace}, {"pod", s.Pod}, {"container", s.Container}} {
 		if _, err := path.Match(field[1], ""); err != nil {
-			return true, fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", field[0], field[1], err)
+			return true, fmt.Errorf("%s: %q: %w; use only *, ? and ranges such as [a-z]", field[0], field[1], err)
 		}
 	}
 	return strings.ContainsAny(s.Namespace+s.Pod+s.Container, `*?[\`), nil
 }
 
-// completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern
-// selects a container of the scenario, and that no earlier entry has the same selector. Errors begin with a dot and
-// a field, or a colon.
+// completeSelector sets the default for the container in the selector of s.Containers[n]. It checks that a selector
+// without a pattern selects a container of the scenario, and that no earlier entry has the same selector. An error
+// begins with a dot and a field, or with a colon, so that it can follow "containers[n]".
 func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	selector := &s.Containers[n].Selector
 	pattern, err := selector.isPattern()
@@ -69,7 +69,7 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 		selector.Container = cmp.Or(selector.Container, "*")
 		return nil
 	case i < 0:
-		return fmt.Errorf(".pod: no pod %s/%s in this scenario; name a pod of the scenario, or add this one to pods",
+		return fmt.Errorf(".pod: no pod %s/%s in this scenario; name a pod of the scenario, or add the pod to pods",
 			selector.Namespace, selector.Pod)
 	}
 	names := containerNames(s.Pods[i])
@@ -82,8 +82,8 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	}
 	for j, earlier := range s.Containers[:n] {
 		if earlier.Selector == *selector {
-			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; put the two "+
-				"entries together", selector.Container, selector.Namespace, selector.Pod, j)
+			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; merge the "+
+				"two entries", selector.Container, selector.Namespace, selector.Pod, j)
 		}
 	}
 	return nil

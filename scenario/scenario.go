@@ -10,7 +10,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// The apiVersion and the kind that every Scenario file must have.
+// APIVersion and Kind are the apiVersion and the kind that every Scenario file must have.
 const (
 	APIVersion = "fauxlet/v1alpha1"
 	Kind       = "Scenario"
@@ -66,12 +66,12 @@ type ContainerEntry struct {
 }
 
 // Selector selects containers by name. Each field is a name, or a pattern in the syntax of Go's path.Match: * stands
-// for any characters, ? for one, and [a-z] for one of a range.
+// for any characters, ? for one character, and [a-z] for one character of a range.
 type Selector struct {
 	// Namespace is the namespace of the pod. The default is "default".
 	Namespace string `json:"namespace,omitempty"`
 
-	// Pod is the name of the pod; it is required. A name without a pattern must be one of the scenario's own pods,
+	// Pod is the name of the pod; it is required. If it is not a pattern, the scenario must have a pod with this name,
 	// unless the node is registered in a cluster. The name of a static pod is the name in the file, without the node's
 	// name.
 	Pod string `json:"pod"`
@@ -87,12 +87,12 @@ type Selector struct {
 //	- {kind: cut, after: 1000, pod: nginx, count: 1}
 type Fault = faults.Fault
 
-// Pod is a pod and the behavior of its containers.
+// Pod is a pod together with the behavior of its containers.
 type Pod struct {
 	// Pod needs a name, and containers with names. See [Scenario.Pods] for the defaults of the other fields.
 	Pod *v1.Pod
 
-	// Containers describe the containers by name: init, main and ephemeral ones. A missing container behaves like the
-	// zero [Container].
+	// Containers describe the behavior of the pod's init, main and ephemeral containers, by name. A container that is
+	// missing from the map behaves like the zero [Container].
 	Containers map[string]Container
 }

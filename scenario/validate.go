@@ -17,10 +17,10 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// StateRunning is the Container.State of a container that always runs.
+// StateRunning is the value of Container.State for a container that always runs.
 const StateRunning = "Running"
 
-// The other values of Container.State.
+// The values of Container.State except StateRunning are reasons for waiting and for termination.
 var (
 	waitingReasons = []string{
 		"ContainerCreating", "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError",
@@ -37,19 +37,19 @@ var (
 	MaxMemory = resource.MustParse("256Ti")
 )
 
-// DefaultLogInterval is the time between two lines of a log without an interval.
+// DefaultLogInterval is the default of Log.Interval, the time between two lines of a log.
 const DefaultLogInterval = time.Second
 
 // maxTerminationMessage is the maximum length, in bytes, of the termination message that a kubelet keeps. (kubelet:
 // pkg/kubelet/container, MaxContainerTerminationMessageLength)
 const maxTerminationMessage = 4096
 
-// maxWait is the longest duration that a description may contain. It is far longer than the life of any pod, and far
-// below the largest time.Duration.
+// maxWait is the longest duration that a container's description may contain. It is far longer than the life of any
+// pod, and far below the largest time.Duration.
 const maxWait = 10 * 365 * 24 * time.Hour
 
-// Validate checks the description of a container whose spec has these limits; nil limits mean that there are none.
-// Errors begin with the name of the field, as in "exits.code: 300: must be from 0 to 255".
+// Validate checks the description of a container whose spec has the given resource limits, or no limits if they are
+// nil. Errors begin with the name of the field, as in "exits.code: 300: must be from 0 to 255".
 func (c *Container) Validate(limits v1.ResourceList) error {
 	if err := c.Log.validate(); err != nil {
 		return fmt.Errorf("log: %w", err)
@@ -117,17 +117,17 @@ func (l *Log) validate() error {
 	case l.Lines > math.MaxInt64/4/int64(interval):
 		return fmt.Errorf("lines: %d: too many for an interval of %v: the log would last longer than 70 years", l.Lines,
 			interval)
-	case !(l.Stderr >= 0 && l.Stderr <= 1): // the inner condition is also false for NaN
+	case !(l.Stderr >= 0 && l.Stderr <= 1): // this form also rejects NaN
 		return fmt.Errorf("stderr: %v: must be from 0 to 1; it is the share of the lines that go to standard error",
 			l.Stderr)
 	case l.Text != "" && l.File != "":
-		return errors.New("text and file: set only one of them")
+		return errors.New("text and file: both are set; remove one of them")
 	case !generated && (l.Lines != 0 || l.Seed != 0):
-		return errors.New("lines and seed: these are for generated lines; remove them, or remove text and file")
+		return errors.New("lines and seed: only for generated lines; remove lines and seed, or remove text and file")
 	case l.Previous == nil:
 		return nil
 	case l.Previous.Previous != nil:
-		return errors.New("previous.previous: a kubelet keeps only one previous log; remove it")
+		return errors.New("previous.previous: a kubelet keeps only one previous log; remove the inner previous")
 	}
 	if err := l.Previous.validate(); err != nil {
 		return fmt.Errorf("previous.%w", err)
@@ -147,7 +147,7 @@ func (u *Usage) validate(limits v1.ResourceList) error {
 		limit, limited := limits[amount.resourceName]
 		switch {
 		case amount.value.Sign() < 0:
-			return fmt.Errorf("usage.%s: %s: must not be negative; remove it for the default", amount.field,
+			return fmt.Errorf("usage.%s: %s: must not be negative; remove the field for the default", amount.field,
 				amount.value.String())
 		case amount.value.Cmp(amount.most) > 0:
 			return fmt.Errorf("usage.%s: %s: must be at most %s", amount.field, amount.value.String(),
@@ -169,11 +169,11 @@ func (e *Exit) validate() error {
 	case e.Reason != "" && !slices.Contains(terminationReasons, e.Reason):
 		return fmt.Errorf("reason: %q: must be one of %s", e.Reason, strings.Join(terminationReasons, ", "))
 	case e.Reason == "Completed" && e.Code != 0:
-		return fmt.Errorf("reason: %q: is the reason for code 0, and code is %d; change one of them", e.Reason, e.Code)
+		return fmt.Errorf("reason: %q: is the reason for exit code 0, but code is %d; change reason or code", e.Reason, e.Code)
 	case e.Times < 0:
 		return fmt.Errorf("times: %d: must not be negative; 0 means every run", e.Times)
 	case len(e.Message) > maxTerminationMessage:
-		return fmt.Errorf("message: must be at most %d bytes, as in a kubelet; it has %d", maxTerminationMessage,
+		return fmt.Errorf("message: must be at most %d bytes, as in a kubelet, but has %d bytes", maxTerminationMessage,
 			len(e.Message))
 	}
 	return nil
@@ -195,7 +195,7 @@ func (p *Port) validate() error {
 	}
 	address, err := netip.ParseAddrPort(p.Forward)
 	if err == nil && (!address.Addr().IsLoopback() || address.Port() == 0) {
-		err = errors.New("it is not on loopback")
+		err = errors.New("the address is not on loopback, or its port is 0")
 	}
 	if err != nil {
 		return fmt.Errorf("forward: %q: %w; it must be an address and port on loopback, as in 127.0.0.1:8080",

@@ -11,14 +11,16 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// builtins are the commands that change the shell. They return their exit code.
+// builtins are the commands that read or change the state of the shell. Each function returns an exit code.
 var builtins map[string]func(sh *interpreter, args []string) int
 
-// shellCommands are the commands of the table that also run inside the shell, so without PATH.
+// shellCommands are the programs in /bin that are also builtins of the shell. The shell runs them even if PATH does not
+// contain /bin.
 var shellCommands = map[string]bool{"[": true, "echo": true, "false": true, "kill": true, "printf": true, "test": true,
 	"true": true}
 
-// The table of builtins is filled in init, because some builtins run others.
+// The variable builtins is filled in init: an initializer would refer to itself, because builtins such as eval run
+// other builtins.
 func init() {
 	builtins = map[string]func(*interpreter, []string) int{
 		":":        func(*interpreter, []string) int { return 0 },
@@ -49,7 +51,7 @@ func (sh *interpreter) print(text string) int {
 	return oneIf(err != nil)
 }
 
-// usage reports a wrong use of a builtin.
+// usage prints an error about the arguments of a builtin, and returns exit code 2.
 func (sh *interpreter) usage(format string, args ...any) int {
 	sh.say(format, args...)
 	return 2
@@ -121,7 +123,7 @@ func source(sh *interpreter, args []string) int {
 	return sh.status
 }
 
-// runCommand implements command: it runs a command although there is a function of its name.
+// runCommand implements the builtin command: it runs a builtin or program even if a function has the same name.
 func runCommand(sh *interpreter, args []string) int {
 	for len(args) > 1 && strings.HasPrefix(args[1], "-") {
 		switch option := args[1]; {
@@ -167,7 +169,7 @@ func (sh *interpreter) describe(names []string, option string) int {
 	return exit
 }
 
-// declarations are builtins that the parser knows; see declare.
+// declarations are the builtins that the parser treats as syntax. The method declare implements them.
 var declarations = []string{"declare", "export", "local", "readonly"}
 
 func changeDirectory(sh *interpreter, args []string) int {
@@ -197,7 +199,7 @@ func changeDirectory(sh *interpreter, args []string) int {
 	return 0
 }
 
-// execute replaces the shell by a command, or makes the redirections permanent.
+// execute implements exec: it replaces the shell by a command or, without a command, makes the redirections permanent.
 func execute(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		sh.keepFiles = true
@@ -237,7 +239,8 @@ func setOptions(sh *interpreter, args []string) int {
 	return 0
 }
 
-// setTrap sets the action for the end of the shell. No signal is ever delivered, so its other actions never run.
+// setTrap implements trap. It keeps only the action for EXIT. A shell never handles signals, so it ignores actions for
+// signals.
 func setTrap(sh *interpreter, args []string) int {
 	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "--" })
 	if slices.Contains(args, "EXIT") || slices.Contains(args, "0") {
@@ -267,7 +270,7 @@ func unset(sh *interpreter, args []string) int {
 	return 0
 }
 
-// await waits for background commands: all of them, or those with the given PIDs.
+// await implements wait: it waits for all background commands, or for the commands with the given PIDs.
 func await(sh *interpreter, args []string) int {
 	exit := 0
 	for _, job := range sh.jobs {

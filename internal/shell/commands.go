@@ -16,20 +16,22 @@ import (
 
 // command is a program in /bin.
 type command struct {
-	// options are the known options; a colon follows an option with a value. A + at the front means that options end
-	// at the first other argument.
+	// options are the letters of the known options. A colon follows an option that takes a value. A + at the beginning
+	// means that options end at the first argument that is not an option.
 	options string
-	// run runs the command and returns its exit code, unless that is given by p.exit. It ends with p.ctx.
+	// run runs the command until it ends or p.ctx does. The exit code of the command is the result or p.exit, whichever
+	// is larger.
 	run func(p *process) int
 }
 
-// own are the options of a command that parses its arguments by itself.
+// own, in place of known options, marks a command that parses its arguments itself.
 const own = "own"
 
 // commands are the programs in /bin. They print busybox's messages. No command uses a network.
 var commands map[string]command
 
-// The table is filled in init, because some commands run others.
+// The variable commands is filled in init: an initializer would refer to itself, because programs such as env run other
+// programs.
 func init() {
 	sh := command{own, runShell}
 	commands = map[string]command{
@@ -100,7 +102,7 @@ func init() {
 	}
 }
 
-// run runs a command of the table and returns its exit code.
+// run runs a program in /bin and returns its exit code.
 func (p *process) run(name string) (exit int) {
 	p.out, p.exit = bufio.NewWriter(p.stdout), 0
 	defer func() {
@@ -125,7 +127,7 @@ func (p *process) print(text string) int {
 	return 0
 }
 
-// writeError reports an error of writing, unless nobody reads.
+// writeError prints the error of a failed write, except when the reader has gone or the command must end.
 func (p *process) writeError(err error) int {
 	if p.broken.Load() || p.ctx.Err() != nil {
 		return 1
@@ -133,19 +135,20 @@ func (p *process) writeError(err error) int {
 	return p.fail("write error: %v", err)
 }
 
-// printf writes to the output of a command. It returns false if nobody reads the output or the command must end.
+// printf writes to the output of a command. It returns false if the reader of the output has gone or the command must
+// end.
 func (p *process) printf(format string, args ...any) bool {
 	_, err := fmt.Fprintf(p.out, format, args...)
 	return err == nil && p.ctx.Err() == nil
 }
 
-// fail writes an error message and returns exit code 1, which is also the command's exit code unless it returns a
-// larger one.
+// fail prints an error message and returns 1. The command then ends with exit code 1, or with a larger one that it
+// returns.
 func (p *process) fail(format string, args ...any) int {
 	if p.out != nil {
 		_ = p.out.Flush()
 	}
-	if p.ctx.Err() != nil { // the error may only be that the command has been ended
+	if p.ctx.Err() != nil { // the error may result from the end of the command
 		return 1
 	}
 	fmt.Fprintf(p.stderr, path.Base(p.args[0])+": "+format+"\n", args...)
@@ -161,13 +164,13 @@ func (p *process) arg(i int) string {
 	return ""
 }
 
-// options are the options of a command by their letter, with the last value of each.
+// options are the options with which a command is called, by letter. The value is an option's last argument.
 type options map[rune]string
 
 func (o options) has(option rune) bool { _, found := o[option]; return found }
 
-// number returns the value of an option as a number. It returns fallback without the option, and -1 for anything but a
-// non-negative number.
+// number returns the value of an option as a number. It returns fallback if the option is missing, and -1 if its value
+// is not a number.
 func (o options) number(option rune, fallback int) int {
 	value, found := o[option]
 	if !found {
@@ -180,14 +183,15 @@ func (o options) number(option rune, fallback int) int {
 	return n
 }
 
-// longOptions are the letters of long options.
+// longOptions maps each long option to the letter of the same option.
 var longOptions = map[string]string{
 	"all": "a", "decode": "d", "utc": "u", "recursive": "r", "ignore-case": "i",
 	"create": "c", "extract": "x", "list": "t", "file": "f", "directory": "C", "gzip": "z", "verbose": "v",
 	"no-same-owner": "o", "no-same-permissions": "p",
 }
 
-// parse parses options and operands. It reports whether all options are known and complete.
+// parse parses the options and operands of a command. It returns false, and prints an error, if an option is unknown or
+// its argument is missing.
 func (p *process) parse(known string, args []string) bool {
 	p.options, p.operands = options{}, nil
 	known, inOrder := strings.CutPrefix(known, "+")
@@ -236,7 +240,7 @@ func (p *process) parse(known string, args []string) bool {
 	return true
 }
 
-// each calls do for each operand, and reports its errors. format is the message with the operand and the error.
+// each calls do for each operand, and prints the errors of do. format formats an operand and its error.
 func (p *process) each(format string, do func(name string) error) int {
 	if len(p.operands) == 0 {
 		return p.fail("missing operand")
@@ -262,7 +266,8 @@ func (f flusher) Read(b []byte) (int, error) {
 	return f.from.Read(b)
 }
 
-// inputs yields the files of the names, or stdin without names. It reports files that cannot be opened.
+// inputs opens files and yields their names and contents. Without names it yields stdin. It prints an error for each
+// file that cannot be opened.
 func (p *process) inputs(names []string) iter.Seq2[string, io.Reader] {
 	if len(names) == 0 {
 		names = []string{"-"}
@@ -278,8 +283,8 @@ func (p *process) inputs(names []string) iter.Seq2[string, io.Reader] {
 	}
 }
 
-// lines yields the lines of the files, or of stdin without names. A line includes its line end, which the last one may
-// lack. Errors are reported.
+// lines yields the names and lines of files, or the lines of stdin if there are no names. Each line includes its line
+// end, if it has one. Errors are printed.
 func (p *process) lines(names []string) iter.Seq2[string, string] {
 	return func(yield func(name, line string) bool) {
 		for name, file := range p.inputs(names) {
@@ -292,7 +297,7 @@ func (p *process) lines(names []string) iter.Seq2[string, string] {
 	}
 }
 
-// linesOf yields the lines of one input.
+// linesOf yields the lines of one input, including their line ends.
 func (p *process) linesOf(name string, from io.Reader) iter.Seq[string] {
 	return func(yield func(line string) bool) {
 		in := bufio.NewReader(from)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// walk is filesystem.walk for a path as it was given, which is how the names begin.
+// walk is like filesystem.walk, but root may be a relative path. The names begin with root as the user wrote it.
 func (p *process) walk(root string, do func(name string, info fileInfo, err error) bool) {
 	base := p.path(root)
 	p.container.files.walk(base, func(at string, info fileInfo, err error) bool {
@@ -180,7 +180,8 @@ func removeFiles(p *process) int {
 	})
 }
 
-// eachTarget calls do for each source of cp or mv and its destination: the last operand, or a file in that directory.
+// eachTarget calls do for each source of cp or mv and its target. The target is the last operand or, if the last
+// operand is a directory, a file in it.
 func (p *process) eachTarget(format string, do func(name, target string) error) int {
 	if len(p.operands) < 2 {
 		return p.fail("missing file operand")
@@ -249,7 +250,7 @@ func move(p *process) int {
 }
 
 func chmod(p *process) int {
-	// A mode may begin with a minus, like an option.
+	// chmod does not use p.parse, because a mode such as -x would look like an option.
 	args, all := p.args[1:], false
 	if len(args) > 0 && args[0] == "-R" {
 		args, all = args[1:], true
@@ -275,7 +276,7 @@ func chmod(p *process) int {
 	return 0
 }
 
-// changedMode applies a chmod argument to a mode: an octal number, or +x or -w for all users or for those before it.
+// changedMode applies an argument of chmod to a mode. The argument is an octal number, or has the form +x or go-w.
 func changedMode(mode fs.FileMode, change string) (fs.FileMode, error) {
 	if n, err := strconv.ParseUint(change, 8, 12); err == nil {
 		return mode.Type() | fs.FileMode(n&0o777), nil

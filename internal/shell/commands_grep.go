@@ -85,7 +85,7 @@ func grep(p *process) int {
 	return oneIf(len(hits) == 0)
 }
 
-// filesBelow returns the regular files in directories; without a name, in the working directory.
+// filesBelow returns the regular files below the given directories, or below the working directory if none is given.
 func (p *process) filesBelow(roots []string) (names []string) {
 	if len(roots) == 0 {
 		roots = []string{"."}
@@ -103,7 +103,7 @@ func (p *process) filesBelow(roots []string) (names []string) {
 	return names
 }
 
-// grepExpression returns the expression for the options of grep.
+// grepExpression compiles the pattern of grep according to the options.
 func grepExpression(pattern string, o options) (*regexp.Regexp, error) {
 	flags := "s"
 	if o.has('i') {
@@ -150,7 +150,8 @@ func translated(pattern string, extended bool) string {
 	})
 }
 
-// compile compiles a Go expression if it is not too large. shown is the original text for the error message.
+// compile compiles a regular expression in Go's syntax, and refuses a large one. shown is the user's original
+// expression, for the error message.
 func compile(text, shown string) (*regexp.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {

@@ -43,11 +43,11 @@ func edit(p *process) int {
 	return p.exit
 }
 
-// edit runs the commands for each line of some files.
+// edit runs the sed commands for each line of the files.
 func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 	number := 0
 	write := func(text string) { _, _ = io.WriteString(out, text) }
-	// one runs the commands for a line. It returns false after q.
+	// one runs the sed commands for a line. It returns false after the command q.
 	one := func(line string, last bool) bool {
 		number++
 		text := strings.TrimSuffix(line, "\n")
@@ -77,7 +77,7 @@ func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 		}
 		return !quit
 	}
-	// Read one line ahead, to know which line is the last.
+	// Read one line ahead, because the address $ needs to know which line is the last.
 	pending := ""
 	for _, line := range p.lines(names) {
 		if pending != "" && !one(pending, false) {
@@ -90,7 +90,7 @@ func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 	}
 }
 
-// sedAddress selects a line by its number, by a pattern, or the last line.
+// sedAddress is an address of a sed command: a line number, a pattern, or $ for the last line.
 type sedAddress struct {
 	number int
 	re     *regexp.Regexp
@@ -103,7 +103,7 @@ func (a *sedAddress) matches(number int, text string, last bool) bool {
 
 type sedCommand struct {
 	from, to *sedAddress
-	within   bool // between from and to
+	within   bool // true between the lines that from and to select
 	negated  bool
 	name     string
 
@@ -138,7 +138,7 @@ func (e *sedCommand) substitute(text string) (string, bool) {
 	return string(made) + text[end:], len(found) > 0
 }
 
-// sedHead is a command of a script up to its name: addresses, ! and the name.
+// sedHead matches the beginning of a sed command: the addresses, an optional !, and the command's name.
 var sedHead = regexp.MustCompile(`^(\d+|\$|/(?:[^/\\]|\\.)*/)?(?:,(\d+|\$|/(?:[^/\\]|\\.)*/))? *(!?) *([spdq])`)
 
 func parseSed(text string, extended bool) (edits []*sedCommand, err error) {
@@ -165,7 +165,7 @@ func parseSed(text string, extended bool) (edits []*sedCommand, err error) {
 	}
 }
 
-// sedEscapes turns a replacement of sed into a template of package regexp.
+// sedEscapes matches the parts of a sed replacement that package regexp writes differently, such as & and \1.
 var sedEscapes = regexp.MustCompile(`\\[0-9]|\\.|&|\$`)
 
 // parseSubstitute parses an s command after its name. It returns the rest of the script.

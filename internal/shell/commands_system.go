@@ -43,7 +43,7 @@ func unescape(text string) string {
 
 var octal = regexp.MustCompile(`\\0([0-7]{3})`)
 
-// conversion is a conversion of printf.
+// conversion matches a conversion in a format of printf, as in %-5s.
 var conversion = regexp.MustCompile(`%([-+ #0]*[0-9]{0,3}(?:\.[0-9]{0,3})?)(.?)`)
 
 func printFormatted(p *process) int {
@@ -76,7 +76,7 @@ func printFormatted(p *process) int {
 	}
 }
 
-// formatOne formats an argument of printf.
+// formatOne formats one argument of printf. spec contains the flags, width and precision of the conversion.
 func formatOne(spec, verb, arg string) (text string, err error) {
 	var value any
 	switch verb {
@@ -271,7 +271,7 @@ func terminalName(p *process) int {
 func terminalSize(p *process) int {
 	t := terminalOf(p.stdin)
 	if t == nil || p.arg(1) != "size" {
-		return p.fail("only size is supported, on a terminal")
+		return p.fail("usage: stty size, with a terminal as standard input")
 	}
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -331,7 +331,7 @@ func timeout(p *process) int {
 	return exit
 }
 
-// dateLayouts are the conversions of date as layouts of package time.
+// dateLayouts maps the conversions of date, such as %Y, to layouts of package time.
 var dateLayouts = map[byte]string{
 	'Y': "2006", 'm': "01", 'd': "02", 'e': "_2", 'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'y': "06",
 	'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'j': "002", 'Z': "UTC", 'z': "-0700", 'F': "2006-01-02",

@@ -14,7 +14,7 @@ import (
 func archive(p *process) int {
 	args := append([]string(nil), p.args[1:]...)
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		args[0] = "-" + args[0] // tar cf - path
+		args[0] = "-" + args[0] // the old form of options, as in tar cf - path
 	}
 	if !p.parse("cxtf:C:mpov", args) {
 		return 1
@@ -50,7 +50,7 @@ func archive(p *process) int {
 	return p.fail("can't open '%s': %v", file, err)
 }
 
-// pack writes an archive of the operands.
+// pack writes a tar archive of the files that the operands name.
 func (p *process) pack(to io.Writer) int {
 	out := tar.NewWriter(to)
 	warned := false
@@ -90,7 +90,7 @@ func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) err
 		header.Typeflag, header.Name = tar.TypeDir, name+"/"
 		return out.WriteHeader(header)
 	}
-	// Copy the content, because it may change while it is written.
+	// Copy the file's content first, because the file may change while the archive is written.
 	content, err := p.container.files.content(file)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) err
 	return err
 }
 
-// unpack extracts or lists an archive. It refuses files outside of the directory.
+// unpack extracts or lists an archive. It skips files whose names lead out of the directory, as in ../file.
 func (p *process) unpack(from io.Reader) int {
 	in := tar.NewReader(struct{ io.Reader }{from})
 	for p.ctx.Err() == nil {

@@ -14,7 +14,7 @@ import (
 // TestCommands checks the output of the commands, called without a shell.
 func TestCommands(t *testing.T) {
 	for _, test := range []struct {
-		command string // split at blanks; _ is a blank, ^ an empty argument
+		command string // split at blanks; in it, _ stands for a blank and ^ for an empty argument
 		stdin   string
 		stdout  string
 		stderr  string
@@ -291,7 +291,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestEveryCommandRuns calls each command with an unknown option and without arguments.
+// TestEveryCommandRuns checks that no command panics when its arguments are wrong or missing.
 func TestEveryCommandRuns(t *testing.T) {
 	c := newContainer(t)
 	for _, name := range slices.Sorted(maps.Keys(commands)) {

@@ -24,13 +24,14 @@ func cat(p *process) int {
 	return 0
 }
 
-// copyAll copies without the faster paths of io.Copy, which would bypass flusher and the checks that end a copy.
+// copyAll copies like io.Copy, but without WriterTo and ReaderFrom. They would bypass flusher and the checks that end a
+// copy.
 func copyAll(to io.Writer, from io.Reader) error {
 	_, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 	return err
 }
 
-// readAll reads input of limited size into memory.
+// readAll reads the whole input into memory. It fails if the input is larger than maxBuffer.
 func readAll(from io.Reader) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(from, maxBuffer+1))
 	if len(content) > maxBuffer {
@@ -39,7 +40,8 @@ func readAll(from io.Reader) ([]byte, error) {
 	return content, err
 }
 
-// contents yields the contents of the files of the operands, or of stdin without operands. It reports errors.
+// contents yields the names and contents of the files that the operands name, or the content of stdin if there are no
+// operands. It prints errors.
 func (p *process) contents() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for name, from := range p.inputs(p.operands) {
@@ -71,8 +73,8 @@ func tee(p *process) int {
 	return 0
 }
 
-// counted parses the options of head and tail: -n and -c, also in the old form, as in head -5. sign is + for a number
-// that counts from the beginning.
+// counted parses the options of head and tail: -n and -c, and the old form, as in head -5. The sign + means that the
+// number counts from the beginning.
 func (p *process) counted() (number int, sign string, ok bool) {
 	args := slices.Clone(p.args[1:])
 	for i, arg := range args {
@@ -163,7 +165,8 @@ func tail(p *process) int {
 	return 0
 }
 
-// tailOne prints the last bytes or lines of its input, or all lines from a number on.
+// tailOne prints the end of one input of tail: the last bytes or lines or, with fromStart, all lines from the given
+// line number on.
 func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
 	content, err := readAll(from)
 	if p.options.has('c') {
@@ -172,7 +175,7 @@ func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
 	}
 	lines := bytes.SplitAfter(content, []byte("\n"))
 	start := len(lines) - number
-	if len(lines[len(lines)-1]) == 0 { // after the last line end
+	if len(lines[len(lines)-1]) == 0 { // the empty text after the last line end is not a line
 		start--
 	}
 	if fromStart {
@@ -270,7 +273,8 @@ func leadingNumber(text string) float64 {
 	return n
 }
 
-// prefix returns the beginning of a text that consists of some characters.
+// prefix returns the beginning of text that consists only of characters in of. It returns at most the given number of
+// bytes.
 func prefix(text string, most int, of string) string {
 	n := 0
 	for n < len(text) && n < most && strings.IndexByte(of, text[n]) >= 0 {
@@ -372,7 +376,7 @@ func translate(p *process) int {
 	}
 }
 
-// trSet returns the characters of a set in the syntax of tr.
+// trSet returns the characters of an operand of tr, such as a-z or [:digit:].
 func trSet(text string) []byte {
 	text = unescape(strings.NewReplacer("[:upper:]", "A-Z", "[:lower:]", "a-z", "[:digit:]", "0-9", "[:alpha:]",
 		"A-Za-z", "[:alnum:]", "A-Za-z0-9", "[:space:]", `\t-\r `).Replace(text))

@@ -44,7 +44,8 @@ type filesystem struct {
 	lock  sync.Mutex
 	nodes map[string]*node // by path
 	bytes int
-	given int // the number of files that every system has
+	// given is the number of system files that every container has. They do not count towards maxFiles.
+	given int
 }
 
 // node is a file, a directory or a device.
@@ -67,7 +68,7 @@ func newFilesystem(now func() time.Time) *filesystem {
 	return &filesystem{now: now, nodes: map[string]*node{"/": root}, given: maxFiles}
 }
 
-// find returns the node of a path. The caller holds the lock.
+// find returns the file, directory or device at a path. The caller holds f.lock.
 func (f *filesystem) find(name string) (*node, error) {
 	if n := f.nodes[name]; n != nil {
 		return n, nil
@@ -80,7 +81,7 @@ func (f *filesystem) find(name string) (*node, error) {
 	return nil, errNotExist
 }
 
-// add adds a new node. The caller holds the lock.
+// add adds a new file, directory or device at a path. The caller holds f.lock.
 func (f *filesystem) add(name string, n *node) error {
 	dir, err := f.find(path.Dir(name))
 	switch {
@@ -124,7 +125,7 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	return f.mkdir(name, mode)
 }
 
-// put creates a file and its directories while the container is created.
+// put creates one of a container's initial files, and the directories above the file.
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -150,7 +151,8 @@ func (f *filesystem) stat(name string) (fileInfo, error) {
 	return n.info(path.Base(name)), nil
 }
 
-// below returns the paths of everything in a directory, sorted like a tree. The caller holds the lock.
+// below returns the paths of all files and directories below a directory, sorted so that a directory comes directly
+// before its content. The caller holds f.lock.
 func (f *filesystem) below(dir string) (names []string) {
 	prefix := strings.TrimSuffix(dir, "/") + "/"
 	for name := range f.nodes {
@@ -183,8 +185,8 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	return infos, nil
 }
 
-// walk calls do for a file and for everything below it, in order. If do returns false, what is below that file is
-// skipped.
+// walk calls do for a file or directory, and then for everything below the directory. If do returns false for a
+// directory, walk skips everything below it.
 func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
 	f.lock.Lock()
 	names := append([]string{root}, f.below(root)...)
@@ -215,7 +217,7 @@ func (f *filesystem) remove(name string, all bool) error {
 		return errNotEmpty
 	}
 	for _, file := range append(below, name) {
-		f.bytes -= len(f.nodes[file].data) // an open file is counted again when it is written
+		f.bytes -= len(f.nodes[file].data) // the content of a removed file does not count, even while the file is open
 		delete(f.nodes, file)
 	}
 	return nil
@@ -248,7 +250,7 @@ func (f *filesystem) rename(from, to string) error {
 	return nil
 }
 
-// alter changes mode or time of a file.
+// alter changes the mode or the time of a file with a function, which runs under the lock.
 func (f *filesystem) alter(name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -281,7 +283,7 @@ func (i fileInfo) Type() fs.FileMode          { return i.mode.Type() }
 func (i fileInfo) IsDir() bool                { return i.mode.IsDir() }
 func (i fileInfo) Info() (fs.FileInfo, error) { return nil, errInvalid }
 
-// The flags to open a file for writing. It is created if it does not exist.
+// openNew and openAppend open a file for writing, and create it if it does not exist. openNew removes the old content.
 const (
 	openNew    = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	openAppend = os.O_WRONLY | os.O_CREATE | os.O_APPEND
@@ -292,7 +294,7 @@ type handle struct {
 	files  *filesystem
 	node   *node
 	device string // the kind of a device: null, zero, full or random
-	offset int    // protected by the lock of files, because subshells may share a handle
+	offset int    // protected by files.lock, because subshells may share a handle
 	append bool
 }
 
@@ -321,7 +323,7 @@ func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, er
 	return h, nil
 }
 
-// textFile returns a file without a name, such as a here-document, opened for reading.
+// textFile returns an open file that has a content but no name, for here-documents.
 func (f *filesystem) textFile(text string) *handle {
 	return &handle{files: f, node: &node{data: []byte(text)}}
 }
@@ -372,7 +374,7 @@ func (h *handle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// content returns the whole content of a file. A device is empty.
+// content returns the whole content of a file, and nothing for a device.
 func (f *filesystem) content(name string) ([]byte, error) {
 	h, err := f.open(name, os.O_RDONLY, 0)
 	if err != nil || h.device != "" {

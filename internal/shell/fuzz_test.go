@@ -35,7 +35,7 @@ func FuzzRun(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		out := &buffer{left: 1 << 20, full: func() {}}
-		// Report the script of a Run that does not return.
+		// If Run does not return, the panic reports the script.
 		watch := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("%q goes on", script)) })
 		defer watch.Stop()
 		_, err := newContainer(t).Run(ctx, []string{"sh", "-c", script},
@@ -49,7 +49,7 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-// FuzzExpression compiles regular expressions.
+// FuzzExpression checks that no regular expression of grep or sed causes a panic.
 func FuzzExpression(f *testing.F) {
 	for _, seed := range []string{"a", `\(a\)\{2\}`, "[[:digit:]]*", "^*a$", `[]a]`, `a\|b`, "(", "[", `\`} {
 		f.Add(seed, true)

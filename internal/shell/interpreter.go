@@ -13,32 +13,36 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// interpreter is one shell or subshell: it runs what package syntax has parsed, with the help of package expand.
+// interpreter is one shell or subshell. It runs scripts that package syntax has parsed, and expands words with package
+// expand.
 type interpreter struct {
 	process
-	life   context.Context // when the shell ends; ctx may end earlier, with a line on a terminal
-	name   string          // $0
+	// life ends with the shell. On a terminal, process.ctx ends earlier: with the current line, for example after ^C.
+	life   context.Context
+	name   string // $0
 	params []string
 	vars   map[string]expand.Variable
 	funcs  map[string]*syntax.Stmt
-	locals map[string]expand.Variable // what a function's local variables hide; nil outside of functions
-	flags  map[string]bool            // options of the builtin set, such as errexit
+	// locals are the values that local variables of the current function hide. It is nil outside of functions.
+	locals map[string]expand.Variable
+	flags  map[string]bool // options of the builtin set, such as errexit
 	jobs   []*job
-	// exitAction is what runs at the end of the shell; see trap.
+	// exitAction is the script that runs at the end of the shell, as set with trap.
 	exitAction string
 
 	status      int // $?
 	substituted int // the exit code of the last $( )
-	unchecked   int // above 0 where a failure must not end the shell in spite of errexit
-	loops       int // the loops around the command
-	jump        jump
-	levels      int  // the number of loops that break or continue ends
-	keepFiles   bool // exec has made the redirections of its statement permanent
-	budget      int  // what the expansions of the statement may still use
-	variables   int  // the size of all variables beyond the initial environment
+	// While unchecked is above 0, a failing command does not end the shell although errexit is set.
+	unchecked int
+	loops     int // the number of loops around the current command
+	jump      jump
+	levels    int  // the number of loops that a pending break or continue still leaves
+	keepFiles bool // exec has made the redirections of its statement permanent
+	budget    int  // the bytes that the expansions of the current statement may still use
+	variables int  // the size of all variables beyond the initial environment
 }
 
-// jump is how the shell leaves the sequence of statements.
+// jump is a pending break, continue, return or exit. While a jump is pending, statements do not run.
 type jump int
 
 const (
@@ -56,7 +60,7 @@ type job struct {
 	exit int
 }
 
-// newInterpreter makes the shell of a process.
+// newInterpreter returns a shell for a process such as sh. The environment of the process becomes its variables.
 func newInterpreter(p *process, name string, params []string) *interpreter {
 	sh := &interpreter{
 		process: *p, life: p.ctx, name: name, params: params, vars: map[string]expand.Variable{},
@@ -70,7 +74,7 @@ func newInterpreter(p *process, name string, params []string) *interpreter {
 	return sh
 }
 
-// subshell returns a copy of the shell for ( ), $( ), a side of a pipe, or a background command.
+// subshell returns a copy of the shell, to run a ( ), a $( ), a side of a pipe, or a background command.
 func (sh *interpreter) subshell() *interpreter {
 	sub := *sh
 	sub.vars, sub.funcs, sub.flags = maps.Clone(sh.vars), maps.Clone(sh.funcs), maps.Clone(sh.flags)
@@ -81,7 +85,7 @@ func (sh *interpreter) subshell() *interpreter {
 	return &sub
 }
 
-// say writes an error message, unless the shell has been ended.
+// say prints an error message of the shell. It prints nothing after the end of the context.
 func (sh *interpreter) say(format string, args ...any) {
 	if sh.ctx.Err() != nil {
 		return
@@ -89,12 +93,13 @@ func (sh *interpreter) say(format string, args ...any) {
 	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
 }
 
-// stopped reports whether no more statements may run.
+// stopped reports whether the shell must skip the next statements, for example after break, exit or the end of the
+// context.
 func (sh *interpreter) stopped() bool {
 	return sh.jump != noJump || sh.ctx.Err() != nil || sh.broken.Load()
 }
 
-// leave runs the action for the end of the shell and returns the exit code.
+// leave runs the action that trap has set for EXIT, and returns the exit code of the shell.
 func (sh *interpreter) leave() int {
 	if action := sh.exitAction; action != "" {
 		status := sh.status
@@ -109,7 +114,7 @@ func (sh *interpreter) leave() int {
 	return sh.status
 }
 
-// eval runs a text in this shell.
+// eval parses a script and runs it in this shell.
 func (sh *interpreter) eval(text string) {
 	file, err := parse(text)
 	if err != nil {
@@ -179,7 +184,7 @@ func oneIf(b bool) int {
 	return 0
 }
 
-// background starts a command in a goroutine. It can be killed by its PID.
+// background starts a background command in a goroutine, and gives it a PID with which kill can end it.
 func (sh *interpreter) background(stmt *syntax.Stmt) {
 	inner := *stmt
 	inner.Background, inner.Disown = false, false
@@ -209,7 +214,7 @@ func (sh *interpreter) background(stmt *syntax.Stmt) {
 	}
 }
 
-// redirect opens the files of redirections. It reports errors and returns whether there were none.
+// redirect opens the files of redirections. After an error it prints the error and returns false.
 func (sh *interpreter) redirect(redirs []*syntax.Redirect) bool {
 	for _, redir := range redirs {
 		if err := sh.redirectOne(redir); err != nil {
@@ -334,9 +339,9 @@ func (sh *interpreter) command(command syntax.Command) {
 }
 
 // errUnsupported is the error of commands such as select, let, coproc and time.
-var errUnsupported = errors.New("syntax error: this command is not supported")
+var errUnsupported = errors.New("syntax error: select, let, coproc, time and for (( )) are not supported")
 
-// finish sets $?. It reports an error.
+// finish sets $? to an exit code. If err is not nil, finish also prints it.
 func (sh *interpreter) finish(status int, err error) {
 	if sh.status = status; err != nil {
 		sh.failed(err)
@@ -376,7 +381,7 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	}
 }
 
-// loop runs the body of a loop. It reports whether the loop goes on.
+// loop runs the body of a loop once. It reports whether the loop continues.
 func (sh *interpreter) loop(body []*syntax.Stmt) bool {
 	sh.loops++
 	sh.stmts(body)
@@ -432,7 +437,7 @@ func (sh *interpreter) choose(command *syntax.CaseClause) {
 	}
 }
 
-// simple runs assignments and a command with its arguments.
+// simple runs a simple command: assignments, or a command with its arguments, or both.
 func (sh *interpreter) simple(command *syntax.CallExpr) {
 	sh.substituted = 0
 	args, err := sh.fields(command.Args)
@@ -440,7 +445,8 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		sh.finish(1, err)
 		return
 	}
-	hidden := map[string]expand.Variable{} // what the assignments before the command hide
+	// hidden are the previous values of variables that are set for this command only, as in LANG=C sort.
+	hidden := map[string]expand.Variable{}
 	for _, assign := range command.Assigns {
 		name := assign.Name.Value
 		old := sh.vars[name]
@@ -474,7 +480,7 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 	}
 }
 
-// function calls a function.
+// function calls a shell function.
 func (sh *interpreter) function(body *syntax.Stmt, args []string) {
 	params, locals, loops := sh.params, sh.locals, sh.loops
 	sh.params, sh.locals, sh.loops = args, map[string]expand.Variable{}, 0
@@ -488,7 +494,7 @@ func (sh *interpreter) function(body *syntax.Stmt, args []string) {
 	sh.params, sh.locals, sh.loops = params, locals, loops
 }
 
-// call runs a command that is no function: a builtin, or a program. It returns the exit code.
+// call runs a builtin or a program, and returns the exit code.
 func (sh *interpreter) call(args []string) int {
 	name := args[0]
 	if builtin, found := builtins[name]; found {
@@ -514,7 +520,7 @@ func (sh *interpreter) call(args []string) int {
 	}
 }
 
-// substitute runs a $( ) and writes its output.
+// substitute runs the commands in a $( ) and writes their output to a writer.
 func (sh *interpreter) substitute(to io.Writer, subst *syntax.CmdSubst) error {
 	sub := sh.subshell()
 	out := &buffer{left: maxCapture, full: func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }}
@@ -528,7 +534,7 @@ func (sh *interpreter) substitute(to io.Writer, subst *syntax.CmdSubst) error {
 	return err
 }
 
-// complain reports a script that cannot be parsed.
+// complain prints the error of a script that cannot be parsed, and sets $? to 2.
 func (sh *interpreter) complain(err error) {
 	sh.status = 2
 	if err == errTooDeep {

@@ -24,8 +24,8 @@ const (
 	maxBraces    = 1 << 20   // all words from brace expansions of one command
 	maxSubshells = 32        // concurrent subshells of one Run: left sides of pipes, and background commands
 	maxLine      = 256 << 10 // one line in a command's input
-	maxBuffer    = 8 << 20   // the memory of a command such as sort or tail
-	maxPattern   = 256       // a pattern, or the text of a pattern in ${ }
+	maxBuffer    = 8 << 20   // the input that a command such as sort or tail holds in memory
+	maxPattern   = 256       // one pattern of case, [[ ]] or ${ }, or one replacement in ${ }
 	maxProgram   = 2000      // instructions of a regular expression; a match may execute all of them for each byte
 )
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// heap returns the memory in use.
+// heap returns the number of bytes that objects on the Go heap use.
 func heap() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/stacks:bytes"}}
@@ -27,7 +27,7 @@ func TestBombs(t *testing.T) {
 	for _, test := range []struct {
 		name, script string
 		says         string // in stderr
-		endless      bool   // it ends with its context
+		endless      bool   // it ends only when its context ends
 	}{
 		{"recursion", `f() { f; }; f`, "nested too deeply", false},
 		{"recursion with arguments", `f() { f "$@" a; }; f`, "nested too deeply", false},
@@ -196,7 +196,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 			Streams{Stderr: &stderr}); err != nil {
 			t.Fatal(err)
 		}
-		// The race detector reports a Write that is still running here.
+		// If a Write were still running here, the race detector would report it.
 		stderr.Reset()
 		runtime.Gosched()
 		if stderr.Len() > 0 {
@@ -205,7 +205,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestConcurrentReads reads a file in several subshells while its mode changes, for the race detector.
+// TestConcurrentReads checks, with the race detector, that subshells can read a file while its mode changes.
 func TestConcurrentReads(t *testing.T) {
 	got := sh(t, newContainer(t), `seq 1 2000 > /tmp/f
 for i in 1 2 3; do
@@ -220,7 +220,7 @@ done
 // TestRemovedFilesFreeSpace checks that removed files no longer count towards the quota.
 func TestRemovedFilesFreeSpace(t *testing.T) {
 	c := newContainer(t)
-	for i := range 2 { // the second finds no room if the first gave none back
+	for i := range 2 { // the second run fails if the first one has not freed its space
 		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; `+
 			`rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
 		if want := (result{stderr: "cp: can't copy '/tmp/x': No space left on device\n"}); got != want {

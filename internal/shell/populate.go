@@ -18,7 +18,8 @@ const (
 	processors    = 4
 )
 
-// program is the beginning of a command's file. The name of the command follows, so that a copy of the file works too.
+// program is the beginning of each command's file in /bin. The file then contains the command's name, so that a copy
+// under a different file name works too.
 const program = "\x7fELF\x02\x01\x01\x00fauxlet:"
 
 // populate creates the files that every system has. They do not count towards the client's quota.
@@ -71,7 +72,7 @@ func (c *Container) populate() error {
 	return nil
 }
 
-// userName and groupName return the names in /etc/passwd and /etc/group. Any other ID has no name but its number.
+// userName and groupName return the name of an ID in /etc/passwd and /etc/group, or the ID itself if it has no name.
 func userName(id int64) string  { return idName(id, "nobody") }
 func groupName(id int64) string { return idName(id, "nogroup") }
 
@@ -106,7 +107,7 @@ func (c *Container) process(pid int) *process {
 	return c.processes[pid]
 }
 
-// pids returns the PIDs of all processes except 1, which does not really run.
+// pids returns the PIDs of all processes except 1. PID 1 is the container's main process, which does not really run.
 func (c *Container) pids() []int {
 	c.lock.Lock()
 	defer c.lock.Unlock()

@@ -20,7 +20,7 @@ const (
 	sigTerm = 15
 )
 
-// signal is the signal that ended a process.
+// signal is the signal that ended a process, as the cause of its context's end.
 type signal int
 
 func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
@@ -37,18 +37,18 @@ type process struct {
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	broken         *atomic.Bool // the reader of stdout has gone
+	broken         *atomic.Bool // true after the reader of stdout has gone
 
 	kill context.CancelCauseFunc
 
-	// Only commands of the table have these.
+	// The fields below are set only while a program in /bin runs.
 	options  options
 	operands []string      // the arguments that are not options
 	out      *bufio.Writer // stdout, flushed at the end of the command, and before it waits for input
 	exit     int           // 1 after fail
 }
 
-// path makes a name absolute.
+// path returns the absolute path of a file name.
 func (p *process) path(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
@@ -60,7 +60,7 @@ func (p *process) stat(name string) (fileInfo, error) {
 	return p.container.files.stat(p.path(name))
 }
 
-// lookPath finds the file of a command like os/exec.LookPath.
+// lookPath returns the path of a command's file in the container. It searches PATH as os/exec.LookPath does on a host.
 func (p *process) lookPath(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return p.path(name), p.executable(p.path(name))
@@ -91,8 +91,8 @@ func (p *process) executable(file string) error {
 	return nil
 }
 
-// start runs a process to its end: a command of the table, or a script. The error means that it could not be started.
-// It is errNotExist also for a script whose interpreter is missing.
+// start runs the program or script that p.args names until it ends. An error means that the program could not be
+// started; a script whose interpreter is missing gives errNotExist.
 func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	if tooDeep() {
 		s.fail("sh: "+errTooDeep.Error(), 2)
@@ -138,7 +138,7 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	return exit & 0xff, nil
 }
 
-// child runs another command with the streams of this command, and returns its exit code.
+// child runs another command with the same streams, and returns its exit code.
 func (p *process) child(args, env []string) int {
 	c := *p
 	c.args, c.env = args, env
@@ -154,7 +154,7 @@ func (p *process) child(args, env []string) int {
 	}
 }
 
-// shebang returns an error for a file that sh cannot run: no text, or a script for another interpreter.
+// shebang returns an error if sh cannot run a file, because it is binary or a script for a different interpreter.
 func shebang(content []byte) error {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
 	switch {
@@ -167,8 +167,8 @@ func shebang(content []byte) error {
 	return nil
 }
 
-// guardedReader is a reader that ends with its context. Only a read from a pipe or from the client's standard input may
-// last longer: until the pipe's writer, or the session, ends.
+// guardedReader is a reader that returns io.EOF after the end of its context. A read that waits for a pipe or for the
+// client's standard input may last longer: until the pipe's writer, or the session, ends.
 type guardedReader struct {
 	ctx  context.Context
 	from io.Reader
@@ -184,7 +184,8 @@ func (r *guardedReader) Read(b []byte) (int, error) {
 	return r.from.Read(b)
 }
 
-// guardedWriter is a writer that ends with its context and records a missing reader.
+// guardedWriter is a writer that fails after the end of its context. It sets broken if a write fails because the reader
+// has gone.
 type guardedWriter struct {
 	ctx    context.Context
 	to     io.Writer
@@ -202,7 +203,7 @@ func (w *guardedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// open opens a file for reading. "-" is stdin.
+// open opens a file for reading. The name - stands for stdin.
 func (p *process) open(name string) (io.Reader, error) {
 	switch name {
 	case "-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
@@ -219,7 +220,7 @@ func (p *process) open(name string) (io.Reader, error) {
 	return &guardedReader{ctx: p.ctx, from: file}, nil
 }
 
-// create opens a file for writing.
+// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process.
 func (p *process) create(name string, flags int) (io.Writer, error) {
 	switch name {
 	case "/dev/stdout", "/dev/tty", "/dev/fd/1", "/proc/self/fd/1", "/proc/1/fd/1":

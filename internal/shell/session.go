@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// session is one call of Run with everything that it starts.
+// session is one call of Run, with all subshells and background commands that it starts.
 type session struct {
 	container *Container
 	ctx       context.Context
@@ -45,8 +45,8 @@ func newSession(ctx context.Context, c *Container, streams Streams) *session {
 	return s
 }
 
-// spawn runs a subshell in a goroutine. It returns false if the session has ended, or has too many subshells, which
-// ends it.
+// spawn runs a function in a goroutine, for a subshell. If the session is over or has too many subshells, spawn ends
+// the session and returns false.
 func (s *session) spawn(do func()) bool {
 	s.lock.Lock()
 	allowed := !s.over && s.subshells < maxSubshells
@@ -71,7 +71,7 @@ func (s *session) spawn(do func()) bool {
 	return allowed
 }
 
-// end stops everything that still runs, and waits for it.
+// end stops the subshells and background commands that still run, and waits for them.
 func (s *session) end() {
 	s.lock.Lock()
 	s.over = true
@@ -88,7 +88,7 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer for concurrent use. It drops empty writes, which would have a meaning on a stream of frames.
+// locked is a writer for concurrent use. It drops empty writes, because each would send an empty frame to the client.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -107,8 +107,8 @@ type nothing struct{}
 
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// input reads from a client in a goroutine of its own, which starts with the first Read. So a Read ends with the
-// session even if the client's Read does not return.
+// input reads from a client in a separate goroutine, which starts with the first Read. A Read of input therefore ends
+// with the session, even if the Read from the client does not return.
 type input struct {
 	session *session
 	from    io.Reader

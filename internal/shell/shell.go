@@ -1,17 +1,17 @@
-// Package shell is the fake shell of stand-in containers: a file system in memory, a table of small commands with
-// busybox's messages, and a shell over both, based on mvdan.cc/sh. Begin with [New] and [Container.Run].
+// Package shell is the fake shell of stand-in containers. It has a file system in memory, about fifty small commands
+// with busybox's messages, and a shell that runs them. Begin with [New] and [Container.Run].
 //
 // It never runs a program of the host, opens a file of the host, reads the host's environment or users, or opens a
-// socket. The interpreter (interpreter.go) is written here, over the parser and the expansion of words of mvdan.cc/sh,
-// because the library's own interpreter uses the host by itself. Package expand would only look up users (~name), which
-// the environment that it gets prevents (variables.go).
+// socket. It uses the parser (package syntax) and the expansion of words (package expand) of mvdan.cc/sh, but has its
+// own interpreter (interpreter.go), because the library's interpreter uses the host. Package expand would look up the
+// users of the host to expand ~name; the environment in variables.go prevents that.
 //
-// The memory that a client can use is limited: files, variables, arguments, what a statement expands to, the output of
-// $( ), scripts, nesting, patterns and the number of subshells. A script that exceeds a limit ends (limits.go). A
-// statement may match a pattern for a few seconds without noticing the end of its context. A command also lasts as long
-// as the client does not read its output.
+// The memory that a client can use is limited: files, variables, arguments, the expansions of a statement, the output
+// of $( ), scripts, nesting, patterns and the number of subshells. A script that exceeds a limit ends (limits.go).
+// After the end of its context, a statement may continue to match a pattern for a few seconds. A command that writes
+// waits until the client reads its output.
 //
-// The language is POSIX shell with [[ ]], (( )), <<< and local of bash. There are no arrays, no job control, and no
+// The language is POSIX shell, and from bash [[ ]], (( )), <<< and local. There are no arrays, no job control, and no
 // getopts, let, select, coproc, alias or process substitution. Only the file descriptors 0, 1 and 2 exist.
 package shell
 
@@ -40,7 +40,7 @@ type Container struct {
 	processes map[int]*process
 }
 
-// Streams, Size and StartError are those of package pods.
+// Streams, Size and StartError are the types of package pods with the same names.
 type (
 	Streams    = pods.Streams
 	Size       = pods.Size
@@ -55,8 +55,8 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 	return New(config, time.Now)
 }
 
-// New makes a container whose time of day is now. An error names the field of the config. The files of the config are
-// added to the files that every system has, and may replace them.
+// New creates a container. Its commands read the time from now. The files of config are added to the system files that
+// every container has, and may replace them. Errors name the field of config.
 func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) {
 	c := &Container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
 		files: newFilesystem(now)}
@@ -89,10 +89,10 @@ func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) 
 	return c, nil
 }
 
-// Run runs a command and returns its exit code when it has ended: 128 plus the signal number if a signal ended it. As
-// in a container runtime there is no shell in between. The error is a [*StartError] if the command cannot be started,
-// or the error of ctx if that is done first. Run waits for blocked writes. One goroutine may outlive Run, because it
-// still reads from Stdin: the caller must close Stdin.
+// Run runs a command, without a shell around it, and returns its exit code after it has ended. If a signal ended the
+// command, the exit code is 128 plus the signal number. The error is a [*StartError] if the command cannot be started,
+// or ctx.Err() if ctx ends first. Run waits for blocked writes. A goroutine that still reads from Stdin may outlive
+// Run, so the caller must close Stdin.
 func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (exit int, err error) {
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
@@ -111,7 +111,8 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 		return 128 + sigKill, ctx.Err()
 	}
 	if err != nil {
-		// runc has already started here: this is the error of its execve in the container.
+		// A container runtime reports this error only after it has started the process, from execve. It therefore goes
+		// to stderr.
 		file, _ := p.lookPath(argv[0])
 		fmt.Fprintf(s.stderr, "exec %s: %s\n", file, strings.ToLower(err.Error()))
 		return 255, nil

@@ -55,14 +55,14 @@ func newTerminal(s *session, streams Streams) *terminal {
 	return t
 }
 
-// resize tells the editor the size. The caller holds the lock.
+// resize passes the terminal's size to the line editor. The caller holds t.lock.
 func (t *terminal) resize() {
 	if t.editor != nil {
 		_ = t.editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
 	}
 }
 
-// onInterrupt sets the action of ^C and returns the previous one.
+// onInterrupt sets the function that ^C calls, and returns the previous function.
 func (t *terminal) onInterrupt(action func()) (before func()) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -70,8 +70,8 @@ func (t *terminal) onInterrupt(action func()) (before func()) {
 	return before
 }
 
-// keyboard is the terminal as its editor sees it. It reads one byte at a time, so that last is the key which ended a
-// line.
+// keyboard is the reader and writer of the terminal's line editor. It reads one byte at a time, so that last is the key
+// that ended a line.
 type keyboard struct {
 	*terminal
 	from *bufio.Reader
@@ -89,12 +89,13 @@ func (k *keyboard) Read(p []byte) (int, error) {
 
 func (k *keyboard) Write(p []byte) (int, error) { return k.screen.Write(p) }
 
-// pump reads keys as they arrive, so that ^C works even if no command reads.
+// pump reads the client's keys as they arrive, so that ^C works even if no command reads.
 func (t *terminal) pump(k *keyboard) {
 	defer close(t.lines)
 	history := term.NewTerminal(k, "").History
 	for k.err == nil && t.ctx.Err() == nil {
-		editor := term.NewTerminal(k, "") // after an error it would return the same error again
+		// The previous editor cannot be used again: after an error it returns the same error forever.
+		editor := term.NewTerminal(k, "")
 		editor.History = history
 		t.lock.Lock()
 		t.editor = editor
@@ -126,7 +127,7 @@ func (t *terminal) pump(k *keyboard) {
 	}
 }
 
-// add passes a typed line on. It waits while too much is typed ahead.
+// add sends a typed line to the commands that read. It blocks while the channel t.lines is full.
 func (t *terminal) add(line string) {
 	select {
 	case t.lines <- line:
@@ -134,7 +135,8 @@ func (t *terminal) add(line string) {
 	}
 }
 
-// take returns at most the next n bytes of a line. The text is empty at the end of the input or of the context.
+// take waits for a typed line and returns at most its next n bytes. It returns an empty text at the end of the input or
+// when ctx ends.
 func (t *terminal) take(ctx context.Context, n int) string {
 	t.lock.Lock()
 	line := t.rest
@@ -164,7 +166,7 @@ func (t *terminal) read(ctx context.Context, p []byte) (int, error) {
 	return copy(p, text), nil
 }
 
-// terminalOf returns the terminal from which an input reads directly, or nil.
+// terminalOf returns the terminal from which a reader reads directly, or nil if it reads from another input.
 func terminalOf(from io.Reader) *terminal {
 	switch from := from.(type) {
 	case *terminal:
@@ -175,7 +177,7 @@ func terminalOf(from io.Reader) *terminal {
 	return nil
 }
 
-// converse prompts for lines and runs them until exit or ^D.
+// converse runs an interactive shell: it prompts for lines and runs them until exit or ^D.
 func (sh *interpreter) converse(t *terminal) {
 	text, ctx := "", sh.ctx
 	for !sh.stopped() {

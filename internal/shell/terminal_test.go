@@ -27,7 +27,8 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// session types keys. It waits for the expected text before each. It returns the screen and the exit code.
+// typed runs a command on a terminal. Its steps are, in turn, an output to wait for and keys to type. It returns the
+// whole screen and the exit code.
 func typed(t *testing.T, c *Container, resize <-chan Size, argv []string, steps ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -75,7 +76,7 @@ func TestTerminal(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		argv  string
-		steps []string // what is seen, what is typed then
+		steps []string // in turn: an output to wait for, and keys to type
 		want  []string // on the screen, in this order
 		exit  int
 	}{
@@ -171,7 +172,7 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestContext checks that every command ends at once with its context.
+// TestContext checks that commands end at once when their context ends.
 func TestContext(t *testing.T) {
 	for _, script := range []string{
 		"sleep 1000", "cat", "read x", "while read x; do :; done", "sleep 1000 | cat", "cat | cat", "yes | sleep 1000",

@@ -31,8 +31,8 @@ func test(p *process) int {
 	return oneIf(!yes)
 }
 
-// evaluate evaluates the arguments of test. As in POSIX, their number decides what they mean. -a and -o join two such
-// expressions.
+// evaluate evaluates the arguments of test. As in POSIX, the number of arguments decides what they mean. -a and -o join
+// two expressions.
 func (p *process) evaluate(args []string) (yes bool, err error) {
 	for _, join := range []string{"-o", "-a"} {
 		if at := slices.Index(args, join); len(args) > 3 && at > 0 && at < len(args)-1 {
@@ -159,7 +159,8 @@ func (sh *interpreter) condTest(x syntax.TestExpr) (bool, error) {
 	}
 }
 
-// condCompare evaluates an operator of [[ ]] with two operands, of which the second may be a pattern or an expression.
+// condCompare evaluates an operator of [[ ]] with two operands. The second operand may be a pattern or a regular
+// expression.
 func (sh *interpreter) condCompare(x *syntax.BinaryTest, text func(syntax.TestExpr) (string, error)) (bool, error) {
 	left, err := text(x.X)
 	if err != nil {

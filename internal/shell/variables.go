@@ -17,13 +17,13 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// inPattern is the prefix of variables within a pattern or a replacement of ${ }; see parse.
+// inPattern is the prefix that parse adds to the names of variables within a pattern or a replacement of ${ }.
 const inPattern = "\x01"
 
-// parse parses a script. If [syntax.IsIncomplete] is true for its error, more input may complete the script.
+// parse parses a script. If [syntax.IsIncomplete] is true for the error, more input may complete the script.
 //
 // Patterns and replacements in ${ } must be short, because a pattern is matched with a value that may be long, and a
-// replacement can multiply it. The variables in them are renamed, so that Get can limit their length.
+// replacement can multiply it. The variables in them are renamed, so that environment.Get can limit their length.
 func parse(text string) (*syntax.File, error) {
 	if len(text) > maxScript {
 		return nil, errTooLong
@@ -53,7 +53,7 @@ func parse(text string) (*syntax.File, error) {
 				continue
 			}
 			if word.End().Offset()-word.Pos().Offset() > maxPattern {
-				err = fmt.Errorf("the pattern is too long")
+				err = fmt.Errorf("the pattern is too long: more than %d bytes", maxPattern)
 			}
 			syntax.Walk(word, func(inner syntax.Node) bool {
 				switch inner := inner.(type) {
@@ -70,7 +70,8 @@ func parse(text string) (*syntax.File, error) {
 	return file, err
 }
 
-// isDefault reports whether the operator of ${x:-y} is followed by a value and not by a pattern.
+// isDefault reports whether an operator in ${ } is followed by a value, as in ${x:-y}, and not by a pattern, as in
+// ${x#y}.
 func isDefault(op syntax.ParExpOperator) bool {
 	return op >= syntax.AlternateUnset && op <= syntax.AssignUnsetOrNull
 }
@@ -83,7 +84,8 @@ func syntaxMessage(err error) string {
 	return err.Error()
 }
 
-// environment gives package expand access to the variables of a shell, and counts what it gives.
+// environment gives package expand access to the variables of a shell. It counts their sizes towards the limit
+// maxExpansion.
 type environment struct{ *interpreter }
 
 // Get implements expand.Environ.
@@ -103,7 +105,8 @@ func (e environment) Get(name string) expand.Variable {
 	return v
 }
 
-// charge counts what a statement expands to. It ends the whole command if that is too much.
+// charge adds a number of bytes to the size of the current statement's expansions. It ends the whole command if their
+// size exceeds maxExpansion.
 func (sh *interpreter) charge(size int) bool {
 	if sh.budget -= size; sh.budget < 0 {
 		sh.session.fail("sh: out of memory: a statement expands to too much", 2)
@@ -141,7 +144,8 @@ func (sh *interpreter) lookup(name string) expand.Variable {
 	case "HOME root":
 		return text("/root")
 	}
-	if user, ok := strings.CutPrefix(name, "HOME "); ok { // otherwise package expand would look up the user on the host
+	// Package expand reads the variable "HOME user" for ~user. Without a value it would look up the user on the host.
+	if user, ok := strings.CutPrefix(name, "HOME "); ok {
 		return text("~" + user)
 	}
 	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= len(sh.params) {
@@ -191,7 +195,7 @@ func (sh *interpreter) put(name string, v expand.Variable) {
 	}
 }
 
-// exported returns the environment of the shell's commands, sorted.
+// exported returns the exported variables as NAME=value, sorted by name.
 func (sh *interpreter) exported() []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(sh.vars)) {
@@ -202,8 +206,8 @@ func (sh *interpreter) exported() []string {
 	return list
 }
 
-// expanded calls a function of package expand. It returns an error instead of a panic, which an assignment to an array
-// element in arithmetic causes.
+// expanded calls a function of package expand and turns its panics into errors. An assignment to an array element in
+// arithmetic causes a panic.
 func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (result T, err error) {
 	config := &expand.Config{Env: environment{sh}, CmdSubst: sh.substitute, NoUnset: sh.flags["nounset"]}
 	config.ProcSubst = func(*syntax.ProcSubst) (string, error) {
@@ -220,7 +224,8 @@ func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (resul
 	return do(config)
 }
 
-// failed reports an error of an expansion or assignment. A variable that is not set ends the shell.
+// failed prints an error of an expansion or assignment. If the error is that a variable is not set, it also ends the
+// shell.
 func (sh *interpreter) failed(err error) {
 	sh.say("%v", err)
 	sh.status = max(sh.status, 1)
@@ -239,7 +244,7 @@ func (sh *interpreter) fields(words []*syntax.Word) ([]string, error) {
 		}
 		for _, err := range expand.BracesSeq(nil, &split) {
 			if sum += size + 64; err != nil || sum > maxBraces {
-				return nil, fmt.Errorf("braces: too many words")
+				return nil, fmt.Errorf("braces: too many words; use fewer or shorter braces")
 			}
 		}
 	}
@@ -254,7 +259,8 @@ func (sh *interpreter) fields(words []*syntax.Word) ([]string, error) {
 	return args, err
 }
 
-// literal expands a word to one text. Backslashes outside of quotes quote the next character.
+// literal expands a word to a single text, without field splitting and globs. A backslash outside of quotes quotes the
+// next character.
 func (sh *interpreter) literal(word *syntax.Word) (string, error) {
 	if word == nil {
 		return "", nil
@@ -281,11 +287,11 @@ func (sh *interpreter) arithmetic(x syntax.ArithmExpr) (int, error) {
 	return expanded(sh, func(c *expand.Config) (int, error) { return expand.Arithm(c, x) })
 }
 
-// matches reports whether a text matches a pattern.
+// matches reports whether a text matches a shell pattern.
 func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 	glob, err := expanded(sh, func(c *expand.Config) (string, error) { return expand.Pattern(c, word) })
 	if err == nil && len(glob) > maxPattern && pattern.HasMeta(glob, 0) {
-		err = fmt.Errorf("the pattern is too long")
+		err = fmt.Errorf("the pattern is too long: more than %d bytes", maxPattern)
 	}
 	if err != nil {
 		return false, err
@@ -298,7 +304,7 @@ func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 	return err == nil && re.MatchString(text), nil
 }
 
-// readDir returns the names in a directory for a glob.
+// readDir returns the entries of a directory, for package expand to compare with a glob.
 func (sh *interpreter) readDir(name string) ([]fs.DirEntry, error) {
 	infos, err := sh.container.files.readDir(path.Clean(name))
 	entries := make([]fs.DirEntry, 0, len(infos))
@@ -311,7 +317,8 @@ func (sh *interpreter) readDir(name string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// globbed is a name that a glob examines. It checks the context, because a long pattern takes time.
+// globbed is a directory entry that is compared with a glob. Its name becomes empty when the context ends, because a
+// comparison with a long pattern takes time.
 type globbed struct {
 	fileInfo
 	sh *interpreter
@@ -340,7 +347,8 @@ func (sh *interpreter) assign(assign *syntax.Assign) error {
 	return sh.set(name, value)
 }
 
-// declare implements export, readonly, local and declare, whose words may be the result of an expansion.
+// declare implements export, readonly, local and declare. Their arguments may come from an expansion, as in export
+// $NAMES.
 func (sh *interpreter) declare(clause *syntax.DeclClause) error {
 	export, readonly := clause.Variant.Value == "export", clause.Variant.Value == "readonly"
 	for _, assign := range clause.Args {
