@@ -1,4 +1,4 @@
-// Package shell is the fake shell of stand-in containers. It has a file system in memory, about fifty small commands
+// Package shell is the fake shell of stand-in containers. It has a file system in memory, about sixty small commands
 // with busybox's messages, and a shell that runs them. Begin with [New] and [Container.Run].
 //
 // It never runs a program of the host, opens a file of the host, reads the host's environment or users, or opens a

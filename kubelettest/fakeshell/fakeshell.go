@@ -8,6 +8,6 @@ import (
 )
 
 // Option runs the commands of exec requests in a fake POSIX shell if the scenario has no answer for them. The shell
-// has about fifty commands, and keeps its files in memory until the kubelet stops. It runs no programs of the host,
+// has about sixty commands, and keeps its files in memory until the kubelet stops. It runs no programs of the host,
 // opens no files of the host, and opens no sockets.
 func Option() kubelettest.Option { return kubelettest.WithExecutor(shell.Executor{}) }
