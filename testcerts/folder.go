@@ -54,8 +54,8 @@ func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
 
-// obtain loads existing files, or mints a certificate and writes the files. It locks the folder only to write, so
-// that a read-only folder can be used if it has all files.
+// obtain loads existing files, or calls mint and writes the files. It locks the folder only to write. A read-only
+// folder that has all files can therefore be used.
 func obtain[T interface {
 	Write(certFile, keyFile string) error
 }](
@@ -111,8 +111,8 @@ func has(certFile, keyFile string) (bool, error) {
 		}
 	}
 	if len(there) == 1 {
-		return false, fmt.Errorf("%s exists and %s does not; restore it, or remove the first, and both are made again",
-			there[0], missing[0])
+		return false, fmt.Errorf("%s exists, but %s does not; restore the missing file, or remove the existing file "+
+			"to make both again", there[0], missing[0])
 	}
 	return len(there) == 2, nil
 }

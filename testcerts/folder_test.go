@@ -99,14 +99,14 @@ func TestFolderNeverWritesOver(t *testing.T) {
 		name   string
 		remove []string
 		write  map[string]string
-		link   string // a dangling symbolic link with this name
+		link   string // the name of a dangling symbolic link
 		want   []string
 	}{
 		{name: "key-is-missing", remove: []string{"kubelet-client.key"},
-			want: []string{"kubelet-client.crt exists and", "kubelet-client.key does not; restore it"}},
+			want: []string{"kubelet-client.crt exists, but", "kubelet-client.key does not; restore the missing file"}},
 		{name: "certificate-is-missing", remove: []string{"kubelet-client.crt"},
-			want: []string{"kubelet-client.key exists and", "kubelet-client.crt does not; restore it"}},
-		{name: "key-of-the-ca-is-missing", remove: []string{"ca.key"}, want: []string{"ca.crt exists and"}},
+			want: []string{"kubelet-client.key exists, but", "kubelet-client.crt does not; restore the missing file"}},
+		{name: "key-of-the-ca-is-missing", remove: []string{"ca.key"}, want: []string{"ca.crt exists, but"}},
 		{name: "ca-is-missing", remove: []string{"ca.crt", "ca.key"},
 			want: []string{"ca.crt and", "do not exist, but", `kubelet-client.crt is signed by a CA "demo-ca"`}},
 		{name: "garbled", write: map[string]string{"kubelet-client.crt": "garbled"},
@@ -115,7 +115,7 @@ func TestFolderNeverWritesOver(t *testing.T) {
 			want: []string{"ca.key: tls: failed to find any PEM data in key input"}},
 		{name: "link-to-nowhere", remove: []string{"kubelet-client.crt", "kubelet-client.key"},
 			link: "kubelet-client.key",
-			want: []string{"kubelet-client.key exists and"}},
+			want: []string{"kubelet-client.key exists, but"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -189,8 +189,8 @@ func TestFolderLeavesNoHalf(t *testing.T) {
 	wantFiles(t, dir, "ca.crt", "ca.key", "x.crt")
 }
 
-// TestFolderConcurrently opens an empty folder from many goroutines at the same time. All must get the pairs that
-// the first one has made.
+// TestFolderConcurrently opens an empty folder from many goroutines at the same time. All must get the pairs that the
+// first goroutine has made.
 func TestFolderConcurrently(t *testing.T) {
 	for range 10 {
 		dir := filepath.Join(t.TempDir(), "pki")

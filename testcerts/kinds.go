@@ -37,7 +37,7 @@ type Kind struct {
 
 	signer signer
 	mutate Mutate
-	hosts  []string // if not nil, the hosts of the certificate whatever the Request says
+	hosts  []string // if not nil, these replace Request.Hosts
 }
 
 // signer selects what signs the certificates of a [Kind].
@@ -107,7 +107,7 @@ var kinds = []Kind{
 			"algorithm"},
 }
 
-// Kinds returns all kinds: client certificates, then serving certificates, the valid ones of each first.
+// Kinds returns all kinds: first client certificates, then serving certificates. Of each, the valid kinds come first.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
 // KindNamed returns the kind with the given name. If there is none, the error lists all names.
@@ -148,7 +148,7 @@ func (k Kind) mint(a *Authority, r Request) (p *Pair, err error) {
 		mutate = append(mutate, RSA)
 	}
 	if k.mutate != nil {
-		mutate = append(mutate, k.mutate) // after the others, so that it also overrides Request.Life
+		mutate = append(mutate, k.mutate) // the mutation of the kind comes last, so that it also overrides Request.Life
 	}
 	if k.hosts != nil {
 		r.Hosts = k.hosts

@@ -21,13 +21,13 @@ const unknownAuthority = "x509: certificate signed by unknown authority"
 // address (err) and a DNS name (errByName), without times and without the prefix "tls: failed to verify certificate:
 // ". The field openssl is the error number of openssl verify with the CA and opensslArgs; 0 means OK.
 var verdicts = map[string]struct {
-	user           string // not empty: the certificate is accepted as this user
+	user           string // if not empty, the certificate is accepted and has this user
 	noOpinion      bool
-	err            string // not empty: the certificate is refused with this error
-	errByName      string // empty: the same as err
+	err            string // if not empty, the certificate is refused with this error
+	errByName      string // if empty, the error is the same as err
 	openssl        int
 	opensslArgs    []string
-	opensslWithPEM bool // openssl gets the intermediate CAs in the file
+	opensslWithPEM bool // openssl verify also gets the intermediate CAs from the certificate file
 }{
 	"client":               {user: "kubelet-client"},
 	"client-intermediate":  {user: "kubelet-client", opensslWithPEM: true},
@@ -74,7 +74,7 @@ func request(k testcerts.Kind) testcerts.Request {
 	return testcerts.Request{CommonName: "kubelet-client", Organizations: []string{"viewers"}}
 }
 
-// withRSA are the kinds that are also made with an RSA key: each way to sign a certificate once.
+// withRSA are the kinds that are also tested with an RSA key: one kind for each way to sign a certificate.
 var withRSA = map[string]bool{"client": true, "client-sha1": true, "server": true, "server-intermediate": true,
 	"server-self-signed": true, "server-kubelet-default": true}
 

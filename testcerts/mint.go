@@ -52,8 +52,8 @@ var dnsName = regexp.MustCompile(`^(\*|` + dnsLabel + `)(\.` + dnsLabel + `)*$`)
 
 const dnsLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// mint completes a template, applies mutate, makes a key, and signs with the key of parent. With a nil parent the
-// certificate is self-signed.
+// mint completes a template, applies mutate, makes a key, and signs the certificate with the key of parent. If parent
+// is nil, the certificate is self-signed.
 func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
 	if template.NotAfter.IsZero() {
 		now := time.Now()
@@ -87,7 +87,8 @@ func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509
 		}
 	}
 	if _, ok := signer.Public().(*ecdsa.PublicKey); ok && template.SignatureAlgorithm == x509.SHA1WithRSA {
-		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // the mutation SHA1 does not have the issuer's key
+		// the Mutate function SHA1 cannot set this, because it does not know the issuer's key
+		template.SignatureAlgorithm = x509.ECDSAWithSHA1
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
 	if err != nil {

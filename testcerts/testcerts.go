@@ -7,7 +7,7 @@
 // The package is for tests and demonstrations only. An [Authority] signs every certificate without checking it.
 //
 // Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with a 1024-bit RSA key, because
-// crypto/rsa has refused them since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds
+// crypto/rsa has refused such keys since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds
 // are signed with SHA-1 instead: crypto/x509 still makes SHA-1 signatures, but no longer accepts them.
 package testcerts
 
@@ -36,7 +36,7 @@ type Mutate = func(*x509.Certificate)
 type Authority struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
-	// above are the CAs above this one, from the issuer of Cert up to the root. Empty for a root.
+	// above are the CAs above this CA, from the issuer of Cert up to the root. It is empty for a root CA.
 	above []*x509.Certificate
 }
 
@@ -59,8 +59,8 @@ func NewAuthority(commonName string, mutate ...Mutate) (*Authority, error) {
 	return &Authority{Cert: cert, Key: key}, nil
 }
 
-// Intermediate makes an intermediate CA that is signed by a and valid for ten years. The pairs that it signs contain
-// its certificate after their own.
+// Intermediate makes an intermediate CA that is signed by a and valid for ten years. Each pair that the intermediate CA
+// signs also contains the certificate of the intermediate CA.
 func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authority, error) {
 	cert, key, err := mint(authorityTemplate(commonName), a, mutate)
 	if err != nil {
@@ -88,8 +88,8 @@ func (a *Authority) Server(commonName string, hosts []string, mutate ...Mutate) 
 	return a.issue(template, mutate)
 }
 
-// SelfSigned makes a serving certificate that is signed by its own key. For the certificate that a kubelet makes for
-// itself see [KubeletSelfSigned].
+// SelfSigned makes a serving certificate that is signed by its own key. [KubeletSelfSigned] makes a certificate like
+// the one that a kubelet makes for itself, which is not self-signed.
 func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
 	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
@@ -108,7 +108,7 @@ func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, err
 // reports error 20 (unable to get local issuer certificate) and not 18 (self-signed certificate).
 //
 // The hosts in more become subject alternative names too. A kubelet itself adds no further names; they are for tests
-// that dial an IP address. A kubelet's own key is an RSA key of 2048 bits; pass [RSA] to get the same.
+// that dial an IP address. A kubelet's own key is an RSA key of 2048 bits; pass [RSA] to get an RSA key too.
 //
 // Source: InitializeTLS in cmd/kubelet/app/server.go, and GenerateSelfSignedCertKey in client-go/util/cert.
 func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, error) {

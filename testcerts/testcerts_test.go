@@ -241,7 +241,7 @@ func dial(t testing.TB, ca *testcerts.Authority, pair *testcerts.Pair, host stri
 		if err != nil {
 			return
 		}
-		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
+		_, _ = io.Copy(io.Discard, conn) // read until the client closes the connection
 		conn.Close()
 	}()
 	dialer := &net.Dialer{Timeout: 10 * time.Second}

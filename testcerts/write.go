@@ -37,7 +37,8 @@ func (a *Authority) Write(certFile, keyFile string) error {
 	return p.Write(certFile, keyFile)
 }
 
-// stage writes data into a temporary file in the folder of path, ready to be renamed to path, and returns its name.
+// stage writes data into a temporary file in the folder of path and returns its name. The caller renames the file to
+// path.
 func stage(path string, data []byte, mode os.FileMode) (_ string, err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // created with mode 0600
 	if err != nil {

@@ -59,7 +59,7 @@ func wantMode(t *testing.T, file string, want fs.FileMode) {
 	}
 }
 
-// wantFiles fails the test unless the folder contains exactly these files, and so no temporary file.
+// wantFiles fails the test unless the folder contains exactly the given files, and therefore no temporary file.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	var got []string

@@ -21,7 +21,7 @@ var kubeletConditions = []v1.PodConditionType{
 	v1.PodResizeInProgress, v1.PodResizePending, v1.AllContainersRestarting,
 }
 
-// The conditions for which a life remembers the time of the last transition, as indices of Life.conditions.
+// The indices of Life.conditions. A Life records the last transition of these conditions.
 const (
 	startable = iota
 	initialized
@@ -44,7 +44,7 @@ func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
 	return nil
 }
 
-// updateConditions records when a condition changes.
+// updateConditions computes the pod's conditions, and records the time if a condition changes.
 func (l *Life) updateConditions() {
 	started, ready := false, l.stage != ended && l.stop.outcome == ""
 	for i := range l.containers {
@@ -110,7 +110,7 @@ func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	for i, kind := range timedConditions {
 		add(kind, l.conditions[i], why[i].reason, why[i].message)
 	}
-	// The following conditions never change.
+	// The conditions that the next lines add never change.
 	since := func(kind v1.PodConditionType) time.Time {
 		if c := conditionOf(old, kind); c != nil {
 			return c.LastTransitionTime.Time

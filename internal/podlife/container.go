@@ -14,7 +14,8 @@ type container struct {
 	kind      ContainerType
 	spec      *v1.Container
 	described *scenario.Container
-	// turn is the time from which the container may run for the first time; zero until then.
+	// turn is the time from which the container may run for the first time. It is zero while containers before it are
+	// not done.
 	turn time.Time
 }
 
@@ -26,7 +27,7 @@ const relistPeriod = time.Second
 const (
 	firstBackOff   = 10 * time.Second
 	defaultBackOff = 5 * time.Minute
-	// A run longer than this resets the back-off.
+	// A run longer than backOffReset resets the back-off.
 	backOffReset = 10 * time.Minute
 )
 
@@ -40,8 +41,8 @@ func (c *container) hasStarted() bool { return !c.run.started.IsZero() }
 // hasProbes reports whether probes determine when the container is started and ready.
 func (c *container) hasProbes() bool { return c.kind == MainContainer || c.kind == Sidecar }
 
-// isInitialized reports whether the next container may start: either this is an init container that has completed,
-// or it is a sidecar that has started.
+// isInitialized reports whether the containers after this one may start, because this one is an init container that has
+// completed or a sidecar that has started.
 func (c *container) isInitialized() bool {
 	if c.kind == Sidecar {
 		return c.run.isRunning() && c.started
@@ -78,7 +79,7 @@ func probeDelay(p *v1.Probe) time.Duration {
 	return time.Duration(p.InitialDelaySeconds)*time.Second + time.Duration(periods)*time.Second
 }
 
-// exit returns how this run ends by itself, or nil if it does not.
+// exit returns how the current run ends by itself, or nil if the run continues until it is stopped.
 func (c *container) exit() *scenario.Exit {
 	exits := c.described.Exits
 	over := exits != nil && exits.Times > 0 && c.run.number >= exits.Times
@@ -144,7 +145,7 @@ func (c *container) dueWhileStopping() time.Time {
 	return ready
 }
 
-// step applies the change that is due for this container.
+// step applies the change of the container that is due now, such as its start or end.
 func (c *container) step(now time.Time, maxBackOff time.Duration) {
 	if !c.run.isRunning() {
 		if wait := c.nextBackOff(maxBackOff); c.run.hasEnded() && c.waiting == "" && wait > relistPeriod {
@@ -177,7 +178,7 @@ func (c *container) probe(now time.Time) {
 	c.started, c.ready = !now.Before(started), !now.Before(ready)
 }
 
-// end records that the current run has ended. r is the run with its end filled in.
+// end records that the current run has ended. r is the same run with its time of end and exit code.
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
 // nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait

@@ -221,7 +221,8 @@ func TestLife(t *testing.T) {
 			containers: containers{"s": {Exits: exits(2, 0)}}, story: []expectation{
 				{at: 2, want: "Running SI s:Completed(0) c:Running+ready"},
 				{at: 3, want: "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready"},
-				// During the back-off the state is Completed, not CrashLoopBackOff.
+				// During the back-off of a sidecar that ended with code 0, its state is Completed, not
+				// CrashLoopBackOff.
 				{at: 14, want: "Running SI s:Completed(0)#1<Completed(0) c:Running+ready"},
 				{at: 15, want: "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready"},
 			}},
@@ -408,7 +409,7 @@ func TestLife(t *testing.T) {
 		{name: "deleted-and-killed-with-sidecar", pod: newPod(always, "c", withSidecar("s")),
 			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}},
 				"s": {Stops: scenario.Stop{After: seconds(60)}}}, story: []expectation{
-				// the sidecar gets the minimum of two seconds after the main container
+				// the sidecar stops after the main container, and gets the minimum grace period of two seconds
 				{at: 16.9, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 10)},
 				{at: 17, want: "Failed I s:Error(137) c:Error(137)"},
 			}, gone: true},

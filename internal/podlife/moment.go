@@ -19,7 +19,7 @@ import (
 
 // run is one run of a container, from its start to its end. The zero value means that the container has not run.
 type run struct {
-	// number counts the earlier runs.
+	// number is the number of the container's earlier runs.
 	number int32
 	// image is the image in the spec when the run started. It is empty if the spec still has the same image.
 	image string
@@ -85,11 +85,11 @@ type moment struct {
 	waiting string
 	// backOff is the total length of the current wait in CrashLoopBackOff.
 	backOff time.Duration
-	// started and ready report whether the startup probe and the readiness probe have succeeded in this run.
+	// started and ready report whether the startup probe and the readiness probe have succeeded in the latest run.
 	started, ready bool
 }
 
-// momentOf recovers the moment from a container status. It is the inverse of moment.status.
+// momentOf recovers the state of a container from its status. It is the inverse of moment.status.
 func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	m := moment{last: runOf(s.LastTerminationState.Terminated, s.RestartCount-1)}
 	switch {
@@ -134,7 +134,7 @@ func (m *moment) status(pod *v1.Pod, kind ContainerType, c *v1.Container) v1.Con
 	}
 	last, waits := &m.last, m.waiting != ""
 	if waits && kind == Sidecar && m.run.hasEnded() && m.run.code == 0 {
-		waits = false // the kubelet treats it like an init container that has completed
+		waits = false // the kubelet treats such a sidecar like a completed init container
 	}
 	switch {
 	case waits:
@@ -234,8 +234,8 @@ func hash(of string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// restarts reports whether a container starts again after a run that ended with this code, as long as its pod is not
-// stopping. (k8s.io/kubernetes/pkg/api/v1/pod, ContainerShouldRestart)
+// restarts reports whether a container starts again after a run that ended with the given exit code. It assumes that
+// the pod is not stopping. (k8s.io/kubernetes/pkg/api/v1/pod, ContainerShouldRestart)
 func restarts(pod *v1.Pod, kind ContainerType, c *v1.Container, code int32) bool {
 	if kind == EphemeralContainer || kind == InitContainer && code == 0 {
 		return false

@@ -10,7 +10,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// TestMomentSurvivesStatus checks that a moment that was recovered from a status produces the same status again.
+// TestMomentSurvivesStatus checks that a container's state, when it is recovered from a status, produces the same
+// status again.
 func TestMomentSurvivesStatus(t *testing.T) {
 	began := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	earlier := run{
@@ -37,7 +38,8 @@ func TestMomentSurvivesStatus(t *testing.T) {
 			l := &Life{pod: pod, containers: []container{{moment: test.moment, spec: spec}}}
 			status := l.makeStatus()
 			recovered := momentOf(&status.ContainerStatuses[0], spec)
-			recovered.backOff = test.moment.backOff // the status contains the back-off only in a message
+			// a status contains the back-off only in a message, so momentOf cannot recover it
+			recovered.backOff = test.moment.backOff
 			l.containers[0].moment = recovered
 			again := l.makeStatus()
 			if diff := cmp.Diff(status, again); diff != "" {

@@ -39,7 +39,7 @@ type Life struct {
 	began     time.Time
 	// now is the time for which the following fields are valid. It never goes back.
 	now        time.Time
-	containers []container // in the order of Containers
+	containers []container // in the order of the function Containers
 	conditions [len(timedConditions)]condition
 	stage      stage
 	stop       stop
@@ -98,7 +98,7 @@ func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool
 	return l.status(), next, l.stage == ended && l.pod.DeletionTimestamp != nil
 }
 
-// status returns the status at l.now.
+// status returns the pod's status at the time l.now.
 func (l *Life) status() v1.PodStatus {
 	before := &l.pod.Status
 	if l.settled {
@@ -115,7 +115,7 @@ func (l *Life) status() v1.PodStatus {
 		s.Reason, s.Message = before.Reason, before.Message
 	}
 	l.setAddresses(&s)
-	// Other components set these fields. (kubelet: pkg/kubelet/status, mergePodStatus)
+	// Components other than the kubelet set the following fields. (kubelet: pkg/kubelet/status, mergePodStatus)
 	s.ResourceClaimStatuses, s.ExtendedResourceClaimStatus = before.ResourceClaimStatuses,
 		before.ExtendedResourceClaimStatus
 	s.NodeAllocatableResourceClaimStatuses, s.VolumeHealth = before.NodeAllocatableResourceClaimStatuses,

@@ -79,7 +79,7 @@ func (w *walk) step() {
 	case w.next.IsZero():
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(time.Hour))))
 		w.same(w.now)
-	case choice < 6: // a step to the next change
+	case choice < 6: // a step to the time of the next change
 		w.same(w.now.Add(time.Duration(w.r.Int64N(int64(w.next.Sub(w.now))))))
 		w.same(w.next.Add(-1))
 		w.now, exact = w.next, true

@@ -19,9 +19,9 @@ type stage uint8
 const (
 	// living means that containers start, and restart as restartPolicy allows.
 	living stage = iota
-	// stopping means that no container starts any more, but some still run.
+	// stopping means that no container starts any more, but some containers still run.
 	stopping
-	// ended means that no container runs or will run.
+	// ended means that no container runs, and that none will run again.
 	ended
 )
 

@@ -21,7 +21,7 @@ type stop struct {
 	// generation is the pod's generation when the stop began. The kubelet does not observe a newer generation until
 	// all containers have stopped. (kubelet: SyncTerminatingPod)
 	generation int64
-	// initialized reports whether all init containers were done when the stop began.
+	// initialized is set if all init containers were done when the stop began.
 	initialized bool
 }
 
@@ -43,9 +43,9 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 		s.generation = observed // the deletion came later and has increased the generation
 	}
 	l.stop, l.stage = s, stopping
-	// In a deleted pod the back-off of containers ends: they become terminated, because they will not run again. In a
-	// pod that ends for another reason such containers keep waiting, and count as lost at the end. (kubelet:
-	// pkg/kubelet/container, ShouldContainerBeRestarted)
+	// In a deleted pod, the containers that wait in a back-off become terminated, because they will not run again. In a
+	// pod that ends for a different reason, containers in a back-off continue to wait, and count as lost when the pod
+	// has ended. (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
 	for i := range l.containers {
 		if c := &l.containers[i]; s.deleted && c.run.hasEnded() {
 			c.waiting, c.backOff = "", 0
@@ -62,7 +62,7 @@ func (l *Life) followStop(now time.Time) {
 		if seconds := l.pod.DeletionGracePeriodSeconds; seconds != nil {
 			grace = time.Duration(*seconds) * time.Second
 		}
-		if began := deleted.Add(-grace); began.Before(now) { // otherwise the API server's clock is ahead
+		if began := deleted.Add(-grace); began.Before(now) { // it is after now only if the API server's clock is ahead
 			since = began
 		}
 		s.deleted = true
@@ -132,8 +132,8 @@ func (l *Life) stopAll(each func(*container, run)) time.Time {
 	return last
 }
 
-// stops returns a container's run after its end, and the time of the end. turn is when the container may begin to
-// stop.
+// stops returns how the current run of a container in a stopping pod ends, and the time of the end. turn is when the
+// container may begin to stop.
 func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	sigterm, kill := turn.Add(c.preStop()), s.kill
 	if sigterm.After(kill) {

@@ -14,7 +14,7 @@ type lines interface {
 	written(now time.Time) int64
 	// time returns when line i is written.
 	time(i int64) time.Time
-	// has reports whether there is a line i, or will be.
+	// has reports whether the log has a line i or will have it later.
 	has(i int64) bool
 	// from returns the number of a line at which a reader of the lines since a time may begin: all lines before it
 	// were written earlier.

@@ -19,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// Age is the age of a generated log without a start when the program starts.
+// Age is how long before the start of the program a generated log begins if its description has no start.
 const Age = time.Hour
 
 // Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
@@ -31,9 +31,9 @@ type Log struct {
 	endedAt time.Time
 }
 
-// New makes a log from its description. Logs of containers with different names have different lines. A log with an end
-// and without a start ends just before made. If the description names a file, New reads it, and returns an error only
-// if that fails.
+// New makes a log from its description. Logs of containers with different names have different lines. If a log has an
+// end but no start, its last line is written just before the time made. If the description names a file, New reads the
+// file. An error means that the file cannot be read.
 func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 	data := []byte(l.Text)
 	if l.File != "" {
@@ -115,7 +115,7 @@ func (l *Log) written(now time.Time) int64 {
 // finishedLines is the default number of lines in the log of a container that has ended.
 const finishedLines = 100
 
-// Finished returns the description of the log of a container that has ended: l with a limited number of lines.
+// Finished returns the description of the log of a container that has ended. It is l with a limited number of lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
 		l.Lines = finishedLines

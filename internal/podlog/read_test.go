@@ -167,7 +167,7 @@ func FuzzRead(f *testing.F) {
 			Stderr: float64(stderr) / 255})
 		options := v1.PodLogOptions{Timestamps: timestamps}
 
-		// Every line by itself, with its time and stream.
+		// Read all lines, to know the time and the stream of each.
 		var all []string
 		var isErr []bool
 		var outs, errs bytes.Buffer

@@ -10,8 +10,8 @@ import (
 // storedLines are the lines of a text or a file.
 type storedLines struct {
 	lines []storedLine
-	// existing means that all lines count as written, even lines with a later time. Their times need not be in order.
-	// Otherwise each line is written at its time.
+	// existing means that all lines count as written, even lines with a time in the future, and that their times need
+	// not be in order. If existing is false, each line is written at its time.
 	existing bool
 }
 
@@ -44,7 +44,7 @@ func (s storedLines) appendLine(b []byte, i int64) []byte { return append(b, s.l
 func parseCRI(data []byte) []storedLine {
 	var lines []storedLine
 	for _, line := range splitLines(data) {
-		parts := bytes.SplitN(line, []byte(" "), 4) // time, stream, tags, text
+		parts := bytes.SplitN(line, []byte(" "), 4) // the parts of a CRI line: time, stream, tags and text
 		if len(parts) < 4 {
 			return nil
 		}

@@ -43,6 +43,6 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 	if err := s.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		return err
 	}
-	<-ctx.Done() // the log may end before the container
+	<-ctx.Done() // wait for the end of the container, because its log may end earlier
 	return nil
 }

@@ -32,7 +32,7 @@ type container struct {
 	name      string
 	described *scenario.Container
 	*run
-	// previous is nil if there was no earlier run.
+	// previous is the run before the current run, or nil if there was none.
 	previous *run
 }
 
@@ -70,7 +70,7 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 		if c.run, err = e.makeRun(c, "", described, made); err != nil {
 			return err
 		}
-		if len(c.described.Files) > 0 { // check now that the files fit together
+		if len(c.described.Files) > 0 { // create the environment now, to report invalid files
 			if _, err := e.environment(s.executor, c); err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 	})
 }
 
-// makeRun makes a run of a container. made is the reference time of its log.
+// makeRun makes a run of a container. If the log has no start time, it starts or ends relative to made; see podlog.New.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
 	log, err := podlog.New(described, e.pod.Namespace+"/"+e.pod.Name+"/"+c.name, made)
 	if err != nil {
@@ -91,14 +91,15 @@ func (e *entry) makeRun(c *container, id string, described scenario.Log, made ti
 	return &run{id: id, log: log}, nil
 }
 
-// makeEntry makes an entry. It calls complete for each container, and complete sets the container's runs.
+// makeEntry makes an entry for a pod. For each container it calls complete, which sets the container's runs.
 func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	at := e.pod.Namespace + "/" + e.pod.Name
 	names := podlife.ContainerNames(e.pod)
 	for name := range e.described {
 		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("pod %s: it has no container %q; it has %s", at, name, strings.Join(names, ", "))
+			return nil, fmt.Errorf("pod %s: no container %q; the containers of the pod are %s", at, name,
+				strings.Join(names, ", "))
 		}
 	}
 	for _, name := range names {
@@ -181,8 +182,8 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the run with this id from the earlier entry, or a new run if there is none. It ends a run that
-// has ended.
+// findOrMakeRun returns the run that a container status describes: the run of the earlier entry with the same id or, if
+// there is none, a new run. If the status shows the end of the run, findOrMakeRun ends the run.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
 	i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id })
 	if i >= 0 {

@@ -20,7 +20,7 @@ func Example() {
 			ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
-		// A thousand million lines take no memory.
+		// A log of a billion lines takes no memory.
 		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 1e9, Start: &start,
 			Interval: metav1.Duration{Duration: time.Microsecond}}}},
 	})

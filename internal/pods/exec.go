@@ -122,7 +122,7 @@ func writeResult(streams Streams, stdout, stderr string, code int) error {
 	return exitError(code)
 }
 
-// sleep waits for a duration. It returns ctx.Err() if ctx is done first.
+// sleep waits for a duration. If ctx is done first, it returns ctx.Err().
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

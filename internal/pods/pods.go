@@ -32,7 +32,8 @@ type Store struct {
 // description, the container and the pod. Exec requests get the results of a few simple commands.
 func NewStore(all ...scenario.Pod) (*Store, error) { return NewStoreWith(simpleExecutor{}, all...) }
 
-// NewStoreWith is like [NewStore], but executor runs the commands of exec requests. Nil: like NewStore.
+// NewStoreWith is like [NewStore], but executor runs the commands of exec requests. If executor is nil, NewStoreWith is
+// the same as NewStore.
 func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 	if executor == nil {
 		executor = simpleExecutor{}
@@ -52,7 +53,7 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 		}
 		if other, found := uids[pod.UID]; found {
 			return nil, field.Invalid(path.Child("metadata", "uid"), pod.UID,
-				"is also the uid of pod "+other.String()+"; remove it, and one is made")
+				"is also the uid of pod "+other.String()+"; remove the uid to get a generated one")
 		}
 		uids[pod.UID] = key
 		e, err := s.newEntry(scenario.Pod{Pod: pod, Containers: given.Containers}, made)

@@ -179,7 +179,7 @@ func TestInvalidPods(t *testing.T) {
 		{name: "uid-twice", specs: []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}},
 			err: `pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
 		{name: "log-of-no-container", specs: []scenario.Pod{{Pod: newPod("", "a", "c"),
-			Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, err: `it has no container "d"`},
+			Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, err: `no container "d"`},
 		{name: "invalid-log", specs: withLog(scenario.Log{Lines: -1}),
 			err: "container c of pod default/a: log: lines: -1"},
 		{name: "usage-above-limit", specs: aboveLimit(),

@@ -35,7 +35,7 @@ func living(n int32, began time.Time) *v1.Pod {
 	return pod
 }
 
-// ended returns the same pod as living after its nth run has ended. The container waits to restart.
+// ended returns the pod of the function living after the container's nth run has ended. The container waits to restart.
 func ended(n int32, began, over time.Time) *v1.Pod {
 	pod := living(n+1, over)
 	s := &pod.Status.ContainerStatuses[0]

@@ -87,7 +87,7 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	}
 }
 
-// simpleCommand is a command that runs.
+// simpleCommand is a running command of the simpleExecutor.
 type simpleCommand struct {
 	*simpleEnvironment
 	Streams
