@@ -169,7 +169,8 @@ func (e *Exit) validate() error {
 	case e.Reason != "" && !slices.Contains(terminationReasons, e.Reason):
 		return fmt.Errorf("reason: %q: must be one of %s", e.Reason, strings.Join(terminationReasons, ", "))
 	case e.Reason == "Completed" && e.Code != 0:
-		return fmt.Errorf("reason: %q: is the reason for exit code 0, but code is %d; change reason or code", e.Reason, e.Code)
+		return fmt.Errorf("reason: %q: is the reason for exit code 0, but code is %d; change reason or code", e.Reason,
+			e.Code)
 	case e.Times < 0:
 		return fmt.Errorf("times: %d: must not be negative; 0 means every run", e.Times)
 	case len(e.Message) > maxTerminationMessage:

@@ -7,8 +7,8 @@
 // The package is for tests and demonstrations only. An [Authority] signs every certificate without checking it.
 //
 // Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with a 1024-bit RSA key, because
-// crypto/rsa has refused such keys since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds
-// are signed with SHA-1 instead: crypto/x509 still makes SHA-1 signatures, but no longer accepts them.
+// crypto/rsa refuses such keys unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds are signed with
+// SHA-1 instead: crypto/x509 still makes SHA-1 signatures, but no longer accepts them.
 package testcerts
 
 import (

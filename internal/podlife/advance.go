@@ -100,7 +100,8 @@ func (l *Life) takeTurns() {
 	}
 }
 
-// lastStarted returns the index of the last container, except ephemeral ones, that has ever started; -1 for none.
+// lastStarted returns the index of the last container that has ever started, or -1 if no container has. It ignores
+// ephemeral containers.
 func (l *Life) lastStarted() int {
 	last := -1
 	for i := range l.containers {

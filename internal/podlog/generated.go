@@ -16,8 +16,8 @@ type lines interface {
 	time(i int64) time.Time
 	// has reports whether the log has a line i or will have it later.
 	has(i int64) bool
-	// from returns the number of a line at which a reader of the lines since a time may begin: all lines before it
-	// were written earlier.
+	// from returns the number of the line at which a reader with sinceTime begins. All lines before that line were
+	// written before the given time.
 	from(since time.Time) int64
 	stderr(i int64) bool
 	// appendLine appends the text of line i, including its line feed, to b.

@@ -123,7 +123,7 @@ func grepExpression(pattern string, o options) (*regexp.Regexp, error) {
 	return compile("(?"+flags+":"+text+")", pattern)
 }
 
-// basicSpecial are the characters of a basic POSIX expression that are special with a backslash.
+// basicSpecial are the characters that are special in a basic POSIX expression only after a backslash.
 const basicSpecial = "(){}|+?"
 
 var basicEscapes = regexp.MustCompile(`\\.|[(){}|+?]`)

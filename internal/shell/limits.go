@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// The limits of what a client can make a container hold, in bytes unless noted.
+// The limits of the memory and files that a client can make a container use. Their unit is a byte, unless a comment
+// names a different unit.
 const (
 	maxFileBytes = 32 << 20 // all files of a container
 	maxFiles     = 10_000   // files and directories of a container
