@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestDocs checks the Markdown pages of the repository: every relative link leads to an existing file and heading, and
-// every path of a Go file or package in backticks exists.
+// TestDocs checks the Markdown pages of the repository. Every relative link must lead to an existing file and heading,
+// and every path of a Go file or package in backticks must exist.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command("git", "ls-files", "*.md").Output()
@@ -23,7 +23,8 @@ func TestDocs(t *testing.T) {
 	}
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	path := regexp.MustCompile(
-		"`((?:authchain|server|config|testcerts|scenario|kubelettest|conformance|internal|cmd|e2e|deploy|docs)/[\\w./-]*)`")
+		"`((?:authchain|server|config|testcerts|scenario|kubelettest|conformance|internal|cmd|e2e|deploy|docs)/" +
+			"[\\w./-]*)`")
 	for _, page := range pages {
 		data, err := os.ReadFile(page)
 		if err != nil {
@@ -49,7 +50,7 @@ func TestDocs(t *testing.T) {
 				t.Errorf("%s links to %s, but %s has no such heading", page, match[1], file)
 			}
 		}
-		if page == "CHANGELOG.md" { // it names paths that are gone
+		if page == "CHANGELOG.md" { // the changelog names paths that no longer exist
 			continue
 		}
 		for _, match := range path.FindAllStringSubmatch(text, -1) {

@@ -30,7 +30,7 @@ import (
 
 var update = flag.Bool("update", false, "take the screenshots in docs/images anew")
 
-// patience limits every wait of these tests. It is long, because the machine may be busy with other tests.
+// patience limits every wait of the browser tests. It is long, because the machine may be busy with other tests.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) { os.Exit(programs.Main(m, "browser")) }
@@ -42,7 +42,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// open contains the addresses of a running demo.
+// open has the listening addresses of a running demo, and its folder.
 type open struct{ Secure, ReadOnly, Admin, dir string }
 
 // startDemo runs a demo on free ports until the test ends.
@@ -57,7 +57,7 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 	t.Helper()
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
-	runtime.LockOSThread() // the demo is killed with the thread that started it
+	runtime.LockOSThread() // Linux kills the demo (Pdeathsig) when the thread that started it ends
 	cmd := exec.Command(programs.Path(t, "fauxlet"), "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0",
 		"--admin-address", address, "--ready-file", ready)
 	cmd.Args = append(cmd.Args, flags...)
@@ -114,7 +114,7 @@ type tab struct {
 	ctx context.Context
 
 	mu sync.Mutex
-	// complaints are the errors and warnings in the browser console, and uncaught exceptions.
+	// complaints has the errors and warnings of the browser console, and uncaught exceptions.
 	complaints []string
 }
 
@@ -172,7 +172,7 @@ func (b *tab) listen(event any) {
 	}
 }
 
-// quiet fails the test if the console has complaints.
+// quiet fails the test if the browser console has errors or warnings.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -200,8 +200,8 @@ func js[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits until a JavaScript expression is true. It polls from the test, because the content security policy of
-// the page forbids evaluation in the page.
+// until waits until a JavaScript expression is true. The test evaluates the expression repeatedly, because the page's
+// content security policy forbids the page to evaluate it.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -244,8 +244,8 @@ func (b *tab) visit(address string) {
 // shown lists the screenshots that are stored in docs/images.
 var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
 
-// shoot takes a screenshot. With -update, shoot writes the screenshots in shown to docs/images. All other
-// screenshots are test artifacts (go test -artifacts).
+// shoot takes a screenshot. With the flag -update, it writes the screenshots that are listed in shown to docs/images.
+// All other screenshots are test artifacts (go test -artifacts).
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

@@ -30,8 +30,9 @@ func send(t testing.TB, demo *open, path string) {
 const (
 	rows   = `document.querySelectorAll("#list a").length`
 	chosen = `Number(document.querySelector("#list [aria-current]")?.dataset.id ?? 0)`
-	// outcomes is a JavaScript expression for the stages of the shown explanation, each as "name: outcome".
-	outcomes = `[...document.querySelectorAll("#stages > li > .stage:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
+	// outcomes is a JavaScript expression for the steps of the displayed explanation, each as "name: outcome".
+	outcomes = `[...document.querySelectorAll("#stages > li > .stage:first-child")]` +
+		`.map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
 )
 
 // sendFrom sends a request with the form on the page, and waits for the explanation of that request.
@@ -42,7 +43,9 @@ func sendFrom(b *tab, as, path string) {
 	b.set("#send-path", path)
 	b.do(chromedp.Click(chromedp.ID("send-button")))
 	b.until("the explanation of the request",
-		fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`,
+		fmt.Sprintf(`location.hash !== %q && `+
+			`document.getElementById("crumb").textContent.startsWith(location.hash + " ") && `+
+			`!document.getElementById("sent").hidden`,
 			before))
 }
 
@@ -55,11 +58,11 @@ func TestPage(t *testing.T) {
 	b.visit(address)
 	b.until("earlier decisions are listed", rows+" >= 10")
 
-	// A request comes in while the page is open.
+	// A request arrives while the page is open.
 	send(t, demo, "/pods/live-one")
 	b.until("a new request appears", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
 
-	// Send a request from the page. The explanation of the request has what-if settings.
+	// Send a request from the page. It is refused, and the page shows its explanation with what-if settings.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
 	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: " +
 		"passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
@@ -71,14 +74,15 @@ func TestPage(t *testing.T) {
 		t.Errorf("the remedies are %s", cures)
 	}
 	if marks := js[int](b,
-		`new Set([...document.querySelectorAll("#stages .stage")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
+		`new Set([...document.querySelectorAll("#stages .stage")]`+
+			`.map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
 		t.Errorf("the outcomes have %d shapes, want at least 3", marks)
 	}
 	b.quiet()
 	refused := js[string](b, "location.hash")
 
-	// Try the what-if setting AlwaysAllow. The page shows the real explanation and the what-if explanation side by
-	// side.
+	// Try what-if with the authorization mode AlwaysAllow. The page shows the real explanation and the what-if
+	// explanation side by side.
 	const mode = `select[title="authorization.mode"]`
 	b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
@@ -111,11 +115,13 @@ func TestPage(t *testing.T) {
 	b.set("#filter-outcome", "")
 	b.until("all requests are shown", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
 
-	// A paused page shows no new requests. It shows all of them when it continues.
+	// A paused page does not show new requests. When the page continues, it shows all requests that arrived during the
+	// pause.
 	b.leave()
 	b.do(chromedp.KeyEvent("p"))
 	b.until("the page is paused",
-		`document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
+		`document.body.dataset.state === "paused" && `+
+			`document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
 	send(t, demo, "/pods/while-paused")
 	b.until("the request is counted", `document.getElementById("held").textContent === "show 1 new"`)
 	if js[bool](b, `document.getElementById("list").textContent.includes("/pods/while-paused")`) {
@@ -138,24 +144,27 @@ func TestPage(t *testing.T) {
 			fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen,
 				step.want, step.want, step.want))
 	}
-	// Rows do not move while a row has the keyboard focus.
+	// Rows do not move while one of them has the keyboard focus.
 	send(t, demo, "/pods/under-the-keyboard")
 	b.until("the request is held back", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
 	b.until("the request appears",
 		`document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
-	b.set("#filter-path", "under-the") // clear the slash: preventDefault has no effect on synthetic key events
+	// set also removes the slash that the key event typed, because preventDefault has no effect on synthetic events.
+	b.set("#filter-path", "under-the")
 	b.until("one request is shown", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
 
 	// A live region announces changes to screen readers, and all controls have accessible names.
 	if got := js[string](b,
-		`document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
+		`document.getElementById("live").getAttribute("aria-live") + " " + `+
+			`(document.getElementById("live").textContent !== "")`); got != "polite true" {
 		t.Errorf("the live region contains %s", got)
 	}
 	if unnamed := js[[]string](b,
-		`[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
+		`[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && `+
+			`!e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
 		t.Errorf("controls without an accessible name: %q", unnamed)
 	}
 	b.quiet()
@@ -184,7 +193,8 @@ func TestMarkupIsText(t *testing.T) {
 	}
 	// The content security policy of the page blocks scripts even if the page inserted HTML by mistake.
 	if got := js[string](b,
-		`(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
+		`(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } `+
+			`catch (e) { return e.name } })()`); got != "TypeError" {
 		t.Errorf("inserting HTML: %s, want TypeError", got)
 	}
 	if got := js[string](b, `fetch("https://example.invalid/").then(() => "sent", e => "refused")`); got != "refused" {
@@ -208,9 +218,11 @@ func TestPagesFromElsewhere(t *testing.T) {
 		`fetch("` + base + `/api/decisions")`,
 		`fetch("` + base + `/api/events")`,
 		`fetch("` + base +
-			`/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+			`/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, ` +
+			`body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
 		`fetch("` + base +
-			`/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+			`/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, ` +
+			`body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
 	} {
 		if got := js[string](b, request+`.then(r => r.text(), e => "refused")`); got != "refused" {
 			t.Errorf("%s: %s", request, got)
@@ -219,7 +231,9 @@ func TestPagesFromElsewhere(t *testing.T) {
 	// The server also refuses a request whose response the other page does not read (mode no-cors).
 	js[string](b,
 		`fetch("`+base+
-			`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
+			`/api/send", {method: "POST", mode: "no-cors", `+
+			`body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`+
+			`.then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
 		t.Errorf("%d requests from a page of another origin were accepted", got)
@@ -261,7 +275,8 @@ func TestWidths(t *testing.T) {
 func (b *tab) fits(when string) {
 	b.t.Helper()
 	if over := js[[]string](b,
-		`[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
+		`[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth)`+
+			`.map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
 		b.t.Errorf("%s: these elements are wider than the window: %q", when, over)
 	}
 }
@@ -338,16 +353,19 @@ func TestItComesBack(t *testing.T) {
 	b.until("the page is connected to the second demo", `document.body.dataset.state === "live"`)
 	send(t, again, "/pods/of-the-second")
 	b.until("only the second demo's requests are shown",
-		`document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
+		`document.getElementById("list").textContent.includes("of-the-second") && `+
+			`!document.getElementById("list").textContent.includes("of-the-first")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#99999"))
 	b.until("the page reports a missing decision",
-		`document.getElementById("nothing").textContent.includes("decision 99999 is no longer kept, or does not exist")`)
+		`document.getElementById("nothing").textContent`+
+			`.includes("decision 99999 is no longer kept, or does not exist")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#"))
 	b.until("the message disappears",
 		`document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
-// TestStates covers what no other test displays: a failed handshake, a truncated response, and errors.
+// TestStates covers what the other tests of the page do not display: a failed handshake, a truncated response, and
+// errors.
 func TestStates(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)

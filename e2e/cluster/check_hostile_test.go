@@ -15,8 +15,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// hostileChecks selects the conformance checks for streams, for misbehaving kubelets and for connections that stay
-// open.
+// hostileChecks selects the conformance checks about streams, misbehaving kubelets and connections that stay open.
 var hostileChecks = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
 
 // TestCheckStreamsAndHostileKubelets runs hostileChecks on a real kube-apiserver. It must pass all of them and keep

@@ -31,7 +31,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// objects returns the UIDs of all objects whose kind fauxlet check creates. The keys are kind and name.
+// objects returns the UIDs of all objects of the kinds that fauxlet check creates. The keys are kind and name.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
@@ -62,7 +62,7 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	return all
 }
 
-// leaves fails the test unless the cluster has the same objects as before.
+// leaves fails the test unless the cluster has the same objects as it had before a check.
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
@@ -76,8 +76,8 @@ type background struct {
 	stdout, stderr programs.Buffer
 }
 
-// midway starts a check, and returns when the check has created its first Node. With servingCAFlags all checks run, and
-// some wait for seconds, so that the check is still running then.
+// midway starts a check, and returns when the check has created its first Node. The check must have servingCAFlags:
+// then it runs long enough to be interrupted, because some of its parts wait for seconds.
 func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 	t.Helper()
 	before := objects(t, c)
@@ -140,7 +140,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		}
 		leaves(t, plane, before)
 	}
-	// With a serving certificate all checks run. Some of them wait for seconds, so no machine finishes them in 300 ms.
+	// The check has servingCAFlags, so all parts of it run. Some of them wait for seconds, so no machine finishes them
+	// in 300 ms.
 	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), "--timeout", "300ms")...)
 	if got.Status != 2 || !strings.Contains(got.Stderr, "--timeout: the run did not finish within 300ms") ||
 		got.report.Count(conformance.Fail) > 0 {
@@ -158,7 +159,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	leaves(t, plane, before)
 
-	// Kill one check, and cut the connection of another check for good. Both leave objects behind.
+	// Kill one check, and break the connection of another check permanently. Both leave objects behind.
 	b = midway(t, plane, servingCAFlags(plane.PKI)...)
 	expect.NoError(t, b.Process.Kill())
 	b.end(t)
@@ -170,8 +171,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		t.Errorf("a connection that is lost: %+v, want status 2 and a list of what is left", got)
 	}
 
-	// For a minute, another check does not remove such objects, because the check that created them may still run.
-	// Afterwards it removes them.
+	// For a minute, another check does not remove the objects of an interrupted check, because that check may still
+	// run. After a minute it removes them.
 	runCheck(t, plane, "--only", "reach.dialled")
 	after := objects(t, plane)
 	for _, name := range slices.Sorted(maps.Keys(killed)) {
@@ -191,7 +192,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 }
 
-// foreign creates a Node with the label of a check, but with a name that no check uses.
+// foreign creates a Node that has the label of a check, but a name that no check uses.
 func foreign(t testing.TB, c *controlplane.Plane) string {
 	t.Helper()
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign",
@@ -203,7 +204,7 @@ func foreign(t testing.TB, c *controlplane.Plane) string {
 
 // link forwards connections to kube-apiserver until it is cut.
 type link struct {
-	plane    *controlplane.Plane // its kubeconfig connects through the link
+	plane    *controlplane.Plane // the plane's kubeconfig connects through the link
 	listener net.Listener
 
 	mu    sync.Mutex

@@ -20,20 +20,20 @@ import (
 	"fauxlet/testcerts"
 )
 
-// mistake is one mistake in the configuration of a kube-apiserver, and the one conformance check that then does not
-// pass.
+// mistake is a mistake in the configuration of a kube-apiserver, and the only conformance check that fails or warns
+// because of it.
 type mistake struct {
-	what    string // the description in the row of docs/check.md
+	what    string // the description of the mistake in its row of docs/check.md
 	verdict conformance.Verdict
 	id      string
 	flag    string
 
-	kind string // of the client certificate, as in testcerts
-	// mint issues the client certificate if testcerts has no such kind.
+	kind string // kind of the client certificate, as in package testcerts
+	// mint, if not nil, issues a client certificate that is not a kind of package testcerts.
 	mint    func(*testcerts.Authority) (*testcerts.Pair, error)
 	without []string // flags to remove
 	with    []string // flags to replace
-	args    []string // arguments of the check
+	args    []string // more arguments of fauxlet check
 }
 
 // These are the kube-apiserver flags that the mistakes change.
@@ -100,7 +100,7 @@ func mistakes() []mistake {
 			without: []string{servingCAFlag}},
 		{what: "serving certificates are verified with another CA", verdict: fail, id: "serving.accepted",
 			flag: servingCAFlag,
-			with: []string{servingCAFlag + "=stranger.crt"}},
+			with: []string{servingCAFlag + "=unknown-ca.crt"}},
 		{what: "the address types are the default, and host names cannot be resolved", verdict: fail, id: "reach.usual",
 			flag: addressTypesFlag, without: []string{addressTypesFlag}},
 		{what: "the only address type is Hostname", verdict: fail, id: "reach.usual", flag: addressTypesFlag,
@@ -164,7 +164,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		if more != nil { // the cluster's signer then issues the serving certificate
+		// With the flags in more, the cluster's signer issues the serving certificate.
+		if more != nil {
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}
 		return runCheck(t, plane, args...)

@@ -258,7 +258,7 @@ func TestRecipes(t *testing.T) {
 		plane.LogsPrinted(t)
 		k.Expect(t, "/pods", kubelet.Credential{}, 200, "")
 	})
-	// TestBootstrap in package node covers a serving certificate that the node requests.
+	// A serving certificate that the node requests from the cluster is tested by TestBootstrap in package node.
 	t.Run("production", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

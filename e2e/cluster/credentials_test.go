@@ -14,8 +14,9 @@ import (
 // credentials lists the credentials that measure sends, in the order of its expected statuses. The statuses were
 // measured on the kubelet's own server.
 var credentials = []string{
-	"none", "good certificate", "stranger's certificate", "expired certificate", "bad token", "service account token",
-	"good certificate + bad token", "stranger's certificate + good token",
+	"none", "good certificate", "certificate of an unknown CA", "expired certificate",
+	"bad token", "service account token",
+	"good certificate + bad token", "certificate of an unknown CA + good token",
 }
 
 // TestAnonymousIsTheLastResort sends GET /pods with each credential to kubelets that allow anonymous requests. Each
@@ -45,8 +46,9 @@ func TestCertificateThenToken(t *testing.T) {
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
-// measure sends GET /pods with each credential. The user kubelet-client has the role system:kubelet-api-admin. The
-// user system:anonymous has that role too if anonymous authentication is on. The service account has no role.
+// measure sends GET /pods to a kubelet with each of credentials, and compares the statuses. The user kubelet-client has
+// the role system:kubelet-api-admin. If anonymous authentication is on, the user system:anonymous has that role too.
+// The service account has no role.
 func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {
 	t.Run(name, func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -54,18 +56,18 @@ func measure(t *testing.T, name string, configuration kubelet.Settings, statuses
 		expect.NoError(t, err)
 		expired, err := plane.PKI.CA.Client("kubelet-client", nil, testcerts.Expired)
 		expect.NoError(t, err)
-		stranger, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
+		untrusted, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
 		expect.NoError(t, err)
 		token, _ := plane.Token(t, "metrics")
 		identities := map[string]kubelet.Credential{
-			"none":                                {},
-			"good certificate":                    {Pair: good},
-			"stranger's certificate":              {Pair: stranger},
-			"expired certificate":                 {Pair: expired},
-			"bad token":                           {Token: "bad"},
-			"service account token":               {Token: token},
-			"good certificate + bad token":        {Pair: good, Token: "bad"},
-			"stranger's certificate + good token": {Pair: stranger, Token: token},
+			"none":                                      {},
+			"good certificate":                          {Pair: good},
+			"certificate of an unknown CA":              {Pair: untrusted},
+			"expired certificate":                       {Pair: expired},
+			"bad token":                                 {Token: "bad"},
+			"service account token":                     {Token: token},
+			"good certificate + bad token":              {Pair: good, Token: "bad"},
+			"certificate of an unknown CA + good token": {Pair: untrusted, Token: token},
 		}
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 		anonymous := configuration["authentication.anonymous.enabled"] == true

@@ -59,9 +59,9 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", nowhere)
 		p, err := controlplane.Certificates()
 		expect.NoError(t, err)
-		stranger := p.Dir + "/stranger-ca.crt"
-		expect.NoError(t, os.WriteFile(stranger, p.UnknownCA.CertPEM(), 0o644))
-		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+stranger)
+		unknownCA := p.Dir + "/kubectl-unknown-ca.crt"
+		expect.NoError(t, os.WriteFile(unknownCA, p.UnknownCA.CertPEM(), 0o644))
+		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+unknownCA)
 		fails(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.URL,
 			"--certificate-authority="+p.CAFile, "--token=nonsense")
 		fails(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=outsider")
@@ -77,7 +77,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		nodes := plane.Client.CoreV1().Nodes()
 		node, err := nodes.Get(context.Background(), k.Node, metav1.GetOptions{})
 		expect.NoError(t, err)
-		// A TCP connection to the broadcast address of loopback fails on this machine, so the test contacts no other
+		// On this machine, a TCP connection to the broadcast address of loopback fails, so the test contacts no other
 		// machine.
 		node.Status.Addresses[0].Address = "127.255.255.255"
 		node, err = nodes.UpdateStatus(context.Background(), node, metav1.UpdateOptions{})

@@ -11,7 +11,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestExplainAgreesWithKubelet compares the verdict of fauxlet explain for a configuration with the response of a
+// TestExplainAgreesWithKubelet compares what fauxlet explain predicts for a configuration with the response of a
 // running kubelet that has the same configuration. Both send their reviews to a real kube-apiserver.
 func TestExplainAgreesWithKubelet(t *testing.T) {
 	t.Parallel()
@@ -21,10 +21,10 @@ func TestExplainAgreesWithKubelet(t *testing.T) {
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
 	expect.NoError(t, os.WriteFile(token, []byte(secret), 0o600))
-	stranger, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
+	untrusted, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
 	expect.NoError(t, err)
-	strangers := filepath.Join(dir, "stranger.crt")
-	expect.NoError(t, os.WriteFile(strangers, stranger.CertPEM, 0o644))
+	untrustedFile := filepath.Join(dir, "unknown-ca.crt")
+	expect.NoError(t, os.WriteFile(untrustedFile, untrusted.CertPEM, 0o644))
 
 	const path = "/containerLogs/default/nginx/nginx"
 	explained := func(as kubelet.Credential, status, code int, verdict string, args ...string) {
@@ -44,8 +44,8 @@ func TestExplainAgreesWithKubelet(t *testing.T) {
 	forbidden := `refused (403): user "system:serviceaccount:default:scraper" may not get nodes/proxy`
 	explained(kubelet.Credential{Token: secret}, 403, 1, forbidden, "--token-file", token)
 	explained(kubelet.Credential{Token: "nonsense"}, 401, 1, "refused (401): the TokenReview of token ", "--bad-token")
-	explained(kubelet.Credential{Pair: stranger}, 401, 1,
-		`refused (401): certificate signed by unknown authority "stranger"`, "--client-cert", strangers)
+	explained(kubelet.Credential{Pair: untrusted}, 401, 1,
+		`refused (401): certificate signed by unknown authority "unknown-ca"`, "--client-cert", untrustedFile)
 	explained(kubelet.Credential{}, 401, 1, "refused (401): no client certificate was presented", "")
 
 	plane.Bind(t, controlplane.KubeletAPIAdmin, account)

@@ -18,10 +18,10 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// faultRow is one row of the table in docs/faults.md: a fault, and the output of kubectl logs and kubectl exec while
-// the fault is active.
+// faultRow is a row of the table in docs/faults.md: a fault, and the output of kubectl logs and kubectl exec while the
+// fault is active.
 type faultRow struct {
-	add       []string // arguments of fauxlet fault add
+	add       []string // arguments of fauxlet fault add for this fault
 	logs, run string
 }
 
@@ -63,7 +63,7 @@ func differs(cell, address string, got programs.Result, always string) string {
 	return ""
 }
 
-// waits is how long kubectl must run before the test accepts that it waits for a response.
+// waits is how long kubectl must run before the test concludes that kubectl waits for a response.
 const waits = 15 * time.Second
 
 // TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print the text on the page, and after
@@ -99,7 +99,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 				plane.LogsPrinted(t)
 			}()
 			fault(t, append([]string{"add"}, row.add...)...)
-			if row.add[0] == faults.ReviewerRevoking { // the fault does not affect the first review
+			if row.add[0] == faults.ReviewerRevoking { // this fault affects only the reviews after the first one
 				plane.LogsPrinted(t)
 				plane.Kubectl(t, echo...)
 			}

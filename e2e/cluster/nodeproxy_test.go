@@ -69,7 +69,7 @@ func TestNodeProxy(t *testing.T) {
 				got.Stderr, test.begins)
 		}
 	}
-	// The role of kubelet-client does not include nodes/statusz, the resource that authorizes /statusz.
+	// The user kubelet-client has no right to nodes/statusz, the resource that authorizes /statusz.
 	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 ||
 		!strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
 		t.Errorf("statusz: %+v, want it forbidden", got)

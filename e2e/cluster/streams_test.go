@@ -32,7 +32,7 @@ var paths = []struct {
 	name       string
 	websocket  bool
 	declared   bool
-	translated bool // whether the kubelet translates the WebSocket
+	translated bool // the kubelet, not kube-apiserver, translates the WebSocket
 }{
 	{name: "spdy"},
 	{name: "websocket-to-the-apiserver", websocket: true},
@@ -40,7 +40,7 @@ var paths = []struct {
 	{name: "spdy-to-a-node-that-declares", declared: true},
 }
 
-// streaming is a node with a pod, and one of paths by which streams reach the node.
+// streaming is a node with a pod, and one of the paths by which streams reach the node.
 type streaming struct {
 	plane   *controlplane.Plane
 	kubelet *kubelet.Kubelet
@@ -62,8 +62,8 @@ func (s *streaming) kubectl(t testing.TB, stdin string, args ...string) programs
 	return programs.Run(t, cmd)
 }
 
-// overEachPath runs a test once for each of paths. Afterwards it reads the kubelet's metrics: they count translated
-// WebSockets, and so prove which path the streams took.
+// overEachPath runs a test once for each entry of paths. Afterwards it reads the kubelet's metrics. They count
+// translated WebSockets, and so prove which path the streams took.
 func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
@@ -86,7 +86,7 @@ func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *stream
 	}
 }
 
-// declare sets the field declaredFeatures in the status of a Node, as its kubelet would.
+// declare sets the field declaredFeatures in a Node's status, as the kubelet of the Node would.
 func declare(t testing.TB, c *controlplane.Plane, node string, features ...string) {
 	t.Helper()
 	nodes := c.Client.CoreV1().Nodes()
@@ -162,7 +162,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_, _ = io.Copy(screen, terminal) // Copy returns EIO when kubectl ends
+			_, _ = io.Copy(screen, terminal) // when kubectl ends, Copy returns the error EIO
 		}()
 		shows := func(want string) {
 			t.Helper()
@@ -183,7 +183,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		shows("42 forty-two\r\n")
 		types("sleep 1000\r")
 		shows("sleep 1000\r\n")
-		types("\x03") // Ctrl-C ends the running command
+		types("\x03") // Ctrl-C interrupts the running command
 		types("hostname; echo said\r")
 		shows("nginx\r\nsaid\r\n")
 		types("exit 3\r")

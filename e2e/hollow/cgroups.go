@@ -6,8 +6,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// cgroups is kubemark's container manager plus a cgroup for each pod, from which the kubelet reads the pod's
-// resources. kubemark's container manager has no cgroups.
+// cgroups is kubemark's container manager, which has no cgroups, plus a cgroup for each pod. The kubelet reads the
+// pod's resources from this cgroup.
 type cgroups struct{ cm.ContainerManager }
 
 func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
@@ -16,7 +16,7 @@ func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
 
 type podCgroups struct{ cm.PodContainerManager }
 
-// period is the period of CPU quotas, in microseconds. none is the value for "no limit".
+// period is the period of CPU quotas in microseconds. none is the quota that means "no limit".
 const (
 	period = 100_000
 	none   = -1

@@ -1,10 +1,9 @@
 // Command hollow is a kubelet made of Kubernetes' own code. It joins a cluster as a node, but does not run real
-// containers. TestSameNode runs hollow and fauxlet in one cluster and compares their reports.
+// containers. TestSameNode runs hollow and fauxlet in one cluster and compares what they report.
 //
 // Command hollow is built from the parts of kubemark's hollow node, with four differences. Containers end as the pod
-// specifies; in kubemark they run forever. Probes run; in kubemark they always succeed. Pods have cgroups. Events
-// are printed, one per line. With these differences hollow reports the same pod status as a kubelet with real
-// containers.
+// specifies; in kubemark they run forever. Probes run; in kubemark they always succeed. Pods have cgroups. Events are
+// printed, one per line. With these differences hollow reports the same pod statuses as a kubelet with real containers.
 package main
 
 import (
@@ -57,7 +56,7 @@ func run() error {
 		return err
 	}
 	clientConfig.UserAgent = "hollow"
-	clientConfig.QPS = -1 // no limit: with the kubelet's default of 50, it reports many simultaneous changes late
+	clientConfig.QPS = -1 // no limit: with the default QPS of 50, hollow would report many changes late
 	client, err := kubernetes.NewForConfig(clientConfig)
 	if err != nil {
 		return err
@@ -73,7 +72,7 @@ func run() error {
 	config.EnableControllerAttachDetach = true // the default
 	config.ProviderID = ""
 	config.FileCheckFrequency.Duration = time.Second
-	config.SyncFrequency.Duration = time.Second // detect the end of a back-off soon
+	config.SyncFrequency.Duration = time.Second // so that hollow notices the end of a back-off soon
 	if *static != "" {
 		config.StaticPodPath = *static
 	}
@@ -89,10 +88,10 @@ func run() error {
 	images := fakeremote.NewFakeRemoteRuntime().ImageService
 	node := kubemark.NewHollowKubelet(flags, config, client, heartbeatClient, &cadvisortest.Fake{NodeName: o.NodeName},
 		images, newRuntime(), cgroups{cm.NewStubContainerManager()})
-	node.KubeletDeps.ProbeManager = nil // the kubelet then creates its own
+	node.KubeletDeps.ProbeManager = nil // without a ProbeManager, the kubelet creates its usual one
 	node.KubeletDeps.OSInterface = &containertest.FakeOS{}
-	// The recorder must be a FakeRecorder. With any other recorder the kubelet reads /dev/kmsg, which some machines
-	// lack.
+	// The recorder must be a FakeRecorder. With any other recorder the kubelet reads /dev/kmsg, which does not exist on
+	// every machine.
 	events := make(chan string)
 	node.KubeletDeps.Recorder = &record.FakeRecorder{Events: events}
 	go func() {

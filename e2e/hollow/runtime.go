@@ -52,7 +52,7 @@ func newRuntime() *containerRuntime {
 	return r
 }
 
-// RunPodSandbox gives each pod an address of its own, except pods on the host's network.
+// RunPodSandbox gives each pod its own address, except pods on the host's network.
 func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig,
 	handler string) (string, error) {
 	id, err := r.FakeRuntimeService.RunPodSandbox(ctx, config, handler)
@@ -93,7 +93,7 @@ func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, 
 	return id, nil
 }
 
-// StartContainer starts the container, and schedules its end.
+// StartContainer starts a container, and schedules its end.
 func (r *containerRuntime) StartContainer(ctx context.Context, id string) error {
 	if err := r.FakeRuntimeService.StartContainer(ctx, id); err != nil {
 		return err
@@ -134,8 +134,8 @@ func (r *containerRuntime) StopContainer(ctx context.Context, id string, timeout
 	return nil
 }
 
-// ExecSync runs a probe. The command of the probe is a duration, such as ["3s"]. The probe fails until the container
-// has run that long.
+// ExecSync runs an exec probe of a container. The command of the probe is a duration, such as ["3s"]. The probe fails
+// until the container has run for that duration.
 func (r *containerRuntime) ExecSync(_ context.Context, id string, command []string, _ time.Duration) ([]byte, []byte,
 	error) {
 	if len(command) != 1 {
@@ -148,7 +148,7 @@ func (r *containerRuntime) ExecSync(_ context.Context, id string, command []stri
 	r.Lock()
 	defer r.Unlock()
 	if c := r.Containers[id]; c == nil || time.Since(time.Unix(0, c.StartedAt)) < after {
-		return nil, nil, utilexec.CodeExitError{Code: 1, Err: fmt.Errorf("not before %s", after)}
+		return nil, nil, utilexec.CodeExitError{Code: 1, Err: fmt.Errorf("the container has not run for %s yet", after)}
 	}
 	return nil, nil, nil
 }

@@ -6,13 +6,13 @@ const (
 	dir    = "--config-dir=conf"
 )
 
-// file returns the files of a case: a configuration file with the right kind and the given content, and further
-// files.
+// file returns the files of a case: a configuration file with the kind KubeletConfiguration and the given content, and
+// further files.
 func file(body string, more ...string) map[string]string {
 	return files(append([]string{"kubelet.yaml", header + body}, more...)...)
 }
 
-// files makes a map from alternating names and contents.
+// files returns a map of file contents. The arguments are alternating names and contents.
 func files(pairs ...string) map[string]string {
 	out := map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -21,7 +21,7 @@ func files(pairs ...string) map[string]string {
 	return out
 }
 
-// written lists the cases that are written by hand; each tests one rule. flagCases adds a case for every flag.
+// written lists the handwritten cases; each of them tests one rule. flagCases adds a case for every flag.
 var written = []load{
 	{Name: "no flags"},
 	{Name: "empty config", Args: []string{config}, Files: file("")},
@@ -29,7 +29,7 @@ var written = []load{
 		Files: files("kubelet.yaml",
 			`{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration","port":10350}`)},
 
-	// The two sets of defaults (with and without a configuration file), and when each applies.
+	// These cases test the two sets of defaults (with and without a configuration file), and when each set applies.
 	{Name: "flags only, all four legacy defaults overruled",
 		Args: []string{"--anonymous-auth=false", "--authentication-token-webhook", "--authorization-mode=Webhook",
 			"--read-only-port=0"}},
@@ -39,7 +39,7 @@ var written = []load{
 		Files: file("port: 6\nmaxPods: 6\n", "conf/1.conf", header+"port: 7\n")},
 	{Name: "empty dir", Args: []string{config, dir}, Files: file("port: 6\n", "conf/README", "x")},
 
-	// Precedence: flags over drop-ins over the file.
+	// These cases test the precedence: flags, then drop-in files, then the configuration file.
 	{Name: "flag over file", Args: []string{config, "--port=8"}, Files: file("port: 6\n")},
 	{Name: "flag before the config flag", Args: []string{"--port=8", config}, Files: file("port: 6\n")},
 	{Name: "flag over drop-in", Args: []string{config, dir, "--port=8"},
@@ -176,7 +176,7 @@ var written = []load{
 	{Name: "gate malformed", Args: []string{"--feature-gates=Nope"}},
 	{Name: "gate not a bool", Args: []string{"--feature-gates=AllAlpha=maybe"}},
 
-	// Files that cannot be read.
+	// These cases have configuration files that cannot be read or decoded.
 	{Name: "no such file", Args: []string{"--config=none.yaml"}},
 	{Name: "empty file", Args: []string{config}, Files: files("kubelet.yaml", "")},
 	{Name: "blank file", Args: []string{config}, Files: files("kubelet.yaml", "\n")},
@@ -206,7 +206,7 @@ var written = []load{
 	{Name: "bad duration", Args: []string{config}, Files: file("syncFrequency: soon\n")},
 	{Name: "number too large", Args: []string{config}, Files: file("port: 4294967296\n")},
 
-	// Flags that cannot be parsed.
+	// These cases have flags that cannot be parsed.
 	{Name: "unknown flag", Args: []string{"--nope"}},
 	{Name: "unknown short flag", Args: []string{"-x"}},
 	{Name: "bad address", Args: []string{"--address=1.2"}},
@@ -363,7 +363,8 @@ var written = []load{
 		Files: file("registerWithTaints: [{key: a, effect: NoSchedule}]\n")},
 	{Name: "eviction by flag over the file's", Args: []string{config, "--eviction-hard=memory.available<5%"},
 		Files: file("evictionHard: {nodefs.available: 5%}\n")},
-	// Without GenericWorkload four gates fail, in random order.
+	// AllAlpha=true alone fails: four alpha gates need GenericWorkload, and the kubelet reports these gates in random
+	// order.
 	{Name: "all gates of a stage", Args: []string{"--feature-gates=AllAlpha=true,GenericWorkload=true"}},
 	{Name: "no gates of a stage", Args: []string{"--feature-gates=AllBeta=false"}},
 	{Name: "all gates of a stage in the file", Args: []string{config},
@@ -378,7 +379,8 @@ var written = []load{
 	{Name: "reserved quantities that cannot be", Args: []string{config},
 		Files: file("kubeReserved: {cpu: x, nope: \"1\"}\nsystemReserved: {memory: -1Gi}\n")},
 	{Name: "sizes that cannot be", Args: []string{config},
-		Files: file("containerLogMaxSize: x\nclusterDNS: [x]\nclusterDomain: a b\naddress: x\nhealthzBindAddress: x\n")},
+		Files: file("containerLogMaxSize: x\nclusterDNS: [x]\nclusterDomain: a b\naddress: x\n" +
+			"healthzBindAddress: x\n")},
 	{Name: "policies that cannot be", Args: []string{config},
 		Files: file("cpuManagerPolicy: x\nmemoryManagerPolicy: x\nsingleProcessOOMKill: " +
 			"true\nimagePullCredentialsVerificationPolicy: NeverVerify\npreloadedImagesVerificationAllowlist: [a]\n")},

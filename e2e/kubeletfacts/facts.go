@@ -12,7 +12,7 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
-	_ "k8s.io/kubernetes/cmd/kubelet/app" // registers the feature gates
+	_ "k8s.io/kubernetes/cmd/kubelet/app" // this import registers the kubelet's feature gates
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
 	kubeletscheme "k8s.io/kubernetes/pkg/kubelet/apis/config/scheme"
@@ -23,18 +23,18 @@ type facts struct {
 	// Defaults is the configuration that the kubelet makes of an empty file: after defaulting, and after conversion
 	// to the internal type and back.
 	Defaults object `json:"defaults"`
-	// Legacy is the JSON merge patch from Defaults to the configuration of a kubelet without a configuration file.
+	// Legacy is the JSON merge patch that turns Defaults into the defaults of a kubelet without a configuration file.
 	Legacy object `json:"legacy"`
-	// Zero is an empty internal configuration, converted to the versioned type. It shows every field that the
-	// conversion fills in.
+	// Zero is an empty internal configuration that was converted to the versioned type. It shows every field that the
+	// conversion itself fills in.
 	Zero object `json:"zero"`
 	// Paths lists the fields that contain file paths. A relative path is relative to the folder of the configuration
 	// file.
 	Paths []string `json:"paths"`
-	// EvictionHard is the default of the field evictionHard for a configuration file that does not set it.
+	// EvictionHard is the value of the field evictionHard if the configuration file does not set it.
 	EvictionHard map[string]string `json:"evictionHard"`
 	Gates        []gate            `json:"gates"`
-	// Dependencies lists, for each gate, the gates that it depends on.
+	// Dependencies maps each feature gate to the gates on which it depends.
 	Dependencies map[string][]string `json:"dependencies"`
 	Flags        []flag              `json:"flags"`
 }
@@ -147,7 +147,7 @@ func onlyPath(from, to object) (string, error) {
 	var path []string
 	for len(at) > 0 {
 		if len(at) > 1 {
-			return "", fmt.Errorf("several fields differ: %v", at)
+			return "", fmt.Errorf("several fields differ, want one: %v", at)
 		}
 		for key, value := range at {
 			path = append(path, key)
@@ -225,11 +225,11 @@ func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error)
 	options.NewKubeletFlags().AddFlags(fs)
 	options.AddKubeletConfigFlags(fs, kc)
 	options.AddGlobalFlags(fs)
-	fs.SetOutput(io.Discard) // drop warnings about deprecated flags
+	fs.SetOutput(io.Discard) // discard warnings about deprecated flags
 	return fs, kc, nil
 }
 
-// samples has a valid value for each flag that sets a configuration field.
+// samples lists flag values. For each flag that sets a configuration field, at least one of them is valid.
 var samples = []string{
 	"true", "false", "7", "7s", "10.11.12.13", "a=true", "a=b", "a<b", "a:b",
 	"0:memory=1Gi", "k=v:NoSchedule", "p=7", "7Ki",
@@ -257,25 +257,25 @@ func measureFlags(legacy object) ([]flag, error) {
 }
 
 func measureField(f *flag, legacy object) error {
-	// The field of a flag is found by setting the flag and comparing configurations. The usage text is not reliable,
-	// because for some flags it depends on other flags.
+	// To find the field of a flag, set the flag and compare the configurations. The usage text of a flag is not
+	// reliable, because for some flags it depends on other flags.
 	for _, sample := range samples {
 		fs, kc, err := kubeletFlags()
 		if err != nil {
 			return err
 		}
 		if strings.HasSuffix(f.Value, "versionValue") {
-			return nil // this flag sets a global variable, not a configuration field
+			return nil // a flag like --version sets no configuration field
 		}
 		if fs.Set(f.Name, sample) != nil {
 			continue
 		}
 		changed, err := versionedJSON(kc)
 		if err != nil {
-			return fmt.Errorf("--%s %s: %w", f.Name, sample, err)
+			return fmt.Errorf("--%s=%s: %w", f.Name, sample, err)
 		}
 		if f.Field, err = onlyPath(legacy, changed); err != nil {
-			return fmt.Errorf("--%s %s: %w", f.Name, sample, err)
+			return fmt.Errorf("--%s=%s: %w", f.Name, sample, err)
 		}
 		if f.Field != "" {
 			return nil

@@ -28,9 +28,9 @@ type load struct {
 	Config object `json:"config,omitempty"`
 	// Lenient is true if strict decoding of the file failed and the kubelet continued with lenient decoding.
 	Lenient bool `json:"lenient,omitempty"`
-	// Invalid has the validation errors, sorted.
+	// Invalid has the validation errors of the configuration, sorted.
 	Invalid []string `json:"invalid,omitempty"`
-	// Error is any other error. $DIR stands for the folder of the files.
+	// Error is an error other than the validation errors in Invalid. $DIR stands for the folder of the files.
 	Error string `json:"error,omitempty"`
 }
 
@@ -41,7 +41,8 @@ const (
 	childArgs   = "KUBELETFACTS_CHILD"
 	marker      = "--event-burst=-1"
 	markerError = "invalid configuration: eventBurst (--event-burst) -1 must not be a negative number"
-	// This error depends on the machine that runs kubeletfacts. It is removed from the result.
+	// hostError is a validation error that depends on the machine that runs kubeletfacts, so it is removed from the
+	// result.
 	hostError = "kubelet is configured to not run on a host using cgroup v1"
 )
 
@@ -91,7 +92,7 @@ func runChild(argsJSON string) {
 	_ = json.NewEncoder(os.NewFile(3, "result")).Encode(out)
 }
 
-// measureLoads runs every case.
+// measureLoads runs every load case and returns the results.
 func measureLoads() ([]load, error) {
 	known, err := measureFacts()
 	if err != nil {
@@ -106,8 +107,8 @@ func measureLoads() ([]load, error) {
 	return cases, nil
 }
 
-// flagCases returns two kinds of cases: one with a valid value for each flag that sets a configuration field, and
-// one with an invalid value for every flag.
+// flagCases returns two kinds of cases: for each flag that sets a configuration field, a case with a valid value, and
+// for every flag, a case with an invalid value.
 func flagCases(flags []flag) []load {
 	var out []load
 	for _, f := range flags {
@@ -176,7 +177,7 @@ func (l *load) measure(defaults object) error {
 	return nil
 }
 
-// schemeName matches a position in the kubelet's source code, which some errors of the kubelet contain.
+// schemeName matches a position in the kubelet's source code. Some errors of the kubelet contain such a position.
 var schemeName = regexp.MustCompile(`in scheme "[^"]*"`)
 
 func runKubelet(dir, args string) (*result, string, error) {
@@ -225,7 +226,7 @@ func effective(logs string) (object, error) {
 	}
 	_, rest, ok := strings.Cut(logs, `"`+message+`" config=<`+"\n")
 	if !ok {
-		return nil, fmt.Errorf("no effective configuration in the log:\n%s", logs)
+		return nil, fmt.Errorf("the kubelet has not logged its effective configuration:\n%s", logs)
 	}
 	text, _, _ := strings.Cut(rest, "\n >")
 	return decodeYAML(strings.ReplaceAll("\n"+text, "\n\t", "\n"))

@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"os"
 
-	_ "k8s.io/component-base/logs/json/register" // the log formats of the kubelet's command
+	_ "k8s.io/component-base/logs/json/register" // register the log formats that the kubelet supports
 )
 
 func main() {
@@ -55,7 +55,7 @@ func run(args []string) error {
 	return err
 }
 
-// encode writes a value as JSON, in the format of the committed files.
+// encode returns a value as JSON, indented like the committed files.
 func encode(v any) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestNodeFollowsItsDNSName changes the address to which the host name of a node resolves. The node reports the new
-// address and requests a serving certificate for it.
+// TestNodeFollowsItsDNSName changes the address to which a node's host name resolves. The node must report the new
+// address and request a serving certificate for it.
 func TestNodeFollowsItsDNSName(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
 	const name = "moving"
-	root := t.TempDir() // the root folder of the node process, with its own /etc/hosts
+	root := t.TempDir() // the node process has its own root folder with an /etc/hosts
 	expect.NoError(t, os.Link(programs.Path(t, "fauxlet"), filepath.Join(root, "fauxlet")))
 	for _, dir := range []string{"etc", "pki"} {
 		expect.NoError(t, os.Mkdir(filepath.Join(root, dir), 0o755))

@@ -23,7 +23,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// bootstrapping are kube-apiserver flags for nodes that join with a bootstrap token.
+// bootstrapping has the kube-apiserver flags for nodes that join with a bootstrap token.
 var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, controlplane.ForNodes...)
 
 // bootstrapGuide returns the guide docs/bootstrap.md, prepared for one node of a control plane.
@@ -45,7 +45,7 @@ func startGuideNode(t testing.TB, g *guide.Guide, plane *controlplane.Plane, nam
 	return startBootstrapped(t, plane, name, g.Dir, command[1:])
 }
 
-// bootstrapped is a stand-in kubelet that obtains its certificates from the cluster.
+// bootstrapped is a stand-in kubelet process that obtains its certificates from the cluster.
 type bootstrapped struct {
 	*programs.Process
 	plane     *controlplane.Plane
@@ -59,7 +59,7 @@ func startBootstrapped(t testing.TB, plane *controlplane.Plane, name, dir string
 	return startProgram(t, plane, "fauxlet", name, dir, args)
 }
 
-// startProgram starts a program of package programs: either fauxlet or programs.JumpingClock.
+// startProgram starts a build of fauxlet from package programs: "fauxlet" or programs.JumpingClock.
 func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir string, args []string) *bootstrapped {
 	t.Helper()
 	b := &bootstrapped{plane: plane, program: program, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
@@ -110,8 +110,8 @@ func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	})
 }
 
-// current waits until the symbolic link for the "client" or "server" certificate points to another file than before.
-// It checks the name and mode of that file and returns its path.
+// current waits until the symbolic link for the "client" or "server" certificate points to a file other than before. It
+// checks the name and mode of the new file and returns its path.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
@@ -136,7 +136,7 @@ func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	return target
 }
 
-// wantsRequest fails the test unless a certificate request has the fields of a request from a kubelet.
+// wantsRequest fails the test unless a certificate request has the same fields as a request from a kubelet.
 func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string,
 	usage certificatesv1.KeyUsage, names, addresses string) {
 	t.Helper()
@@ -157,7 +157,8 @@ func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
 	plane := controlplane.New(t, bootstrapping)
-	// The signer dates certificates back by five minutes, so that rotation comes after -6 to 78 seconds.
+	// A node rotates a certificate after 70 to 90 % of its lifetime. Because the signer dates certificates back by five
+	// minutes, the node rotates each certificate within 78 seconds of its issue.
 	const life = 2 * time.Minute
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
@@ -208,8 +209,8 @@ func TestBootstrap(t *testing.T) {
 	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
 	expect.Contains(t, "kubectl logs", logs().Stdout, "HTTP/1.1")
 
-	// The node requests its next client certificate with the current one, and the controller approves it. The next
-	// serving certificate waits for approval.
+	// The node requests its next client certificate with the current one, and a controller approves the request. The
+	// request for the next serving certificate waits for approval.
 	b.current(t, "client", client)
 	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node,
 		"client auth", "[]", "[]")
@@ -244,7 +245,7 @@ func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string,
 	return startBootstrapNodeOf(t, c, "fauxlet", name, group, rotate, args...)
 }
 
-// startBootstrapNodeOf is startBootstrapNode for the named build of fauxlet.
+// startBootstrapNodeOf is like startBootstrapNode, but runs the named build of fauxlet.
 func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool,
 	args ...string) *bootstrapped {
 	t.Helper()
@@ -318,7 +319,8 @@ func TestBootstrapContinuesAfterKill(t *testing.T) {
 	}
 }
 
-// TestBootstrapRequestsAgainAfterDenial denies a request. The node logs the denial and sends another request.
+// TestBootstrapRequestsAgainAfterDenial denies a node's certificate request. The node logs the denial and sends another
+// request.
 func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)

@@ -19,7 +19,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// jump sets the clock of a node ahead of the real time.
+// jump sets the clock of a node to the real time plus ahead.
 func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	t.Helper()
 	file := filepath.Join(b.dir, "clock")
@@ -65,7 +65,8 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	}
 	expect.Eventually(t, time.Minute, "kubectl logs", logs)
 
-	// Restart the signer: from now on its certificates are valid long enough for the node's clock too.
+	// Restart the signer: the certificates that it now issues are valid long enough for the node's clock, which is
+	// ahead.
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, 2*time.Hour)
 	b.jump(t, time.Hour)

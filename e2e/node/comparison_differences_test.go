@@ -18,10 +18,10 @@ import (
 
 // nodeDifference is an allowed difference between the kubelet (program hollow) and fauxlet.
 type nodeDifference struct {
-	what    string   // kind of the object
-	paths   []string // patterns of whole field paths; each must occur
-	hollow  string   // pattern for the kubelet's whole value; a missing value is "-"
-	fauxlet string   // pattern for fauxlet's whole value
+	what    string   // the kind of object that differs
+	paths   []string // regular expressions for whole field paths; the test fails if one of them matches no difference
+	hollow  string   // regular expression for the kubelet's whole value; "-" stands for a missing value
+	fauxlet string   // regular expression for fauxlet's whole value
 	text    string   // description for docs/node.md
 	why     string
 }
@@ -52,9 +52,10 @@ var sameNodeDifferences = []nodeDifference{
 			"which it reports no capacity for huge pages",
 	},
 	{
-		what:    "Node",
-		paths:   []string{`status\.declaredFeatures\[\d\]`},
-		hollow:  "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|RestartAllContainersOnContainerExits",
+		what:  "Node",
+		paths: []string{`status\.declaredFeatures\[\d\]`},
+		hollow: "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|" +
+			"RestartAllContainersOnContainerExits",
 		fauxlet: "-",
 		text:    "`declaredFeatures` has only `ExtendWebSocketsToKubelet`",
 		why: "fauxlet cannot resize pods in place or restart all containers of a pod, and the scheduler relies on " +
@@ -87,7 +88,8 @@ var sameNodeDifferences = []nodeDifference{
 		paths:  []string{`phase`, `reason`},
 		hollow: "Failed|OutOfcpu", fauxlet: "Running|",
 		text: "a pod runs even if the node has too little capacity for it. A kubelet refuses it with `OutOfcpu`",
-		why:  "pods use no resources here. The client that binds pods, usually the scheduler, decides how many a node gets",
+		why: "pods use no resources here. The client that binds pods, usually the scheduler, decides how many a node " +
+			"gets",
 	},
 	{
 		what:   "pod that does not pass its probes",
@@ -114,11 +116,11 @@ var sameNodeDifferences = []nodeDifference{
 	},
 }
 
-// flat maps the paths of an object's fields, such as status.conditions[0].type, to their values.
+// flat is an object as a map from the paths of its fields, such as status.conditions[0].type, to their values.
 type flat map[string]string
 
-// masked maps the ends of field paths to replacements for the values of these fields. The values differ between any
-// two objects, even of the same node.
+// masked maps the ends of field paths to replacements for the values of these fields. The values of these fields differ
+// between any two objects, even on the same node.
 var masked = map[string]string{
 	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)",
 	"renewTime":         "(time)",
@@ -127,8 +129,8 @@ var masked = map[string]string{
 	"containerID": "(id)", "imageID": "(image)", "Port": "(port)",
 }
 
-// flatten returns the fields of an object. It replaces words that contain the name of the node, so that objects of
-// two nodes can be compared.
+// flatten returns the fields of an object. In the values, it replaces words that contain the name of the node, so that
+// objects of two nodes can be compared.
 func flatten(t testing.TB, object any, words ...string) flat {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -169,7 +171,7 @@ func flatten(t testing.TB, object any, words ...string) flat {
 	return fields
 }
 
-// statusOf returns the fields of a pod's status. Words that contain the name of the node are replaced.
+// statusOf returns the fields of a pod's status. In the values, it replaces words that contain the name of the node.
 func statusOf(t testing.TB, pod *v1.Pod) flat {
 	t.Helper()
 	words := []string{string(pod.UID), "(uid)", "_" + pod.Namespace + "(", "_(namespace)("}
@@ -179,7 +181,7 @@ func statusOf(t testing.TB, pod *v1.Pod) flat {
 	return flatten(t, pod.Status, words...)
 }
 
-// inShort returns a short description of stages: the phase and the container states of each.
+// inShort returns a short description of a pod's successive statuses: the phase and the container states of each.
 func inShort(all []stage) string {
 	var text strings.Builder
 	for _, s := range all {
@@ -206,10 +208,10 @@ func (f flat) String() string {
 
 // comparer compares objects and records which allowed differences occurred.
 type comparer struct {
-	met map[string]bool // keys: index in sameNodeDifferences, and path
+	met map[string]bool // met contains the allowed differences that occurred, as index in sameNodeDifferences and path
 }
 
-// differ returns the differences between two objects that are not allowed, and separately those that are allowed.
+// differ compares two objects. It returns the differences that are not allowed (all) and the allowed ones (known).
 func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []string) {
 	paths := map[string]bool{}
 	for path := range hollow {
@@ -232,7 +234,7 @@ func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []strin
 	return all, known
 }
 
-// meet records that allowed differences occurred.
+// meet records which allowed differences occurred.
 func (c *comparer) meet(known []string) {
 	for _, place := range known {
 		c.met[place] = true
@@ -246,7 +248,7 @@ func absent(f flat, path string) string {
 	return "-"
 }
 
-// placesOf returns the entries of sameNodeDifferences that allow a difference.
+// placesOf returns the entries of sameNodeDifferences that allow the difference.
 func placesOf(what, path, hollow, fauxlet string) []string {
 	var places []string
 	for i, d := range sameNodeDifferences {
@@ -265,7 +267,7 @@ func whole(pattern, text string) bool {
 	return regexp.MustCompile("^(?s:" + pattern + ")$").MatchString(text)
 }
 
-// unmet fails the test for allowed differences that did not occur.
+// unmet fails the test for every entry of sameNodeDifferences that did not occur.
 func (c *comparer) unmet(t testing.TB) {
 	t.Helper()
 	for i, d := range sameNodeDifferences {
@@ -279,13 +281,13 @@ func (c *comparer) unmet(t testing.TB) {
 	}
 }
 
-// stage is a status and how long it lasted.
+// stage is a pod's status, and how long the pod had that status.
 type stage struct {
 	status flat
 	lasted time.Duration
 }
 
-// stages returns the distinct consecutive statuses of a history in order.
+// stages returns the successive statuses of a pod, without consecutive duplicates.
 func stages(t testing.TB, history []moment) []stage {
 	t.Helper()
 	var all []stage
@@ -306,11 +308,12 @@ func stages(t testing.TB, history []moment) []stage {
 	return all
 }
 
-// lasting is the shortest duration of a status that both nodes must report. Shorter statuses may be missing, because
-// a kubelet inspects its containers only once a second, and less often on a busy machine.
+// lasting is the shortest duration of a status that both nodes must report. Shorter statuses may be missing from the
+// history, because a kubelet inspects its containers once a second, and less often on a busy machine.
 const lasting = 4500 * time.Millisecond
 
-// unmatched returns the long enough stages of one node that do not occur, in the same order, on the other node.
+// unmatched returns the statuses of one node that lasted long enough to be compared, but do not occur in the same order
+// on the other node.
 func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {
 	var all []string
 	from := 0

@@ -36,7 +36,8 @@ func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 func nodeDifferences() string {
 	var text strings.Builder
 	text.WriteString(`
-` + "`e2e/node/comparison_docs_test.go`" + ` writes this section from the list of differences that the comparison test allows.
+` + "`e2e/node/comparison_docs_test.go`" +
+		` writes this section from the list of differences that the comparison test allows.
 The test also fails if an allowed difference no longer occurs. Values that the test cannot see are not in this list: see
 [fidelity.md](fidelity.md).
 
@@ -57,8 +58,8 @@ The values of these fields differ between any two nodes, so the test compares on
 	}
 	fmt.Fprintf(&text, `,
 the addresses of pods, and the hash and the time of a static pod.
-The test does not compare how long a status lasts either. But a status that lasts %v or longer on one node must also occur
-on the other node, at the same place in the sequence, if only for a moment.
+The test does not compare how long a status lasts either. But a status that lasts %v or longer on one node must
+also occur on the other node, at the same place in the sequence, if only for a moment.
 `, lasting)
 	return text.String()
 }

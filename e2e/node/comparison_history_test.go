@@ -15,14 +15,14 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// histories has the versions of all pods in some namespaces, recorded by a watch.
+// histories has the versions of all pods in the watched namespaces.
 type histories struct {
 	mu  sync.Mutex
 	all map[types.NamespacedName][]moment
-	err string // why the watch ended
+	err string // the reason why the watch ended
 }
 
-// moment is a version of a pod and the time when the watch reported it.
+// moment is a version of a pod, with the time when the watch reported that version.
 type moment struct {
 	at      time.Time
 	pod     *v1.Pod
@@ -63,7 +63,7 @@ func (h *histories) add(event watch.Event) {
 	h.all[key] = append(h.all[key], moment{time.Now(), pod, event.Type == watch.Deleted})
 }
 
-// of returns the history of one pod.
+// of returns the recorded history of one pod.
 func (h *histories) of(namespace, name string) []moment {
 	h.mu.Lock()
 	defer h.mu.Unlock()

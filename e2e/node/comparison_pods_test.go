@@ -14,22 +14,22 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// shape is a pod that both nodes run.
+// shape is a pod of the comparison. Both nodes run it.
 type shape struct {
 	name  string
 	spec  v1.PodSpec
-	lives map[string]life // keys: names of containers
-	grace *int64          // grace period of the deletion; nil: the grace period in the pod spec
+	lives map[string]life // lives maps the names of containers to their lives
+	grace *int64          // grace period of the deletion; nil: as in the pod spec
 	// hurried pods are deleted a second time, with a shorter grace period.
 	hurried bool
-	// debugged pods get an ephemeral container while they run.
+	// debugged pods get an ephemeral container during the test.
 	debugged bool
 }
 
 // life describes when and how a container ends. fauxlet reads it from a scenario, and hollow from an environment
 // variable of the container.
 type life struct {
-	Init  bool   `json:"init,omitempty"` // only for hollow: its runtime cannot detect init containers
+	Init  bool   `json:"init,omitempty"` // only for hollow, whose runtime cannot detect init containers
 	Exits *exits `json:"exits,omitempty"`
 	Stops *stops `json:"stops,omitempty"`
 }
@@ -45,17 +45,18 @@ type stops struct {
 	Code  int    `json:"code,omitempty"`
 }
 
-// aWhile is how long a container stays in a state that both nodes must report. longer is twice that time.
+// aWhile is a duration for which a container stays in one state. It is long enough that both nodes must report the
+// state. longer is twice that time.
 const (
 	aWhile = "6s"
 	longer = "12s"
 )
 
-// ends returns the life of a container that runs for a time and then ends. It does so in the given number of runs; 0
-// means in every run.
+// ends returns the life of a container that runs for some time and then exits with a code. It ends in this way in its
+// first runs, as many as times specifies, or in every run if times is 0.
 func ends(after string, code, times int) life { return life{Exits: &exits{after, code, times}} }
 
-// pod returns the pod of a shape in a namespace, bound to a node.
+// pod returns the Pod that the shape describes, in the given namespace and bound to the given node.
 func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	t.Helper()
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: s.name}, Spec: *s.spec.DeepCopy()}
@@ -94,7 +95,7 @@ func named(names ...string) []v1.Container {
 	return all
 }
 
-// probe returns a probe that succeeds once the container has run for a number of seconds.
+// probe returns an exec probe that succeeds once the container has run for a number of seconds.
 func probe(delay int32) *v1.Probe {
 	return &v1.Probe{
 		ProbeHandler:        v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"0s"}}},
@@ -102,7 +103,7 @@ func probe(delay int32) *v1.Probe {
 	}
 }
 
-// shapes returns the shapes that are written by hand.
+// shapes returns the handwritten pods of the comparison.
 func shapes() []shape {
 	probed := named("a", "b")
 	probed[0].ReadinessProbe, probed[0].StartupProbe = probe(4), probe(0)
@@ -183,8 +184,8 @@ func requesting(cpu, memory string) v1.ResourceRequirements {
 	return v1.ResourceRequirements{Requests: list, Limits: list}
 }
 
-// generatedShapes returns shapes that combine the features of the written shapes at random. In each pod at most one
-// container ends repeatedly. With two such containers, the two nodes would rarely be in the same state for long.
+// generatedShapes returns pods that combine the features of the handwritten pods at random. In each pod at most one
+// container ends repeatedly. If two did, both nodes would rarely be in the same state for long.
 func generatedShapes(seed uint64, count int) []shape {
 	r := rand.New(rand.NewPCG(seed, 1))
 	often := func(percent int) bool { return r.IntN(100) < percent }
@@ -194,7 +195,7 @@ func generatedShapes(seed uint64, count int) []shape {
 		s.spec.RestartPolicy = []v1.RestartPolicy{v1.RestartPolicyAlways, v1.RestartPolicyOnFailure,
 			v1.RestartPolicyNever}[r.IntN(3)]
 		s.spec.HostNetwork = often(15)
-		deadline := often(15) // a pod with a deadline has no other events: their order would be random
+		deadline := often(15) // a pod with a deadline gets no other features: the order of their events would be random
 		if deadline {
 			s.spec.ActiveDeadlineSeconds = ptr.To[int64](8)
 		}
@@ -209,7 +210,8 @@ func generatedShapes(seed uint64, count int) []shape {
 			var is life
 			switch {
 			case deadline:
-			// keep these containers running: otherwise the pod could end at the same moment as the container
+			// A pod with a deadline keeps these containers running. Otherwise a container could end at the moment of
+			// the deadline.
 			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways:
 			case init && often(50):
 				is.Exits = &exits{After: aWhile}

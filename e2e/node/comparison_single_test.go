@@ -11,8 +11,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// single lists pods that behave differently on fauxlet and a kubelet by design. Each pod is compared separately, by
-// a few of its properties. seen returns these properties, or nil if the pod has no result yet.
+// single lists pods that behave differently on fauxlet and on a kubelet by design. The test compares each pod of single
+// separately, by a few properties of the pod. The function seen returns these properties, or nil if the pod does not
+// have its final status yet.
 var single = []struct {
 	what string
 	spec v1.PodSpec
@@ -46,8 +47,8 @@ var single = []struct {
 	},
 }
 
-// failing is a probe that fails for the whole test: in the kubelet with the fake runtime it succeeds one hour after
-// its container has started.
+// failing is a probe that always fails in this test. In the kubelet with the fake runtime it would succeed one hour
+// after the container has started.
 var failing = v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"1h"}}}
 
 // singlePods runs each pod of single on both nodes and compares the properties.
@@ -67,7 +68,7 @@ func (s *sameNode) singlePods(t *testing.T) {
 			}
 			is := l.seen(pod)
 			if is == nil {
-				return nil, fmt.Errorf("no result yet: %+v", pod.Status)
+				return nil, fmt.Errorf("the pod does not have its final status yet: %+v", pod.Status)
 			}
 			return is, nil
 		})

@@ -32,7 +32,7 @@ const (
 	defaultSeed = 1
 )
 
-// sides are the names of the two nodes. The pods of a node are in the namespace with the same name.
+// sides has the names of the two nodes. The pods of a node are in a namespace that has the name of the node.
 var sides = [2]string{"side-hollow", "side-fauxlet"}
 
 // sameNode is a cluster with two nodes that run the same pods: hollow, made of the kubelet's own code, and fauxlet.
@@ -45,13 +45,13 @@ type sameNode struct {
 	histories *histories
 }
 
-// journey is the progress of the two pods of one shape, one on each node.
+// journey is the progress of one pod on both nodes.
 type journey struct {
 	*shape
-	// changed is when the test last changed the pods, or when it found that they need no change. deleted is when the
-	// test deleted the pods.
+	// changed is the time when the test last changed the pods, or found that they need no change. deleted is the time
+	// when the test deleted the pods.
 	changed, deleted time.Time
-	problems         []string // differences between the present states of the pods
+	problems         []string // differences between the current states of the two pods
 }
 
 // TestSameNode runs fauxlet and a kubelet made of Kubernetes' own code (program hollow) with the same pods. It
@@ -135,7 +135,8 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 	}
 }
 
-// scenario returns a scenario for fauxlet with the lives that hollow reads from variables of the containers.
+// scenario writes a scenario for fauxlet that describes how the containers end. hollow reads the same descriptions from
+// environment variables of the containers.
 func (s *sameNode) scenario(t *testing.T) string {
 	t.Helper()
 	type entry struct {
@@ -176,13 +177,14 @@ func (s *sameNode) compare(t *testing.T, what string, from func(side int) (any, 
 	s.meet(known)
 }
 
-// objects compares all objects of the nodes other than pods.
+// objects compares the nodes' objects other than pods, such as the Node and its Lease.
 func (s *sameNode) objects(t *testing.T) {
 	ctx := context.Background()
 	s.compare(t, "Node", func(side int) (any, error) {
 		node, err := s.plane.Client.CoreV1().Nodes().Get(ctx, sides[side], metav1.GetOptions{})
 		if err == nil {
-			node.Status.Images = nil // images come with pods; they are compared when the node stops
+			// A kubelet lists the images that its pods have used. The images are compared when the node stops.
+			node.Status.Images = nil
 		}
 		return node, err
 	})
@@ -193,7 +195,7 @@ func (s *sameNode) objects(t *testing.T) {
 		all, err := s.plane.Client.StorageV1().CSINodes().List(ctx,
 			metav1.ListOptions{FieldSelector: "metadata.name=" + sides[side]})
 		if err == nil && len(all.Items) == 0 && side == 0 {
-			err = fmt.Errorf("the object does not exist yet")
+			err = fmt.Errorf("the CSINode of %s does not exist yet", sides[side])
 		}
 		if err != nil {
 			return nil, err
@@ -206,10 +208,10 @@ func (s *sameNode) objects(t *testing.T) {
 			return nil, err
 		}
 		if pod.Status.Phase != v1.PodRunning {
-			return nil, fmt.Errorf("its phase is %s", pod.Status.Phase)
+			return nil, fmt.Errorf("the phase of static pod %s is %s, want Running", pod.Name, pod.Status.Phase)
 		}
 		pod.Status.PodIP, pod.Status.PodIPs = "(pod's address)", nil
-		hash := pod.Annotations["kubernetes.io/config.hash"] // depends on the node's name
+		hash := pod.Annotations["kubernetes.io/config.hash"] // the hash depends on the node's name
 		for name, value := range pod.Annotations {
 			pod.Annotations[name] = strings.ReplaceAll(value, hash, fmt.Sprintf("(hash of %d digits)", len(hash)))
 		}
@@ -220,11 +222,11 @@ func (s *sameNode) objects(t *testing.T) {
 	})
 }
 
-// restful is how long the states of two pods must be equal before the pods count as settled. No container runs or
-// waits longer than restful before its state is final, except in a long back-off.
+// restful is how long the states of a pod on both nodes must stay equal before the test treats the pod as settled. It
+// is longer than any container runs or waits before its state is final, except in a long back-off.
 const restful = 13 * time.Second
 
-// travel waits until all pods have settled, changes them, deletes them, and compares their histories.
+// travel waits until all pods have settled, changes and deletes them, and compares their histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -246,7 +248,7 @@ func (s *sameNode) travel(t *testing.T) {
 	}
 }
 
-// step changes or deletes the pods of a shape if they have settled. It reports whether the pods are gone.
+// step changes or deletes a pod on both nodes, if the pod has settled on both. It reports whether the pod is gone.
 func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 	var now [2]flat
 	for i, side := range sides {
@@ -292,14 +294,15 @@ func (s *sameNode) delete(t *testing.T, j *journey, grace *int64) {
 	}
 }
 
-// change sets the conditions that the pods wait for, or adds an ephemeral container. It reports whether the pods
-// needed a change.
+// change sets the pod conditions that readiness gates wait for, or adds an ephemeral container. It reports whether the
+// pods needed a change.
 func (s *sameNode) change(t *testing.T, j *journey) bool {
 	ctx := context.Background()
 	for _, side := range sides {
 		pods := s.plane.Client.CoreV1().Pods(side)
 		for _, gate := range j.spec.ReadinessGates {
-			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
+			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True",`+
+				`"lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
 				gate.ConditionType)
 			_, err := pods.Patch(ctx, j.name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{},
 				"status")
@@ -308,8 +311,8 @@ func (s *sameNode) change(t *testing.T, j *journey) bool {
 		if j.debugged {
 			pod, err := pods.Get(ctx, j.name, metav1.GetOptions{})
 			expect.NoError(t, err)
-			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug",
-				Image: "example.com/debug:1"}}}
+			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{
+				EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "example.com/debug:1"}}}
 			_, err = pods.UpdateEphemeralContainers(ctx, j.name, pod, metav1.UpdateOptions{})
 			expect.NoError(t, err)
 		}
@@ -336,7 +339,7 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 		inShort(hollow), inShort(fauxlet))
 }
 
-// conduct compares properties that each node shows over all of its pods, such as the reported events.
+// conduct compares what each node does over all of its pods, such as which events it reports.
 func (s *sameNode) conduct(t *testing.T) {
 	s.compare(t, "reports of pods", func(side int) (any, error) {
 		is := map[string]string{}

@@ -19,7 +19,8 @@ type connection struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	// With closed, new connections are closed at once. With silent, connections stay open, but no data is forwarded.
+	// If closed is set, new connections are closed at once. If silent is set, connections stay open, but no data is
+	// forwarded.
 	closed, silent bool
 }
 
@@ -85,7 +86,7 @@ func (r *connection) carry(conn net.Conn) {
 	r.mu.Unlock()
 }
 
-// muted is a writer that discards data while the connection is silent.
+// muted is a writer that discards data while the connection is set to silent.
 type muted struct {
 	connection *connection
 	to         io.Writer

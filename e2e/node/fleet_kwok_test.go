@@ -90,7 +90,7 @@ func startKWOK(t *testing.T, r *fleetRun) {
 	expect.NoError(t, group.Wait())
 }
 
-// kwokModule returns the folder of KWOK's sources, which contain its stages.
+// kwokModule returns the folder of KWOK's sources. It contains the stages of KWOK.
 func kwokModule(t *testing.T) string {
 	t.Helper()
 	path, version, _ := strings.Cut(programs.Modules["kwok"], "@")

@@ -27,7 +27,7 @@ type figures struct {
 	nodesReady, podsCreated, podsRunning, podsGone, logs, leaseAge time.Duration
 
 	rss, anonymous    int64   // bytes
-	threads           int64   // threads of the process
+	threads           int64   // number of threads of the process
 	cpu, apiserverCPU float64 // seconds per minute
 	requests          map[string]float64
 }
@@ -47,7 +47,7 @@ func (r *fleetRun) requests(t testing.TB) map[string]float64 {
 			labels[label.GetName()] = label.GetValue()
 		}
 		if labels["resource"] == "" {
-			continue // requests for metrics and health have no resource
+			continue // a request for metrics or health concerns no resource
 		}
 		what := labels["verb"] + " " + labels["resource"]
 		if labels["subresource"] != "" {
@@ -61,8 +61,8 @@ func (r *fleetRun) requests(t testing.TB) map[string]float64 {
 // fleetCounts counts Ready nodes and Running pods. It watches Nodes and pods.
 type fleetCounts struct {
 	mu      sync.Mutex
-	ready   map[string]bool // keys: names of nodes
-	running map[string]bool // keys: names of pods; false: the pod exists but does not run
+	ready   map[string]bool // ready maps the names of Nodes to whether they are Ready
+	running map[string]bool // running maps pod names to whether the pod runs; a missing pod does not exist
 }
 
 func countFleet(t testing.TB, client kubernetes.Interface) *fleetCounts {
@@ -103,7 +103,7 @@ func (c *fleetCounts) count(object any) {
 func (c *fleetCounts) discount(object any) {
 	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
 	if err != nil {
-		return // neither a Node nor a pod
+		return // err means that the object is neither a Node nor a pod
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +142,7 @@ func (c *fleetCounts) allPods() int {
 	return len(c.running)
 }
 
-// lack describes how a number differs from the wanted number. It returns the empty string if they are equal.
+// lack describes how a number differs from the wanted number. It returns the empty string if the two are equal.
 func lack(are, want int) string {
 	if are != want {
 		return fmt.Sprintf("%d, want %d", are, want)

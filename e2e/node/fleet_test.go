@@ -32,9 +32,9 @@ const (
 	logsAsked      = 50
 )
 
-// fleet is a program that runs many nodes.
+// fleet is a program, fauxlet or KWOK, that runs many nodes.
 type fleet struct {
-	name  string // name of the program in package programs
+	name  string // name is the key of the program in programs.Modules
 	start func(*testing.T, *fleetRun)
 }
 
@@ -57,7 +57,7 @@ func TestFleet(t *testing.T) {
 	kwok := nodes > 0
 	if nodes == 0 {
 		nodes, rest = smallFleet, smallFleetRest
-		t.Parallel() // with a small fleet, other tests may disturb the measurements
+		t.Parallel() // run beside other tests, although they may disturb the measurements of a small fleet
 	}
 	alone(t)
 	fleets := []fleet{{"fauxlet", startFauxlets}}
@@ -67,7 +67,7 @@ func TestFleet(t *testing.T) {
 	var names []string
 	var columns []figures
 	for _, fleet := range fleets {
-		programs.Path(t, fleet.name) // build before the measurement
+		programs.Path(t, fleet.name) // build the program before the measurement begins
 		if !t.Run(fleet.name, func(t *testing.T) {
 			columns = append(columns, measureFleet(t, int(nodes), rest, fleet.start))
 		}) {
@@ -162,7 +162,7 @@ func (r *fleetRun) eachPod(do func(node, i int) error) error {
 	return group.Wait()
 }
 
-// readLogs reads the logs of random pods, one after another, through kube-apiserver.
+// readLogs reads the logs of random pods through kube-apiserver, one after another.
 func (r *fleetRun) readLogs(t *testing.T) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 1))
@@ -199,7 +199,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 	await(settling)
 	leasesInTime()
-	f.leaseAge = 0 // not measured yet: the nodes have just created their Leases
+	f.leaseAge = 0 // the nodes have just created their Leases, so no renewal has been measured
 	fleet, apiserver := programs.UsageOf(t, r.process), programs.UsageOf(t, r.plane.APIServer)
 	requests := r.requests(t)
 	const looks = 5
@@ -215,7 +215,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	f.requests = map[string]float64{}
 	for what, count := range r.requests(t) {
 		if what == "LIST leases" {
-			count -= looks // the requests that this test sent
+			count -= looks // do not count the requests that this test sent itself
 		}
 		if rate := (count - requests[what]) / seconds; rate > 0 {
 			f.requests[what] = rate
@@ -246,7 +246,8 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 	expect.NoError(t, err)
 }
 
-// fleetTable returns a table with a line for each measurement. For two fleets, each line ends with the ratio.
+// fleetTable returns a table of measurements with one line for each. If two fleets were measured, each line ends with
+// their ratio.
 func fleetTable(names []string, columns []figures) string {
 	var text strings.Builder
 	row := func(what string, values []float64, format string) {

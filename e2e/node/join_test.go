@@ -22,13 +22,13 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// joined is a stand-in kubelet that has registered itself, with one node or many.
+// joined is a stand-in kubelet process whose nodes have registered themselves: one node or many.
 type joined struct {
 	*programs.Process
 	name  string
 	plane *controlplane.Plane
 	args  []string
-	// open has the addresses from the ready file.
+	// open has the listening addresses from the ready file.
 	open struct {
 		Secure string
 		Nodes  map[string]string
@@ -39,14 +39,14 @@ type joined struct {
 // joinOptions configure a stand-in kubelet.
 type joinOptions struct {
 	name       string // empty: node-1
-	kubeconfig string // empty: a new kubeconfig with the node's own certificate
+	kubeconfig string // kubeconfig file; empty: a new one with the node's own certificate
 	settings   kubelet.Settings
 	scenario   string
 	args       []string
 }
 
-// join starts a stand-in kubelet that registers itself, and waits until it listens. When the test ends, the process
-// is stopped and its Node deleted.
+// join starts a stand-in kubelet that registers itself, and waits until it listens. When the test ends, the stand-in
+// kubelet is stopped and its Node deleted.
 func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	t.Helper()
 	if o.name == "" {
@@ -110,7 +110,7 @@ func (n *joined) readOpen() error {
 	if err != nil {
 		return err
 	}
-	n.open.Nodes = nil // Unmarshal would add to the map
+	n.open.Nodes = nil // Unmarshal adds to a map that is not nil
 	return json.Unmarshal(data, &n.open)
 }
 
@@ -315,7 +315,8 @@ containers:
 	})
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "broken-2", "--previous", "--tail=1")
 
-	// The node creates a deleted mirror pod again. When a static pod is removed, the node deletes its mirror pod.
+	// The node creates a mirror pod again if it was deleted. When a static pod is removed, the node deletes its mirror
+	// pod.
 	plane.KubectlPrints(t, nil, "delete", "pod", "agent-node-1", "--wait=false")
 	plane.AwaitPod(t, "agent-node-1", "exists again", func(pod *v1.Pod) string {
 		if pod.UID == mirror.UID || pod.Status.Phase != v1.PodRunning {

@@ -10,11 +10,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(programs.Main(m, "node")) }
 
-// busy is held by every test that keeps all processors busy, and by the test that compares the timing of two nodes,
+// busy is locked by every test that keeps all processors busy, and by the test that compares the timing of two nodes,
 // so that these tests run one after another.
 var busy sync.Mutex
 
-// alone holds busy until the test ends. A test must call alone before it calls controlplane.Shared or New.
+// alone locks busy until the test ends. A test must call alone before it calls controlplane.Shared or New.
 func alone(t *testing.T) {
 	busy.Lock()
 	t.Cleanup(busy.Unlock)

@@ -67,7 +67,7 @@ func TestManyNodes(t *testing.T) {
 		}
 		return names
 	}
-	// are waits until exactly the named nodes are Ready in the cluster and listed in the ready file and in the
+	// are waits until exactly the named nodes are Ready in the cluster, listed in the ready file, and present in the
 	// metrics.
 	are := func(names ...string) {
 		t.Helper()
@@ -109,8 +109,10 @@ func TestManyNodes(t *testing.T) {
 		`Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])`)
 	text := expect.Page(t, "http://"+metrics+"/metrics")
 	for _, want := range []string{
-		`kubelet_http_requests_total{long_running="false",method="GET",node="many-1",path="containerLogs",server_type="readwrite"} 1`,
-		`kubelet_http_requests_total{long_running="false",method="GET",node="many-0",path="containerLogs",server_type="readwrite"} 1`,
+		`kubelet_http_requests_total{long_running="false",method="GET",node="many-1",path="containerLogs",` +
+			`server_type="readwrite"} 1`,
+		`kubelet_http_requests_total{long_running="false",method="GET",node="many-0",path="containerLogs",` +
+			`server_type="readwrite"} 1`,
 	} {
 		expect.Contains(t, "metrics of all nodes", text, want)
 	}

@@ -16,7 +16,7 @@ const (
 	idleOwn    = 20 << 20
 )
 
-// TestIdleMemory measures a stand-in kubelet that has answered one request and is idle.
+// TestIdleMemory measures the memory of a stand-in kubelet that has answered one request and is idle.
 func TestIdleMemory(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)

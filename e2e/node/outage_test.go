@@ -18,7 +18,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// works checks that a node works: a new pod starts and can be deleted, and the node renews its Lease after the call.
+// works checks that a node still works: a new pod starts and can be deleted, and the node renews its Lease.
 func (n *joined) works(t testing.TB, name string) {
 	t.Helper()
 	plane, now := n.plane, time.Now()
@@ -133,7 +133,7 @@ func TestNodeChurn(t *testing.T) {
 	alone(t)
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
-	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // with the default of 50 per second the test takes longer
+	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // with kubeAPIQPS 50, the default, the test would take longer
 	n := join(t, plane, joinOptions{settings: s})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	ctx, pods := context.Background(), plane.Client.CoreV1().Pods("default")
@@ -153,7 +153,7 @@ func TestNodeChurn(t *testing.T) {
 				return err
 			}
 			grace := int64(i % 3)
-			if i%3 == 1 { // deleted before its first status
+			if i%3 == 1 { // delete the pod before the node reports its first status
 				return pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &grace})
 			}
 			if problem := expect.Within(2*time.Minute, func() string {
@@ -176,7 +176,7 @@ func TestNodeChurn(t *testing.T) {
 		return ""
 	})
 	programs.Progress("%d pods have come and gone in %v", count,
-		time.Since(began).Round(time.Second)) // a busy machine takes longer
+		time.Since(began).Round(time.Second)) // the rate is lower on a busy machine
 	client := kubelet.Credential{}
 	var err error
 	client.Pair, err = plane.PKI.CA.Client("admin", []string{"system:masters"})

@@ -46,7 +46,7 @@ func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Cl
 	return client
 }
 
-// forget deletes a node's certificate requests.
+// forget deletes all certificate requests of a node.
 func forget(t testing.TB, c *controlplane.Plane, node string) {
 	for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 		for _, request := range c.CertificateRequests(t, node, signer) {
@@ -137,8 +137,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 		append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
 	plane := controlplane.New(t, slices.Concat(bootstrapping,
 		[]string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
-	// The signer dates certificates back by five minutes, so that rotation of certificates valid for less than 86
-	// seconds is due at once.
+	// A node rotates a certificate after 70 to 90 % of its lifetime. Because the signer dates certificates back by five
+	// minutes, the node rotates each certificate within 24 seconds of its issue.
 	const life = time.Minute
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	for group, role := range map[string]string{"system:bootstrappers": "nodeclient", "system:nodes": "selfnodeclient"} {
@@ -149,8 +149,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 
 	b := startBootstrapNode(t, plane, "lasting", "auto", true)
 	n := &joined{name: b.name, plane: plane}
-	// uses waits until the client and serving certificates of the node come from the given issuer, and
-	// kube-apiserver and the node accept each other.
+	// uses waits until the node's client and serving certificates come from the given issuer, and kubectl logs and a
+	// new pod work.
 	uses := func(issuer string) {
 		t.Helper()
 		approve(t, plane, plane.PendingRequest(t, b.name, controlplane.ServingSigner).Name)
@@ -177,8 +177,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 	plane.RunsStill(t, before)
 }
 
-// Statement 16 of docs/claims.md: kube-controller-manager no longer has this flag. TestBootstrap uses the flag that
-// replaced it, --cluster-signing-duration.
+// Statement 16 of docs/claims.md: kube-controller-manager no longer has the flag that the statement names.
+// TestBootstrap uses the flag that replaced it, --cluster-signing-duration.
 func TestSigningDuration(t *testing.T) {
 	t.Parallel()
 	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"),
@@ -189,7 +189,8 @@ func TestSigningDuration(t *testing.T) {
 		"unknown flag: --experimental-cluster-signing-duration")
 }
 
-// identityFacts describes how a node obtained its certificates: requests, files, kubeconfig and metrics.
+// identityFacts describes how a node obtained its certificates: the certificate requests, files, kubeconfig and
+// metrics.
 type identityFacts struct {
 	Requests   []string
 	Files      []string
@@ -266,7 +267,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return connection.Await(ctx) // with rotation, the first certificate arrives only after Connect
+			return connection.Await(ctx) // with rotation, only Await waits for the first certificate
 		}
 	}
 	var serving *nodeidentity.Serving

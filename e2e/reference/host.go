@@ -92,7 +92,7 @@ func (h *host) GetAllocatedPodByName(namespace, name string) (*v1.Pod, error) {
 	return pod, nil
 }
 
-// GetKubeletContainerLogs reads a file in the CRI format, as the kubelet does after it has found the file.
+// GetKubeletContainerLogs reads a log file in the CRI format, as the kubelet does after it has found the file.
 func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions,
 	stdout, stderr io.Writer) error {
 	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
@@ -111,7 +111,7 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 		}
 		file += ".previous"
 	}
-	if stdout != nil { // send the response header before the first line
+	if stdout != nil { // an empty write sends the response header before the first line
 		if _, err := stdout.Write(nil); err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) {
 
 func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
 
-// The functions below find containers as pkg/kubelet/kubelet_pods.go and kubelet.go do.
+// The functions below look up containers in the same way as pkg/kubelet/kubelet_pods.go and kubelet.go do.
 
 func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.UID, container string,
 	cmd []string) ([]byte, error) {

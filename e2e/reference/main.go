@@ -129,13 +129,14 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// addresses has the listening addresses. Its JSON has the format of `fauxlet serve --ready-file`.
+// addresses has the listening addresses. Its JSON has the same format as the file that `fauxlet serve --ready-file`
+// writes.
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
 }
 
-// wait dials the servers until they accept connections, because the servers do not signal that they listen.
+// wait dials the servers until they accept connections, because the servers do not report when they listen.
 func (a *addresses) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

@@ -27,7 +27,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 )
 
-// settings contains the parsed command line and the resulting configuration.
+// settings contains the parsed command line and the resulting kubelet configuration.
 type settings struct {
 	flags                       *options.KubeletFlags
 	config                      kubeletconfig.KubeletConfiguration
@@ -35,7 +35,7 @@ type settings struct {
 	pods, logs, nodeLogs, ready string
 }
 
-// own adds the flags that a kubelet does not have.
+// own adds the flags of command reference that a kubelet does not have.
 func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pods, "pods", "", "file with a core/v1 PodList")
 	fs.StringVar(&o.logs, "logs", "",
@@ -58,7 +58,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	options.AddKubeletConfigFlags(fs, config)
 	options.AddGlobalFlags(fs)
 	fs.BoolP("help", "h", false, "help for kubelet")
-	o.flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{FlagSets: map[string]*pflag.FlagSet{"kubelet": fs}}}
+	o.flagz = flagz.NamedFlagSetsReader{
+		FlagSets: cliflag.NamedFlagSets{FlagSets: map[string]*pflag.FlagSet{"kubelet": fs}}}
 	all := pflag.NewFlagSet("reference", pflag.ContinueOnError)
 	all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	all.AddFlagSet(fs)
@@ -81,7 +82,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		all.VisitAll(func(f *pflag.Flag) { // all other flags set global variables, and have already been parsed
+		// Every flag that is missing in again sets a global variable, and has already been parsed.
+		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)
 			}
@@ -103,12 +105,13 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		return nil, err
 	}
 	if config.Port == 0 {
-		// Port 0 cannot be used: the kubelet refuses it, and would not report the chosen port.
+		// Choose a port here, because the kubelet refuses port 0 and does not report which port it listens on.
 		if config.Port, err = freePort(config.Address); err != nil {
 			return nil, err
 		}
 	}
-	// Allow hosts with cgroup v1, because this server runs no containers.
+	// This server runs no containers, so it may run on a host with cgroup v1. Validate a copy of the configuration that
+	// allows such a host.
 	valid := config.DeepCopy()
 	valid.FailCgroupV1 = false
 	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {

@@ -173,7 +173,7 @@ func (c cgroups) GetRequestedContainersInfo(name string,
 	return all, err
 }
 
-// MachineInfo returns no timestamp, because the copy that a kubelet caches has none. (kubelet: NewMainKubelet)
+// MachineInfo returns no timestamp, because the kubelet's cached copy has none. (kubelet: NewMainKubelet)
 func (c cgroups) MachineInfo(klog.Logger) (*cadvisorapi.MachineInfo, error) {
 	m := c.measure().Machine
 	return &cadvisorapi.MachineInfo{
@@ -200,7 +200,7 @@ func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
 			}, nil
 		}
 	}
-	return cadvisorapi.FsInfo{}, fmt.Errorf("the node has no %s", podstats.PartitionDevice)
+	return cadvisorapi.FsInfo{}, fmt.Errorf("the node has no device %s", podstats.PartitionDevice)
 }
 
 func (c cgroups) ImagesFsInfo(context.Context) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
@@ -299,7 +299,7 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 	m, sandbox := r.measure(), ""
 	for _, c := range m.Cgroups {
 		switch c.Kind {
-		case podstats.KindSandbox: // a sandbox precedes its containers
+		case podstats.KindSandbox: // the list has each sandbox before its containers
 			sandbox = c.ID
 		case podstats.KindContainer:
 			all = append(all, &runtimeapi.Container{
@@ -348,7 +348,7 @@ func (r containers) ListContainerStats(context.Context,
 	return all, nil
 }
 
-// images implements the image service of a container runtime.
+// images implements the image service of a container runtime for the stats provider.
 type images struct {
 	internalapi.ImageManagerService
 	cgroups

@@ -23,9 +23,8 @@ func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (
 		return nil, err
 	}
 	if chosen.CertFile == "" || chosen.KeyFile == "" {
-		return nil,
-			errors.New("serverTLSBootstrap: the reference does not ask for a serving certificate; give tlsCertFile " +
-				"and tlsPrivateKeyFile")
+		return nil, errors.New("serverTLSBootstrap: program reference does not request a serving certificate; " +
+			"set tlsCertFile and tlsPrivateKeyFile")
 	}
 	config := &tls.Config{MinVersion: chosen.MinVersion, CipherSuites: chosen.CipherSuites,
 		CurvePreferences: chosen.CurvePreferences}

@@ -30,7 +30,7 @@ func TestSameAnswers(t *testing.T) {
 	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
 	all := allConfigurations(corpus)
 	ran := newCounts()
-	t.Run("in", func(t *testing.T) { // Run returns when all parallel subtests have ended
+	t.Run("in", func(t *testing.T) { // t.Run returns when all parallel subtests of "in" have ended
 		for _, name := range sortedKeys(all) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -51,7 +51,7 @@ func TestSameAnswers(t *testing.T) {
 		}
 	})
 	if len(ran.by["configuration"]) < len(all) {
-		return // not all configurations were compared, because of -run, -short or an early failure
+		return // -run, -short or an early failure excluded some configurations
 	}
 	if requests >= defaultRequests {
 		ran.hold(t)
@@ -61,7 +61,7 @@ func TestSameAnswers(t *testing.T) {
 	}
 }
 
-// quickConfigurations lists the configurations that are also compared with -short.
+// quickConfigurations lists the only configurations that the test compares when it runs with -short.
 var quickConfigurations = []string{"defaults", "anonymous", "flags-only"}
 
 const (
@@ -87,7 +87,7 @@ func newComparison(t testing.TB, name string, known divergences, sides [2]*side)
 	return &comparison{t: t, name: name, known: known, sides: sides, counts: newCounts(), found: map[string]int{}}
 }
 
-// finding is a difference that is not allowed.
+// finding is a difference between the two servers that is not allowed.
 type finding struct {
 	request int
 	id      string
@@ -148,8 +148,8 @@ func (c *comparison) differences(talk *conversation, seen [2][]observation) []fi
 	return all
 }
 
-// expect compares the answers of both servers with a vector. The caller has already reported differences between the
-// two answers.
+// expect compares the answers of both servers with the expectation of a vector in internal/vectors. The caller has
+// already reported differences between the two answers.
 func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool) {
 	for i, s := range c.sides {
 		if i == 1 && !same {
@@ -166,8 +166,8 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 	}
 }
 
-// These limits apply to each configuration: how many differences of the same kind are reported in full, and for how
-// many differences the smallest request is searched.
+// These limits apply to each configuration: how many differences of one kind are reported in full, and for how many
+// differences the test searches the smallest request that shows them.
 const (
 	reportedOfEach = 2
 	shrunk         = 12

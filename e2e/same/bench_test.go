@@ -26,10 +26,10 @@ const (
 	benchRound       = 2 * time.Second
 )
 
-// BenchmarkBesideKubelet compares the speed of fauxlet and of the kubelet's own server. The two processes have the
-// same configuration, log file, reviewer and warm caches. They take turns, and clients use mutual TLS on persistent
-// connections. The benchmark also reports fauxlet's memory after the first round and after the last round, because
-// fauxlet stores the most recent Decisions.
+// BenchmarkBesideKubelet compares the speed of fauxlet and of the kubelet's own server. Both processes have the same
+// configuration and log file, warm caches, and the same server for TokenReviews and SubjectAccessReviews. They take
+// turns, and clients use mutual TLS on persistent connections. The benchmark also reports fauxlet's memory after the
+// first round and after the last round, because fauxlet stores the most recent Decisions.
 func BenchmarkBesideKubelet(b *testing.B) {
 	p, err := controlplane.Certificates()
 	expect.NoError(b, err)

@@ -42,7 +42,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 				c.run(talks[i:i+1], changed)
 				said := slices.IndexFunc(log.errors,
 					func(text string) bool { return strings.Contains(text, test.aspect) })
-				if said >= 0 { // one report is enough for this test
+				if said >= 0 { // the test needs only one report of the deliberate error
 					t.Logf("with %s changed, after %d requests, the comparison reports:\n%s", test.name, c.sent,
 						log.errors[said])
 					return

@@ -22,7 +22,7 @@ import (
 // A mask removes from a response body the parts that differ between two runs of the same server.
 type mask struct {
 	What string
-	of   func(body string) bool // whether the mask applies to a body
+	of   func(body string) bool // of reports whether the mask applies to a body
 	do   func(body string) string
 }
 
@@ -52,7 +52,7 @@ var masks = []mask{
 		func(string) string { return "(about the process)" }},
 }
 
-// mask applies the masks to an observation.
+// mask applies all masks to the body of an observation, and replaces addresses, ports and folders.
 func (o *observation) mask(s *side) {
 	if o.header == nil {
 		return
@@ -88,8 +88,8 @@ func (o *observation) mask(s *side) {
 	}
 }
 
-// lengthOfMasked reports whether an answer to a HEAD request contains the length of a body to which a mask would
-// apply. Such lengths differ between servers.
+// lengthOfMasked reports whether the answer to a HEAD request contains the length of a body that the masks would
+// change. The lengths of these bodies differ between servers.
 func lengthOfMasked(method, target string, code int) bool {
 	return method == http.MethodHead && code == http.StatusOK &&
 		slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
@@ -122,7 +122,7 @@ func profile(body string) bool {
 	return strings.Contains(body, "\x00--")
 }
 
-// summary returns a /stats/summary with its numbers removed.
+// summary returns the body of a /stats/summary response without its numbers.
 func summary(body string) string {
 	var parsed map[string]any
 	if err := json.Unmarshal([]byte(body), &parsed); err != nil {
@@ -144,7 +144,8 @@ func summary(body string) string {
 
 var numbers = regexp.MustCompile(`(":) ("[0-9T:.Z-]{20,}"|-?[0-9.e+]+)`)
 
-// signs returns a table in which the character between names and values is replaced by a bar.
+// signs returns the body of /flagz or /statusz with a bar in place of the character that separates names and values. A
+// server chooses this character at random.
 func signs(body string) string {
 	first := regexp.MustCompile(`(?m)^(?:Started|address)(: |:|=| )`).FindStringSubmatch(body)
 	if first == nil {
@@ -159,8 +160,8 @@ func signs(body string) string {
 	return head + line.ReplaceAllString(rest, "$1|")
 }
 
-// families returns the names and types of the metrics that both servers have, the metrics about serving requests.
-// The values are compared at the end of the test.
+// families returns the names and types of the metrics about serving requests, which both servers have. The values of
+// these metrics are compared at the end of the test.
 func families(body string) string {
 	var all []string
 	for line := range strings.Lines(body) {
@@ -178,7 +179,7 @@ func families(body string) string {
 
 type difference struct{ aspect, detail string }
 
-// compare returns the differences between two observations.
+// compare returns the differences between the observations of a request to both servers.
 func compare(want, got observation) []difference {
 	var all []difference
 	add := func(aspect string, want, got any) {
@@ -213,16 +214,17 @@ func compare(want, got observation) []difference {
 
 func lines(body string) string { return strings.ReplaceAll(body, ",", ",\n") }
 
-// divergence is a known, allowed difference.
+// divergence is an allowed difference between the answers of fauxlet and of the kubelet's own server, as listed in
+// divergences.json.
 type divergence struct {
-	Requests string   `json:"requests"` // a regular expression that must match the whole ID of a request
-	Differs  []string `json:"differs"`  // status, body, reviews, connection, header NAME
-	Fauxlet  int      `json:"fauxlet"`  // fauxlet's status; with any other status, no difference is allowed
+	Requests string   `json:"requests"` // regular expression for the whole ID of a request
+	Differs  []string `json:"differs"`  // any of: status, body, reviews, connection, header NAME
+	Fauxlet  int      `json:"fauxlet"`  // status of fauxlet's response; with another status no difference is allowed
 	Reason   string   `json:"reason"`
 
 	matches *regexp.Regexp
 	mu      sync.Mutex      // guards seen
-	seen    map[string]bool // keys: the differing parts
+	seen    map[string]bool // seen contains the entries of Differs that occurred
 }
 
 type divergences []*divergence
@@ -247,7 +249,8 @@ func readDivergences(t *testing.T) divergences {
 	return all
 }
 
-// allow reports whether a difference is listed. The answer to a request that the kubelet refuses may never differ.
+// allow reports whether divergences.json lists a difference. If the kubelet refuses a request, fauxlet's answer may
+// never differ.
 func (all divergences) allow(id, aspect string, want, got observation) bool {
 	if want.code == http.StatusUnauthorized || want.code == http.StatusForbidden {
 		return false
@@ -263,7 +266,7 @@ func (all divergences) allow(id, aspect string, want, got observation) bool {
 	return allowed
 }
 
-// gone returns the divergences that have at least one aspect which did not occur.
+// gone returns the divergences for which at least one entry of Differs did not occur.
 func (all divergences) gone() divergences {
 	return slices.DeleteFunc(slices.Clone(all), func(d *divergence) bool { return len(d.seen) == len(d.Differs) })
 }

@@ -24,17 +24,17 @@ import (
 // configuration is a kubelet configuration, and the conditions under which the two servers are compared with it.
 type configuration struct {
 	settings kubelet.Settings
-	// flags, if not nil, are used instead of a configuration file.
+	// flags, if not nil, replace the configuration file.
 	flags []string
 	// caches makes the servers cache reviews for the default time.
 	caches bool
-	// faults are active in the reviewer during the whole comparison.
+	// faults are active during the whole comparison, in the server that answers the reviews.
 	faults []faults.Fault
-	// fauxlet is the program file of fauxlet; empty: the program built from the current sources.
+	// fauxlet is the file of the fauxlet program, or empty for the program built from the current sources.
 	fauxlet string
 }
 
-// ownConfigurations lists configurations that the vectors do not contain.
+// ownConfigurations lists configurations that internal/vectors does not contain.
 var ownConfigurations = map[string]configuration{
 	"caches": {caches: true},
 	"tls13":  {settings: kubelet.Settings{"tlsMinVersion": "VersionTLS13"}},
@@ -52,8 +52,8 @@ var ownConfigurations = map[string]configuration{
 		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false,
 		"authorization.mode": "AlwaysAllow",
 	}},
-	// The kubelet's defaults without a configuration file: anonymous authentication on, authorization mode
-	// AlwaysAllow, and a self-signed certificate with an RSA key.
+	// flags-only has the kubelet's defaults without a configuration file: anonymous authentication on, authorization
+	// mode AlwaysAllow, and a self-signed certificate with an RSA key.
 	"flags-only": {flags: []string{}},
 	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook",
 		"--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
@@ -62,7 +62,7 @@ var ownConfigurations = map[string]configuration{
 	"reviewer-sends-no-review": {faults: []faults.Fault{{Kind: faults.ReviewerError}}},
 }
 
-// allConfigurations returns ownConfigurations and the configurations of the vectors.
+// allConfigurations returns ownConfigurations together with the configurations of internal/vectors.
 func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
 	all := maps.Clone(ownConfigurations)
 	for name, s := range corpus.Configurations {
@@ -71,19 +71,19 @@ func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
 	return all
 }
 
-// side is one of the two servers with its reviewer and its clients.
+// side is one of the two servers under comparison, with its clients and the server that answers its reviews.
 type side struct {
 	*kubelet.Kubelet
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// same replaces the addresses and folders of this server, which differ from the addresses and folders of the
-	// other server.
+	// same replaces the addresses and folders of this server, so that its answers can be compared with the answers of
+	// the other server.
 	same *strings.Replacer
 }
 
-// startSides starts the reference and fauxlet with the same configuration, on the same ports of different addresses.
-// Both are stopped with the test.
+// startSides starts two servers with the same configuration: the kubelet's own server (program reference) and fauxlet.
+// They listen on the same ports of different addresses, and stop when the test ends.
 func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
 	t.Helper()
 	var sides [2]*side
@@ -91,7 +91,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 	certDir := filepath.Join(root, "pki")
 	for i, kind := range []string{"reference", "fauxlet"} {
 		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
-		dir := filepath.Join(root, "abc"[i:i+1]) // the names have the same length, because some answers contain them
+		// The folder names have the same length, because some responses contain them.
+		dir := filepath.Join(root, "abc"[i:i+1])
 		expect.NoError(t, os.Mkdir(dir, 0o755))
 		kubeconfig := filepath.Join(dir, "kubeconfig")
 		expect.NoError(t, os.Rename(s.reviews.Kubeconfig, kubeconfig))
@@ -121,7 +122,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 
 func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
 	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
-	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // 1ns turns the caches off
+	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // a lifetime of 1ns turns the caches off
 	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL"} {
 		all[field] = ttl
@@ -182,7 +183,7 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 	return k
 }
 
-// fail sets the faults of the reviewer.
+// fail sets the active faults of the server that answers TokenReviews and SubjectAccessReviews.
 func (s *side) fail(t testing.TB, all []faults.Fault) {
 	expect.NoError(t, s.reviews.Faults.Replace("same", all))
 }

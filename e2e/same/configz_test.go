@@ -14,7 +14,7 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// configzCases lists configurations: settings that are added to the settings of every test, and flags.
+// configzCases lists configurations. Each has flags, and settings in addition to the settings that all tests use.
 var configzCases = map[string]struct {
 	settings kubelet.Settings
 	args     []string
@@ -99,7 +99,7 @@ func TestSameConfigz(t *testing.T) {
 				Settings: c.settings, Args: c.args}
 			responses := map[string]kubelet.Response{}
 			for _, kind := range []string{"reference", "fauxlet"} {
-				t.Run(kind, func(t *testing.T) { // the end of the subtest stops the process and frees its port
+				t.Run(kind, func(t *testing.T) { // when this subtest ends, the kubelet stops and its port is free
 					o.Kind = kind
 					responses[kind] = kubelet.Start(t, nil, o).Get(t, "/configz", kubelet.Credential{Pair: client})
 				})

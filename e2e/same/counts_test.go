@@ -68,7 +68,7 @@ func (c *counts) add(configuration string, more *counts) {
 	}
 }
 
-// rootOf returns the first segment of a path, which names the route.
+// rootOf returns the first segment of a request path. It identifies the route.
 func rootOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
 	if unescaped, err := url.PathUnescape(path); err == nil {
@@ -89,7 +89,8 @@ var roots = []string{
 	"configz", "flagz", "statusz", "debug",
 }
 
-// mustRun is the minimum number of requests of each kind. It fails the test if the comparison loses requests.
+// mustRun has the minimum number of requests of each kind. The test fails if the comparison sends fewer requests of
+// some kind.
 var mustRun = map[string]map[string]int{
 	"source": {"generated": 5000, "vectors": 1000, "written": 3000},
 	"route": {

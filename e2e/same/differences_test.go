@@ -34,7 +34,8 @@ func differencesPage(known divergences) string {
 ` + "`e2e/same/differences_test.go`" + ` writes this page.
 
 ` + "`make e2e`" + ` sends the same requests to fauxlet and to the kubelet's own server, v1.37.2, in some two dozen
-configurations. The requests are those of ` + "`internal/vectors/`" + `, those in ` + "`e2e/same/requests_test.go`" + `, and
+configurations. The requests are those of ` + "`internal/vectors/`" + `, those in ` +
+		"`e2e/same/requests_test.go`" + `, and
 thousands of generated ones. The test compares status, headers, body, what happens to the connection, the TokenReviews
 and SubjectAccessReviews sent, what TLS offers, and the values of the metrics at the end. A difference that is not on
 this page fails the test. So does a difference on this page that no longer occurs.

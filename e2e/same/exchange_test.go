@@ -30,11 +30,11 @@ type request struct {
 
 // conversation is a sequence of requests that one client sends over one connection.
 type conversation struct {
-	from      string // the file or generator of the conversation
-	as        string // name of the client that sends the requests
+	from      string // the file or the generator that the requests come from
+	as        string // name of the client that sends the requests, such as "kubelet-client"
 	readOnly  bool
 	http2     bool
-	pipelined bool // all requests are sent before any answer is read
+	pipelined bool // the client sends all requests before it reads an answer
 	faults    []faults.Fault
 	requests  []request
 	vector    *vectors.Case
@@ -59,21 +59,21 @@ func (c *conversation) id(i int) string {
 
 // observation is the answer to a request, and the observed effects of the request.
 type observation struct {
-	failed     string // why there was no response
+	failed     string // the reason why there was no response
 	status     string
 	code       int
 	header     http.Header
 	body       string
 	reviews    []string
-	connection string // kept, closed or upgraded
+	connection string // "kept", "closed" or "upgraded"
 
 	records []reviewapi.Record
 }
 
-// patience limits the time for an answer.
+// patience limits the time that a client waits for an answer.
 const patience = 10 * time.Second
 
-// hold sends the requests of a conversation to one server and returns the observations.
+// hold sends the requests of a conversation to one server, and returns an observation for each.
 func (c *conversation) hold(s *side) []observation {
 	s.reviews.Take()
 	var seen []observation
@@ -110,7 +110,7 @@ func (c *conversation) holdHTTP1(s *side) []observation {
 		for i := range c.requests {
 			all.WriteString(text(i))
 		}
-		_, _ = io.WriteString(conn, all.String()) // a failed write shows as a missing response
+		_, _ = io.WriteString(conn, all.String()) // if the write fails, the test reports a missing response
 	}
 	for i, r := range c.requests {
 		o := &seen[i]
@@ -146,8 +146,8 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
 }
 
-// tls returns a configuration that presents the client's certificate even if the server does not list its CA as
-// acceptable.
+// tls returns the TLS configuration of a client. It presents the client's certificate even if the server does not list
+// the certificate's CA as acceptable.
 func (c client) tls() *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	if c.certificate != nil {
@@ -159,7 +159,7 @@ func (c client) tls() *tls.Config {
 	return config
 }
 
-// hangUp makes the server close the connection after its answer.
+// hangUp is a header with which the server closes the connection after its answer.
 const hangUp = "Connection: close\r\n"
 
 func (r *request) text(header string) string {
@@ -174,7 +174,7 @@ func (r *request) text(header string) string {
 	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
 }
 
-// follows reports whether a request follows a log, so that its answer never ends.
+// follows reports whether a request follows a log. The answer to such a request never ends.
 func (r *request) follows() bool {
 	_, query, _ := strings.Cut(r.path, "?")
 	values, _ := url.ParseQuery(query)
@@ -182,7 +182,7 @@ func (r *request) follows() bool {
 	return there && value[0] != "0" && !strings.EqualFold(value[0], "false")
 }
 
-// read reads a response. It also reports whether the connection can be used for another request.
+// read reads a response. It also reports whether the client can send another request on the connection.
 func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool {
 	var response *http.Response
 	for {
@@ -199,7 +199,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	defer response.Body.Close()
 	o.status += response.Proto + " " + response.Status
 	o.code, o.header = response.StatusCode, response.Header
-	if len(response.TransferEncoding) > 0 { // net/http removes Transfer-Encoding from the header
+	if len(response.TransferEncoding) > 0 { // net/http moves Transfer-Encoding from the header to this field
 		o.header["Transfer-Encoding"] = response.TransferEncoding
 	}
 	if response.StatusCode == http.StatusSwitchingProtocols {
@@ -225,7 +225,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	return true
 }
 
-// afterwards reports whether the server answers another request on the connection.
+// afterwards reports whether the server answers one more request on the connection.
 func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	if _, err := io.WriteString(conn, "GET /and/then HTTP/1.1\r\nHost: node-1:10250\r\n\r\n"); err != nil {
 		return "closed without a word"
@@ -241,7 +241,7 @@ func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	return fmt.Sprintf("kept: %d", response.StatusCode)
 }
 
-// reason describes an error without the parts that differ between connections, such as ports.
+// reason describes an error without the parts that differ between connections, such as port numbers.
 func reason(err error) string {
 	var network net.Error
 	var alert tls.AlertError
@@ -270,7 +270,7 @@ func (s *side) offersHTTP2() bool {
 	return conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// holdHTTP2 sends the requests of a conversation one by one over HTTP/2 and returns the observations.
+// holdHTTP2 sends the requests of a conversation over HTTP/2, one after another, and returns the observations.
 func (c *conversation) holdHTTP2(s *side) []observation {
 	seen := make([]observation, len(c.requests))
 	as := s.clients[c.as]
@@ -279,7 +279,7 @@ func (c *conversation) holdHTTP2(s *side) []observation {
 		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 			conn, err := c.dial(s, "h2")
 			if err == nil && conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
-				return nil, errors.Join(errors.New("HTTP/2 is not offered"), conn.Close())
+				return nil, errors.Join(errors.New("the server does not offer HTTP/2"), conn.Close())
 			}
 			return conn, err
 		},

@@ -30,8 +30,8 @@ func generate(configuration string, seed uint64, requests int, clients map[strin
 type generator struct {
 	*rand.Rand
 	clients []string
-	next    int  // index of the next client; clients take turns
-	http2   bool // whether the server offers HTTP/2
+	next    int  // index of the client for the next conversation; the clients take turns
+	http2   bool // the server offers HTTP/2
 }
 
 func (g *generator) one(in float64) bool { return g.Float64() < in }
@@ -81,7 +81,7 @@ func (g *generator) request(talk *conversation) request {
 			r.path += "?" + query
 		}
 		if talk.http2 {
-			// Skip these requests over HTTP/2: the HTTP/2 client refuses to send anything that HTTP/2 forbids.
+			// Skip requests that HTTP/2 forbids. The HTTP/2 client of the test refuses to send them.
 			if parsed, err := url.ParseRequestURI(r.path); err != nil || strings.ContainsAny(parsed.Path, "\x00\n") {
 				continue
 			}
@@ -128,7 +128,7 @@ var notAsked = []exemption{
 		regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 
-// dress adds random headers, a body and a protocol version to a request.
+// dress adds random headers, a random body and a random protocol version to a request.
 func (g *generator) dress(talk *conversation, r *request) {
 	switch n := g.Float64(); {
 	case n < 0.06:
@@ -149,7 +149,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 	}
 	if g.one(0.1) || r.method == "PUT" && g.one(0.5) {
 		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "\x00", "x=y&z",
-			strings.Repeat("b", 1500)}) // not longer: with an unread body the answer may get lost
+			strings.Repeat("b", 1500)}) // a longer body may stay unread, and then the answer may get lost
 		if g.one(0.7) {
 			r.header += fmt.Sprintf("Content-Length: %d\r\n", len(r.body))
 		} else {
@@ -164,7 +164,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 	}
 }
 
-// stream returns a request for streams with the headers that a real client sends.
+// stream returns a request for streams, such as an exec, with the headers that a real client sends.
 func (g *generator) stream() request {
 	webSocket := func(protocol string) string {
 		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
@@ -201,7 +201,7 @@ func (g *generator) stream() request {
 	return r
 }
 
-// upgrade returns the headers of an upgrade request for streams, in one of the possible protocols.
+// upgrade returns the headers of an upgrade request for streams, with one of the protocols that clients use.
 func (g *generator) upgrade() string {
 	if g.one(0.5) {
 		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n",
@@ -256,10 +256,10 @@ func (g *generator) query(t target) string {
 	return strings.Join(parts, "&")
 }
 
-// target is a path that mutations start from.
+// target is a path from which the generator makes other paths with mutations.
 type target struct {
 	path    string
-	methods string // a method that the path supports, if not GET
+	methods string // a method other than GET that the path supports
 	query   []string
 }
 
@@ -359,7 +359,7 @@ var mutations = []func(g *generator, path string) string{
 			"~",
 			"|"}))
 	},
-	// Encode one character differently.
+	// This mutation percent-encodes one character differently.
 	func(g *generator, path string) string {
 		at := g.IntN(max(len(path), 1))
 		if path == "" {
@@ -377,7 +377,7 @@ var mutations = []func(g *generator, path string) string{
 		}
 		return strings.ToUpper(path)
 	},
-	// Remove, repeat or replace a segment.
+	// This mutation removes, repeats or replaces a segment of the path.
 	func(g *generator, path string) string {
 		return g.segments(path, func(parts []string, at int) []string { return append(parts[:at:at], parts[at+1:]...) })
 	},
@@ -395,7 +395,7 @@ var mutations = []func(g *generator, path string) string{
 			return parts
 		})
 	},
-	// Return something that is not a path.
+	// This mutation returns something that is not a path.
 	func(g *generator, path string) string {
 		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path,
 			strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "",

@@ -31,7 +31,7 @@ func TestSameLines(t *testing.T) {
 	for _, source := range []struct {
 		name string
 		log  scenario.Log
-		// file is the content of the log file; empty: the generated log.
+		// file is the content of the log file; if it is empty, the test generates a log.
 		file string
 	}{
 		{name: "one-stream", log: scenario.Log{Lines: 3000, Start: &metav1.Time{Time: start}}},
@@ -105,7 +105,7 @@ func TestSameLines(t *testing.T) {
 	t.Logf("%d combinations gave the same bytes", compared)
 }
 
-// wanted returns the writer for a stream. If the options select the other stream, the writer is nil.
+// wanted returns the writer for a stream, or nil if the log options select only the other stream.
 func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	if stream != "both" && stream != this {
 		return nil
@@ -125,8 +125,8 @@ func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	return file.Bytes()
 }
 
-// criWriter converts lines to the CRI format. It inserts the stream and the tag F (full line) between the time and
-// the text of each line.
+// criWriter converts lines to the CRI format. Between the time and the text of each line it inserts the stream and the
+// tag F (full line).
 type criWriter struct {
 	file   *bytes.Buffer
 	stream string

@@ -19,7 +19,7 @@ import (
 // pkg/authentication/request/x509)
 var uidAttribute = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
 
-// oddClients adds clients with unusual certificates and headers.
+// oddClients adds clients whose certificates or headers are unusual.
 func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	t.Helper()
 	mint := func(ca *testcerts.Authority, commonName string, groups []string,
@@ -37,7 +37,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add := func(name string, certificate *tls.Certificate, header ...string) {
 		all["odd:"+name] = client{certificate: certificate, header: strings.Join(append(header, ""), "\r\n")}
 	}
-	// followed returns a pair whose certificate chain is followed by additional certificates.
+	// followed returns a certificate pair with additional certificates at the end of its chain.
 	followed := func(first *tls.Certificate, more ...[]byte) *tls.Certificate {
 		chain := *first
 		chain.Certificate = append(append([][]byte{}, first.Certificate...), more...)
@@ -80,7 +80,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	expect.NoError(t, err)
 	add("path-too-long", mint(below, "kubelet-client", nil))
 
-	// Usages, algorithms and extensions.
+	// These clients have certificates with unusual usages, algorithms and extensions.
 	usage := func(usages ...x509.ExtKeyUsage) testcerts.Mutate {
 		return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
 	}

@@ -20,8 +20,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// plainSettings has the settings of a kubelet whose configuration sets no further fields. The keys are the names in
-// a probe's report.
+// plainSettings has the settings of a kubelet whose configuration sets only what every test needs. The keys are the
+// names in a probe's report.
 var plainSettings = kubelet.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true,
 	"authentication.x509.clientCAFile": "set",
@@ -43,10 +43,10 @@ const (
 	fineGrained     = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// probes lists configurations, and the credentials with which each is probed. A probe cannot detect the settings in
-// unknown, and must report all others correctly. The policy of the vectors allows kubelet-client and
-// system:anonymous everything except to get nodes/configz. It allows nothing to outsider and to the user of
-// good-token.
+// probes lists kubelet configurations, and the credentials with which the test probes each of them. A probe cannot
+// detect the settings in unknown, and must report all other settings correctly. The policy of internal/vectors allows
+// kubelet-client and system:anonymous everything except to get nodes/configz. It allows nothing to outsider and to the
+// user of good-token.
 var probes = []struct {
 	name     string
 	settings kubelet.Settings
@@ -61,8 +61,8 @@ var probes = []struct {
 	{"defaults", nil, nil, []string{"viewer"}, []string{webhook, serverBootstrap, logHandler, profiling, debugFlags}},
 	{"defaults", nil, nil, []string{"kubelet-client"}, nil},
 
-	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil,
-		nil}, // an anonymous client may read everything, even /configz
+	// With this configuration an anonymous client may read everything, even /configz.
+	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil, nil},
 	{"anonymous, webhook off", kubelet.Settings{anonymous: true, webhook: false}, nil, nil, nil},
 	{"AlwaysAllow for everybody", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow"}, nil, nil,
 		nil},
@@ -163,7 +163,7 @@ func TestProbeReportsSettings(t *testing.T) {
 	}
 }
 
-// checkSettings compares the reported settings with the configuration.
+// checkSettings compares the settings that a probe reports with the configuration of the kubelet.
 func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed kubelet.Settings, unknown []string,
 	readOnly int) {
 	t.Helper()
@@ -197,7 +197,8 @@ func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed k
 	}
 }
 
-// withoutPorts returns a report without the number of the read-only port, which differs between two processes.
+// withoutPorts returns a report without the number of the read-only port. The two servers have different read-only
+// ports.
 func withoutPorts(r *kubeletprobe.Report) *kubeletprobe.Report {
 	same := *r
 	same.Settings = slices.Clone(r.Settings)

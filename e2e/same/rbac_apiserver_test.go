@@ -27,7 +27,7 @@ import (
 type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
-	// alone has a policy for each binding that contains only this binding.
+	// alone has a policy for each binding. The policy contains all roles, but no other binding.
 	alone []oneBinding
 }
 
@@ -54,7 +54,7 @@ func (w *rbacComparison) serve(t *testing.T, rbac, tokens string) {
 	expect.NoError(t, err)
 }
 
-// split fills alone: it makes a separate policy for each binding.
+// split makes a separate policy for each binding, and stores these policies in alone.
 func (w *rbacComparison) split(t *testing.T) {
 	t.Helper()
 	var roles []runtime.Object
@@ -119,7 +119,7 @@ func (w *rbacComparison) clusterRoles() (roles []runtime.Object) {
 	return roles
 }
 
-// rbacSentinels returns roles and bindings that allow the user sentinel to read /sentinel, and the ConfigMap
+// rbacSentinels returns roles and bindings that allow the user sentinel to read /sentinel, and to read the ConfigMap
 // sentinel in a namespace.
 func rbacSentinels() []runtime.Object {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "sentinel"}
@@ -217,7 +217,7 @@ func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (
 	return nil
 }
 
-// missingRoles splits the reason for a denial into its parts, one per missing role, and sorts them.
+// missingRoles splits kube-apiserver's reason for a denial into its parts, one per missing role, and sorts them.
 func missingRoles(reason string) []string {
 	list, ok := strings.CutPrefix(reason, "rbac: RBAC: ")
 	if !ok {
@@ -228,7 +228,8 @@ func missingRoles(reason string) []string {
 	return parts
 }
 
-// shrink removes fields from a review as long as the two answers still differ, and returns the smallest such review.
+// shrink removes fields from a review as long as the two answers to it still differ, and returns the smallest such
+// review.
 func (w *rbacComparison) shrink(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewSpec {
 	for shorter := true; shorter; {
 		shorter = false

@@ -18,11 +18,11 @@ import (
 type rbacGenerator struct {
 	random   *rand.Rand
 	made     int
-	rules    map[string][]rbacv1.PolicyRule // keys: kind, namespace and name of the role
+	rules    map[string][]rbacv1.PolicyRule // rules maps a role's kind, namespace and name to its rules
 	bindings []rbacBinding
 }
 
-// rbacBinding is a RoleBinding, or a ClusterRoleBinding if it has no namespace.
+// rbacBinding is a ClusterRoleBinding if its namespace is empty, and otherwise a RoleBinding.
 type rbacBinding struct {
 	namespace string
 	ref       rbacv1.RoleRef
@@ -50,7 +50,7 @@ func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < p
 
 func (g *rbacGenerator) one(of []string) string { return of[g.random.IntN(len(of))] }
 
-// some returns one to three random elements, possibly with repetitions.
+// some returns one to three random elements of a list, possibly with repetitions.
 func (g *rbacGenerator) some(of []string) []string {
 	all := []string{g.one(of)}
 	for len(all) < 3 && g.chance(40) {
@@ -134,11 +134,11 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 			Rules: g.rulesOf(false)}
 		role.Labels["made"] = "here"
 		switch {
-		case i >= 26: // aggregated: its own rules are overwritten; no role selects it
+		case i >= 26: // an aggregated role without labels: its own rules are overwritten, and no role selects it
 			role.AggregationRule, role.Labels = g.aggregation(), nil
-		case i >= 22: // no rules, because the rules of two roles that select each other would grow forever
+		case i >= 22: // a role without rules, because the rules of two roles that select each other grow forever
 			role.AggregationRule, role.Rules = g.aggregation(), nil
-		case i == 0: // aggregated into a default role of every kube-apiserver
+		case i == 0: // the label aggregates the role into a default role of every kube-apiserver
 			role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] = "true"
 		}
 		g.rules["ClusterRole//"+role.Name] = role.Rules
@@ -177,7 +177,7 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	return all
 }
 
-// review returns a review. Often a rule allows it, or would allow it if one word were different.
+// review returns a review. Often a generated rule allows the review, or would allow it if one word were different.
 func (g *rbacGenerator) review() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	if g.chance(75) {
@@ -223,7 +223,7 @@ func (g *rbacGenerator) anyQuestion() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// aimed returns a review that matches a rule of one of the bindings.
+// aimed returns a review that matches a rule of one of the generated bindings.
 func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	spec.Groups = nil
@@ -283,7 +283,7 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// miss changes one word of a review, so that the rule no longer matches.
+// miss changes one word of a review, so that the rule that matched it no longer matches.
 func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	near := func(word string) string {
 		switch g.random.IntN(5) {
@@ -331,7 +331,7 @@ func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	}
 }
 
-// selectors adds valid and invalid field or label selectors to a review.
+// selectors adds a valid or invalid field selector or label selector to a review.
 func (g *rbacGenerator) selectors(a *authorizationv1.ResourceAttributes) {
 	raw := g.one([]string{"", "a=b", "a", "a in (b,c)", "a=b,", "=", "!a", "a=b,c!=d"})
 	if g.chance(50) {

@@ -72,7 +72,8 @@ func TestSameRBAC(t *testing.T) {
 	w.serve(t, file, tokens)
 	w.split(t)
 	w.awaitAggregation(t)
-	for _, object := range rbacSentinels() { // last: kube-apiserver reads them after all others
+	// Create these objects last, because kube-apiserver reads them after all other objects.
+	for _, object := range rbacSentinels() {
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}
 	w.awaitSentinels(t)
@@ -127,7 +128,7 @@ func TestSameRBAC(t *testing.T) {
 	})
 }
 
-// realFaults returns the fields of an object that kube-apiserver refuses, each with the type of the error.
+// realFaults returns the fields for which kube-apiserver refuses an object, each with the type of the error.
 func realFaults(err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -142,8 +143,8 @@ func realFaults(err error) (faults []string) {
 	return tidied(faults)
 }
 
-// ourFaults returns the fields that package reviewapi refuses, in the format of realFaults. The error messages of
-// package reviewapi have another format.
+// ourFaults returns the fields for which package reviewapi refuses an object, in the format of realFaults. It leaves
+// out the messages, because package reviewapi words them differently from kube-apiserver.
 func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -173,7 +174,7 @@ func tidied(faults []string) []string {
 	})
 }
 
-// rbacTokens is the token file that kube-apiserver and package reviewapi both read.
+// rbacTokens is the content of the token file that kube-apiserver and package reviewapi both read.
 const rbacTokens = `token-1,alice,1001,"devs,ops"
 token-2,system:serviceaccount:team-a:sa-1,1002
 token-3,bob,,""
@@ -252,7 +253,7 @@ func createRBAC(client *kubernetes.Clientset, object runtime.Object, dryRun ...s
 	}
 	var status apierrors.APIStatus
 	if err != nil && !errors.As(err, &status) {
-		return fmt.Errorf("not an answer: %w", err)
+		return fmt.Errorf("the error contains no response of the server: %w", err)
 	}
 	return err
 }

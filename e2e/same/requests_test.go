@@ -44,7 +44,8 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	return all
 }
 
-// written returns the handwritten requests of this file that are useful in the given configuration.
+// written returns the requests of this file that are useful in the given configuration. They are written by hand, not
+// generated.
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
@@ -89,7 +90,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	return all
 }
 
-// ofVectors returns the conversations for the vectors of a configuration.
+// ofVectors returns the conversations that internal/vectors has for a configuration.
 func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
 	t.Helper()
 	var all []conversation
@@ -167,7 +168,7 @@ var queries = []string{
 	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
 }
 
-// methods lists methods. A request with each method is sent to each of methodPaths.
+// methods lists HTTP methods. The test sends a request with each method to each of methodPaths.
 var (
 	methods     = []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
 	methodPaths = []string{
@@ -178,7 +179,7 @@ var (
 	}
 )
 
-// askedByAll lists the paths that every client requests.
+// askedByAll lists the paths that the test requests as every client.
 var askedByAll = []string{
 	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope",
 	"/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",

@@ -17,7 +17,7 @@ var counted = []string{
 	"authenticated_user_requests", "authentication_attempts",
 }
 
-// scrape requests /metrics and returns the values of the series of counted.
+// scrape requests /metrics and returns the values of the metrics that counted lists.
 func (s *side) scrape(conn net.Conn, r request) map[string]string {
 	defer conn.Close()
 	values := map[string]string{}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// These limits apply to the search for the smallest conversation.
+// These limits apply to the search for the smallest conversation that shows a difference.
 const (
 	mostTries = 150
 	mostTime  = 30 * time.Second
@@ -42,7 +42,7 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	return talk
 }
 
-// smaller returns slightly smaller conversations, the smallest first.
+// smaller returns slightly smaller variants of a conversation, the smallest first.
 func (c conversation) smaller() []conversation {
 	var all []conversation
 	with := func(change func(*conversation)) {
@@ -141,8 +141,8 @@ func without(header string, drop func(string) bool) string {
 	return strings.Join(slices.DeleteFunc(strings.SplitAfter(header, "\r\n"), drop), "")
 }
 
-// curl returns a curl command that sends the conversation to one of the servers. In the command, the file of a
-// client certificate has the name of the client.
+// curl returns a curl command that sends the conversation to one of the servers. In that command, the file of a client
+// certificate is named after the client.
 func (c *conversation) curl(s *side) string {
 	scheme, address := "https", s.Secure
 	if c.readOnly {

@@ -56,8 +56,8 @@ func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components .
 	return c.KubectlPrints(t, nil, "kustomize", dir)
 }
 
-// feed runs kubectl with a manifest on its standard input. kubectl must succeed without a warning; violations of pod
-// security standards, for example, cause warnings.
+// feed runs kubectl with a manifest on its standard input. kubectl must succeed without a warning. A violation of a pod
+// security standard, for example, causes a warning.
 func feed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) {
 	t.Helper()
 	if got := fed(t, c, manifest, args...); got.Status != 0 || got.Stderr != "" {
@@ -129,7 +129,7 @@ func auditLog(c *controlplane.Plane) string {
 	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
 }
 
-// applied applies a manifest, and deletes its objects when the test ends.
+// applied applies a manifest. Its objects are deleted when the test ends.
 func applied(t testing.TB, c *controlplane.Plane, manifest string) {
 	t.Helper()
 	feed(t, c, manifest, "apply", "--server-side")
@@ -191,8 +191,8 @@ func granted(t testing.TB, manifest string) map[access]bool {
 	return all
 }
 
-// used returns the rights that the requests of the service account needed since a byte offset in the audit log. A
-// refused request fails the test.
+// used returns the rights that the service account needed for its requests since a byte offset in the audit log. If
+// kube-apiserver refused a request, the test fails.
 func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -235,8 +235,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 	plane := deployPlane(t, controlplane.WithClientCertificate)
 	for _, test := range []struct {
 		overlay, component string
-		count              int        // number of nodes per replica
-		replicas           [][]string // names of some nodes of each replica
+		count              int        // number of nodes that each replica runs
+		replicas           [][]string // for each replica, the names of some of its nodes
 	}{
 		{"one-node", "static-pods", 1, [][]string{{"fauxlet-0"}}},
 		{"fleet", "deregister", 100, [][]string{{"fauxlet-0-0", "fauxlet-0-99"}, {"fauxlet-1-0", "fauxlet-1-99"}}},
@@ -281,7 +281,7 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token},
 				403, "")
 
-			// After a restart of its container, the pod continues with its nodes.
+			// After its container has restarted, a pod must continue with the same nodes.
 			for i, r := range replicas {
 				expect.NoError(t, r.Stop())
 				if test.component == "deregister" {
@@ -297,12 +297,12 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			// The service account needs these rights only in situations that this test does not create.
 			spare := map[access]bool{}
 			if test.component == "deregister" {
-				spare[access{"get", "nodes", ""}] = true          // needed if the Node already exists
-				spare[access{"patch", "nodes/status", ""}] = true // needed if the node runs longer
+				spare[access{"get", "nodes", ""}] = true          // used if the Node already exists
+				spare[access{"patch", "nodes/status", ""}] = true // used if the node runs longer
 			}
 			for _, resource := range []string{"nodes", "pods"} {
-				spare[access{"list", resource,
-					""}] = true // needed for older kube-apiservers, whose watches do not begin with a list
+				// The watches of an older kube-apiserver do not begin with a list, so the node needs this right.
+				spare[access{"list", resource, ""}] = true
 			}
 			granted, used := granted(t, manifest), used(t, plane, from)
 			for what := range used {
@@ -331,7 +331,7 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 			list, err := c.Client.CoreV1().Nodes().List(context.Background(),
 				metav1.ListOptions{LabelSelector: "fauxlet=true"})
 			expect.NoError(t, err)
-			at := map[string]string{} // keys: addresses; values: names of nodes
+			at := map[string]string{} // maps the address of a Node to its name
 			for i := range list.Items {
 				node := &list.Items[i]
 				replica := slices.IndexFunc(replicas, func(r *running) bool {
@@ -445,8 +445,8 @@ func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	tested(t, plane, r, []string{"fauxlet-0"})
 }
 
-// certificatesByBootstrap checks that each of count nodes obtains its own client and serving certificate, and that
-// the service account sends no requests.
+// certificatesByBootstrap checks that each of the nodes obtains its own client and serving certificate, and that the
+// service account sends no requests.
 func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay string, count int, nodes ...string) {
 	from := 0
 	if _, err := os.Stat(auditLog(plane)); err == nil {
@@ -454,7 +454,7 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 	manifest := kustomize(t, plane, overlay, "certs-by-bootstrap", "kubelet-api-admin")
 	if count > 1 {
-		// kube-controller-manager needs a minute and a half for 200 requests.
+		// The time limit is long: kube-controller-manager needs a minute and a half for 200 requests.
 		fewer := strings.Replace(manifest, "- --nodes=100\n", fmt.Sprintf("- --nodes=%d\n", count), 1)
 		if fewer == manifest {
 			t.Fatalf("the manifest does not divide the nodes into slices of 100:\n%s", manifest)

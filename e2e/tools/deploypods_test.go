@@ -32,7 +32,7 @@ type running struct {
 }
 
 // runPod waits until a pod of deploy/ exists, and runs the pod at an address in 127.10.250.0/24. The pod is stopped
-// with the test.
+// when the test ends.
 func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	t.Helper()
 	r := &running{ip: ip}
@@ -214,7 +214,7 @@ func serveAt(t testing.TB, c *controlplane.Plane, address string) {
 		for {
 			near, err := listener.Accept()
 			if err != nil {
-				return // the listener is closed at the end of the test
+				return // Accept fails when the test ends and closes the listener
 			}
 			far, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "https://"))
 			if err != nil {

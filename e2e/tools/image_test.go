@@ -55,7 +55,7 @@ func TestImage(t *testing.T) {
 		if name := entry.Name(); name != "fauxlet" && name != "dev" && name != "proc" && name != "sys" &&
 			name != "run" &&
 			name != "etc" {
-			t.Errorf("the image has /%s", name) // the others are buildah's
+			t.Errorf("the image has /%s", name) // buildah creates the other entries of the root folder
 		}
 	}
 	within := func(args ...string) []string {

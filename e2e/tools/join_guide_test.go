@@ -56,7 +56,7 @@ func TestJoinGuide(t *testing.T) {
 	})
 
 	const admin = "KUBECONFIG=admin.conf"
-	const list = "kubectl get nodes" // the first command of the page
+	const list = "kubectl get nodes" // list is the first command of docs/many-nodes.md
 	are := func(count int, status string) (listed string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("%d nodes are %s", count, status), func() string {

@@ -19,7 +19,7 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// usage is a node or a container in the metrics API.
+// usage is the resource usage of a node or a container in the metrics API.
 type usage struct {
 	Name      string
 	Timestamp time.Time
@@ -44,7 +44,7 @@ func TestMetricsServer(t *testing.T) {
 	declareCapacity(t, k, plane, token)
 	plane.StartMetricsServer(t, token, port)
 
-	// These are the numbers that the kubelet reported. The keys are the times of the measurements.
+	// seen has the numbers that the kubelet reported, by the time of their measurement.
 	seen := map[time.Time]map[string]reported{}
 	listen := func() { recordSummary(t, k, token, seen) }
 	var node usage
@@ -89,8 +89,7 @@ func TestMetricsServer(t *testing.T) {
 	}
 	expect.Eventually(t, 12*podstats.Interval, "the metrics API lists everything that runs", read)
 
-	// kubectl prints rounded numbers. The output for the node and the output for the pods must come from the same
-	// measurement.
+	// kubectl top prints rounded numbers. The numbers of the node and of its pods must come from the same measurement.
 	expect.Eventually(t, 3*podstats.Interval, "kubectl top prints one measurement", func() string {
 		if problem := read(); problem != "" {
 			return problem
@@ -111,7 +110,7 @@ func TestMetricsServer(t *testing.T) {
 			t.Errorf("kubectl top node: %q, want %s and %s", printed, node.cpu(), node.memory())
 		}
 		for line := range strings.Lines(topPods.Stdout) {
-			printed := strings.Fields(line) // namespace, pod, container, CPU, memory
+			printed := strings.Fields(line) // fields: namespace, pod, container, CPU, memory
 			c, there := running[printed[1]+"/"+printed[2]]
 			if !there || printed[3] != c.cpu() || printed[4] != c.memory() {
 				t.Errorf("kubectl top pod: %q, want %s and %s", printed, c.cpu(), c.memory())
@@ -124,7 +123,7 @@ func TestMetricsServer(t *testing.T) {
 	})
 }
 
-// cpu and memory return the numbers in the format that kubectl top prints.
+// cpu and memory return a number in the format that kubectl top prints.
 func (u usage) cpu() string {
 	cpu := u.Usage[v1.ResourceCPU]
 	return fmt.Sprintf("%dm", cpu.MilliValue())
@@ -135,7 +134,7 @@ func (u usage) memory() string {
 	return fmt.Sprintf("%dMi", memory.Value()>>20)
 }
 
-// reported is the CPU time and the working set that the kubelet reports for a container or the node.
+// reported has the CPU time and the working set that the kubelet reports for a container or for the node.
 type reported struct{ cpu, memory uint64 }
 
 // recordSummary records the numbers in /stats/summary. The keys are pod and container; the key of the node is "".
@@ -151,7 +150,7 @@ func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time
 	seen[summary.Node.CPU.Time.UTC()] = all
 }
 
-// declareCapacity sets the capacity in the status of the Node to the capacity that the kubelet reports.
+// declareCapacity sets the capacity in the Node's status to the capacity that the kubelet reports.
 func declareCapacity(t testing.TB, k *kubelet.Kubelet, plane *controlplane.Plane, token string) {
 	t.Helper()
 	ctx, nodes := context.Background(), plane.Client.CoreV1().Nodes()

@@ -39,7 +39,7 @@ func measuredPods() []sample.Pod {
 	}
 }
 
-// measuredPaths lists the endpoints that report resource use.
+// measuredPaths lists the kubelet's endpoints that report resource use.
 var measuredPaths = []string{
 	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary",
 	"/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
@@ -93,9 +93,10 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 							got.Header.Get(header))
 					}
 				}
-				if (want.Header.Get("Process-Start-Time-Unix") == "") != (got.Header.Get("Process-Start-Time-Unix") == "") {
-					t.Errorf("%s: Process-Start-Time-Unix: reference %q, fauxlet %q", path,
-						want.Header.Get("Process-Start-Time-Unix"), got.Header.Get("Process-Start-Time-Unix"))
+				const started = "Process-Start-Time-Unix"
+				if (want.Header.Get(started) == "") != (got.Header.Get(started) == "") {
+					t.Errorf("%s: %s: reference %q, fauxlet %q", path, started, want.Header.Get(started),
+						got.Header.Get(started))
 				}
 				shape := func(t testing.TB, text string) any { return metricsShape(t, text) }
 				if strings.HasPrefix(path, "/stats/") {
@@ -109,7 +110,7 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	}
 }
 
-// ofThisProcess matches metrics whose value or timestamp depends on the process or on the time of the scrape.
+// ofThisProcess matches metrics whose value or timestamp differs between processes or scrapes.
 var ofThisProcess = regexp.MustCompile(`^((?:process_start_time_seconds|container_last_seen\{[^}]*\})) .*$`)
 
 // metricsShape returns the lines of a metrics page in order. It keeps the values, except those that ofThisProcess
@@ -180,7 +181,8 @@ const cadvisorLint = `cadvisor_version_info label names should be written in 'sn
 container_fs_inodes_total non-counter metrics should not have "_total" suffix
 container_memory_failcnt counter metrics should have "_total" suffix`
 
-// TestPromtoolAcceptsMetrics lints all metrics. promtool may report only names that it reports for the reference too.
+// TestPromtoolAcceptsMetrics lints all metrics. promtool may complain only about names about which it also complains
+// for the reference.
 func TestPromtoolAcceptsMetrics(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -297,7 +299,8 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return ""
 	})
-	// Prometheus must read the same values from both endpoints, and compute the rates that the kubelet reports.
+	// Prometheus must read the same values from /metrics/cadvisor and /metrics/resource, and compute the rates that the
+	// kubelet reports.
 	expect.Eventually(t, 5*podstats.Interval, "each endpoint has a rate", func() string {
 		rates := map[string]string{}
 		for _, job := range []string{"token /metrics/cadvisor", "certificate /metrics/resource"} {
@@ -306,7 +309,8 @@ func TestPrometheusScrapes(t *testing.T) {
 					Result []struct{ Value []any }
 				}
 			}
-			query := fmt.Sprintf(`query?query=irate(container_cpu_usage_seconds_total%%7Bcontainer%%3D%%22nginx%%22%%2Cjob%%3D%%22%s%%22%%7D%%5B2m%%5D)`,
+			query := fmt.Sprintf(`query?query=irate(container_cpu_usage_seconds_total`+
+				`%%7Bcontainer%%3D%%22nginx%%22%%2Cjob%%3D%%22%s%%22%%7D%%5B2m%%5D)`,
 				strings.NewReplacer(" ", "%20", "/", "%2F").Replace(job))
 			if problem := ask(query, &result); problem != "" {
 				return problem

@@ -59,10 +59,10 @@ func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	})
 }
 
-// KubeletAPIAdmin is the cluster role that allows everything on a kubelet.
+// KubeletAPIAdmin is a cluster role that every cluster has. It allows all requests to a kubelet.
 const KubeletAPIAdmin = "system:kubelet-api-admin"
 
-// User returns the subject of a binding for a user.
+// User returns a user as the subject of a role binding.
 func User(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
 }

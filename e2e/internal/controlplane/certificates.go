@@ -12,12 +12,12 @@ import (
 // PKI has two certificate authorities: CA, which all control planes and kubelets of a test binary use, and
 // UnknownCA, which none of them trusts.
 type PKI struct {
-	Dir               string // folder of the certificates and keys that flags name
+	Dir               string // folder of the certificates and keys; flags name these files relative to Dir
 	CA, UnknownCA     *testcerts.Authority
-	CAFile, CAKeyFile string // certificate and key of CA
-	UnknownCAFile     string // certificate of UnknownCA: stranger.crt in Dir
+	CAFile, CAKeyFile string // files of CA's certificate and key
+	UnknownCAFile     string // file of UnknownCA's certificate: unknown-ca.crt in Dir
 
-	mu sync.Mutex // guards the files that Pair writes
+	mu sync.Mutex // mu guards the files that Pair writes
 }
 
 // Certificates returns the PKI of this test binary. The first call creates it.
@@ -27,13 +27,13 @@ var Certificates = sync.OnceValues(func() (*PKI, error) {
 		Dir:           dir,
 		CAFile:        filepath.Join(dir, "ca.crt"),
 		CAKeyFile:     filepath.Join(dir, "ca.key"),
-		UnknownCAFile: filepath.Join(dir, "stranger.crt"),
+		UnknownCAFile: filepath.Join(dir, "unknown-ca.crt"),
 	}
 	var err error
 	if p.CA, err = testcerts.NewAuthority("kubernetes"); err != nil {
 		return nil, err
 	}
-	if p.UnknownCA, err = testcerts.NewAuthority("stranger"); err != nil {
+	if p.UnknownCA, err = testcerts.NewAuthority("unknown-ca"); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {

@@ -13,10 +13,11 @@ import (
 
 // CertificateControllers lists two controllers: one approves the certificate requests of nodes for client
 // certificates, the other signs all approved requests.
-const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"
+const CertificateControllers = "certificatesigningrequest-signing-controller," +
+	"certificatesigningrequest-approving-controller"
 
-// StartControllerManager starts a kube-controller-manager that runs the named controllers. It signs certificates
-// with the CA of the PKI, and they are valid for the given duration. The process is stopped with the test.
+// StartControllerManager starts a kube-controller-manager that runs the named controllers. It signs certificates with
+// the CA of the PKI, and they are valid for the given duration. The process is stopped when the test ends.
 func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration,
 	args ...string) *programs.Process {
 	t.Helper()
@@ -28,7 +29,7 @@ func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing
 }
 
 // StartController starts a component of the control plane, such as kube-scheduler, and waits until the component is
-// healthy. The component is stopped with the test.
+// healthy. The component is stopped when the test ends.
 func (c *Plane) StartController(t testing.TB, name string, args ...string) *programs.Process {
 	t.Helper()
 	port := programs.FreePort(t)
@@ -48,7 +49,7 @@ func (c *Plane) StartController(t testing.TB, name string, args ...string) *prog
 	expect.Eventually(t, time.Minute, name+" is healthy", func() string {
 		select {
 		case <-p.Ended:
-			t.Fatalf("the process has ended: %v\n%s", p.Err, p.Out.String())
+			t.Fatalf("%s has ended: %v\n%s", name, p.Err, p.Out.String())
 		default:
 		}
 		answer, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/healthz", port))

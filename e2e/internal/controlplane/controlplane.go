@@ -1,9 +1,9 @@
-// Package controlplane runs the control planes of the end-to-end tests: a real etcd, kube-apiserver and, where a
-// test needs them, kube-controller-manager and metrics-server. It also has the operations that tests need: create
-// objects, bind roles, run kubectl, and wait for the result.
+// Package controlplane runs the control planes of the end-to-end tests: a real etcd, kube-apiserver and, where a test
+// needs them, kube-controller-manager and metrics-server. It also has the operations that tests need: create objects,
+// bind roles, run kubectl, and wait for the result.
 //
-// Begin with Shared, which lends a control plane to one test at a time. Tests that stop or restart their control
-// plane call New.
+// Begin with Shared, which lends a control plane to one test at a time. Tests that stop or restart their control plane
+// call New instead.
 package controlplane
 
 import (
@@ -32,12 +32,12 @@ type Plane struct {
 	PKI        *PKI
 	Etcd       *Etcd
 	URL        string
-	Kubeconfig string // kubeconfig of the administrator
+	Kubeconfig string // file of the administrator's kubeconfig
 	Client     *kubernetes.Clientset
-	Args       []string // arguments of kube-apiserver, for the next Start
+	Args       []string // arguments with which Start runs kube-apiserver
 	APIServer  *programs.Process
 
-	path string // program file of kube-apiserver
+	path string // file of the kube-apiserver program
 }
 
 // These sets of flags configure how kube-apiserver connects to kubelets. Without any of these flags, kube-apiserver
@@ -59,7 +59,7 @@ var (
 // binary. Even an idle kube-apiserver uses a few percent of a processor core.
 var own = make(chan struct{}, 3)
 
-// New starts a control plane that no other test uses. The control plane is stopped with the test.
+// New starts a control plane that no other test uses. The control plane is stopped when the test ends.
 func New(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	plane := NewStopped(t, flags)
@@ -79,7 +79,7 @@ func NewWithEtcd(t testing.TB, flags []string) *Plane {
 }
 
 // NewStopped returns a control plane that no other test uses and that is not started. Tests can change its arguments
-// and then call Start. The control plane is stopped with the test.
+// and then call Start. The control plane is stopped when the test ends.
 func NewStopped(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	etcd, err := theEtcd(t)

@@ -66,7 +66,7 @@ func (c *Plane) Apply(t testing.TB, manifest string) {
 		cmd := c.KubectlCommand(t, context.Background(), append([]string{verb, "-f", "-"}, more...)...)
 		cmd.Stdin = strings.NewReader(manifest)
 		if said := programs.Run(t, cmd); said.Status != 0 {
-			t.Fatalf("kubectl %s: %s", verb, said.Stderr)
+			t.Fatalf("kubectl %s failed: %s", verb, said.Stderr)
 		}
 	}
 	apply("apply")

@@ -69,8 +69,8 @@ func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	return plane
 }
 
-// StartMetricsServer starts a metrics-server with a service account's token, and waits until kube-apiserver can
-// reach the metrics-server. The metrics-server is stopped with the test.
+// StartMetricsServer starts a metrics-server with a service account's token, and waits until kube-apiserver can reach
+// the metrics-server. The metrics-server is stopped when the test ends.
 func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -109,7 +109,7 @@ func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	})
 }
 
-// ScraperRole allows the service account default/scraper and the user scraper to read metrics and statistics of
+// ScraperRole allows the service account default/scraper and the user scraper to read the metrics and statistics of
 // nodes.
 const ScraperRole = `
 apiVersion: rbac.authorization.k8s.io/v1

@@ -21,7 +21,7 @@ func (c *Plane) Register(t testing.TB, node string, port int, pods ...sample.Pod
 	c.RegisterAt(t, node, "127.0.0.1", port, pods...)
 }
 
-// RegisterAt is Register with the given address for the Node.
+// RegisterAt is like Register, but the Node has the given address instead of 127.0.0.1.
 func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ...sample.Pod) {
 	t.Helper()
 	ctx := context.Background()
@@ -70,8 +70,8 @@ func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node
 	return node
 }
 
-// DeleteNode deletes a Node, if it exists, and its Lease. In a full cluster the garbage collector would delete the
-// Lease.
+// DeleteNode deletes a Node, if it exists, and its Lease. In a full cluster, the garbage collector deletes the Lease of
+// a deleted Node.
 func (c *Plane) DeleteNode(t testing.TB, name string) {
 	t.Helper()
 	ctx := context.Background()
@@ -85,7 +85,7 @@ func (c *Plane) DeleteNode(t testing.TB, name string) {
 	}
 }
 
-// ReadyIs returns a problem function for AwaitNode that waits for a status of the Node's condition Ready.
+// ReadyIs returns a function for AwaitNode. It waits until the Node's condition Ready has the given status.
 func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	return func(node *v1.Node) string {
 		for _, c := range node.Status.Conditions {
@@ -143,7 +143,7 @@ func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) 
 	return pod
 }
 
-// PhaseIs returns a problem function for AwaitPod that waits for a phase of the pod.
+// PhaseIs returns a function for AwaitPod. It waits until the pod has the given phase.
 func PhaseIs(phase v1.PodPhase) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		if pod.Status.Phase != phase {
@@ -178,12 +178,12 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	return all
 }
 
-// RunsStill fails the test unless a pod has the same UID as before and runs the same containers.
+// RunsStill fails the test unless a pod still has the UID of before and runs the same containers, without a restart.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
 	after := c.AwaitPod(t, before.Name, "still runs", PhaseIs(v1.PodRunning))
 	was, is := before.Status.ContainerStatuses[0], after.Status.ContainerStatuses[0]
 	if after.UID != before.UID || is.ContainerID != was.ContainerID || is.RestartCount != was.RestartCount {
-		t.Errorf("%s was replaced: %+v, was %+v", before.Name, after.Status, before.Status)
+		t.Errorf("pod %s was replaced or restarted: status %+v, before %+v", before.Name, after.Status, before.Status)
 	}
 }

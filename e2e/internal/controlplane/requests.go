@@ -40,8 +40,8 @@ func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certifi
 	return found
 }
 
-// PendingRequest waits until a node has a certificate request that is neither approved nor denied, and returns the
-// newest such request.
+// PendingRequest waits until a node has a certificate request that is neither approved nor denied. It returns the
+// newest pending request.
 func (c *Plane) PendingRequest(t testing.TB, node, signer string) certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	var found certificatesv1.CertificateSigningRequest

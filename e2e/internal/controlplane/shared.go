@@ -6,22 +6,22 @@ import (
 	"testing"
 )
 
-// instances is the largest number of control planes with the same flags that Shared starts. If all of them are in
-// use, a test waits.
+// instances is the largest number of control planes that Shared starts for one set of flags. If tests use all of them,
+// another test waits.
 const instances = 2
 
-// started is one control plane that Shared has started. Tests use it one after another.
+// started is a control plane that Shared has started. One test after another uses it.
 type started struct {
 	plane *Plane
-	user  string // the top-level test that uses the control plane; empty: free
-	uses  int    // how many calls of Shared by that test and its subtests have not been released yet
+	user  string // user is the top-level test that uses the control plane, or empty if the control plane is free
+	uses  int    // number of calls of Shared by user and its subtests that have not been released yet
 }
 
 var shared = struct {
 	sync.Mutex
 	freed  *sync.Cond
 	byKey  map[string][]*started
-	starts map[string]int // number of control planes that run or start, by key
+	starts map[string]int // maps a key to the number of its control planes that run or start
 }{byKey: map[string][]*started{}, starts: map[string]int{}}
 
 func init() { shared.freed = sync.NewCond(&shared) }
@@ -43,13 +43,14 @@ func Shared(t testing.TB, flags []string) *Plane {
 	})
 }
 
-// SharedBy is Shared for another kind of control plane. The function start starts one, and the key names the kind.
+// SharedBy is like Shared, but start starts the control plane. The key identifies what start starts: tests with the
+// same key share control planes.
 func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	t.Helper()
 	user, _, _ := strings.Cut(t.Name(), "/")
 	s, err := take(key, user, start)
 	if err != nil {
-		t.Fatalf("control plane %s: %v", key, err)
+		t.Fatalf("control plane with %s: %v", key, err)
 	}
 	from := len(s.plane.APIServer.Out.String())
 	t.Cleanup(func() {
@@ -64,8 +65,8 @@ func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	return s.plane
 }
 
-// take returns a control plane for a user: the one that the user already has, a free one, or a new one. If none is
-// available and no more may be started, take waits.
+// take returns a control plane for a top-level test (user): the one that the test already has, a free one, or a new
+// one. If none is free and no more may be started, take waits.
 func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	shared.Lock()
 	defer shared.Unlock()
@@ -91,14 +92,14 @@ func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	}
 }
 
-// startOne starts another control plane for a user. The caller holds the lock; startOne releases it while the
-// control plane starts.
+// startOne starts another control plane for a top-level test (user). The caller holds the lock; startOne releases it
+// while the control plane starts.
 func startOne(key, user string, start func() (*Plane, error)) (s *started, err error) {
 	shared.starts[key]++
 	shared.Unlock()
 	defer func() {
 		shared.Lock()
-		if s == nil { // start has failed, or ended the test
+		if s == nil { // start returned an error or ended the test
 			shared.starts[key]--
 			shared.freed.Broadcast()
 			return

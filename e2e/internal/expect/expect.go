@@ -27,7 +27,7 @@ func Contains(t testing.TB, name, text, part string) {
 	}
 }
 
-// File returns the content of a file. If the file cannot be read, it ends the test.
+// File returns the content of a file. It ends the test if the file cannot be read.
 func File(t testing.TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -51,7 +51,7 @@ func Page(t testing.TB, url string) string {
 func Eventually(t testing.TB, timeout time.Duration, what string, problem func() string) {
 	t.Helper()
 	if last := Within(timeout, problem); last != "" {
-		t.Fatalf("%s: not within %v: %s", what, timeout, last)
+		t.Fatalf("%s: not true after %v: %s", what, timeout, last)
 	}
 }
 

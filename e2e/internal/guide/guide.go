@@ -65,14 +65,14 @@ func (g *Guide) Run(t testing.TB, heading string, env ...string) programs.Result
 	return g.Runs(t, g.Block(t, heading, "sh"), env...)
 }
 
-// Runs runs commands of the page. They must succeed.
+// Runs runs shell commands that come from the page. They must succeed.
 func (g *Guide) Runs(t testing.TB, commands string, env ...string) programs.Result {
 	t.Helper()
 	cmd := exec.Command("bash", "-eux", "-c", commands)
 	cmd.Dir, cmd.Env = g.Dir, append(slices.Clone(g.Env), env...)
 	got := programs.Run(t, cmd)
 	if got.Status != 0 {
-		t.Fatalf("docs/%s, %s: %+v", g.page, commands, got)
+		t.Fatalf("docs/%s: the commands %q failed: %+v", g.page, commands, got)
 	}
 	return got
 }

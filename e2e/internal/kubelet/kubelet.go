@@ -26,31 +26,31 @@ func UnderTest() string {
 	return "fauxlet"
 }
 
-// Kubelet is a running fauxlet or reference.
+// Kubelet is a running kubelet: the program fauxlet or the program reference.
 type Kubelet struct {
 	*programs.Process
 	Node             string
 	Dir, certDir     string
-	Secure, ReadOnly string // addresses; ReadOnly is empty if that port is off
+	Secure, ReadOnly string // listening addresses; ReadOnly is empty if the read-only port is off
 	Port             int
 }
 
 // Options configure a kubelet.
 type Options struct {
-	Kind       string // fauxlet or reference; empty: UnderTest
-	Program    string // file to run; empty: the program of package programs
-	Node       string // name of the node; empty: node-1
-	Port       int    // 0: any free port
-	Dir        string // folder of the configuration; empty: a new folder
-	CertDir    string // empty: pki in Dir
-	Kubeconfig string // empty: a new one with the node's own certificate
+	Kind       string // "fauxlet" or "reference"; empty: as UnderTest returns
+	Program    string // program file to run; empty: the program of package programs
+	Node       string // name of the node; empty: "node-1"
+	Port       int    // port of the kubelet; 0: any free port
+	Dir        string // folder of the configuration file; empty: a new folder
+	CertDir    string // folder of certificates; empty: pki in Dir
+	Kubeconfig string // kubeconfig file; empty: a new one with the node's own certificate
 	Settings   Settings
-	Pods       []sample.Pod // nil: the pod of sample.Nginx
+	Pods       []sample.Pod // pods of the node; nil: the pod of sample.Nginx
 	Args       []string
 }
 
-// Start starts a kubelet and waits until it listens. The kubelet is stopped with the test. The control plane may be
-// nil if Kubeconfig is set.
+// Start starts a kubelet and waits until it listens. The kubelet is stopped when the test ends. The control plane may
+// be nil if Kubeconfig is set.
 func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	t.Helper()
 	if o.Node == "" {
@@ -77,7 +77,8 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	expect.NoError(t, err)
 	config, err := o.Settings.YAML(p)
 	expect.NoError(t, err)
-	own := filepath.Join(k.Dir, o.Kind) // fauxlet and reference read pods and logs from different files
+	// fauxlet and reference read pods and logs from different files.
+	own := filepath.Join(k.Dir, o.Kind)
 	expect.NoError(t, os.Mkdir(own, 0o755))
 	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")
 	expect.NoError(t, os.WriteFile(configFile, config, 0o644))
@@ -93,7 +94,7 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 		args = append(args, "--pods", sample.WritePods(t, own, o.Pods), "--logs", logs, "--node-logs",
 			sample.WriteNodeLogs(t, filepath.Join(own, "node-logs")))
 	default:
-		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.Kind)
+		t.Fatalf("FAUXLET_E2E_KUBELET=%s: want fauxlet or reference", o.Kind)
 	}
 	program := o.Program
 	if program == "" {

@@ -27,7 +27,7 @@ type Response struct {
 // Get sends a GET to a kubelet's secure port on a new connection.
 func (k *Kubelet) Get(t testing.TB, path string, as Credential) Response {
 	t.Helper()
-	config := &tls.Config{InsecureSkipVerify: true} // these tests verify clients, not the serving certificate
+	config := &tls.Config{InsecureSkipVerify: true} // these tests do not check the serving certificate
 	if as.Pair != nil {
 		pair := as.Pair.TLS()
 		// Present the certificate even if the kubelet does not list its CA as acceptable.

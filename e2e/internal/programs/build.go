@@ -41,10 +41,10 @@ var Modules = map[string]string{
 	"reference":               "./reference",
 }
 
-// program is the state of one program in this test binary.
+// program is the build state of one program in this test binary.
 type program struct {
-	sync.Mutex        // held while the program is built
-	path       string // empty until it is built
+	sync.Mutex        // the mutex is held while the program is built
+	path       string // path is empty until the program is built
 }
 
 var (
@@ -109,7 +109,7 @@ func cached(name string) (string, error) {
 	}
 	path := filepath.Join(dir, name+"-"+key)
 	now := time.Now()
-	// prune then does not remove the file
+	// Chtimes marks the file as used, so that prune does not remove it.
 	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return path, err
 	}
@@ -199,7 +199,8 @@ func moduleVersions(dir string) ([]byte, error) {
 // repositoryFiles returns the source files in this repository of a package and of its imports.
 func repositoryFiles(dir, pkg string) ([]string, error) {
 	const files = `{{with .Module}}{{if or .Main (eq .Path "fauxlet")}}` +
-		`{{range $.GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range $.EmbedFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`
+		`{{range $.GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}` +
+		`{{range $.EmbedFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`
 	list := exec.Command("go", "list", "-deps", "-f", files, pkg)
 	list.Dir = dir
 	out, err := list.Output()
@@ -225,7 +226,7 @@ func goInstall(dir, name string) (string, error) {
 func goRun(cmd *exec.Cmd, pkg string) error {
 	Progress("building %s (from nothing a large one takes 10 minutes, from a warm build cache seconds)", pkg)
 	start := time.Now()
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0") // the same for all programs, so that they share the build cache
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0") // as in all builds here, so that they share the build cache
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}

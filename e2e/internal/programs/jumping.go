@@ -14,7 +14,8 @@ import (
 // an operator sets the clock of a Linux machine.
 const JumpingClock = "fauxlet-jumping"
 
-// jumpNow replaces the first line of time.Now. jumpOnSignal is added to package main of fauxlet.
+// jumpNow replaces the first line of time.Now in the Go sources. jumpOnSignal is a file that is added to package main
+// of fauxlet.
 const (
 	jumpNow      = "\tsec, nsec, mono := runtimeNow()\n\tsec += Jumped\n"
 	jumpOnSignal = `package main
@@ -41,8 +42,7 @@ func init() {
 `
 )
 
-// buildJumpingClock builds fauxlet with a changed package time. Other programs and later runs use the unchanged
-// package.
+// buildJumpingClock builds fauxlet with a changed copy of Go's package time. It does not change the Go installation.
 func buildJumpingClock(name string) (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -58,7 +58,7 @@ func buildJumpingClock(name string) (string, error) {
 	if !found || !jumps {
 		return "", fmt.Errorf("%s: time.Now does not begin as expected; adapt jumpNow", source)
 	}
-	main := filepath.Join(Repository(), "cmd/fauxlet/jump_on_signal.go") // this file exists only in the build overlay
+	main := filepath.Join(Repository(), "cmd/fauxlet/jump_on_signal.go") // only the build overlay contains this file
 	changed := map[string]string{
 		source: before + "\nvar Jumped int64\n\nfunc Now() Time {\n" + jumpNow + now,
 		main:   jumpOnSignal,

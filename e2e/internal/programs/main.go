@@ -63,7 +63,7 @@ var slow struct {
 	names []string
 }
 
-// Slow leaves the test out of a run with -short. Main lists such tests at the end.
+// Slow skips the test in a run with -short. At the end of the run, Main lists the skipped tests.
 func Slow(t testing.TB) {
 	t.Helper()
 	if !testing.Short() {
@@ -104,7 +104,7 @@ func stopShared() error {
 	return errors.Join(stopAll(shared.first), stopAll(shared.last))
 }
 
-// stopAll stops several processes in parallel.
+// stopAll stops several processes at the same time.
 func stopAll(processes []*Process) error {
 	failed := make([]error, len(processes))
 	var group sync.WaitGroup

@@ -38,7 +38,7 @@ func nextFreePort() (int, error) {
 		return 0, err
 	}
 	last, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil { // the first run on this machine
+	if err != nil { // the file is empty in the first run on this machine
 		last = firstPort
 	}
 	for range lastPort - firstPort {
@@ -47,7 +47,7 @@ func nextFreePort() (int, error) {
 		}
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", last))
 		if err != nil {
-			continue // another program listens there
+			continue // another program listens on this port
 		}
 		if err := listener.Close(); err != nil {
 			return 0, err

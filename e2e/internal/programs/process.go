@@ -17,7 +17,7 @@ type Process struct {
 	name  string
 	Cmd   *exec.Cmd
 	Out   Buffer
-	Ended chan struct{} // closed when the process has ended; Err is set then
+	Ended chan struct{} // closed when the process has ended, after Err is set
 	Err   error
 }
 
@@ -69,7 +69,8 @@ func (p *Process) Stop() error {
 	}
 }
 
-// If the test has failed, LogOnFailure logs the last lines of the process's output, starting at byte offset from.
+// LogOnFailure logs the last lines of the process's output if the test has failed. It ignores the output before byte
+// offset from.
 func (p *Process) LogOnFailure(t testing.TB, from int) {
 	if !t.Failed() {
 		return

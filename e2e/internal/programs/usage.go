@@ -27,7 +27,7 @@ func UsageOf(t testing.TB, p *Process) Usage {
 	// The second field is the program name in parentheses, which may contain blanks. The fields after it begin with
 	// field 3. Fields 14 and 15 are user and system time.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const ticks = 100 // clock ticks per second (USER_HZ), which is 100 on every Linux that Go supports
+	const ticks = 100 // ticks is the number of clock ticks per second (USER_HZ): 100 on every Linux that Go supports
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseFloat(field, 64)
 		expect.NoError(t, err)

@@ -23,7 +23,7 @@ import (
 // internal/vectors.
 type Server struct {
 	Kubeconfig string
-	// Faults are the active faults of the reviewer. They apply in the server, so that they also affect a kubelet in
+	// Faults are the faults that affect reviews. They apply in this server, so that they also affect a kubelet in
 	// another process.
 	Faults *faults.Set
 	api    *reviewapi.Server
@@ -56,7 +56,7 @@ func Start(t testing.TB) *Server {
 	return r
 }
 
-// inMemory is an http.RoundTripper that calls a handler.
+// inMemory is an http.RoundTripper that calls an http.Handler directly.
 type inMemory struct{ http.Handler }
 
 func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -22,8 +22,8 @@ type Pod struct {
 type Container struct {
 	Name          string
 	Log, Previous []Line
-	Grows         bool // the log grows by a line every 100 ms
-	Init          bool // an init container that has ended
+	Grows         bool // a line is added to the log every 100 ms
+	Init          bool // an init container, which has ended
 	Crashes       bool // in CrashLoopBackOff
 	Creating      bool // in ContainerCreating
 }

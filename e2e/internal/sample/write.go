@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// WritePods writes pods to a file for the program reference.
+// WritePods writes pods to a file that the program reference reads.
 func WritePods(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
@@ -50,7 +50,7 @@ func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 	})
 }
 
-// nodeLogs are the node's own log files below /var/log.
+// nodeLogs has the content of the node's own log files below /var/log.
 var nodeLogs = map[string]string{
 	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n",
 	"containers/deep/er/c.log": "c\n",
