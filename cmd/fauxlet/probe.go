@@ -117,7 +117,7 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	}
 	switch {
 	case !report.HasResponses():
-		return &exitError{fmt.Errorf("%s: no request was answered; the first error: %s", report.URL, report.FirstError()),
+		return &exitError{fmt.Errorf("%s: no request was answered; first error: %s", report.URL, report.FirstError()),
 			exitIncomplete}
 	case report.Dangerous():
 		return errors.New("the probe found something dangerous; the report shows what")
