@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/internal/faults"
 	"fauxlet/kubelettest"
 	"fauxlet/scenario"
 )
@@ -75,7 +74,7 @@ func TestCollector(t *testing.T) {
 		"app": {State: "Completed", Log: scenario.Log{Lines: 2000}},
 	})))
 	const path = "/containerLogs/shop/web/app"
-	k.Inject(faults.Fault{Kind: faults.Cut, After: 60_000, Scope: faults.Scope{Route: path, Count: 2}})
+	k.Inject(kubelettest.Fault{Kind: "cut", After: 60_000, Scope: kubelettest.Scope{Route: path, Count: 2}})
 	c := &collector{client: k.Client("kubelet-client"), log: k.URL + path}
 
 	if err := c.collect(t.Context()); err != nil {

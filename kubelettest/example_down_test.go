@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/internal/faults"
 	"fauxlet/kubelettest"
 )
 
@@ -51,11 +50,11 @@ func TestNodeDown(t *testing.T) {
 		}
 	}
 	expect("at first")
-	end := two.Inject(faults.Fault{Kind: faults.ConnectionRefused})
+	end := two.Inject(kubelettest.Fault{Kind: "connection-refused"})
 	expect("connections are refused", "node-2")
 	end()
 	expect("it is back")
-	two.Inject(faults.Fault{Kind: faults.Status, Status: 500, Scope: faults.Scope{Route: "/healthz"}})
+	two.Inject(kubelettest.Fault{Kind: "status", Status: 500, Scope: kubelettest.Scope{Route: "/healthz"}})
 	expect("its health check fails", "node-2")
 	two.Close()
 	expect("it is closed", "node-2")

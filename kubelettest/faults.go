@@ -7,8 +7,15 @@ import (
 	"fauxlet/internal/faults"
 )
 
+// Fault is a failure to inject, with its scope. docs/faults.md lists its kinds, such as "connection-refused", and their
+// fields.
+type Fault = faults.Fault
+
+// Scope selects the connections, requests, reviews or containers that a [Fault] applies to. An empty Scope selects all.
+type Scope = faults.Scope
+
 // WithFaults makes faults active from the start. [Kubelet.Inject] adds faults later.
-func WithFaults(all ...faults.Fault) Option {
+func WithFaults(all ...Fault) Option {
 	return func(o *options) { o.faults = append(o.faults, all...) }
 }
 
@@ -25,7 +32,7 @@ func newFaults(o *options) (*faults.Set, error) {
 
 // Inject makes a fault active until the returned function is called. It fails the test if the fault is invalid. A
 // second call of the returned function does nothing.
-func (k *Kubelet) Inject(f faults.Fault) (end func()) {
+func (k *Kubelet) Inject(f Fault) (end func()) {
 	k.test.Helper()
 	active, err := k.Faults.Add(f)
 	if err != nil {

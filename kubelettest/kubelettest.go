@@ -223,7 +223,7 @@ func (k *Kubelet) Start() (err error) {
 // Close stops the kubelet. It closes the ports and all open connections. All of the kubelet's goroutines have ended
 // when Close returns. Decisions and reviews can still be read. A second call does nothing.
 //
-// To make a node unreachable for a while, inject the fault [faults.ConnectionRefused] instead.
+// To make a node unreachable for a while, inject a [Fault] of the kind "connection-refused" instead.
 func (k *Kubelet) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

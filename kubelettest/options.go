@@ -12,7 +12,6 @@ import (
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
-	"fauxlet/internal/faults"
 	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 	"fauxlet/testcerts"
@@ -34,7 +33,7 @@ type options struct {
 	executor   pods.Executor
 	configure  []func(*kubeletconfigv1beta1.KubeletConfiguration)
 	readOnly   bool
-	faults     []faults.Fault
+	faults     []Fault
 	logger     *zap.Logger
 }
 

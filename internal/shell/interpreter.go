@@ -338,8 +338,8 @@ func (sh *interpreter) command(command syntax.Command) {
 	}
 }
 
-// errUnsupported is the error of commands such as select, let, coproc and time.
-var errUnsupported = errors.New("syntax error: select, let, coproc, time and for (( )) are not supported")
+// errUnsupported is the error of commands such as select, let, coproc and time, and of other parts of bash.
+var errUnsupported = errors.New("syntax error: select, let, coproc, time, for (( )), ;& and ;;& are not supported")
 
 // finish sets $? to an exit code. If err is not nil, finish also prints it.
 func (sh *interpreter) finish(status int, err error) {
@@ -427,6 +427,10 @@ func (sh *interpreter) choose(command *syntax.CaseClause) {
 			found, err := sh.matches(pattern, text)
 			if err != nil {
 				sh.finish(1, err)
+				return
+			}
+			if found && item.Op != syntax.Break { // ;& or ;;&
+				sh.finish(2, errUnsupported)
 				return
 			}
 			if found {

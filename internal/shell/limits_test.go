@@ -109,6 +109,7 @@ func TestBombs(t *testing.T) {
 			`done; echo */../*/../* > /dev/null`, "out of memory", false},
 		{"globs of root", `x='/*/..'; echo $x$x$x$x$x$x$x$x$x$x/* > /dev/null`, "out of memory", false},
 		{"globstar", `set -o nope; echo /**/**/**/**/**/**/** > /dev/null`, "", false},
+		{"case that continues", `case a in a) echo 1;& b) echo 2;; esac`, "not supported", false},
 		{"select", `select x in a b; do echo $x; done`, "not supported", false},
 		{"regular expressions", `echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | grep -E '((((a+)+)+)+)+b'; ` +
 			`echo | grep -E 'a{1000}{1000}{1000}'; [[ a =~ (((a{100}){100}){100}) ]]`, "", false},
