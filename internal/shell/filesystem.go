@@ -122,7 +122,10 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return f.mkdir(name, mode)
+	if err := f.mkdir(name, mode); err != errExist {
+		return err
+	}
+	return f.mkdirAll(name, mode) // another command made it meanwhile
 }
 
 // put creates one of a container's initial files, and the directories above the file.
