@@ -82,7 +82,7 @@ func (s *side) probe() map[string]string {
 				return &tls.Certificate{}, nil
 			}
 		})
-		for _, as := range []string{"no-credential", "kubelet-client", "stranger"} {
+		for _, as := range []string{"no-credential", "kubelet-client", "unknown-ca"} {
 			config := s.clients[as].tls()
 			config.MinVersion, config.MaxVersion, config.ClientSessionCache = version, version,
 				tls.NewLRUClientSessionCache(4)

@@ -50,7 +50,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 		return pkix.AttributeTypeAndValue{Type: oid, Value: value}
 	}
 	commonName, organization := asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.ObjectIdentifier{2, 5, 4, 10}
-	good, stranger := mint(p.CA, "kubelet-client", nil), mint(p.UnknownCA, "kubelet-client", nil)
+	good, unknown := mint(p.CA, "kubelet-client", nil), mint(p.UnknownCA, "kubelet-client", nil)
 	viewer := mint(p.CA, "viewer", []string{"watchers"})
 	long := strings.Repeat("long-", 3000)
 	var many []string
@@ -59,12 +59,12 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	}
 
 	// Several certificates.
-	add("good-then-stranger", followed(good, stranger.Certificate...))
+	add("good-then-unknown-ca", followed(good, unknown.Certificate...))
 	add("good-then-good", followed(good, good.Certificate...))
 	add("good-then-viewer", followed(good, viewer.Certificate...))
 	add("good-then-root", followed(good, p.CA.Cert.Raw))
-	add("stranger-then-good", followed(stranger, good.Certificate...))
-	add("stranger-then-roots", followed(stranger, p.UnknownCA.Cert.Raw, p.CA.Cert.Raw))
+	add("unknown-ca-then-good", followed(unknown, good.Certificate...))
+	add("unknown-ca-then-roots", followed(unknown, p.UnknownCA.Cert.Raw, p.CA.Cert.Raw))
 	middle := intermediate()
 	add("middle-then-root", followed(mint(middle, "viewer", nil), p.CA.Cert.Raw))
 	add("middle-expired", mint(intermediate(testcerts.Expired), "kubelet-client", nil))
@@ -98,7 +98,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("expired-long-ago", mint(p.CA, "kubelet-client", nil, testcerts.ValidFor(time.Unix(0, 0), time.Unix(1, 0))))
 	add("ends-never", mint(p.CA, "kubelet-client", nil,
 		testcerts.ValidFor(time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))))
-	add("expired-stranger", mint(p.UnknownCA, "kubelet-client", nil, testcerts.Expired))
+	add("expired-unknown-ca", mint(p.UnknownCA, "kubelet-client", nil, testcerts.Expired))
 
 	// Names and groups.
 	add("long-name", mint(p.CA, long, nil))
@@ -157,5 +157,5 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 		"Sec-WebSocket-Protocol: v5.channel.k8s.io"}, upgrade...)...)
 	add("expired+websocket-token", mint(p.CA, "kubelet-client", nil, testcerts.Expired),
 		append([]string{websocket + "YWRtaW4tdG9rZW4, v5.channel.k8s.io"}, upgrade...)...)
-	add("stranger+basic", stranger, "Authorization: Basic YWRtaW46YWRtaW4=")
+	add("unknown-ca+basic", unknown, "Authorization: Basic YWRtaW46YWRtaW4=")
 }

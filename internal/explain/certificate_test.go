@@ -78,9 +78,9 @@ func TestAllProblemsAreFound(t *testing.T) {
 		mutate []testcerts.Mutate
 		want   []string
 	}{
-		{"unknown CA, expired, serving usage", authority(t, "stranger-ca"),
+		{"unknown CA, expired, serving usage", authority(t, "unknown-ca"),
 			[]testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
-			[]string{`signed by the CA "stranger-ca", but clientCAFile contains "cluster-ca"`, "it expired at",
+			[]string{`signed by the CA "unknown-ca", but clientCAFile contains "cluster-ca"`, "it expired at",
 				"its extended key usage is serverAuth, without clientAuth"}},
 		{"CA with the same name and another key", other, nil,
 			[]string{`signed by a CA named "cluster-ca" with another key`}},

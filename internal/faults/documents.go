@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ParseAll parses YAML or JSON documents, one fault each. Empty documents are skipped.
+// ParseAll parses YAML or JSON documents. Each document is one fault. Empty documents are skipped, but data without any
+// fault is an error.
 func ParseAll(data []byte) ([]Fault, error) {
 	var all []Fault
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
@@ -36,7 +37,7 @@ func ParseAll(data []byte) ([]Fault, error) {
 		all = append(all, fault)
 	}
 	if len(all) == 0 {
-		return nil, errors.New("there is no fault in it")
+		return nil, errors.New("contains no fault; a fault needs at least a kind, as in `kind: cut`")
 	}
 	return all, nil
 }

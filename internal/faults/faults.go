@@ -2,8 +2,8 @@
 // scope: which connections, requests, reviews or containers it applies to. A [Set] holds the active faults of a
 // process. Package faulty injects them.
 //
-// Faults are not random: in each run, a fault applies to the same ones of its matching requests. No kind of fault
-// grants access: a request that a reviewer denies stays denied, whichever faults are active.
+// Faults are not random. A fault that applies to a share of the requests selects the same requests in each run. No kind
+// of fault grants access. A request that is denied without faults is also denied with faults.
 package faults
 
 import (
@@ -15,77 +15,80 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// Fault is one deliberate failure and its scope. [Kinds] says which fields each kind requires and allows.
+// Fault is one deliberate failure and its scope. [Kinds] returns which fields each kind of fault requires and allows.
 type Fault struct {
-	// Name identifies an active fault. If it is empty, a name is made from the kind and a number, as in status-1.
+	// Name identifies an active fault. If it is empty, [Set.Add] generates a name from the kind and a number, for
+	// example status-1.
 	Name string `json:"name,omitempty"`
-	// Kind is the name of one of [Kinds].
+	// Kind is the name of a kind of fault; see [Kinds].
 	Kind string `json:"kind"`
 
-	// Certificate is a kind of serving certificate of package testcerts, as in server-expired.
+	// Certificate is the name of a kind of serving certificate in package testcerts, for example server-expired.
 	Certificate string `json:"certificate,omitempty"`
-	// Delay is how long to wait.
+	// Delay is how long a fault delays a handshake, a response or a review.
 	Delay metav1.Duration `json:"delay,omitzero"`
-	// Rate is in bytes per second.
+	// Rate is the speed of a slow response, in bytes per second.
 	Rate int64 `json:"rate,omitempty"`
-	// After is the number of bytes of a response, or of a stream to the client, that are sent before the connection
-	// is cut.
+	// After is how many bytes of a response, or of a stream to the client, are sent before the connection is cut.
 	After int64 `json:"after,omitempty"`
 	// Status is an HTTP status code from 400 to 599. Body is the response body. If Body is empty, the response body
 	// is the standard text of the status code.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
-	// Answer is the wrong answer of a reviewer: [Deny] or [OtherUser]. Empty means Deny. As is the name of the user
-	// that OtherUser returns.
+	// Answer is the wrong answer to a review: [Deny] or [OtherUser]. Empty means Deny. As is the name of the user in
+	// the answer OtherUser.
 	Answer string `json:"answer,omitempty"`
 	As     string `json:"as,omitempty"`
-	// Skew is how far the node's clock is ahead; negative: behind.
+	// Skew is how far the node's clock is ahead of the true time. It is negative if the clock is behind.
 	Skew metav1.Duration `json:"skew,omitzero"`
-	// Memory is the working set of each container that the fault applies to.
+	// Memory is the working set that is reported for each container that the fault applies to.
 	Memory resource.Quantity `json:"memory,omitzero"`
 
 	Scope
 }
 
 // Scope selects the connections, requests, reviews or containers that a fault applies to. An empty field matches
-// everything. All fields but Method and Review are patterns of package path (*, ?, [a-z]). In Route a * does not
-// match a slash; in the other fields it does.
+// everything. Node, Route, User, Group, Namespace, Pod and Container are patterns as for [path.Match] (*, ?, [a-z]). In
+// Route, a * does not match a slash. In the other patterns, it does.
 type Scope struct {
-	// Node is the name of the node.
+	// Node matches the name of the node.
 	Node string `json:"node,omitempty"`
-	// Route is the path of a request, as in /containerLogs/default/*/*. With /** at the end it matches all paths
-	// below.
+	// Route matches the path of a request, as in /containerLogs/default/*/*. A route that ends in /** matches the path
+	// before /** and all paths below it.
 	Route  string `json:"route,omitempty"`
 	Method string `json:"method,omitempty"`
-	// User and Group belong to the authenticated client. They match no request on the read-only port.
+	// User and Group match the authenticated user and one of its groups. If one of them is set, the fault applies to no
+	// request on the read-only port, because that port does not authenticate.
 	User  string `json:"user,omitempty"`
 	Group string `json:"group,omitempty"`
-	// Namespace, Pod and Container match the names in the path of a request, or the names of a container whose usage
-	// is measured.
+	// Namespace, Pod and Container match the names in the path of a request. For a fault of resource usage, they match
+	// the container whose usage is measured.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`
-	// Review is the kind of review, [TokenReview] or [SubjectAccessReview]; if empty, both.
+	// Review matches the kind of a review, [TokenReview] or [SubjectAccessReview]. If it is empty, it matches both
+	// kinds.
 	Review string `json:"review,omitempty"`
 
-	// Count is how often the fault applies; 0: always.
+	// Count is how many times the fault applies. 0 means that there is no limit.
 	Count int64 `json:"count,omitempty"`
-	// Share is the fraction of matches that the fault applies to, from 0 to 1; 0 means all. Seed and the number of a
-	// match determine whether the fault applies to it, so each run gives the same result.
+	// Share is the fraction, from 0 to 1, of the matching connections, requests, reviews or containers that the fault
+	// applies to. 0 means all. The selection depends only on Seed and on the number of the match, so it is the same in
+	// each run.
 	Share float64 `json:"share,omitempty"`
 	Seed  int64   `json:"seed,omitempty"`
 }
 
-// The wrong answers of a reviewer.
+// Deny and OtherUser are the values of Fault.Answer.
 const (
-	// Deny denies every review.
+	// Deny answers that a token is invalid, or that access is denied.
 	Deny = "deny"
-	// OtherUser authenticates a token as another user. A request is then allowed only if both the true and the other
-	// user are allowed.
+	// OtherUser authenticates a token as another user. A request is then allowed only if both the token's true user and
+	// the other user are allowed to make it.
 	OtherUser = "other-user"
 )
 
-// The kinds of review.
+// TokenReview and SubjectAccessReview are the values of Scope.Review.
 const (
 	TokenReview         = "TokenReview"
 	SubjectAccessReview = "SubjectAccessReview"
@@ -99,7 +102,7 @@ func Parse(data []byte) (Fault, error) {
 		return Fault{}, err
 	}
 	if len(strict) > 0 {
-		return Fault{}, fmt.Errorf("%w; correct the spelling or remove it", errors.Join(strict...))
+		return Fault{}, fmt.Errorf("%w; correct the spelling or remove the field", errors.Join(strict...))
 	}
 	return f, f.Validate()
 }

@@ -10,7 +10,7 @@ import (
 func TestParseNamesTheWrongField(t *testing.T) {
 	for name, test := range map[string]struct {
 		json string
-		want string // the beginning of the error; empty: no error is expected
+		want string // want is how the error begins; it is empty if no error is expected
 	}{
 		"least": {`{"kind": "connection-refused"}`, ""},
 		"all of a scope": {`{"name": "x", "kind": "status", "status": 503, "body": "no", "node": "n-*", ` +
@@ -61,7 +61,7 @@ func TestParseNamesTheWrongField(t *testing.T) {
 			`as: "admin": set it together with answer: other-user`},
 		"other user of a right": {`{"kind": "reviewer-wrong", "answer": "other-user", "as": "x", ` +
 			`"review": "SubjectAccessReview"}`,
-			"review: SubjectAccessReview: answer: other-user applies to a TokenReview only"},
+			"review: SubjectAccessReview: with answer: other-user, review must be TokenReview or left out"},
 		"skew":           {`{"kind": "clock-skew", "skew": "2000000h"}`, "skew: 2000000h0m0s: must be from"},
 		"memory below 0": {`{"kind": "memory-heavy", "memory": "-1"}`, "memory: -1: must be"},
 		"memory beyond sense": {`{"kind": "memory-heavy", "memory": "1Ei"}`,
@@ -103,7 +103,7 @@ func TestKindsAllowTheFieldsInTheirTable(t *testing.T) {
 		fields := `"kind": "` + kind.Name + `", "node": "x"`
 		for _, field := range append(kind.Requires, kind.Allows...) {
 			allowed[field] = true
-			if field == "seed" || field == "as" { // these fields are valid only together with others
+			if field == "seed" || field == "as" { // seed needs share, and as needs answer
 				continue
 			}
 			fields += `, "` + field + `": ` + values[field]

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The kinds of fault.
+// These are the names of the kinds of fault.
 const (
 	ServingCertificate  = "serving-certificate"
 	ConnectionRefused   = "connection-refused"
@@ -27,19 +27,19 @@ const (
 	MemoryHeavy         = "memory-heavy"
 )
 
-// Kind is a kind of fault, named after its cause.
+// Kind is a kind of fault. Its name is the cause of the failure.
 type Kind struct {
 	Name string `json:"name"`
-	// Explains describes the real failure that the kind imitates, and its effect.
+	// Explains describes the real failure that this kind of fault imitates, and the effect of the fault.
 	Explains string `json:"explains"`
-	// Requires and Allows are JSON names of fields of a [Fault]: required ones, and optional ones besides name and
-	// node.
+	// Requires lists the fields of a [Fault] that must be set, and Allows the fields that may be set, by their JSON
+	// names. All kinds also allow name and node.
 	Requires []string `json:"requires,omitempty"`
 	Allows   []string `json:"allows,omitempty"`
 }
 
-// Sets of scope fields that several kinds allow: fields that select some of the matches, fields of faults that
-// affect requests, and fields of faults that affect reviews.
+// Several kinds of fault allow the same scope fields. The fields in some limit a fault to a part of the matches. The
+// fields in request are for faults that affect requests. The fields in reviews are for faults that affect reviews.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)
@@ -97,7 +97,7 @@ var kinds = []Kind{
 // Kinds returns all kinds: faults of connections first, then faults of responses, of reviewers, and of the node.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// kindNamed returns the kind with a name. The error lists all kinds.
+// kindNamed returns the kind of fault with the given name. For an unknown name, the error lists the names of all kinds.
 func kindNamed(name string) (Kind, error) {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {

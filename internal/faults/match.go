@@ -7,7 +7,7 @@ import (
 )
 
 // Target is a connection, a request, a review or a container that a fault may apply to. A field of Target that is
-// unknown is empty. A scope that sets a field does not match a target in which that field is empty.
+// unknown is empty. If a field of a scope is set, the scope does not match a target in which the same field is empty.
 type Target struct {
 	Node                      string
 	Route, Method             string
@@ -27,7 +27,7 @@ func (s *Scope) matches(t *Target) bool {
 		(s.Review == "" || s.Review == t.Review)
 }
 
-// noSlashes replaces slashes, because a * of path.Match does not match them.
+// noSlashes replaces slashes, because in path.Match a * does not match a slash.
 var noSlashes = strings.NewReplacer("/", "\x00")
 
 func matches(pattern, name string) bool {
@@ -56,7 +56,7 @@ func matchesRoute(pattern, route string) bool {
 	return is && err == nil
 }
 
-// selects reports whether Share selects the n-th match, counted from 0.
+// selects reports whether the fault's Share selects the n-th match, counted from 0.
 func (s *Scope) selects(n int64) bool {
 	if s.Share == 0 || s.Share == 1 {
 		return true

@@ -11,32 +11,34 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// Set is the active faults of a process, for all its nodes. It is safe for concurrent use. A nil Set is empty.
+// Set holds the active faults of a process, for all nodes in the process. It is safe for concurrent use. A nil Set is
+// empty.
 type Set struct {
-	// mu is held while the faults are changed, until all followers have returned.
+	// mu is held during a change of the faults, until all functions that were passed to Follow have returned.
 	mu        sync.Mutex
 	followers []*follower
-	// now are the active faults; nil if no fault has ever been active.
+	// now points to the active faults. It is nil until the first fault becomes active.
 	now atomic.Pointer[[]*Active]
 }
 
-// Active is an active fault. Two pointers to an Active are equal if and only if they refer to the same injection.
+// Active is an active fault. When a fault is removed and added again, it is a new Active with a different pointer.
 type Active struct {
 	Fault
 	// Since is the time at which the fault became active.
 	Since time.Time
-	// Origin is where the fault comes from, for example a file; see [Set.Replace].
+	// Origin is the argument of [Set.Replace], for example the name of a file. It is empty for a fault from [Set.Add].
 	Origin string
 
 	matched, applied atomic.Int64
 }
 
-// Matched counts the connections, requests, reviews or containers in the fault's scope. Applied counts those to
-// which the fault was applied; it can be lower than Matched if the fault has a count or a share.
+// Matched returns the number of connections, requests, reviews or containers that were in the fault's scope. Applied
+// returns to how many of them the fault was applied. Applied is lower than Matched if Count or Share excluded some of
+// them.
 func (a *Active) Matched() int64 { return a.matched.Load() }
 func (a *Active) Applied() int64 { return a.applied.Load() }
 
-// MarshalJSON writes the fields of the fault, then since, origin and the counts.
+// MarshalJSON writes the fields of the Fault, followed by since, origin, matched and applied.
 func (a *Active) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Fault
@@ -59,12 +61,14 @@ func (s *Set) List() []*Active {
 	return *s.now.Load()
 }
 
-// Unused reports whether no fault has ever been active. Empty reports whether no fault is active.
+// Unused reports whether no fault has been active since the Set was created. Empty reports whether no fault is active
+// now.
 func (s *Set) Unused() bool { return s == nil || s.now.Load() == nil }
 func (s *Set) Empty() bool  { return len(s.List()) == 0 }
 
-// Add activates a fault and returns it. A fault without a name gets one. Add returns after all functions passed to
-// Follow have returned. If the fault is invalid or its name is taken, Add changes nothing and returns an error.
+// Add activates a fault and returns it. If the fault has no name, Add generates a name. Add returns after all functions
+// passed to Follow have returned. If the fault is invalid or its name is taken, Add changes nothing and returns an
+// error.
 func (s *Set) Add(f Fault) (*Active, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
@@ -82,8 +86,8 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the active fault with the given name, whatever its origin. If the fault is defined in a file, it
-// becomes active again when the file is read again.
+// Remove ends the active fault with the given name, whatever its origin is. If a file defines the fault, the fault
+// becomes active again when the file is next read.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +100,7 @@ func (s *Set) Remove(name string) error {
 	return nil
 }
 
-// Clear ends all faults, and returns their number.
+// Clear ends all active faults, and returns how many there were.
 func (s *Set) Clear() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +109,8 @@ func (s *Set) Clear() int {
 	return cleared
 }
 
-// Replace replaces all faults of an origin, for example a file. The origin must not be empty. A fault that is active
-// already and has not changed stays active with its counts. Faults of other origins stay. If a fault is invalid or
+// Replace replaces all faults of an origin, for example a file. The origin must not be empty. A fault that is already
+// active and has not changed stays active and keeps its counts. Faults of other origins stay. If a fault is invalid or
 // its name is taken, Replace changes nothing and returns an error that begins with the index of the fault, as in [0].
 func (s *Set) Replace(origin string, faults []Fault) error {
 	s.mu.Lock()
@@ -121,7 +125,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	}
 	taken := slices.Clone(others)
 	now := make([]*Active, len(faults))
-	// Faults with names come first, so that no generated name collides with one of them.
+	// Activate the faults with names first, so that no generated name is equal to one of these names.
 	for _, withName := range []bool{true, false} {
 		for i, f := range faults {
 			if (f.Name != "") != withName {
@@ -142,7 +146,8 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// again returns the fault in before that equals f, or, if there is none, activates f.
+// again returns the active fault in before that equals f, so that the fault keeps its counts. If no fault in before
+// equals f, again activates f.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -157,7 +162,7 @@ func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	return activate(f, origin, taken)
 }
 
-// activate returns a new active fault with a name that differs from the names of the others.
+// activate returns a new Active for f. If f has no name, activate generates a name that no other fault has.
 func activate(f Fault, origin string, others []*Active) *Active {
 	for n := 1; f.Name == ""; n++ {
 		if name := fmt.Sprintf("%s-%d", f.Kind, n); named(others, name) == nil {
@@ -189,8 +194,9 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow calls changed after each change, one call at a time, before the method that made the change returns. changed
-// must not change the Set. No call begins after stop has returned.
+// Follow calls the function changed after each change of the active faults. The calls do not overlap, and each returns
+// before the method that changed the Set returns. The function changed must not change the Set. No call begins after
+// stop has returned.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,8 +209,8 @@ func (s *Set) Follow(changed func()) (stop func()) {
 	}
 }
 
-// Matching returns the faults of a kind whose scope includes a target. It ignores Count and Share, and counts
-// nothing.
+// Matching returns the active faults of a kind whose scope includes a target. It ignores the fields Count and Share,
+// and does not change the counts of the faults.
 func (s *Set) Matching(t *Target, kind string) []*Active {
 	var all []*Active
 	for _, a := range s.List() {
@@ -215,8 +221,8 @@ func (s *Set) Matching(t *Target, kind string) []*Active {
 	return all
 }
 
-// OfNode returns the active faults of the given kinds whose scope includes a node. They are ordered as the kinds
-// are.
+// OfNode returns the active faults of the given kinds whose scope includes a node. The faults are in the order of the
+// kinds.
 func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	var all []*Active
 	for _, kind := range kinds {
@@ -229,8 +235,8 @@ func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Apply returns the first active fault of a kind that applies to the target, or nil. It updates the counts Matched
-// and Applied of the faults.
+// Apply returns the first active fault of a kind that applies to the target, or nil. It updates the counts Matched and
+// Applied of the faults that it considers.
 func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
 		if a.Kind == kind && a.Apply(t) {
@@ -240,7 +246,7 @@ func (s *Set) Apply(t *Target, kind string) *Active {
 	return nil
 }
 
-// Apply reports whether the fault applies to the target, and updates its counts as [Set.Apply] does.
+// Apply reports whether the fault applies to the target, and updates the fault's counts Matched and Applied.
 func (a *Active) Apply(t *Target) bool {
 	if !a.Scope.matches(t) {
 		return false

@@ -82,7 +82,8 @@ func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	}
 }
 
-// applications presents count targets to the set, and returns the numbers of the targets that a cut applies to.
+// applications applies the set to count targets, one after the other. It returns the numbers of the targets to which a
+// fault of the kind cut applied.
 func applications(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
@@ -197,7 +198,7 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	if !slices.Equal(set.List(), before) {
 		t.Error("replacing faults by equal faults changed the Set")
 	}
-	// The first fault has a new kind but the old name cut-1, and the last fault has changed.
+	// The first fault has a new kind but keeps the name cut-1. The last fault has changed.
 	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
@@ -238,7 +239,7 @@ func TestFollowersRunBeforeAChangeReturns(t *testing.T) {
 	if err := set.Remove("cut-1"); err != nil {
 		t.Fatal(err)
 	}
-	set.Clear() // changes nothing
+	set.Clear() // the Set is empty already, so it calls no follower
 	stop()
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	if want := []string{"cut-1", ""}; !slices.Equal(seen, want) {

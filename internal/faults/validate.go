@@ -16,7 +16,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Limits of a fault's parameters. maxSkew is enough for any certificate to be invalid.
+// maxDelay and maxSkew limit the fields Delay and Skew of a Fault. A clock that is wrong by maxSkew is outside the
+// validity period of any certificate.
 const (
 	maxDelay = 24 * time.Hour
 	maxSkew  = 100 * 365 * 24 * time.Hour
@@ -58,14 +59,15 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// complete sets fields whose values follow from other fields.
+// complete sets Review for a fault that changes the user of a token, because only a TokenReview returns a user.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview
 	}
 }
 
-// fields returns the fields that are set and that only some kinds have, by their JSON names.
+// fields returns the values of the fields that are set, by their JSON names. It leaves out the fields that every kind
+// of fault has: name, kind and node.
 func (f *Fault) fields() (map[string]any, error) {
 	data, err := json.Marshal(f)
 	if err != nil {
@@ -89,7 +91,8 @@ func (f *Fault) validateParameters() error {
 	case f.Rate < 0:
 		return fmt.Errorf("rate: %d: must be more than 0 bytes per second", f.Rate)
 	case f.After < 0:
-		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes before the cut", f.After)
+		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes that are sent before the connection "+
+			"ends", f.After)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("status: %d: must be from 400 to 599", f.Status)
 	case f.Body != "" && f.Status == 0:
@@ -98,9 +101,10 @@ func (f *Fault) validateParameters() error {
 		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the "+
 			"right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
 	case (f.Answer == OtherUser) != (f.As != ""):
-		return fmt.Errorf("as: %q: set it together with answer: %s, and only then", f.As, OtherUser)
+		return fmt.Errorf("as: %q: set it together with answer: %s, or set neither", f.As, OtherUser)
 	case f.Answer == OtherUser && f.Review == SubjectAccessReview:
-		return fmt.Errorf("review: %s: answer: %s applies to a %s only", f.Review, OtherUser, TokenReview)
+		return fmt.Errorf("review: %s: with answer: %s, review must be %s or left out", f.Review, OtherUser,
+			TokenReview)
 	case f.Skew.Duration < -maxSkew || f.Skew.Duration > maxSkew:
 		return fmt.Errorf("skew: %v: must be from %v to %v", f.Skew.Duration, -maxSkew, maxSkew)
 	case f.Memory.Sign() < 0 || f.Memory.Cmp(maxMemory) > 0:
@@ -123,7 +127,7 @@ func validateCertificate(name string) error {
 		strings.Join(serving, ", "))
 }
 
-// methods are the values of Scope.Method.
+// methods are the valid values of Scope.Method.
 var methods = strings.Fields("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE")
 
 func (s *Scope) validate() error {
@@ -144,11 +148,11 @@ func (s *Scope) validate() error {
 		return fmt.Errorf("review: %q: must be %s or %s, or left out for both", s.Review, TokenReview,
 			SubjectAccessReview)
 	case s.Count < 0:
-		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 is always",
+		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 means no limit",
 			s.Count)
 	case !(s.Share >= 0 && s.Share <= 1):
-		return fmt.Errorf("share: %v: must be from 0 to 1; it is the part of the matches that the fault applies "+
-			"to, and 0 is all", s.Share)
+		return fmt.Errorf("share: %v: must be from 0 to 1; it is the fraction of matches that the fault applies "+
+			"to, and 0 means all", s.Share)
 	case s.Seed != 0 && s.Share == 0:
 		return fmt.Errorf("seed: %d: has no effect without share; set share, or leave seed out", s.Seed)
 	}

@@ -14,8 +14,9 @@ import (
 // getCertificate is the type of [crypto/tls.Config.GetCertificate].
 type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// GetCertificate decorates next. In a handshake to which a serving-certificate fault applies, the result returns a new
-// certificate of the fault's kind; in other handshakes it calls next.
+// GetCertificate decorates next, the source of the serving certificate. In a handshake to which a serving-certificate
+// fault applies, the returned function returns a new certificate of the kind that the fault names. In other handshakes
+// it calls next.
 func (n *Node) GetCertificate(next getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		fault := n.applyToNode(faults.ServingCertificate)
@@ -34,9 +35,9 @@ func (n *Node) GetCertificate(next getCertificate) getCertificate {
 // active, TLS sessions are not resumed, because a resumed session has no certificate message.
 func (n *Node) decorateTLS(config *tls.Config) {
 	inner, plain := config.GetConfigForClient, config.Clone()
-	plain.NextProtos = []string{"h2", "http/1.1"} // net/http sets NextProtos only in the original config
+	plain.NextProtos = []string{"h2", "http/1.1"} // net/http does not set NextProtos in this copy
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		var wanted *tls.Config // nil selects the original config
+		var wanted *tls.Config // if wanted stays nil, crypto/tls uses the original config
 		if inner != nil {
 			var err error
 			if wanted, err = inner(hello); err != nil {
@@ -56,9 +57,9 @@ func (n *Node) decorateTLS(config *tls.Config) {
 	}
 }
 
-// hosts returns the names and addresses that a valid certificate for this client must have: the node's name, the
-// names and addresses in the server's own certificate, the server name that the client sent, and the address that it
-// dialled.
+// hosts returns the names and addresses that the certificate of a fault contains: the node's name, the names and
+// addresses in the server's own certificate, the server name that the client has sent, and the address that the client
+// has dialled.
 func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string {
 	hosts := []string{n.name}
 	if own != nil && own.Leaf != nil {
@@ -77,7 +78,7 @@ func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string 
 	return slices.Compact(hosts)
 }
 
-// mint returns a certificate of the fault's kind for hosts.
+// mint returns a new certificate for hosts. The fault's field Certificate is the kind of the certificate.
 func (n *Node) mint(fault *faults.Active, hosts []string) (*tls.Certificate, error) {
 	authority, err := n.authority()
 	if err != nil {
@@ -88,7 +89,7 @@ func (n *Node) mint(fault *faults.Active, hosts []string) (*tls.Certificate, err
 		return nil, err
 	}
 	if kind.Name == "server-kubelet-default" {
-		hosts = nil // a kubelet's self-signed certificate contains only the node's name
+		hosts = nil // the self-signed certificate of a kubelet contains no name but the node's name
 	}
 	pair, err := kind.Mint(authority, testcerts.Request{CommonName: n.name, Hosts: hosts})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// ClockSkew returns how far the node's clock is ahead of the true time; negative if it is behind.
+// ClockSkew returns how far the node's clock is ahead of the true time. The result is negative if the clock is behind.
 func (n *Node) ClockSkew() time.Duration {
 	if skewed := n.active(faults.ClockSkew); len(skewed) > 0 {
 		return skewed[0].Skew.Duration
@@ -17,8 +17,9 @@ func (n *Node) ClockSkew() time.Duration {
 	return 0
 }
 
-// ClientCA returns a provider that verifies client certificates by the node's clock. While the clock is skewed or
-// caches-flushed is active, it also makes the server verify the certificate again for each request.
+// ClientCA returns a CAProvider that verifies client certificates at the time of the node's clock. While the clock is
+// skewed or a caches-flushed fault is active, it also makes the server verify the client certificate again for each
+// request.
 func (n *Node) ClientCA(next authchain.CAProvider) authchain.CAProvider {
 	return clientCA{next, n}
 }
@@ -36,9 +37,9 @@ func (c clientCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return options, ok
 }
 
-// VerifyChain refuses a chain that is not valid at the true time. The caller has already verified the chain at the
-// node's time. So a certificate must be valid by both clocks, and a skewed clock never makes an expired certificate
-// valid.
+// VerifyChain refuses a certificate chain that is not valid at the true time. The caller has already verified the chain
+// at the time of the node's clock. A certificate must therefore be valid at both times, and a skewed clock never makes
+// an expired certificate acceptable.
 func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
 	now := time.Now()
 	for _, certificate := range chain {

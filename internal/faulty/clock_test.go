@@ -9,7 +9,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// fixedCA is a client CA that does not change.
+// fixedCA is an authchain.CAProvider that always returns the same client CA.
 type fixedCA struct{ *testcerts.Authority }
 
 func (f fixedCA) VerifyOptions() (x509.VerifyOptions, bool) {
@@ -23,9 +23,9 @@ func TestClientCANeedsBothClocks(t *testing.T) {
 	}
 	const hour = time.Hour
 	for name, test := range map[string]struct {
-		skew     string // empty: the clock is right
+		skew     string // skew is empty if the clock is right
 		from, to time.Duration
-		refused  string // a part of the error; empty: the certificate is accepted
+		refused  string // refused is a part of the error; it is empty if the certificate is accepted
 	}{
 		"right clock, valid":   {from: -hour, to: hour},
 		"right clock, expired": {from: -2 * hour, to: -hour, refused: "expired or is not yet valid"},

@@ -12,23 +12,24 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// conn is a connection of a listener.
+// conn is a connection that a listener has accepted, with the faults that affect it.
 type conn struct {
 	net.Conn
 	listener *listener
 	// affectedBy lists the names of the faults that affect the connection. It is complete when the handshake is
 	// done.
 	affectedBy []string
-	// slow, if set, delays the first Read.
+	// slow is a slow-handshake fault that delays the first Read, or nil.
 	slow *faults.Active
-	// idle is true while no request is in progress. reused is true after the first request. change is the value of
-	// the listener's counter changes when the connection was made.
+	// idle is true while no request is in progress. reused is true after the first request. change is the value that
+	// the counter listener.changes had when the connection was made.
 	idle   atomic.Bool
 	reused bool
 	change int64
 }
 
-// AffectedBy names the faults that affect the connection. The server adds them to its Decisions about the connection.
+// AffectedBy returns the names of the faults that affect the connection. The server adds the names to its Decisions
+// about the connection.
 func (c *conn) AffectedBy() []string { return c.affectedBy }
 
 func (c *conn) addAffectedBy(fault *faults.Active) { c.affectedBy = append(c.affectedBy, fault.Name) }
@@ -51,7 +52,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite closes the sending side. net/http calls it before it closes a connection on which the client may still
+// CloseWrite closes the sending side of the connection. net/http calls CloseWrite before Close if the client may still
 // be sending.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
@@ -60,8 +61,9 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// setState is called by the http.Server, in the connection's own goroutine, when the connection changes its state.
-// If the connection becomes idle, and connection faults have begun or ended since it was made, setState closes it.
+// The http.Server calls setState in the connection's own goroutine when the state of the connection changes. If the
+// connection becomes idle, and connection faults have begun or ended since the connection was made, setState closes the
+// connection.
 func (c *conn) setState(state http.ConnState) {
 	c.idle.Store(state == http.StateIdle)
 	if state != http.StateIdle {
@@ -76,7 +78,8 @@ func (c *conn) setState(state http.ConnState) {
 // isStale reports whether connection faults have begun or ended since the connection was made.
 func (c *conn) isStale() bool { return c.change != c.listener.changes.Load() }
 
-// connOf returns the conn inside a connection, looking below TLS if necessary. It returns nil if there is none.
+// connOf returns the conn inside a TLS connection or plain connection. It returns nil if the connection does not come
+// from a listener of this package.
 func connOf(inner net.Conn) *conn {
 	if secure, ok := inner.(*tls.Conn); ok {
 		inner = secure.NetConn()
@@ -85,8 +88,8 @@ func connOf(inner net.Conn) *conn {
 	return c
 }
 
-// lostConn replaces a connection that a fault has reset or left unanswered. Each Read returns the reason as an
-// error, so that the server records a failed handshake.
+// lostConn is passed to the server in place of a connection that a fault has reset or left unanswered. Its Read returns
+// the reason as an error, so that the server records a failed handshake.
 type lostConn struct {
 	remote, local net.Addr
 	fault         string
@@ -97,7 +100,7 @@ func newLostConn(c net.Conn, fault *faults.Active, reason string) *lostConn {
 	return &lostConn{c.RemoteAddr(), c.LocalAddr(), fault.Name, errors.New(reason)}
 }
 
-// AffectedBy returns the name of the fault that took the connection.
+// AffectedBy returns the name of the fault that has reset the connection or left it unanswered.
 func (c *lostConn) AffectedBy() []string { return []string{c.fault} }
 
 func (c *lostConn) Read([]byte) (int, error)         { return 0, c.err }

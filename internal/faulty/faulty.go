@@ -3,7 +3,7 @@
 // transport by which it sends reviews. The server itself contains no code for faults.
 //
 // A fault never grants access. Faults that change responses apply after the request has been authorized. Faults that
-// change reviews can turn "allowed" into "denied", never the reverse. While the clock is skewed, a client
+// change reviews can turn "allowed" into "denied", but not "denied" into "allowed". While the clock is skewed, a client
 // certificate must be valid at the true time and at the skewed time.
 //
 // While no fault is active, a decorator returns the decorated value itself or only forwards calls to it.
@@ -27,15 +27,16 @@ type Node struct {
 	name   string
 	faults *faults.Set
 	logger *zap.Logger
-	// authority returns the CA that signs the certificates of serving-certificate faults.
+	// authority returns the CA that signs the certificates of serving-certificate faults. It creates the CA at the
+	// first call.
 	authority func() (*testcerts.Authority, error)
-	// stopping ends when a listener of the node is closed, which calls stop.
+	// stopping is a context that ends when a listener of the node is closed. Closing the listener calls stop.
 	stopping context.Context
 	stop     context.CancelFunc
 }
 
 // NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes
-// that node. A nil logger logs nothing.
+// that node. If logger is nil, nothing is logged.
 func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 	if logger == nil {
 		logger = zap.NewNop()
@@ -51,15 +52,17 @@ func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 // Collector returns the metrics of the node's active faults.
 func (n *Node) Collector() prometheus.Collector { return n.faults.Collector(n.name) }
 
-// target returns a Target with only the node set. Callers add the fields of a request, review or container.
+// target returns a Target that contains only the node's name. Callers add the fields of a request, a review or a
+// container.
 func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
 
-// active returns the active faults of the given kinds whose scope includes this node.
+// active returns the active faults of the given kinds whose scope includes node n.
 func (n *Node) active(kinds ...string) []*faults.Active {
 	return n.faults.OfNode(n.name, kinds...)
 }
 
-// apply returns the fault of a kind that applies to t, or nil, and records it in the Decision that ctx belongs to.
+// apply returns the active fault of a kind that applies to t, or nil. It records the name of the fault in the Decision
+// that ctx contains.
 func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := n.faults.Apply(t, kind)
 	if fault != nil {
@@ -68,13 +71,14 @@ func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults
 	return fault
 }
 
-// applyToNode returns the fault of a kind that applies to the node itself or to a connection, or nil.
+// applyToNode returns the active fault of a kind that applies to the node itself or to a connection. It returns nil if
+// there is no such fault.
 func (n *Node) applyToNode(kind string) *faults.Active {
 	t := n.target()
 	return n.faults.Apply(&t, kind)
 }
 
-// wait returns nil after delay, or earlier when the node stops. It returns an error if ctx ends first.
+// wait waits for delay, and returns nil early if the node stops. If ctx ends first, wait returns the error of ctx.
 func (n *Node) wait(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

@@ -40,7 +40,7 @@ func add(t testing.TB, set *faults.Set, text string) *faults.Active {
 	return active
 }
 
-// userInfo is a user of a token.
+// userInfo is the user of a token.
 type userInfo = user.DefaultInfo
 
 // serveReviews serves a review API until the test ends, and returns the configuration of its clients.
@@ -61,6 +61,6 @@ func serveReviews(t *testing.T, server *reviewapi.Server) *rest.Config {
 	})
 	config := server.RESTConfig(listener.Addr().String())
 	config.QPS = -1
-	config.NextProtos = []string{"http/1.1"} // when it stops, an HTTP/2 server waits a second for its connections
+	config.NextProtos = []string{"http/1.1"} // an HTTP/2 server would wait a second for its connections when it stops
 	return config
 }

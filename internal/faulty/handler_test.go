@@ -12,7 +12,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// names implements faulty.Path for the routes that these tests use.
+// names is the faulty.Path for the routes that the tests of [faulty.Node.Handler] use.
 func names(path string) (namespace, pod, uid, container string) {
 	if path == "/containerLogs/default/nginx/app" {
 		return "default", "nginx", "", "app"

@@ -11,7 +11,8 @@ import (
 )
 
 // ConfigureHTTP decorates the http.Server of one of the node's ports: its TLS configuration, its handler, and its
-// connection hooks. It must be called before the server serves. The connections must come from [Node.Listener].
+// connection hooks. It must be called before the server serves. The listener of the server must be a result of
+// [Node.Listener].
 func (n *Node) ConfigureHTTP(server *http.Server) {
 	if server.TLSConfig != nil {
 		n.decorateTLS(server.TLSConfig)
@@ -41,9 +42,9 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 
 type connKey struct{}
 
-// allRequests decorates the handler that all requests pass before authentication. It records the faults that affect
-// every request to the node (clock-skew and caches-flushed) in the Decision, and sets the Date header by the skewed
-// clock.
+// allRequests decorates the handler that all requests pass before authentication. It records in the Decision the faults
+// that affect every request to the node: clock-skew and caches-flushed. It also sets the Date header to the time of the
+// skewed clock.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Unused() {
@@ -68,9 +69,10 @@ func (n *Node) allRequests(next http.Handler) http.Handler {
 	})
 }
 
-// leaveStale makes a client use a new connection if connection faults have begun or ended since this connection was
-// made. An HTTP/2 connection may have other requests in progress, so it is closed after this request. On HTTP/1.1,
-// this request is dropped as if the connection had been closed while idle; clients send such a request again.
+// leaveStale makes a client open a new connection if connection faults have begun or ended since connection c was made.
+// An HTTP/2 connection may have other requests in progress, so the server closes it after request r. On an HTTP/1.1
+// connection, leaveStale drops the request, as if the server had closed the connection while it was idle. The client
+// then sends the request again on a new connection.
 func leaveStale(c *conn, w http.ResponseWriter, r *http.Request) {
 	if !c.isStale() {
 		return

@@ -23,26 +23,27 @@ type listener struct {
 	unfollow func()
 
 	mu sync.Mutex
-	// inner is nil while connections are refused; changed is closed when inner is replaced.
+	// inner is the open port, or nil while connections are refused. changed is closed when inner is replaced.
 	inner   net.Listener
 	changed chan struct{}
 	closed  bool
 	retry   *time.Timer
-	// conns are the open connections. blackHoles are the connections that are never answered, each with its fault.
+	// conns are the open connections that are served. blackHoles are the open connections that a fault leaves
+	// unanswered, each with the fault.
 	conns      map[*conn]bool
 	blackHoles map[net.Conn]*faults.Active
-	// active are the active connection faults whose scope includes this node.
+	// active has the active connection faults whose scope includes the listener's node.
 	active []*faults.Active
-	// changes counts the changes of active.
+	// changes counts how many times the field active has changed.
 	changes atomic.Int64
 }
 
-// Listener decorates one of the node's ports with connection faults. secure is false for the read-only port. The
-// returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it
-// closes inner and ends all delays of the node's faults.
+// Listener decorates one of the node's ports with connection faults. secure is false for the read-only port. A
+// connection-refused fault closes the port. When the fault ends, the returned listener opens the port again at the same
+// address. Closing the returned listener closes inner and ends all delays by faults of the node.
 //
-// If a fault resets a connection or leaves it unanswered, Accept returns a substitute whose handshake fails with the
-// reason, so that the server records it.
+// If a fault resets a connection or leaves it unanswered, Accept returns another connection in its place. The handshake
+// on that connection fails with the reason, so that the server records the failed handshake.
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 	l := &listener{
 		node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
@@ -55,7 +56,8 @@ func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// The kinds of fault that affect connections, for the secure and the read-only port.
+// readOnlyKinds and secureKinds are the kinds of fault that affect connections to the read-only port and to the secure
+// port. The kind connection-refused must be first.
 var (
 	readOnlyKinds = []string{faults.ConnectionRefused}
 	secureKinds   = []string{
@@ -64,7 +66,7 @@ var (
 	}
 )
 
-// update applies the currently active faults to the listener.
+// update makes the listener apply the faults that are active now. It runs after each change of the active faults.
 func (l *listener) update() {
 	kinds := readOnlyKinds
 	if l.secure {
@@ -102,7 +104,7 @@ func (l *listener) update() {
 	}
 }
 
-// replace sets the inner listener. With nil, connections are refused. The caller holds mu.
+// replace sets the inner listener. While it is nil, connections are refused. The caller holds mu.
 func (l *listener) replace(inner net.Listener) {
 	l.inner = inner
 	close(l.changed)
@@ -113,7 +115,8 @@ func (l *listener) replace(inner net.Listener) {
 // connections were refused.
 const retryInterval = time.Second
 
-// reopen listens on the address again. If the address is in use, it tries again later. The caller holds mu.
+// reopen listens on the address again after a connection-refused fault. If the address is in use, reopen tries again
+// later. The caller holds mu.
 func (l *listener) reopen() {
 	inner, err := net.Listen(l.address.Network(), l.address.String())
 	if err == nil {
@@ -163,8 +166,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// decorate returns the connection to serve in place of accepted. It returns nil if the listener is closed before
-// decorate returns.
+// decorate applies the active connection faults to an accepted connection, and returns the connection to serve in its
+// place. It returns nil if the listener has been closed meanwhile.
 func (l *listener) decorate(accepted net.Conn) net.Conn {
 	c := &conn{Conn: accepted, listener: l, change: l.changes.Load()}
 	if l.secure && !l.node.faults.Empty() {
@@ -194,8 +197,8 @@ func (l *listener) decorate(accepted net.Conn) net.Conn {
 	return c
 }
 
-// swallow keeps a connection open without answering, until the client closes it, the fault ends, or the listener is
-// closed.
+// swallow keeps a connection open and never answers. It closes the connection when the client closes it, when the fault
+// ends, or when the listener is closed.
 func (l *listener) swallow(c net.Conn, fault *faults.Active) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

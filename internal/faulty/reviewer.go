@@ -25,11 +25,11 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// RoundTripper decorates the transport that sends TokenReviews and SubjectAccessReviews to a reviewer (the apiserver)
-// with the faults of reviewers. Other requests pass unchanged.
+// RoundTripper decorates the transport that sends TokenReviews and SubjectAccessReviews to an apiserver, the reviewer.
+// It applies the active faults of the reviewer. Other requests pass unchanged.
 //
 // A fault can turn "allowed" into "denied", make a review fail, or replace the user of a token by another user. If a
-// fault has replaced the user, access is allowed only if both users are allowed.
+// fault has replaced the user, access is allowed only if both the true user and the replacing user are allowed.
 func (n *Node) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &reviewer{node: n, next: next, allowed: map[allowance]bool{}}
 }
@@ -39,25 +39,29 @@ type reviewer struct {
 	next http.RoundTripper
 
 	mu sync.Mutex
-	// allowed has what the reviewer has allowed while a reviewer-revoking fault was active.
+	// allowed has an allowance for each token and access review that the reviewer has allowed while a reviewer-revoking
+	// fault was active.
 	allowed map[allowance]bool
 }
 
-// allowance is the hash of a token or access review that the reviewer has allowed while a fault was active.
+// allowance identifies a token or an access review that the reviewer has allowed while a reviewer-revoking fault was
+// active. subject is the hash of the review.
 type allowance struct {
 	revoking *faults.Active
 	subject  [sha256.Size]byte
 }
 
-// maxAllowed is the maximum number of allowances that are stored. Further tokens and access reviews are revoked at
-// once.
+// maxAllowed is the maximum number of allowances that are stored. When the store is full, further tokens and access
+// reviews are denied at their first review.
 const maxAllowed = 1 << 12
 
-// WrappedRoundTripper returns the decorated transport, so that its idle connections can be closed.
+// WrappedRoundTripper returns the decorated transport. Package k8s.io/apimachinery/pkg/util/net calls it to close the
+// transport's idle connections.
 func (v *reviewer) WrappedRoundTripper() http.RoundTripper { return v.next }
 
-// RoundTrip answers one review. The user of a TokenReview is unknown until the reviewer has answered. So only faults
-// that change an answer can be limited to a user or a group of tokens.
+// RoundTrip sends one review and applies the active faults of the reviewer. The user of a TokenReview is unknown until
+// the reviewer has answered. For TokenReviews, the scope fields user and group therefore work only for faults that
+// change the answer.
 func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v.node.faults.Unused() || r.Method != http.MethodPost || r.Body == nil {
 		return v.next.RoundTrip(r)
@@ -67,7 +71,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, _, _ := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil) // nil if it is not an object
+	// sent is nil if the body is not a Kubernetes object.
+	sent, _, _ := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
 	t := v.node.target()
 	switch sent := sent.(type) {
 	case *authenticationapi.TokenReview:
@@ -107,7 +112,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return withBody(response, runtime.ContentTypeJSON, body), nil
 }
 
-// change applies the faults that change the answer to a review. They only change answers that allow something.
+// change applies the faults that change the answer to a review. Only an answer that authenticates a token or allows
+// access is changed.
 func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer runtime.Object) error {
 	token, _ := answer.(*authenticationapi.TokenReview)
 	access, _ := answer.(*authorizationapi.SubjectAccessReview)
@@ -118,7 +124,7 @@ func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer ru
 		t.User, t.Groups = token.Status.User.Username, token.Status.User.Groups
 	}
 	wrong := v.node.apply(ctx, t, faults.ReviewerWrong)
-	if wrong != nil && wrong.Answer == faults.OtherUser { // only for a TokenReview
+	if wrong != nil && wrong.Answer == faults.OtherUser { // the answer other-user is valid only for TokenReviews
 		trueUser, err := json.Marshal(token.Status.User)
 		if err != nil {
 			return err
@@ -141,13 +147,14 @@ func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer ru
 	return nil
 }
 
-// replacedUser is a key in a user's extra fields. Its value is the true user, whom a fault has replaced. For a
-// SubjectAccessReview about a user with this key, both users are reviewed.
+// replacedUser is a key in the extra fields of a user that a fault has put in place of the true user. The value of the
+// key is the true user, as JSON. In a SubjectAccessReview, the key causes both users to be reviewed.
 const replacedUser = "fauxlet/instead-of"
 
-// review sends a review, and returns the response and the review in it. The review is nil if the response is an error.
-// For the access of a replaced user it sends two reviews: first about the replacing user, then about the true user. It
-// returns the first answer that does not allow the access, or the second answer if both allow it.
+// review sends a review, and returns the response and the review in the response. The returned review is nil if the
+// response is an error. If a fault has replaced the user of a SubjectAccessReview, review sends two reviews: first
+// about the replacing user, then about the true user. It returns the first answer if that does not allow the access,
+// and otherwise the second answer.
 func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response, runtime.Object, error) {
 	access, _ := sent.(*authorizationapi.SubjectAccessReview)
 	if access == nil || len(access.Spec.Extra[replacedUser]) == 0 {
@@ -165,7 +172,8 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	}
 	second := access.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) { // the chain added it to the other user
+	// The kubelet adds this group to every authenticated user, so here it must be added to the true user.
+	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) {
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}
 	second.Spec.Extra = map[string]authorizationapi.ExtraValue{}
@@ -175,8 +183,9 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	return v.exchange(r, second)
 }
 
-// exchange sends one review as JSON. The returned review is nil if the response is an error. Otherwise it has the
-// kind of the sent review, and the body of the response is closed.
+// exchange sends one review as JSON, and returns the response and the review in the response. If the response is an
+// error, the returned review is nil, and the body of the response is open. Otherwise the body is closed, and the
+// returned review has the same kind as the sent review.
 func (v *reviewer) exchange(r *http.Request, sent runtime.Object) (*http.Response, runtime.Object, error) {
 	body, err := json.Marshal(sent)
 	if err != nil {
@@ -194,15 +203,15 @@ func (v *reviewer) exchange(r *http.Request, sent runtime.Object) (*http.Respons
 	}
 	answer, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the reviewer's answer: %w", err)
+		return nil, nil, fmt.Errorf("the apiserver's response to a review cannot be decoded: %w", err)
 	}
 	if got, want := answer.GetObjectKind().GroupVersionKind(), sent.GetObjectKind().GroupVersionKind(); got != want {
-		return nil, nil, fmt.Errorf("the reviewer's answer to a %s is a %s", want, got)
+		return nil, nil, fmt.Errorf("the apiserver has answered a %s with a %s", want, got)
 	}
 	return response, answer, nil
 }
 
-// send sends a request with the given body.
+// send sends a copy of a request with the given body.
 func (v *reviewer) send(r *http.Request, body []byte) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
@@ -211,7 +220,7 @@ func (v *reviewer) send(r *http.Request, body []byte) (*http.Response, error) {
 	return v.next.RoundTrip(r)
 }
 
-// withBody returns the response with another body.
+// withBody replaces the body of a response.
 func withBody(response *http.Response, contentType string, body []byte) *http.Response {
 	response.Header.Set("Content-Type", contentType)
 	response.Header.Del("Content-Length")
@@ -220,8 +229,8 @@ func withBody(response *http.Response, contentType string, body []byte) *http.Re
 	return response
 }
 
-// isRevoked reports whether a reviewer-revoking fault revokes a token or access that the reviewer has allowed. The
-// first review of each token and access stays allowed.
+// isRevoked reports whether a reviewer-revoking fault applies to a review that the reviewer has allowed. The first
+// review of a token or of an access stays allowed, and its repetitions are revoked.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	for _, revoking := range v.node.faults.Matching(t, faults.ReviewerRevoking) {
 		if !v.isFirst(allowance{revoking, subject}) && revoking.Apply(t) {
@@ -232,14 +241,14 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 	return false
 }
 
-// isFirst reports whether an allowance is new, and stores it.
+// isFirst reports whether an allowance has not been stored yet, and stores it.
 func (v *reviewer) isFirst(a allowance) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.allowed[a] {
 		return false
 	}
-	if len(v.allowed) == maxAllowed { // forget faults that have ended
+	if len(v.allowed) == maxAllowed { // remove the entries of faults that have ended
 		maps.DeleteFunc(v.allowed, func(old allowance, _ bool) bool {
 			return !slices.Contains(v.node.faults.List(), old.revoking)
 		})

@@ -72,7 +72,7 @@ func newReviewerTest(t *testing.T, contentType string) *reviewerTest {
 	return &reviewerTest{client, set}
 }
 
-// token returns the user of a token, or "" if it is refused.
+// token sends a TokenReview and returns the user of the token. If the token is refused, the user has no name.
 func (r *reviewerTest) token(t *testing.T, token string) (authenticationv1.UserInfo, error) {
 	t.Helper()
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
@@ -83,7 +83,7 @@ func (r *reviewerTest) token(t *testing.T, token string) (authenticationv1.UserI
 	return answer.Status.User, nil
 }
 
-// allowed returns whether a user is allowed to get nodes/proxy.
+// allowed sends a SubjectAccessReview and returns whether the user is allowed to get nodes/proxy.
 func (r *reviewerTest) allowed(t *testing.T, user authenticationv1.UserInfo) (bool, error) {
 	t.Helper()
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
@@ -167,7 +167,8 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 		if err != nil || user.Username != test.as {
 			t.Errorf("token %s: user %q, %v", test.token, user.Username, err)
 		}
-		// The kubelet may cache the replacing user and still use it after the fault has ended.
+		// The kubelet may cache the user in the answer, and use it after the fault has ended. Access must then still be
+		// limited.
 		for _, when := range []string{"during", "after"} {
 			if allowed, err := r.allowed(t, user); err != nil || allowed != test.allowed {
 				t.Errorf("%s the fault, %s as %s: allowed %v, %v", when, test.token, test.as, allowed, err)
@@ -177,8 +178,8 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 	}
 }
 
-// TestNoFaultOfReviewersGrantsAccess activates each kind of fault, and sends reviews of users and tokens that are
-// refused without faults.
+// TestNoFaultOfReviewersGrantsAccess activates each kind of reviewer fault, and reviews users and tokens that are
+// refused without faults. They must still be refused.
 func TestNoFaultOfReviewersGrantsAccess(t *testing.T) {
 	r := newReviewerTest(t, "application/json")
 	for _, kind := range faults.Kinds() {
@@ -191,7 +192,7 @@ func TestNoFaultOfReviewersGrantsAccess(t *testing.T) {
 		} {
 			fault, err := faults.Parse([]byte(text))
 			if err != nil {
-				continue // the kind does not have these fields
+				continue // this kind of fault does not have these fields
 			}
 			if _, err := r.set.Add(fault); err != nil {
 				t.Fatal(err)

@@ -13,19 +13,21 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// throttle limits the rate of writes, or fails after a number of bytes, or both.
+// throttle applies a slow-body fault, which limits the rate of writes, or a cut fault, which makes writes fail after a
+// number of bytes, or both.
 type throttle struct {
 	node      *Node
 	ctx       context.Context
-	slow, cut *faults.Active // nil if the fault does not apply
+	slow, cut *faults.Active // each is nil if no fault of that kind applies
 	written   int64
 	isCut     bool
 }
 
-// chunksPerSecond is how many chunks a slow throttle writes in a second.
+// chunksPerSecond is how many chunks per second are written during a slow-body fault.
 const chunksPerSecond = 10
 
-// write passes p to send in chunks. It returns an error when it reaches the byte at which the connection is cut.
+// write passes p to the function send, in chunks. It returns an error when it reaches the byte at which a cut fault
+// ends the response or stream.
 func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int, err error) {
 	for len(p) > 0 {
 		chunk := p
@@ -33,7 +35,8 @@ func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int,
 			left := t.cut.After - t.written
 			if left <= 0 {
 				t.isCut = true
-				return written, fmt.Errorf("cut after %d bytes by the fault %s", t.cut.After, t.cut.Name)
+				return written, fmt.Errorf("after %d bytes, the connection is ended by the fault %s", t.cut.After,
+					t.cut.Name)
 			}
 			chunk = chunk[:min(int64(len(chunk)), left)]
 		}
@@ -55,7 +58,7 @@ func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int,
 	return written, nil
 }
 
-// responseWriter writes a slow or cut response.
+// responseWriter writes a response with a slow-body or cut fault.
 type responseWriter struct {
 	http.ResponseWriter
 	throttle
@@ -63,7 +66,8 @@ type responseWriter struct {
 
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Write writes nothing after the cut, even if the handler then tries to send an error message.
+// Write writes nothing after the byte at which a cut fault ends the response. A handler that then tries to send an
+// error message gets an error.
 func (w *responseWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return w.ResponseWriter.Write(p)
@@ -76,15 +80,15 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		return n, err
 	})
 	if w.isCut {
-		// The client must receive everything before the cut, and at least the headers.
+		// The client must receive everything that was written before the cut, and in any case the headers.
 		w.ResponseWriter.Write(nil)
 		http.NewResponseController(w.ResponseWriter).Flush()
 	}
 	return written, err
 }
 
-// Hijack returns a connection whose stream to the client is slow or cut. Bytes are counted from the end of the
-// response's headers.
+// Hijack returns a connection that applies the slow-body or cut fault to the stream to the client. A cut fault counts
+// the bytes after the response's headers.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	inner, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -94,7 +98,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return stream, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(stream)), nil
 }
 
-// streamConn is a hijacked connection that is slow or cut.
+// streamConn is a hijacked connection with a slow-body or cut fault.
 type streamConn struct {
 	net.Conn
 	throttle

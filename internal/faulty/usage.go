@@ -11,8 +11,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// Usage returns the usage of a container, with the memory of an active memory-heavy fault. It counts the fault once
-// per request, even if the request measures several containers.
+// Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the result
+// contains the memory that the fault specifies. One request may measure several containers. The fault counts the
+// request once.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 	target := n.target()
 	target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container

@@ -17,8 +17,8 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// reviewToken answers a TokenReview. Like a kube-apiserver, it makes a new request with the token as its bearer
-// token and authenticates that request. So an unknown token, or a token for other audiences, results in the error
+// reviewToken answers a TokenReview. Like a kube-apiserver, it makes a new request with the token as its bearer token
+// and authenticates that request. The error for an unknown token, or for a token with other audiences, is therefore
 // `invalid bearer token`. A token that begins with a space counts as no token, so it is authenticated as
 // system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
@@ -149,7 +149,7 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 	return errs
 }
 
-// validateForm checks that a selector has exactly one of its two forms: raw, or requirements.
+// validateForm checks that a selector has either its raw form or requirements, and not both.
 func validateForm(raw string, requirements int, path *field.Path) field.ErrorList {
 	switch {
 	case raw != "" && requirements > 0:

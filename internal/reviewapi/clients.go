@@ -16,7 +16,8 @@ func (s *Server) Clients() (authenticationclient.AuthenticationV1Interface,
 	return ClientsOf(s.RESTConfig("in-memory"), s.Handler())
 }
 
-// ClientsOf returns clients whose requests a handler answers in memory.
+// ClientsOf returns clients for TokenReviews and SubjectAccessReviews. Their requests go to a handler in memory,
+// without a network connection.
 func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.AuthenticationV1Interface,
 	authorizationclient.AuthorizationV1Interface, error) {
 	config.TLSClientConfig, config.Transport = rest.TLSClientConfig{}, inMemory{handler}
@@ -28,13 +29,13 @@ func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.
 	return tokens, access, err
 }
 
-// inMemory is an http.RoundTripper that calls a handler.
+// inMemory is an http.RoundTripper that calls a handler in place of sending the request over a network.
 type inMemory struct{ handler http.Handler }
 
 func (m inMemory) RoundTrip(request *http.Request) (_ *http.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the reviewer's handler panicked: %v", p)
+			err = fmt.Errorf("the handler of the in-memory review API panicked: %v", p)
 		}
 	}()
 	r := request.Clone(request.Context())

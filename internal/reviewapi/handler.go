@@ -24,10 +24,10 @@ import (
 // maxBody is kube-apiserver's limit for the body of a request, in bytes.
 const maxBody = 3 << 20
 
-// asIs decodes a body into the API version that the body states, without conversion.
+// asIs decodes a body into the API version that the body contains. It does not convert the object to another version.
 var asIs = scheme.Codecs.WithoutConversion()
 
-// endpoint is one kind of review.
+// endpoint is a path of the API, where reviews of one kind are created.
 type endpoint struct {
 	gvk    schema.GroupVersionKind
 	answer func(s *Server, r *http.Request, object runtime.Object, record *Record) (runtime.Object, error)
@@ -44,7 +44,8 @@ var endpoints = map[string]endpoint{
 	},
 }
 
-// Handler returns the API's handler, for callers that do not use Serve. Then changes of the files have no effect.
+// Handler returns the API's handler, for callers that do not use Serve. Without Serve, changes of the files have no
+// effect.
 //
 // The health and version paths need no credential, as with the default RBAC rules of a kube-apiserver. All other paths
 // need an authenticated caller.
@@ -82,7 +83,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withStatus returns the error that kube-apiserver sends with a status.
+// withStatus returns the error that kube-apiserver sends with the given HTTP status.
 func withStatus(code int) error {
 	return apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, false)
 }
@@ -115,8 +116,8 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint) {
 		w, r, http.StatusCreated, answer, false)
 }
 
-// read decodes the body. The query's fieldValidation decides whether unknown fields cause Warning headers or an
-// error.
+// read decodes the body. The query parameter fieldValidation selects whether unknown fields are ignored, cause Warning
+// headers, or are an error.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runtime.Object, error) {
 	if _, _, err := negotiation.NegotiateOutputMediaType(r, scheme.Codecs,
 		negotiation.DefaultEndpointRestrictions); err != nil {

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. The errors of this
-// package differ in two ways: in the response with status 406, and because they never quote the body.
+// TestBadRequestsFailAsInKubeAPIServer compares errors of the review API with the errors of kube-apiserver v1.37.2. Two
+// differences are intended: the response with status 406 is different, and errors never quote the body.
 func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 	server, address := start(t, Options{})
 	const (
@@ -140,7 +140,7 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 
 func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 	server, address := start(t, Options{})
-	server.options.CallerToken = "" // the requests below send no credential
+	server.options.CallerToken = "" // the requests of this test send no credential, so clear the generated token
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/livez": "ok",
 		"/version": `"minor": "37"`} {
 		response, answer := send(t, server, address, http.MethodGet, path, "", "*/*", nil)

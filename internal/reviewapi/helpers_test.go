@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// start serves until the test ends, and returns the server with its address.
+// start starts a server that serves until the test ends, and returns the server with its address.
 func start(t testing.TB, options Options) (*Server, string) {
 	t.Helper()
 	if options.Tokens == "" {
@@ -49,7 +49,7 @@ func start(t testing.TB, options Options) (*Server, string) {
 	return server, listener.Addr().String()
 }
 
-// client returns a client of client-go whose connections end with the test.
+// client returns a clientset whose connections are closed when the test ends.
 func client(t testing.TB, config *rest.Config) *kubernetes.Clientset {
 	t.Helper()
 	httpClient, err := rest.HTTPClientFor(config)
@@ -76,7 +76,7 @@ func askAccess(t testing.TB, c *kubernetes.Clientset, q question) (*authorizatio
 		&authorizationv1.SubjectAccessReview{Spec: q.spec()}, metav1.CreateOptions{})
 }
 
-// send sends one request to the server without client-go.
+// send sends one HTTP request to the server. Unlike a clientset, it can send invalid requests.
 func send(t testing.TB, server *Server, address, method, path, contentType, accept string, body []byte) (*http.Response,
 	string) {
 	t.Helper()
@@ -114,7 +114,7 @@ func loadPolicy(paths ...string) (*Policy, error) {
 	return parsePolicy(files)
 }
 
-// eventually waits for a condition, with a deadline.
+// eventually waits until a condition is true, and fails the test after a deadline.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)

@@ -10,9 +10,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig for the server at address, a host and port, with the bearer token of a
-// caller. The file contains a token, and only its owner can read it. An existing file is replaced
-// atomically.
+// WriteKubeconfig writes a kubeconfig for the server at address, which is a host and port. The file contains
+// Options.CallerToken, so only the owner of the file can read it. An existing file is replaced atomically.
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
@@ -26,8 +25,8 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
 	temporary := path + ".tmp"
-	defer os.Remove(temporary) // has no effect after the rename
-	_ = os.Remove(temporary)   // of an interrupted run
+	defer os.Remove(temporary) // after the rename, the temporary file no longer exists
+	_ = os.Remove(temporary)   // a process that was killed may have left this file
 	if err = os.WriteFile(temporary, data, 0o600); err == nil {
 		err = os.Rename(temporary, path)
 	}
@@ -37,8 +36,8 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	return nil
 }
 
-// RESTConfig returns the configuration of a client in this process, for the server at address, a host and
-// port, with the bearer token of a caller and without a rate limit.
+// RESTConfig returns a client configuration for the server at address, which is a host and port. It contains
+// Options.CallerToken, and has no rate limit.
 func (s *Server) RESTConfig(address string) *rest.Config {
 	return &rest.Config{
 		Host:            serverURL(address),
@@ -48,7 +47,8 @@ func (s *Server) RESTConfig(address string) *rest.Config {
 	}
 }
 
-// serverURL returns the URL of a server. For one that listens on all addresses it is 127.0.0.1.
+// serverURL returns the URL of the server at address. If the server listens on all addresses, the host in the URL is
+// 127.0.0.1.
 func serverURL(address string) string {
 	if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
 		address = net.JoinHostPort("127.0.0.1", port)

@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// file is a file that has been read.
+// file is the name and content of a file.
 type file struct {
 	name string
 	data []byte
@@ -56,15 +56,15 @@ func readManifests(paths []string) ([]file, error) {
 	return files, nil
 }
 
-// manifest is an object with its file and document.
+// manifest is a decoded object, with the file and the number of the document in which it was found.
 type manifest struct {
 	object   runtime.Object
 	file     string
 	document int
 }
 
-// rbacDecoder decodes the kinds of a Policy, and Lists of them as kubectl prints them, from YAML or JSON. Unknown
-// fields are errors.
+// rbacDecoder decodes RBAC objects, and Lists of RBAC objects as kubectl prints them, from YAML or JSON. Unknown fields
+// are errors.
 var rbacDecoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(rbacv1.AddToScheme(scheme))
@@ -98,7 +98,8 @@ func parseManifests(files []file) ([]manifest, error) {
 	return manifests, errors.Join(problems...)
 }
 
-// split splits a file into documents: YAML at its `---` lines, JSON between its values.
+// split splits a file into documents. In a YAML file, `---` lines separate documents. In a JSON file, each top-level
+// value is a document.
 func split(data []byte) (documents [][]byte, err error) {
 	next := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))).Read
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
@@ -123,7 +124,8 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the objects of one document: none if it has only comments, several if it is a List.
+// decode returns the objects of one document. A document that contains only comments has no objects. A List has one
+// object for each item.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {
@@ -135,8 +137,8 @@ func decode(document []byte) ([]runtime.Object, error) {
 	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
 	case runtime.IsNotRegisteredError(err) && gvk != nil:
-		return nil, fmt.Errorf("%s of %s is not supported, only %s; remove the document", gvk.Kind, gvk.GroupVersion(),
-			rbacKinds)
+		return nil, fmt.Errorf("%s of %s is not supported; remove the document; supported are %s", gvk.Kind,
+			gvk.GroupVersion(), rbacKinds)
 	case runtime.IsMissingKind(err):
 		return nil, fmt.Errorf("kind is not set; it must be one of %s", rbacKinds)
 	case runtime.IsMissingVersion(err):
@@ -157,7 +159,7 @@ func decode(document []byte) ([]runtime.Object, error) {
 	var problems []error
 	for i, item := range items {
 		decoded := []runtime.Object{item}
-		if unknown, ok := item.(*runtime.Unknown); ok { // an item of a List without a type
+		if unknown, ok := item.(*runtime.Unknown); ok { // the List is a v1.List, so its items are not decoded yet
 			if decoded, err = decode(unknown.Raw); err != nil {
 				problems = append(problems, fmt.Errorf("items[%d]: %w", i, err))
 			}

@@ -22,7 +22,7 @@ func newInMemory(t testing.TB, options Options) *Server {
 	return server
 }
 
-// post sends a review to the server's handler, with the bearer token that the server's kubeconfig contains.
+// post sends a review to the server's handler, with the bearer token of the server's kubeconfig.
 func post(server *Server, w http.ResponseWriter, path, body string) {
 	request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	request.Header.Set("Authorization", "Bearer "+server.options.CallerToken)

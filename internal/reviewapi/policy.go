@@ -20,13 +20,15 @@ import (
 // manifests. A kube-apiserver has no fixed order among ClusterRoleBindings, or among RoleBindings. If two bindings
 // allow a request, the reason in kube-apiserver's answer may name either of them.
 type Policy struct {
-	// roles has the rules of Roles, and of ClusterRoles, which have no namespace.
+	// roles has the rules of each Role and ClusterRole. The key of a ClusterRole has an empty namespace.
 	roles map[types.NamespacedName][]rbacv1.PolicyRule
-	// bindings has RoleBindings by their namespace, and ClusterRoleBindings as RoleBindings without a namespace.
+	// bindings has the RoleBindings of each namespace. ClusterRoleBindings are stored as RoleBindings of the empty
+	// namespace.
 	bindings map[string][]*rbacv1.RoleBinding
 }
 
-// ClusterRole returns the rules of a ClusterRole, with its aggregation resolved. The caller must not change them.
+// ClusterRole returns the rules of a ClusterRole. For an aggregated ClusterRole, they include the rules of the roles
+// that it selects. The caller must not change the returned rules.
 func (p *Policy) ClusterRole(name string) []rbacv1.PolicyRule {
 	return p.roles[types.NamespacedName{Name: name}]
 }
@@ -37,8 +39,8 @@ func (p *Policy) ClusterRole(name string) []rbacv1.PolicyRule {
 // names roles that a matching binding refers to and that do not exist. (k8s.io/kubernetes:
 // plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
 //
-// A spec must have either resource or non-resource attributes. Otherwise it is not allowed and has an
-// EvaluationError; a Server answers it with 422.
+// A spec must have either resource or non-resource attributes. For any other spec, the status is not allowed and has an
+// EvaluationError. A Server rejects such a spec with HTTP status 422.
 func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 	var status authorizationv1.SubjectAccessReviewStatus
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
@@ -72,15 +74,15 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authori
 		}
 	}
 	if len(missing) > 0 {
-		// The apiserver's union of authorizers prefixes the reason with the name of the authorizer.
-		// (k8s.io/apiserver: pkg/authorization/union)
+		// The union authorizer of an apiserver puts the name of the authorizer before the reason. (k8s.io/apiserver:
+		// pkg/authorization/union)
 		status.Reason = fmt.Sprintf("rbac: RBAC: %v", utilerrors.NewAggregate(missing))
 	}
 	return status
 }
 
-// describe describes a binding with the words of kube-apiserver's reason: `ClusterRoleBinding "b" of ClusterRole "r" to
-// User "u"`. A namespaced name is written name/namespace.
+// describe describes a binding and its subject as in the reason of kube-apiserver's answers: `ClusterRoleBinding "b" of
+// ClusterRole "r" to User "u"`. A namespaced name is written name/namespace.
 func describe(b *rbacv1.RoleBinding, subject rbacv1.Subject) string {
 	kind, name, to := "ClusterRoleBinding", b.Name, subject.Name
 	if b.Namespace != "" {
@@ -105,8 +107,8 @@ func subjectMatches(subject rbacv1.Subject, spec *authorizationv1.SubjectAccessR
 	return false
 }
 
-// rulesOf returns the rules of the role in a binding's roleRef. If the role does not exist, the error has the text of
-// an apiserver's error.
+// rulesOf returns the rules of the role in a binding's roleRef. If the role does not exist, it returns an error with
+// the same text as in an apiserver.
 func (p *Policy) rulesOf(b *rbacv1.RoleBinding) ([]rbacv1.PolicyRule, error) {
 	name, resource := types.NamespacedName{Name: b.RoleRef.Name}, "clusterrole"
 	if b.RoleRef.Kind == "Role" {

@@ -47,7 +47,7 @@ func FuzzManifests(f *testing.F) {
 		}
 		var written objects
 		for _, m := range manifests {
-			written = append(written, m.object) // newPolicy has set its defaults
+			written = append(written, m.object) // newPolicy has set the object's defaults
 		}
 		q := question{user, groups, verb, what, name, namespace}
 		written.check(t, policy, q.spec())
@@ -59,7 +59,7 @@ func FuzzManifests(f *testing.F) {
 func FuzzPolicy(f *testing.F) {
 	for seed := range 64 {
 		drawn := make([]byte, 160)
-		for i := range drawn { // the values are arbitrary, but must differ between seeds
+		for i := range drawn { // any bytes will do, if each seed has other bytes
 			drawn[i] = byte((i*i*31 + i*seed*17 + seed*seed*7) >> 2)
 		}
 		f.Add(drawn)
@@ -77,10 +77,10 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-// objects is a second, slow implementation of RBAC that follows the text of its documentation.
+// objects are RBAC objects with a second, slow implementation of RBAC. It follows the text of the RBAC documentation.
 type objects []runtime.Object
 
-// check compares the answer of the policy with the objects.
+// check compares the policy's answer to a request with the answer of the second implementation.
 func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
 	status, want := policy.Authorize(spec), o.allow(spec)
@@ -94,7 +94,8 @@ func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.Subjec
 	}
 }
 
-// allow evaluates a request. A ClusterRoleBinding grants in all namespaces, a RoleBinding in its own.
+// allow reports whether the objects allow a request. A ClusterRoleBinding grants rights in all namespaces. A
+// RoleBinding grants rights in its own namespace.
 func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
 		return false
@@ -137,7 +138,8 @@ func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 	return false
 }
 
-// rules returns the rules of a role, or, if it is aggregated, of all roles that its selectors reach.
+// rules returns the rules of a role. For an aggregated role, it returns the rules of all roles that the role's
+// selectors reach.
 func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rules []rbacv1.PolicyRule) {
 	for _, object := range o {
 		switch role := object.(type) {
@@ -168,7 +170,7 @@ func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rule
 	return rules
 }
 
-// matches evaluates one rule.
+// matches reports whether one rule allows a request.
 func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpec) bool {
 	has := func(values []string, wanted ...string) bool {
 		return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(values, w) })
@@ -195,7 +197,8 @@ func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpe
 		(len(rule.ResourceNames) == 0 || has(rule.ResourceNames, asked.Name))
 }
 
-// drawer makes choices, one per byte of the input. When no bytes are left, it returns the first choice.
+// drawer makes choices from the fuzzer's input. Each choice uses one byte of the input. When no bytes are left, drawer
+// always makes the first choice.
 type drawer struct{ rest []byte }
 
 func (d *drawer) number(below int) int {
@@ -209,7 +212,7 @@ func (d *drawer) number(below int) int {
 
 func (d *drawer) one(of ...string) string { return of[d.number(len(of))] }
 
-// some returns one or two values.
+// some returns one or two of the values, chosen by the input.
 func (d *drawer) some(of ...string) []string {
 	all := []string{d.one(of...)}
 	if d.number(3) == 0 {
@@ -244,7 +247,8 @@ func (d *drawer) rule(namespaced bool) rbacv1.PolicyRule {
 	return rule
 }
 
-// objects returns four ClusterRoles, two of which may be aggregated, a Role in each namespace, and six bindings.
+// objects returns random RBAC objects: four ClusterRoles, of which two may be aggregated, a Role in each namespace, and
+// six bindings.
 func (d *drawer) objects() (all objects) {
 	for i, name := range []string{"a", "b", "c", "d"} {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name,

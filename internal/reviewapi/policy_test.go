@@ -8,8 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// question is a short form of an access review: a user, a verb, and either `[group:]resource[/subresource]` with an
-// optional name, or a path.
+// question is a short form of a SubjectAccessReview. It has a user, a verb, and either `[group:]resource[/subresource]`
+// with an optional resource name, or a path.
 type question struct {
 	user, groups, verb, what, name, namespace string
 }
@@ -35,15 +35,14 @@ func (q question) spec() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// answered is a request with the answer that kube-apiserver v1.37.2 gave with --authorization-mode RBAC.
+// answered is a question with the recorded answer of kube-apiserver v1.37.2 with --authorization-mode RBAC.
 type answered struct {
 	question
 	allowed bool
 	reason  string
 }
 
-// answers returns requests with kube-apiserver's answers, which were recorded with the manifests in
-// testdata/rbac.yaml.
+// answers returns questions with the recorded answers of a kube-apiserver that had the manifests in testdata/rbac.yaml.
 func answers() map[string]answered {
 	const (
 		yes     = true

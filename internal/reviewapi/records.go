@@ -12,32 +12,32 @@ import (
 // Record is a received review with its answer. The server records it before it sends the answer, so a client that
 // has received the answer finds the Record. Callers must not change the values that the fields point to.
 type Record struct {
-	// Number is the review's sequence number, counted from 1 for both kinds together.
+	// Number is the review's sequence number. TokenReviews and SubjectAccessReviews are counted together, from 1.
 	Number uint64
 	Time   time.Time
-	// Kind is TokenReview or SubjectAccessReview.
+	// Kind is the kind of the review, TokenReview or SubjectAccessReview.
 	Kind string
 
-	// Token is the fingerprint of a TokenReview's token, and Audiences its audiences.
+	// Token is the fingerprint of the token in a TokenReview, and Audiences are the audiences in the review's spec.
 	Token     string
 	Audiences []string
 	// Access is the spec of a SubjectAccessReview.
 	Access *authorizationv1.SubjectAccessReviewSpec
 
-	// Code is the HTTP status of the answer. Message is the message of an error.
+	// Code is the HTTP status of the answer. Message is the error message, if the answer is an error.
 	Code    int
 	Message string
-	// TokenStatus or AccessStatus is the status in the answer, depending on the kind of review. Both are nil after an
-	// error.
+	// TokenStatus is the status in the answer to a TokenReview, and AccessStatus the status in the answer to a
+	// SubjectAccessReview. Both are nil if the answer is an error.
 	TokenStatus  *authenticationv1.TokenReviewStatus
 	AccessStatus *authorizationv1.SubjectAccessReviewStatus
 }
 
-// records keeps the newest reviews.
+// records stores the newest reviews with their answers.
 type records struct {
 	mu    sync.Mutex
 	most  int
-	all   []Record // up to twice the number to keep, so that most additions move nothing
+	all   []Record // all grows to twice the number of records to keep before old records are removed
 	count uint64
 }
 

@@ -12,16 +12,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// source is the files of the policy or of the tokens.
+// source is a set of files that are read again when they change: the RBAC manifests, or the token file.
 type source struct {
 	read    func() ([]file, error)
-	use     func([]file) error // parses the files, and replaces the value if they are valid
-	summary func() string      // of the current value
-	// used is what was used last, even if it was invalid. seen is what was read last.
+	use     func([]file) error // use parses the files and, if they are valid, replaces the policy or the tokens
+	summary func() string      // summary describes the policy or the tokens in use
+	// used is the contents that were last passed to apply, valid or not. seen is the contents that were last read.
 	used, seen contents
 }
 
-// contents is what a source has read: files, or an error.
+// contents is the result of reading a source: its files, or an error.
 type contents struct {
 	files []file
 	err   string
@@ -68,7 +68,8 @@ func (s *source) load() (c contents) {
 	return contents{files: files}
 }
 
-// apply uses what was read. If it is invalid, the value that is in use stays.
+// apply puts the contents of the files into use. If the contents are invalid, it returns an error, and the policy or
+// the tokens in use stay the same.
 func (s *source) apply(c contents) error {
 	s.used, s.seen = c, c
 	if c.err != "" {
@@ -80,9 +81,9 @@ func (s *source) apply(c contents) error {
 // readInterval is how often the files are read.
 const readInterval = 200 * time.Millisecond
 
-// watch reads the files again and again, until ctx ends, and uses changes. A change counts when two reads in a row
-// return the same, because editors write a file in several steps. Files are not watched with notifications, because
-// these miss changes in network file systems and behind links.
+// watch reads the files at regular intervals until ctx ends, and puts changed contents into use. It waits until two
+// reads in a row return the same contents, because editors write a file in several steps. It does not use file system
+// notifications, because they miss changes in network file systems and behind links.
 func (s *Server) watch(ctx context.Context) {
 	ticker := time.NewTicker(s.readInterval)
 	defer ticker.Stop()

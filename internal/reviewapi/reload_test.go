@@ -52,8 +52,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadThroughLinks imitates a mounted ConfigMap: a folder of links into ..data, which is itself a link that is
-// swapped.
+// TestReloadThroughLinks imitates a mounted ConfigMap, which is a folder of links into ..data. The name ..data is
+// itself a link, and an update of the ConfigMap replaces it.
 func TestReloadThroughLinks(t *testing.T) {
 	folder := t.TempDir()
 	version := func(name, csv string) {
@@ -101,8 +101,8 @@ func TestReloadThroughLinks(t *testing.T) {
 	})
 }
 
-// TestReloadKeepsTheLastValidFile also checks that an invalid file is reported once, and that the other file still
-// takes effect.
+// TestReloadKeepsTheLastValidFile checks that the last valid content stays in use when a file becomes invalid. It also
+// checks that an invalid file is reported once, and that changes of the other file still take effect.
 func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	folder, tokens := t.TempDir(), filepath.Join(t.TempDir(), "tokens.csv")
 	roles, bindings := filepath.Join(folder, "a.yaml"), filepath.Join(folder, "b.yaml")
@@ -169,7 +169,7 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	}
 }
 
-// replace replaces a file atomically, so that readers never see a part of the new content.
+// replace replaces a file atomically, so that no reader sees only a part of the new content.
 func replace(t testing.TB, path, content string) {
 	t.Helper()
 	write(t, path+"~", content)

@@ -1,5 +1,5 @@
-// Package reviewapi serves the two APIs of a kube-apiserver that kubelets use to authenticate tokens and to
-// authorize users. It has no other part of a kube-apiserver.
+// Package reviewapi serves the two APIs of a kube-apiserver that kubelets use to authenticate tokens and to authorize
+// users. It serves no other API of a kube-apiserver.
 //   - A TokenReview (authentication.k8s.io/v1) is answered from a token file, in the format of --token-auth-file.
 //   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation,
 //     Roles, ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared
@@ -40,38 +40,40 @@ import (
 	"fauxlet/testcerts"
 )
 
-// tokenAudiences are the audiences of all tokens: kube-apiserver's default issuer.
+// tokenAudiences are the audiences of every token. The only audience is the default service account issuer of
+// kube-apiserver.
 var tokenAudiences = authenticator.Audiences{"https://kubernetes.default.svc"}
 
 // callerName is the name of the user that calls the API.
 const callerName = "fauxlet"
 
-// Options configure a Server. With the zero value it has no tokens and denies all access.
+// Options configure a Server. With the zero Options, a Server has no tokens and denies all access.
 type Options struct {
-	// RBAC are manifest files, with one or more YAML or JSON documents, and folders of them. Tokens is a token file
-	// (see [Tokens]). New reads them. Serve reads them again when they change.
+	// RBAC lists manifest files, with one or more YAML or JSON documents each, and folders of manifest files. Tokens is
+	// a token file (see [Tokens]). New reads them. Serve reads them again when they change.
 	RBAC   []string
 	Tokens string
-	// Authenticate and Authorize, if set, answer TokenReviews in place of Tokens, and SubjectAccessReviews in place of
-	// RBAC. They have the signatures of Create in client-go's clients, and an error is sent as the answer. The context
-	// is the context of the HTTP request. Several goroutines may call the functions at once.
+	// Authenticate, if set, answers TokenReviews in place of Tokens. Authorize, if set, answers SubjectAccessReviews in
+	// place of RBAC. Both have the signature of the method Create of client-go's clients for reviews. If a function
+	// returns an error, the server sends that error as its answer. The context is the context of the HTTP request.
+	// Several goroutines may call the functions at once.
 	Authenticate func(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (
 		*authenticationv1.TokenReview, error)
 	Authorize func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
 		*authorizationv1.SubjectAccessReview, error)
 
-	// CallerToken is the bearer token in the generated kubeconfig; if empty, a random one. It authenticates callers of
-	// this API and must not be in Tokens. Tokens has the tokens that callers send for review.
+	// CallerToken is the bearer token in the generated kubeconfig. It authenticates the callers of this API. If it is
+	// empty, New generates a random token. CallerToken must not be one of the Tokens, which callers send for review.
 	CallerToken string
-	// CA signs the serving certificate; if nil, a new CA. Hosts are the DNS names and IP addresses in the certificate;
-	// if empty: localhost, 127.0.0.1 and ::1.
+	// CA signs the serving certificate. If CA is nil, New creates a CA. Hosts are the DNS names and IP addresses in the
+	// serving certificate. If Hosts is empty, they are localhost, 127.0.0.1 and ::1.
 	CA    *testcerts.Authority
 	Hosts []string
 
-	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256.
+	// Records is the number of reviews to keep for [Server.Reviews]. 0 means 256.
 	Records int
 	// Logger logs failed handshakes, and each change of a file in RBAC or Tokens. If a file becomes invalid, its last
-	// valid contents stay in use. Nil logs nothing.
+	// valid contents stay in use. If Logger is nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -82,7 +84,7 @@ type Server struct {
 	readInterval time.Duration
 	policy       atomic.Pointer[Policy]
 	tokens       atomic.Pointer[Tokens]
-	reviewer     authenticator.Request // authenticates the token in a TokenReview
+	reviewer     authenticator.Request // reviewer authenticates the token in a TokenReview
 	callers      authenticator.Request
 	serving      tls.Certificate
 	records      records
@@ -99,7 +101,7 @@ func New(options Options) (*Server, error) {
 	if len(options.Hosts) == 0 {
 		options.Hosts = []string{"localhost", "127.0.0.1", "::1"}
 	}
-	// In the address ":6443" the host is empty.
+	// The host is empty in an address such as ":6443".
 	options.Hosts = slices.DeleteFunc(slices.Clone(options.Hosts), func(host string) bool { return host == "" })
 	s := &Server{options: options, readInterval: readInterval, records: records{most: options.Records}}
 	s.sources = s.newSources()
@@ -119,8 +121,8 @@ func New(options Options) (*Server, error) {
 		return nil, err
 	}
 	s.serving = serving.TLS()
-	// A kube-apiserver reviews tokens with the authenticators that it uses for its own clients. By default this
-	// includes anonymous authentication.
+	// A kube-apiserver reviews tokens with the authenticators that it uses for its own clients. By default, anonymous
+	// authentication is one of these authenticators.
 	current := authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 		return s.tokens.Load().AuthenticateToken(ctx, token)
 	})

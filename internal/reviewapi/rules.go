@@ -8,8 +8,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// ruleAllows reports whether one rule allows a request. A rule has either resources or non-resource URLs. It matches
-// only requests for resources, or only requests for URLs. The value `*` matches every verb and API group.
+// ruleAllows reports whether one rule allows a request. A rule with resources matches only requests for resources. A
+// rule with non-resource URLs matches only requests for URLs. In the rule, `*` matches every verb and every API group.
 // (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
 func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessReviewSpec) bool {
 	if asked := spec.ResourceAttributes; asked != nil {

@@ -9,11 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// selectorErrors returns an apiserver's status.evaluationError for selectors that it cannot parse. RBAC ignores
-// selectors, so they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
+// selectorErrors returns the status.evaluationError that an apiserver sets for selectors that it cannot parse. RBAC
+// ignores selectors, so they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
 func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	var problems []string
-	// check looks at the requirements of one selector, or, if there are none, at its raw form.
+	// check adds the error of one selector. A selector has either requirements or a raw form.
 	check := func(name string, requirements, valid int, rawErr error) {
 		switch {
 		case requirements == 0 && rawErr == nil, requirements > 0 && valid == requirements:

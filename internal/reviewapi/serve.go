@@ -12,12 +12,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// grace is how long Serve waits for requests under way when it ends.
+// grace is how long Serve waits for requests in progress after ctx has ended.
 const grace = 5 * time.Second
 
-// Serve serves the API over TLS on listener and watches the files, until ctx ends. Then it closes the listener, waits
-// for requests under way, and returns nil. When Serve returns, all its
-// goroutines have ended. If serving fails earlier, it returns the error.
+// Serve serves the API over TLS on listener, and watches the files, until ctx ends. Then it closes the listener, waits
+// for requests in progress, and returns nil. When Serve returns, all its goroutines have ended. If serving fails
+// earlier, it returns the error.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

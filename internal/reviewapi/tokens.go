@@ -28,15 +28,15 @@ import (
 // system:serviceaccounts and system:serviceaccounts:NAMESPACE: they are not added.
 type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
-	users         []*user.DefaultInfo // in the order of the lines
+	users         []*user.DefaultInfo // users are in the order of the lines of the file
 	count         int
-	// warnings describe lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
-	// only fingerprints.
+	// warnings describe lines of the token file that a kube-apiserver accepts, but that are probably mistakes. The
+	// warnings contain fingerprints in place of tokens.
 	warnings []string
 }
 
-// LoadTokens reads a token file. It accepts what a kube-apiserver accepts. If a token occurs twice, its last line
-// takes effect. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
+// LoadTokens reads a token file. It accepts the same files as a kube-apiserver. If a token occurs on two lines, the
+// later line takes effect. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
 func LoadTokens(path string) (*Tokens, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func LoadTokens(path string) (*Tokens, error) {
 	return parseTokens(file{name: path, data: data})
 }
 
-// NewTokens returns tokens with their users. The caller must not change the map afterwards.
+// NewTokens returns Tokens for a map from each token to its user. The caller must not change the map afterwards.
 func NewTokens(users map[string]*user.DefaultInfo) *Tokens {
 	return &Tokens{authenticator: tokenfile.New(users), users: slices.Collect(maps.Values(users)), count: len(users)}
 }
@@ -100,7 +100,8 @@ func parseTokens(f file) (*Tokens, error) {
 	}
 }
 
-// csvError returns the position and kind of a mistake, without any text of the file, which may contain tokens.
+// csvError reduces a CSV error to the position and kind of the mistake. It leaves out the text of the file, because the
+// text may contain tokens.
 func csvError(err error) error {
 	var parse *csv.ParseError
 	if errors.As(err, &parse) {
@@ -114,8 +115,8 @@ func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenti
 	return t.authenticator.AuthenticateToken(ctx, token)
 }
 
-// User returns the user with the given name, with the UID and groups in the first line for that name. It returns nil
-// if there is none. The caller must not change the user.
+// User returns the user with the given name, or nil if no line has that name. The UID and groups are from the first
+// line with that name. The caller must not change the returned user.
 func (t *Tokens) User(name string) *user.DefaultInfo {
 	for _, u := range t.users {
 		if u.Name == name {
@@ -130,8 +131,8 @@ func (t *Tokens) summary() string {
 	return strings.Join(append([]string{count(t.count, "token")}, t.warnings...), "; ")
 }
 
-// fingerprint returns the first 8 hexadecimal digits of a token's SHA-256, by which records and warnings name the
-// token.
+// fingerprint returns the first 8 hexadecimal digits of a token's SHA-256. Records and warnings contain the fingerprint
+// in place of the token.
 func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:4])
