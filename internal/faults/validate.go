@@ -91,8 +91,8 @@ func (f *Fault) validateParameters() error {
 	case f.Rate < 0:
 		return fmt.Errorf("rate: %d: must be more than 0 bytes per second", f.Rate)
 	case f.After < 0:
-		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes that are sent before the connection "+
-			"ends", f.After)
+		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes that are sent before the "+
+			"connection ends", f.After)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("status: %d: must be from 400 to 599", f.Status)
 	case f.Body != "" && f.Status == 0:

@@ -32,7 +32,7 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 		"wrong type": {head + "kind: ClusterRole\nmetadata: {name: r}\nrules: x\n",
 			[]string{"rbac.yaml: document 1: ClusterRole: "}},
 		"unknown kind": {aRole + "---\napiVersion: apps/v1\nkind: Deployment\n",
-			[]string{"rbac.yaml: document 2: Deployment of apps/v1 is not supported; remove the document; supported are ClusterRole, "}},
+			[]string{"rbac.yaml: document 2: Deployment of apps/v1 is not supported; remove the document; "}},
 		"unknown version": {"apiVersion: rbac.authorization.k8s.io/v1beta1\nkind: ClusterRole\n",
 			[]string{"document 1: ClusterRole of rbac.authorization.k8s.io/v1beta1 is not supported"}},
 		"no kind": {head + "metadata: {name: r}\n", []string{"rbac.yaml: document 1: kind is not set"}},

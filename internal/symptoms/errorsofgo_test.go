@@ -77,10 +77,10 @@ func TestErrorsOfGo(t *testing.T) {
 		}},
 
 		{id: "client-certificate-refused", variant: "an expired one", reproduce: refusedClient(ca, "client-expired")},
-		{id: "client-certificate-refused", variant: "of an unknown CA", reproduce: refusedClient(ca, "client-unknown-ca")},
+		{id: "client-certificate-refused", variant: "unknown CA", reproduce: refusedClient(ca, "client-unknown-ca")},
 		{id: "client-certificate-refused", variant: "a server's", reproduce: refusedClient(ca, "client-server-usage")},
 
-		{id: "unknown-authority", variant: "of an unknown CA", reproduce: serving("server-unknown-ca", false)},
+		{id: "unknown-authority", variant: "unknown CA", reproduce: serving("server-unknown-ca", false)},
 		{id: "unknown-authority", variant: "the kubelet's own, by name",
 			reproduce: serving("server-kubelet-default", true)},
 		{id: "unknown-authority", variant: "a chain that is missing",
