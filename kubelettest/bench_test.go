@@ -6,8 +6,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// BenchmarkNew measures the time that a stand-in kubelet adds to a test: to start it, to send a first request, and
-// to stop it.
+// BenchmarkNew measures the time that a stand-in kubelet adds to a test: the time to start it, to send a first request,
+// and to stop it.
 func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
 		k := kubelettest.New(b)

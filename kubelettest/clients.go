@@ -8,11 +8,16 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// NoCredential is the user of a client that sends no credential.
+// NoCredential is the user name to pass to [Kubelet.Client] and [Kubelet.RESTConfig] for a client that sends no
+// credential.
 const NoCredential = ""
 
-// Client returns an HTTP client that trusts the kubelet's serving certificate and sends a user's credential, or none
-// for [NoCredential]. The caller may change it. [Kubelet.Close] closes its idle connections.
+// Client returns a new HTTP client that trusts the kubelet's serving certificate and sends the credential of a user.
+// With [NoCredential], the client sends no credential. The client has the user's current token, and does not change
+// when [Kubelet.RotateToken] replaces the token. The caller may change the client. If the user is unknown, Client fails
+// the test.
+//
+// The caller closes the bodies of responses. [Kubelet.Close] closes the client's idle connections.
 func (k *Kubelet) Client(user string) *http.Client {
 	k.test.Helper()
 	trusting := &tls.Config{RootCAs: k.CA.Pool()}
@@ -28,15 +33,17 @@ func (k *Kubelet) Client(user string) *http.Client {
 		return &http.Client{Transport: transport.NewBearerAuthRoundTripper(c.token, direct)}
 	}
 	certificate := c.certificate.TLS()
-	// Like a kube-apiserver, send the certificate regardless of the CAs in the kubelet's certificate request.
+	// Like a kube-apiserver, send the certificate even if its CA is not in the kubelet's certificate request.
 	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &certificate, nil
 	}
 	return &http.Client{Transport: direct}
 }
 
-// RESTConfig returns the configuration for a client of client-go, such as remotecommand or portforward, with a user's
-// credential, or none for [NoCredential].
+// RESTConfig returns a configuration for client-go, for example for its packages remotecommand and portforward. It
+// contains the kubelet's URL and the credential of a user. With [NoCredential], it contains no credential.
+// [Kubelet.Start] sets the URL, so call RESTConfig after Start. RESTConfig fails the test if the user is unknown. The
+// caller may change the configuration, and closes the clients that it makes from it.
 func (k *Kubelet) RESTConfig(user string) *rest.Config {
 	k.test.Helper()
 	config := &rest.Config{Host: k.URL, TLSClientConfig: rest.TLSClientConfig{CAData: k.CA.CertPEM()}}
@@ -53,7 +60,7 @@ func (k *Kubelet) RESTConfig(user string) *rest.Config {
 	return config
 }
 
-// closeIdle closes the idle connections of all clients.
+// closeIdle closes the idle connections of all clients that Kubelet.Client has returned.
 func (u *users) closeIdle() {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 
 const loopback = "127.0.0.1"
 
-// load writes a kubelet's configuration files into dir, and loads them as a kubelet does.
+// load writes a kubelet's configuration file and certificates into dir, and loads them as a kubelet does.
 func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
 	if strings.TrimSpace(o.nodeName) == "" {
 		return nil, errors.New("WithNodeName: the name is empty")
@@ -29,7 +29,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	path := func(name string) string { return filepath.Join(dir, name) }
 	serving, err := ca.Server(o.nodeName, []string{loopback, "localhost"})
 	if err != nil {
-		return nil, fmt.Errorf("serving certificate: %w", err)
+		return nil, fmt.Errorf("create the serving certificate: %w", err)
 	}
 	if err := serving.Write(path("kubelet.crt"), path("kubelet.key")); err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	if err := os.WriteFile(path("ca.crt"), ca.CertPEM(), 0o600); err != nil {
 		return nil, err
 	}
-	uncached := metav1.Duration{Duration: time.Nanosecond} // 0 would mean the default
+	uncached := metav1.Duration{Duration: time.Nanosecond} // a TTL of 0 would mean the default TTL
 	kubelet := &kubeletconfigv1beta1.KubeletConfiguration{
 		TypeMeta: metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(),
 			Kind: "KubeletConfiguration"},
@@ -70,7 +70,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	flags.Strict = true
 	given := map[string]string{"config": path("kubelet.json"), "hostname-override": o.nodeName, "cert-dir": dir}
 	if kubelet.Port == 0 {
-		given["port"] = "0" // in the configuration file, 0 would mean the default port
+		given["port"] = "0" // in the configuration file, port 0 would mean the default port
 	}
 	for name, value := range given {
 		if err := flags.Set(name, value); err != nil {
@@ -84,7 +84,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	return cfg, nil
 }
 
-// listen opens the ports and writes the chosen port numbers into the configuration.
+// listen opens the kubelet's ports, and stores the port numbers that the system has chosen in the configuration.
 func listen(standin *server.Server, cfg *config.Config, o *options) (*server.Listeners, error) {
 	listeners, err := standin.Listen()
 	if err != nil {

@@ -11,17 +11,18 @@ import (
 	"fauxlet/authchain"
 )
 
-// patience is how long a method waits for a Decision, unless the test has an earlier deadline.
+// patience is how long Decisions, Await and Close wait for a Decision. They wait for a shorter time if the test's
+// deadline is earlier.
 const patience = 30 * time.Second
 
-// Decisions returns a Decision for each request, in the order in which the requests arrived. Failed handshakes are
-// included. Connections that ended without a request are left out, because HTTP clients open some connections that
-// they never use.
+// Decisions returns a Decision for each request and for each failed TLS handshake, in order of arrival. It returns no
+// Decision for a connection that ended without a request, because HTTP clients open some connections that they never
+// use. The caller must not change the Decisions. Decisions may be called after [Kubelet.Close].
 //
 // A Decision is complete when the request's handler has returned. This can be a moment after the client has received
-// the response, so Decisions waits for all requests that have arrived so far. The result therefore includes the
-// Decision about each response that the test has received. If a request does not end within 30 s, Decisions fails
-// the test. To avoid that, end followed logs and streams first, or use [Kubelet.Await] to wait for a single
+// the response, so Decisions waits until all requests that have arrived are complete. If the test has received a
+// response, the result therefore includes the Decision about it. If a request does not end within 30 s, Decisions fails
+// the test. Close followed logs and streams before you call Decisions, or use [Kubelet.Await] to wait for a single
 // Decision.
 func (k *Kubelet) Decisions() []*authchain.Decision {
 	k.test.Helper()
@@ -36,10 +37,11 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request that
-// another goroutine sends, for a failed handshake (the client may detect the failure before the kubelet does), and
-// for a connection without a request. If no such Decision arrives within 30 s, Await fails the test. wanted sees
-// each Decision once, and must not call the Kubelet.
+// Await waits for a Decision for which wanted returns true, and returns the first such Decision. Earlier Decisions are
+// included. Use Await for a request that another goroutine sends, for a failed handshake (the client may detect the
+// failure before the kubelet does), and for a connection that ended without a request. If no such Decision arrives
+// within 30 s, Await fails the test. Await calls wanted once for each Decision. The function wanted must not call
+// methods of the Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -51,11 +53,12 @@ func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decisi
 	return found
 }
 
-// patient returns a context that ends after patience, or shortly before the test's deadline if that is earlier.
+// patient returns a context that ends after the duration patience, or one second before the test's deadline, whichever
+// is earlier.
 func patient(test reporter) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(patience)
 	if limited, ok := test.(interface{ Deadline() (time.Time, bool) }); ok {
-		// Leave a second to report the failure before the test is killed.
+		// Stop waiting a second before the test's deadline, to report the failure before the test is killed.
 		if deadline, ok := limited.Deadline(); ok && deadline.Add(-time.Second).Before(until) {
 			until = deadline.Add(-time.Second)
 		}
@@ -63,7 +66,7 @@ func patient(test reporter) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), until)
 }
 
-// list returns a line for each Decision, made by format.
+// list formats each Decision with the function format, and returns one line per Decision.
 func list(decisions []*authchain.Decision, format func(*authchain.Decision) string) string {
 	if len(decisions) == 0 {
 		return " none"
@@ -75,7 +78,7 @@ func list(decisions []*authchain.Decision, format func(*authchain.Decision) stri
 	return b.String()
 }
 
-// request describes the request of a Decision that may be incomplete.
+// request describes the request of a Decision. The request may still be in progress.
 func request(d *authchain.Decision) string { return d.Method + " " + d.Path }
 
 func outcome(d *authchain.Decision) string {
@@ -88,13 +91,14 @@ func outcome(d *authchain.Decision) string {
 	return fmt.Sprintf("%s: %d %s", request(d), d.Status, d.Why())
 }
 
-// decisions are the Decisions of a Kubelet.
+// decisions collects the Decisions of a Kubelet.
 type decisions struct {
 	mu sync.Mutex
-	// all has all Decisions, in the order in which the requests arrived. underWay has the incomplete Decisions.
+	// all has all Decisions, in the order in which the requests arrived. underWay has the Decisions about requests in
+	// progress.
 	all      []*authchain.Decision
 	underWay map[*authchain.Decision]bool
-	// changed is closed and replaced when a Decision is complete.
+	// changed is closed and replaced by a new channel each time a Decision becomes complete.
 	changed chan struct{}
 }
 
@@ -102,7 +106,7 @@ func newDecisions() *decisions {
 	return &decisions{underWay: map[*authchain.Decision]bool{}, changed: make(chan struct{})}
 }
 
-// begin adds the Decision of a request that has arrived.
+// begin adds the Decision about a request that has just arrived.
 func (d *decisions) begin(began *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,11 +114,12 @@ func (d *decisions) begin(began *authchain.Decision) {
 	d.all = append(d.all, began)
 }
 
-// observe marks the Decision about a request as complete, or adds a Decision about a connection without a request.
+// observe marks the Decision about a request as complete. A Decision about a connection that ended without a request is
+// complete at once, so observe adds it.
 func (d *decisions) observe(made *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.underWay[made] { // a connection without a request
+	if !d.underWay[made] { // the connection ended without a request
 		d.all = append(d.all, made)
 	}
 	delete(d.underWay, made)
@@ -122,8 +127,8 @@ func (d *decisions) observe(made *authchain.Decision) {
 	d.changed = make(chan struct{})
 }
 
-// settled waits until the Decisions of all requests that have arrived are complete, and returns them. If ctx ends
-// first, it also returns the incomplete ones.
+// settled waits until all requests that have arrived so far are complete, and returns the Decisions about them. If ctx
+// ends first, underWay has the Decisions about the requests that are still in progress.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,8 +142,8 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 	}
 }
 
-// first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns
-// the other Decisions that it has passed to wanted.
+// first waits for a complete Decision for which wanted returns true, and returns it. If ctx ends first, found is nil.
+// The result others has the Decisions for which wanted has returned false.
 func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision,
 	others []*authchain.Decision) {
 	d.mu.Lock()
@@ -161,7 +166,7 @@ func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) 
 	}
 }
 
-// change unlocks mu, waits until another Decision is complete, and locks mu again. It returns false if ctx ends
+// change unlocks mu, waits until another Decision becomes complete, and locks mu again. It returns false if ctx ends
 // first.
 func (d *decisions) change(ctx context.Context) bool {
 	changed := d.changed

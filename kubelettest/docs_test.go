@@ -48,7 +48,7 @@ func TestGoTestsPageShowsTheExamples(t *testing.T) {
 	}
 }
 
-// exampleCode returns an example file without its imports.
+// exampleCode returns the content of an example file, without the package clause and the imports.
 func exampleCode(t testing.TB, name string) string {
 	t.Helper()
 	file, err := os.ReadFile(name)

@@ -11,7 +11,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// auditors is the authorization webhook under test: auditors may read, and nothing else is allowed.
+// auditors is the authorization webhook under test. It allows users whose names begin with auditor- to read, and denies
+// all other access.
 func auditors(w http.ResponseWriter, r *http.Request) {
 	var review authorizationv1.SubjectAccessReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {

@@ -16,12 +16,13 @@ import (
 	"fauxlet/scenario"
 )
 
-// collector follows the log of a container to its end, and goes on where it was when the connection breaks.
+// collector is the program under test. It follows the log of a container to its end. When the connection breaks, it
+// connects again and continues after the last line that it has received.
 type collector struct {
 	client *http.Client
-	log    string // its URL
+	log    string // log is the URL of the container's log
 	lines  []string
-	last   time.Time // when the last of lines was written
+	last   time.Time // last is the timestamp of the last line in lines
 }
 
 func (c *collector) collect(ctx context.Context) error {
@@ -32,11 +33,11 @@ func (c *collector) collect(ctx context.Context) error {
 	}
 }
 
-// follow reads on until the log has ended, or the connection has.
+// follow reads the log until it ends or the connection breaks. ended is true if the log has ended.
 func (c *collector) follow(ctx context.Context) (ended bool, err error) {
 	query := url.Values{"follow": {"true"}, "timestamps": {"true"}}
 	if !c.last.IsZero() {
-		query.Set("sinceTime", c.last.Format(time.RFC3339)) // whole seconds: some lines come again
+		query.Set("sinceTime", c.last.Format(time.RFC3339)) // sinceTime has whole seconds, so some lines are sent again
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.log+"?"+query.Encode(), nil)
 	if err != nil {
@@ -55,7 +56,7 @@ func (c *collector) follow(ctx context.Context) (ended bool, err error) {
 		if err == io.EOF {
 			return true, nil
 		} else if err != nil {
-			return false, ctx.Err() // half a line comes again, whole
+			return false, ctx.Err() // drop an incomplete line, because the next request reads all of it
 		}
 		written, text, _ := strings.Cut(line, " ")
 		when, err := time.Parse(time.RFC3339Nano, written)
@@ -80,7 +81,7 @@ func TestCollector(t *testing.T) {
 	if err := c.collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	response, err := k.Client("kubelet-client").Get(k.URL + path) // the faults are used up
+	response, err := k.Client("kubelet-client").Get(k.URL + path) // the fault has been applied twice and has ended
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,10 +91,10 @@ func TestCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := slices.Collect(strings.Lines(string(whole))); !slices.Equal(c.lines, want) {
-		t.Errorf("it has %d lines of %d, or not the same", len(c.lines), len(want))
+		t.Errorf("the collector's %d lines are not the %d lines of the log", len(c.lines), len(want))
 	}
-	// It was cut off twice, and asked again from where it was.
+	// The connection of the collector was cut twice, so the collector sent three requests.
 	if decisions := k.Decisions(); len(decisions) != 4 {
-		t.Errorf("%d requests, want 3 and the test's own", len(decisions))
+		t.Errorf("%d requests, want 3 by the collector and 1 by the test", len(decisions))
 	}
 }

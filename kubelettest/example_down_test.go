@@ -10,7 +10,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// down returns the nodes whose kubelets are not healthy.
+// down is the function under test. It returns the nodes whose kubelets do not pass their health check.
 func down(ctx context.Context, client *http.Client, kubelets map[string]string) (down []string) {
 	for node, url := range kubelets {
 		if !healthy(ctx, client, url) {
@@ -41,21 +41,21 @@ func TestNodeDown(t *testing.T) {
 	one := kubelettest.New(t)
 	two := kubelettest.New(t, kubelettest.WithNodeName("node-2"), kubelettest.WithCA(one.CA))
 	kubelets := map[string]string{one.NodeName: one.URL, two.NodeName: two.URL}
-	client := one.Client("kubelet-client") // both accept it: they have the same CA
+	client := one.Client("kubelet-client") // both kubelets accept the client, because they have the same CA
 
 	expect := func(what string, want ...string) {
 		t.Helper()
 		if got := down(t.Context(), client, kubelets); !slices.Equal(got, want) {
-			t.Errorf("%s: down are %q, want %q", what, got, want)
+			t.Errorf("%s: the nodes %q are down, want %q", what, got, want)
 		}
 	}
 	expect("at first")
 	end := two.Inject(kubelettest.Fault{Kind: "connection-refused"})
 	expect("connections are refused", "node-2")
 	end()
-	expect("it is back")
+	expect("connections are accepted again")
 	two.Inject(kubelettest.Fault{Kind: "status", Status: 500, Scope: kubelettest.Scope{Route: "/healthz"}})
-	expect("its health check fails", "node-2")
+	expect("the health check fails", "node-2")
 	two.Close()
-	expect("it is closed", "node-2")
+	expect("the kubelet is closed", "node-2")
 }

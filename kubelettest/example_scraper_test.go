@@ -15,7 +15,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// scraper scrapes a kubelet with a token from a file. The file is replaced from time to time.
+// scraper is the program under test. It scrapes a kubelet with a token from a file, which is replaced from time to
+// time.
 type scraper struct {
 	client    *http.Client
 	url       string
@@ -26,13 +27,13 @@ type scraper struct {
 func (s *scraper) scrape(ctx context.Context) (string, error) {
 	status, body, err := s.get(ctx)
 	if err == nil && status == http.StatusUnauthorized {
-		// The token may have been replaced since it was read.
+		// The token in the file may have been replaced since the scraper read the file.
 		if s.token, err = os.ReadFile(s.tokenFile); err == nil {
 			status, body, err = s.get(ctx)
 		}
 	}
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("%s: %d %s", s.url, status, body)
+		err = fmt.Errorf("scrape %s: status %d: %s", s.url, status, body)
 	}
 	return body, err
 }
@@ -76,23 +77,23 @@ func TestScraper(t *testing.T) {
 		t.Errorf("no %s in\n%s", want, metrics)
 	}
 
-	write(k.RotateToken(prometheus)) // this revokes the first token
+	write(k.RotateToken(prometheus)) // RotateToken revokes the first token
 	if _, err := s.scrape(t.Context()); err != nil {
 		t.Errorf("with a new token in the file: %v", err)
 	}
 
-	k.RotateToken(prometheus) // the file keeps the old token
+	k.RotateToken(prometheus) // the file still contains the revoked token
 	if _, err := s.scrape(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("with a revoked token: %v", err)
 	}
 
-	// It begins without a token. After each 401 it reads the file and tries again.
+	// The scraper begins without a token. After each 401 it reads the token file and tries again.
 	var statuses []int
 	for _, d := range k.Decisions() {
 		statuses = append(statuses, d.Status)
 	}
 	if want := []int{401, 200, 401, 200, 401, 401}; !slices.Equal(statuses, want) {
-		t.Errorf("it was answered %v, want %v", statuses, want)
+		t.Errorf("the scraper received the statuses %v, want %v", statuses, want)
 	}
 	k.AssertChecked(t, prometheus, "get nodes/metrics", "get nodes/metrics")
 }

@@ -7,7 +7,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// healthOf is the program under test: it returns the status of a kubelet's health check.
+// healthOf is the function under test. It returns the status of a kubelet's health check.
 func healthOf(client *http.Client, url string) string {
 	response, err := client.Get(url + "/healthz")
 	if err != nil {
@@ -17,7 +17,8 @@ func healthOf(client *http.Client, url string) string {
 	return response.Status
 }
 
-// Without a test: in TestMain, in a Ginkgo suite's BeforeSuite, in a program. The caller closes the kubelet.
+// Start starts a kubelet where there is no testing.T: in TestMain, in the BeforeSuite of a Ginkgo suite, or in a
+// program. The caller closes the kubelet.
 func ExampleStart() {
 	k, err := kubelettest.Start(kubelettest.WithNodeName("node-7"))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestRightsFromTheStart changes what a user is allowed to do before any client can connect.
+// TestRightsFromTheStart changes the rights of a user before any client can connect to the kubelet.
 func TestRightsFromTheStart(t *testing.T) {
 	t.Parallel()
 	k, err := kubelettest.NewUnstarted(kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true}))
@@ -16,7 +16,7 @@ func TestRightsFromTheStart(t *testing.T) {
 	}
 	defer k.Close()
 	k.SetAllowed("prometheus", "get nodes/metrics")
-	token := k.Token("prometheus") // for the configuration of a client
+	token := k.Token("prometheus") // a client can be configured with the token before the kubelet starts
 	if err := k.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,13 @@ type Fault = faults.Fault
 // Scope selects the connections, requests, reviews or containers that a [Fault] applies to. An empty Scope selects all.
 type Scope = faults.Scope
 
-// WithFaults makes faults active from the start. [Kubelet.Inject] adds faults later.
+// WithFaults makes faults active when the kubelet starts. [Kubelet.Inject] activates faults later. If a fault is
+// invalid, [New] fails the test, and [Start] and [NewUnstarted] return an error.
 func WithFaults(all ...Fault) Option {
 	return func(o *options) { o.faults = append(o.faults, all...) }
 }
 
-// newFaults returns the active faults of the options.
+// newFaults returns a Set with the faults of WithFaults.
 func newFaults(o *options) (*faults.Set, error) {
 	set := faults.NewSet()
 	for _, f := range o.faults {
@@ -30,13 +31,14 @@ func newFaults(o *options) (*faults.Set, error) {
 	return set, nil
 }
 
-// Inject makes a fault active until the returned function is called. It fails the test if the fault is invalid. A
-// second call of the returned function does nothing.
+// Inject makes a fault active until the returned function end is called. It fails the test if the fault is invalid or
+// if an active fault has the same name. The function end may be called from any goroutine. A second call does nothing.
 func (k *Kubelet) Inject(f Fault) (end func()) {
 	k.test.Helper()
 	active, err := k.Faults.Add(f)
 	if err != nil {
 		k.test.Fatalf("kubelettest: Inject: %s: %v", f.Kind, err)
 	}
-	return sync.OnceFunc(func() { _ = k.Faults.Remove(active.Name) }) // an error: the test has removed it
+	// Ignore the error: it means that the test has already removed the fault through Kubelet.Faults.
+	return sync.OnceFunc(func() { _ = k.Faults.Remove(active.Name) })
 }

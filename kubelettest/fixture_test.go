@@ -17,19 +17,21 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// leaks lists goroutines that the leak test ignores: they run as long as the process, or client-go stops them late.
+// leaks lists goroutines that the leak test ignores. They run until the process ends, or client-go stops them late.
 var leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by the handler of /healthz/log
-	// After a WebSocket is closed, the client's heartbeat goroutine ends at its next ping.
+	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // the handler of /healthz/log starts it
+	// After a WebSocket connection is closed, the heartbeat goroutine of client-go runs until its next ping.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// After an SPDY connection is closed, its goroutine waits some time for a reader of the last error.
+	// After an SPDY connection is closed, a goroutine of package spdystream waits until the last error is read, or for
+	// some time.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, leaks...) }
 
-// fakeT records failures instead of failing the test. Its deadline is near, so that waiting methods give up soon.
+// fakeT is a testing.TB that records failures in place of failing the test. It has an early deadline, so that methods
+// that wait for a Decision time out soon.
 type fakeT struct {
 	testing.TB
 	deadline time.Time
@@ -38,10 +40,10 @@ type fakeT struct {
 	errors []string
 }
 
-// failing runs a test that should fail, and returns its errors.
+// failing runs a test that is expected to fail, and returns its error messages.
 func failing(t *testing.T, test func(testing.TB)) string {
 	t.Helper()
-	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)} // one second of it is reserved for the report
+	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)} // methods stop waiting a second earlier
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -66,7 +68,7 @@ func (f *fakeT) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// get returns the status and the body of a response.
+// get sends a GET request and returns the status and the body of the response.
 func get(t testing.TB, client *http.Client, url string) (int, string) {
 	t.Helper()
 	response, err := client.Get(url)
@@ -81,7 +83,8 @@ func get(t testing.TB, client *http.Client, url string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// expect fails the test unless a user's request has a status and a body that contains a text.
+// expect sends a GET request as a user. It checks that the response has the given status, and that the body contains
+// the given text.
 func expect(t testing.TB, k *kubelettest.Kubelet, user, path string, status int, text string) {
 	t.Helper()
 	if got, body := get(t, k.Client(user), k.URL+path); got != status || !strings.Contains(body, text) {
@@ -89,7 +92,7 @@ func expect(t testing.TB, k *kubelettest.Kubelet, user, path string, status int,
 	}
 }
 
-// logged is a testing.TB that keeps the lines that are logged to it.
+// logged is a testing.TB that stores the lines that are logged.
 type logged struct {
 	testing.TB
 	mu    sync.Mutex
@@ -108,7 +111,8 @@ func (l *logged) text() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// httpClient returns the HTTP client of client-go.
+// httpClient returns the HTTP client that client-go uses for a configuration. Its idle connections are closed when the
+// test ends.
 func httpClient(t testing.TB, config *rest.Config) *http.Client {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

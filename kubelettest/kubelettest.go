@@ -10,19 +10,21 @@
 //		…
 //	}
 //
-// [New] starts a kubelet for one test and stops it when the test ends. [Start] starts a kubelet elsewhere: in
-// TestMain, in a Ginkgo suite, or in a program. Both take tens of milliseconds and listen on free ports of
-// 127.0.0.1. Many kubelets may run at once.
+// [New] starts a kubelet for one test and stops it when the test ends. [Start] starts a kubelet elsewhere: in TestMain,
+// in a Ginkgo suite, or in a program. Both take some tens of milliseconds. A kubelet listens on a free port of
+// 127.0.0.1, so many kubelets can run at once.
 //
-// The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet
-// reads it, and a review API in place of a kube-apiserver. So clients receive the same responses as from a kubelet,
-// including 401 and 403.
+// The kubelet is the server of package server, with TLS and its own CA. It reads its configuration as a real kubelet
+// does, and sends its reviews to a review API that replaces the kube-apiserver. Clients therefore receive the same
+// responses as from a real kubelet, including 401 and 403.
 //
-// Unlike in a kubelet, reviews are not cached by default: each request is reviewed again, and a change of rights
-// takes effect at once. [WithConfig] changes that and any other field.
+// Unlike a real kubelet, it does not cache the answers to TokenReviews and SubjectAccessReviews by default. A change of
+// a user's rights therefore takes effect at once. [WithConfig] can enable the caches, and change any other field of the
+// configuration.
 //
 // [Kubelet.Decisions] returns the authentication and authorization result of each request. [Kubelet.Checked] returns
-// the access that the kubelet checked for a user. A kubelet of New also logs its Decisions to the test.
+// the access that the kubelet checked for a user. A kubelet that was started by New also logs its Decisions to the
+// test.
 package kubelettest
 
 import (
@@ -45,44 +47,47 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Kubelet is a stand-in kubelet. Many goroutines may call its methods at once.
+// Kubelet is a stand-in kubelet. Its methods may be called from several goroutines at once.
 //
-// If a method is called with invalid arguments, for example the name of an unknown user, it fails the test that was
-// passed to [New] with [testing.T.FailNow]. Such methods must therefore be called from the test's own goroutine. A
-// kubelet without a test panics instead.
+// Methods that fail the test, for example because a user is unknown, call Fatalf of the testing.TB that was passed to
+// [New]. They must therefore be called from the test's own goroutine. If the kubelet was not started by New, these
+// methods panic.
 type Kubelet struct {
-	// URL is the URL of the secure port, as in https://127.0.0.1:41234. It is empty with enableServer: false.
+	// URL is the URL of the secure port, for example https://127.0.0.1:41234. It is empty before Start, and if the
+	// configuration has enableServer: false.
 	URL string
-	// ReadOnlyURL is the URL of the read-only port, as in http://127.0.0.1:41235. It is empty without
-	// [WithReadOnlyPort].
+	// ReadOnlyURL is the URL of the read-only port, for example http://127.0.0.1:41235. It is empty if the port is not
+	// open; see [WithReadOnlyPort].
 	ReadOnlyURL string
-	// NodeName is the name of the node. SubjectAccessReviews contain it as the resource's name.
+	// NodeName is the name of the node. It is also the resource name in the kubelet's SubjectAccessReviews.
 	NodeName string
-	// CA signs the serving certificate and the users' client certificates, and is the configuration's clientCAFile.
-	// Tests can mint other certificates with it, for example an expired one.
+	// CA signs the serving certificate and the users' client certificates. Its certificate is in the clientCAFile of
+	// the configuration. Tests can create other certificates with CA, for example an expired certificate.
 	CA *testcerts.Authority
-	// Pods is the store of the node's pods. Changes take effect at once.
+	// Pods is the store of the node's pods. A change in the store takes effect at once.
 	Pods *pods.Store
-	// Reviewer answers the kubelet's TokenReviews and SubjectAccessReviews.
+	// Reviewer is the review API that answers the kubelet's TokenReviews and SubjectAccessReviews in place of a
+	// kube-apiserver.
 	Reviewer *reviewapi.Server
-	// Faults are the active faults; see [Kubelet.Inject].
+	// Faults is the set of active faults; see [Kubelet.Inject].
 	Faults *faults.Set
 
 	test      reporter
 	logger    *zap.Logger
 	options   *options
 	config    *config.Config
-	dir       string // contains the configuration files
+	dir       string // dir is a temporary directory with the configuration files
 	faulty    *faulty.Node
 	users     *users
 	decisions *decisions
 
 	mu      sync.Mutex
 	closed  bool
-	running func() error // stops what Start started; nil if nothing is running
+	running func() error // running stops the server; it is nil if no server is running
 }
 
-// New starts a kubelet for a test, and stops it when the test ends. It fails the test if an option is invalid.
+// New starts a kubelet for a test, and closes it when the test ends. It fails the test if an option is invalid or a
+// port cannot be opened. It must be called from the test's own goroutine.
 //
 // Without options the node is node-1 with the pod default/nginx and the user kubelet-client. That user has a client
 // certificate and is allowed everything, like a kube-apiserver. Requests without a credential are refused.
@@ -102,13 +107,14 @@ func New(t testing.TB, with ...Option) *Kubelet {
 	return k
 }
 
-// Start starts a kubelet without a test: in TestMain, in a Ginkgo suite, in a program. The caller must call
-// [Kubelet.Close]. Without options the kubelet is the same as from [New], except that it logs nothing; see
-// [WithLogger].
+// Start starts a kubelet where there is no testing.TB: in TestMain, in a Ginkgo suite, or in a program. It returns an
+// error if an option is invalid or a port cannot be opened. The caller must call [Kubelet.Close], unless Start has
+// returned an error. Without options the kubelet is the same as from [New], but it logs nothing; see [WithLogger].
 func Start(with ...Option) (*Kubelet, error) { return start(panicking{}, with) }
 
-// NewUnstarted returns a kubelet that does not listen yet, for a caller that wants to change its pods, its faults or
-// its users' rights first. The caller must call [Kubelet.Start], and [Kubelet.Close] in any case.
+// NewUnstarted returns a kubelet that does not listen yet. The caller can change its pods, faults and users' rights
+// before the first client connects, and then calls [Kubelet.Start]. The caller must call [Kubelet.Close], even if it
+// does not call Start. NewUnstarted returns an error if an option is invalid.
 func NewUnstarted(with ...Option) (*Kubelet, error) { return newUnstarted(panicking{}, with) }
 
 func start(test reporter, with []Option) (*Kubelet, error) {
@@ -122,8 +128,8 @@ func start(test reporter, with []Option) (*Kubelet, error) {
 	return k, nil
 }
 
-// newUnstarted makes all parts of a kubelet. If it fails, it removes all files and stops all goroutines that it has
-// started.
+// newUnstarted creates a kubelet that does not listen yet. If it returns an error, it leaves no files and no goroutines
+// behind.
 func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	o := newOptions(with)
 	k := &Kubelet{CA: o.ca, test: test, logger: o.logger, options: o, decisions: newDecisions()}
@@ -155,7 +161,8 @@ func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	return k, nil
 }
 
-// Start makes a kubelet of [NewUnstarted] listen and serve, and sets its URLs. It may be called once.
+// Start makes a kubelet from [NewUnstarted] listen and serve, and sets URL and ReadOnlyURL. A second call, or a call
+// after [Kubelet.Close], is an error. Call Close also if Start returns an error.
 func (k *Kubelet) Start() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -207,12 +214,12 @@ func (k *Kubelet) Start() (err error) {
 		stop()
 		k.users.closeIdle()
 		err := <-served
-		// A handler may still wait for the reviewer after its connection is closed. Cancel its reviews.
+		// A handler may still wait for the answer to a review after its connection is closed. Cancel such reviews.
 		stopReviews()
 		patience, cancel := patient(k.test)
 		defer cancel()
 		if _, open := k.decisions.settled(patience); len(open) > 0 {
-			err = errors.Join(err, fmt.Errorf("Close: a bug in fauxlet: these requests do not end:%s",
+			err = errors.Join(err, fmt.Errorf("Close: these requests do not end; this is a bug in fauxlet:%s",
 				list(open, request)))
 		}
 		return err
@@ -220,8 +227,9 @@ func (k *Kubelet) Start() (err error) {
 	return nil
 }
 
-// Close stops the kubelet. It closes the ports and all open connections. All of the kubelet's goroutines have ended
-// when Close returns. Decisions and reviews can still be read. A second call does nothing.
+// Close stops the kubelet. It closes the ports, all open connections, and the idle connections of clients from
+// [Kubelet.Client]. It also ends requests in progress. When Close returns, all of the kubelet's goroutines have ended
+// and its temporary files are removed. Decisions and reviews can still be read. A second call does nothing.
 //
 // To make a node unreachable for a while, inject a [Fault] of the kind "connection-refused" instead.
 func (k *Kubelet) Close() error {
@@ -238,13 +246,13 @@ func (k *Kubelet) Close() error {
 	return errors.Join(err, os.RemoveAll(k.dir))
 }
 
-// reporter is the part of [testing.TB] by which methods report invalid arguments and timeouts.
+// reporter has the methods of [testing.TB] that report invalid arguments and timeouts.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// panicking is the reporter of a kubelet without a test. It panics.
+// panicking is the reporter of a kubelet that was not started by New. It panics.
 type panicking struct{}
 
 func (panicking) Helper() {}

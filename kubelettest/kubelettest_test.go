@@ -92,7 +92,7 @@ subjects: [{kind: Group, name: operators}]
 	expect(t, k, prometheus, logsPath, 200, "GET")
 	expect(t, k, prometheus, "/metrics/resource", 403, "metrics")
 	k.SetAllowed("alice")
-	expect(t, k, "alice", logsPath, 200, "GET") // by the manifest
+	expect(t, k, "alice", logsPath, 200, "GET") // the manifest of WithRBAC grants this right
 
 	old := k.Client(prometheus)
 	before := k.Token(prometheus)
@@ -199,7 +199,8 @@ func TestOptions(t *testing.T) {
 	})
 }
 
-// TestNewFailsForInvalidOptions checks that the error names the option, and that nothing is left running.
+// TestNewFailsForInvalidOptions checks that New reports an error that names the invalid option, and leaves no goroutine
+// running.
 func TestNewFailsForInvalidOptions(t *testing.T) {
 	for name, test := range map[string]struct {
 		options []kubelettest.Option
@@ -266,7 +267,7 @@ func TestMisuseFailsTheTest(t *testing.T) {
 			`SetAllowed: user "kubelet-client": right "all"`},
 		"missing checks": {func(t testing.TB, k *kubelettest.Kubelet) {
 			k.AssertChecked(t, "alice", "get nodes/log", "get nodes/proxy")
-		}, "the kubelet checked that user \"alice\" is allowed to (nothing)\nwant get nodes/log, then get nodes/proxy"},
+		}, "the kubelet's checks for user \"alice\": (nothing)\nwant: get nodes/log, then get nodes/proxy"},
 		"an invalid fault": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) },
 			`Inject: fire: kind: "fire" is not a kind of fault`},
 		"no such Decision": {func(t testing.TB, k *kubelettest.Kubelet) {
@@ -298,7 +299,7 @@ func TestDecisionsNameTheFaultsThatAffectedThem(t *testing.T) {
 		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503,
 			Scope: faults.Scope{User: "kubelet-client", Count: 1}},
 	))
-	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // outside the scope
+	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // the request is outside the fault's scope
 	expect(t, k, "kubelet-client", logsPath, 503, "")
 	expect(t, k, "kubelet-client", logsPath, 200, "")
 	end := k.Inject(faults.Fault{Name: "no", Kind: faults.ReviewerWrong})
@@ -317,14 +318,14 @@ func TestDecisionsNameTheFaultsThatAffectedThem(t *testing.T) {
 func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t)
-	if spare, err := net.Dial("tcp", strings.TrimPrefix(k.URL, "https://")); err != nil {
+	if conn, err := net.Dial("tcp", strings.TrimPrefix(k.URL, "https://")); err != nil {
 		t.Fatal(err)
 	} else {
-		spare.Close()
+		conn.Close()
 	}
 	k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "EOF") })
 	config := k.RESTConfig(kubelettest.NoCredential)
-	config.CAData = nil // trust only the system's CAs
+	config.CAData = nil // without CAData, the client trusts only the CAs of the system
 	if _, err := httpClient(t, config).Get(k.URL); err == nil {
 		t.Fatal("a client that does not trust the CA connected")
 	}
@@ -347,8 +348,8 @@ func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	}
 }
 
-// TestCloseEndsRequestsUnderWay checks that Close ends requests in progress, leaves no files or goroutines behind,
-// and that Decisions can still be read afterwards.
+// TestCloseEndsRequestsUnderWay checks that Close ends requests in progress, and leaves no files or goroutines behind.
+// It also checks that Decisions can be read after Close.
 func TestCloseEndsRequestsUnderWay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("closed", func(t *testing.T) {
@@ -358,7 +359,7 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
 		client := k.Client("kubelet-client")
 		for _, path := range []string{logsPath, logsPath + "?follow=true"} {
-			if _, err := client.Get(k.URL + path); err != nil { // the body is neither read nor closed
+			if _, err := client.Get(k.URL + path); err != nil { // the response's body is neither read nor closed
 				t.Fatal(err)
 			}
 		}
@@ -368,7 +369,8 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 		hung := make(chan struct{})
 		go func() {
 			defer close(hung)
-			if response, err := hanging.Get(k.URL + logsPath); err == nil { // Close ends the fault's delay
+			// Close ends the delay by the fault, and the request.
+			if response, err := hanging.Get(k.URL + logsPath); err == nil {
 				response.Body.Close()
 			}
 		}()

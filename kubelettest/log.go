@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// testLog logs to a test until the test ends. Logging to a test that has ended would panic.
+// testLog writes log lines to a test, and discards them after the test has ended. Logging to a test that has ended
+// would panic.
 type testLog struct {
 	mu    sync.Mutex
 	t     testing.TB
@@ -38,7 +39,7 @@ func (l *testLog) Write(line []byte) (int, error) {
 
 func (l *testLog) Sync() error { return nil }
 
-// end drops everything that is logged from then on.
+// end makes the testLog discard all further log lines.
 func (l *testLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWithReviewClient sends the reviews to client-go's fake clientset, which has no REST client. The faults of
-// reviewers apply to these reviews too.
+// TestWithReviewClient checks that the kubelet's reviews can be sent to client-go's fake clientset, which has no REST
+// client. Faults must apply to these reviews too.
 func TestWithReviewClient(t *testing.T) {
 	t.Parallel()
 	client := fake.NewClientset()

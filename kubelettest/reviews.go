@@ -15,16 +15,18 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order.
-// The result includes the reviews for each response that the test has received.
+// Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order. If
+// the test has received the response to a request, the result includes the reviews for that request. Reviews may be
+// called after [Kubelet.Close].
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
-// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the
-// form of [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
+// Checked returns what the kubelet has checked for a user with SubjectAccessReviews, in order. The checks have the form
+// of the rights in [User.Allow], for example "get nodes/pods". They include denied checks. If the kubelet has used a
+// cached answer, the check is not in the result.
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {
-		// A kubelet checks resources only.
+		// A kubelet sends only SubjectAccessReviews with resource attributes. Skip others, which a test may have sent.
 		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
 			attributes := r.Access.ResourceAttributes
 			checked = append(checked, attributes.Verb+" "+attributes.Resource+"/"+attributes.Subresource)
@@ -33,11 +35,12 @@ func (k *Kubelet) Checked(user string) []string {
 	return checked
 }
 
-// AssertChecked reports an error to the test unless [Kubelet.Checked] returns exactly these checks for a user.
+// AssertChecked reports an error to the test t if the checks that [Kubelet.Checked] returns for a user are not the
+// wanted checks in the same order.
 func (k *Kubelet) AssertChecked(t testing.TB, user string, want ...string) {
 	t.Helper()
 	if checked := k.Checked(user); !slices.Equal(checked, want) {
-		t.Errorf("the kubelet checked that user %q is allowed to %s\nwant %s", user, checks(checked), checks(want))
+		t.Errorf("the kubelet's checks for user %q: %s\nwant: %s", user, checks(checked), checks(want))
 	}
 }
 
@@ -48,10 +51,11 @@ func checks(all []string) string {
 	return strings.Join(all, ", then ")
 }
 
-// maxReviews is how many reviews are kept.
+// maxReviews is the maximum number of reviews that Kubelet.Reviews returns.
 const maxReviews = 1 << 20
 
-// newReviewer returns the review API with the users and their rights.
+// newReviewer returns the review API that answers the kubelet's reviews with the users and their rights, or by the
+// options WithAuthorizer and WithReviewClient.
 func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *options) (*reviewapi.Server, error) {
 	options := reviewapi.Options{Records: maxReviews, CA: ca, Logger: logger}
 	if o.authorizer != nil {
@@ -68,8 +72,8 @@ func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *o
 	return server, users.update(server)
 }
 
-// reviewClients returns the clients by which the kubelet sends its reviews to the review API, in memory. Their reviews
-// end when ctx does.
+// reviewClients returns the clients with which the kubelet sends its reviews to the review API, in memory. When ctx
+// ends, reviews in progress are cancelled.
 func (k *Kubelet) reviewClients(ctx context.Context) (authenticationclient.AuthenticationV1Interface,
 	authorizationclient.AuthorizationV1Interface, error) {
 	config := k.Reviewer.RESTConfig("reviewer")

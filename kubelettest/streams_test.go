@@ -42,7 +42,7 @@ func TestAttach(t *testing.T) {
 		screen.Write(buffer[:n])
 	}
 	go io.Copy(io.Discard, shown)
-	k.Close() // ends the attached stream, which does not end by itself
+	k.Close() // Close ends the attached stream, which would otherwise stay open
 	<-attached
 	typed.Close()
 	shown.Close()

@@ -19,41 +19,43 @@ import (
 	"fauxlet/testcerts"
 )
 
-// User is a user that the kubelet can authenticate.
+// User is a user that the kubelet can authenticate, with a credential and rights.
 type User struct {
-	// Name is the user name, as in kubelet-client or system:serviceaccount:monitoring:prometheus. Required.
+	// Name is the user name, for example kubelet-client or system:serviceaccount:monitoring:prometheus. It is required,
+	// and each user must have a different name.
 	Name string
-	// Groups are the groups of the user. A service account also gets the groups that Kubernetes gives to service
-	// accounts.
+	// Groups are the groups of the user. If Name is the user name of a service account, the user is also in the groups
+	// that Kubernetes defines for service accounts.
 	Groups []string
-	// Token gives the user a bearer token. Without it the user has a client certificate.
+	// Token selects the credential of the user: a bearer token if Token is true, and a client certificate otherwise.
 	Token bool
-	// Allow lists the user's rights. Each is one or more verbs (get, create, update, patch, delete, *) and one or more
-	// resources, separated by commas: "get nodes/metrics", "get,create nodes/proxy", "* *".
+	// Allow lists the user's rights. Each right has one or more verbs (get, create, update, patch, delete, *), a space,
+	// and one or more resources. Commas separate several verbs or resources: "get nodes/metrics", "get,create
+	// nodes/proxy", "* *".
 	Allow []string
 }
 
-// kubeletClient is the identity that a kube-apiserver uses for its requests to kubelets, with the rights of the
-// ClusterRole system:kubelet-api-admin.
+// kubeletClient is the default user. It stands for a kube-apiserver that sends requests to kubelets, and has the rights
+// of the ClusterRole system:kubelet-api-admin.
 var kubeletClient = User{Name: "kubelet-client", Allow: []string{
 	"* nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats",
 }}
 
-// users are the users of a kubelet, with their credentials and rights.
+// users has the users of a kubelet, with their credentials and rights, and the transports of their HTTP clients.
 type users struct {
 	ca        *testcerts.Authority
 	manifests []runtime.Object
 
 	mu         sync.Mutex
-	order      []string // names, in the order of the options
+	order      []string // order has the names of the users, in the order of the options
 	all        map[string]*credential
 	transports []*http.Transport
 }
 
-// credential is a user with a certificate or a token.
+// credential is a user with the user's RBAC rules, and either a certificate or a token.
 type credential struct {
 	User
-	rules       []rbacv1.PolicyRule // of User.Allow
+	rules       []rbacv1.PolicyRule // rules are the rights in User.Allow
 	certificate *testcerts.Pair
 	token       string
 }
@@ -137,7 +139,7 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 	return rules, nil
 }
 
-// policy returns the rights of all users.
+// policy returns the policy that grants the rights of all users and the manifests of WithRBAC.
 func (u *users) policy() (*reviewapi.Policy, error) {
 	objects := slices.Clone(u.manifests)
 	for _, name := range u.order {
@@ -157,7 +159,7 @@ func (u *users) policy() (*reviewapi.Policy, error) {
 	return reviewapi.NewPolicy(objects...)
 }
 
-// tokens returns the tokens of all users who have one.
+// tokens returns the current tokens of all users with a token.
 func (u *users) tokens() *reviewapi.Tokens {
 	tokens := map[string]*authuser.DefaultInfo{}
 	for _, c := range u.all {
@@ -168,7 +170,7 @@ func (u *users) tokens() *reviewapi.Tokens {
 	return reviewapi.NewTokens(tokens)
 }
 
-// update passes the current users and rights to the reviewer.
+// update passes the current tokens and rights to the review API.
 func (u *users) update(server *reviewapi.Server) error {
 	policy, err := u.policy()
 	if err != nil {
@@ -179,8 +181,9 @@ func (u *users) update(server *reviewapi.Server) error {
 	return nil
 }
 
-// SetAllowed replaces the rights in [User.Allow]. If rights is empty, the user keeps only the rights that the
-// manifests of [WithRBAC] grant.
+// SetAllowed replaces the rights of a user that [User.Allow] grants. It does not change the rights that the manifests
+// of [WithRBAC] grant. It takes effect for the next review, so cached answers remain valid if [WithConfig] has enabled
+// a cache. SetAllowed fails the test if the user is unknown or a right is invalid.
 func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	k.test.Helper()
 	u := k.users
@@ -197,7 +200,8 @@ func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	}
 }
 
-// Token returns the bearer token of a user with [User.Token].
+// Token returns the current bearer token of a user. It fails the test if the user is unknown or has a client
+// certificate; see [User.Token].
 func (k *Kubelet) Token(user string) string {
 	k.test.Helper()
 	k.users.mu.Lock()
@@ -205,8 +209,9 @@ func (k *Kubelet) Token(user string) string {
 	return k.withToken("Token", user).token
 }
 
-// RotateToken revokes a user's token and returns a new one. Clients that were made earlier still send the old token
-// and are refused.
+// RotateToken revokes the bearer token of a user and returns a new token. Clients that [Kubelet.Client] returned
+// earlier still send the old token, and are refused. RotateToken fails the test if the user is unknown or has a client
+// certificate.
 func (k *Kubelet) RotateToken(user string) string {
 	k.test.Helper()
 	k.users.mu.Lock()
@@ -227,7 +232,7 @@ func (k *Kubelet) withToken(method, user string) *credential {
 	return c
 }
 
-// credential returns the credential of a user. The caller holds the mutex of users.
+// credential returns the credential of a user, or fails the test if the user is unknown. The caller holds k.users.mu.
 func (k *Kubelet) credential(user string) *credential {
 	k.test.Helper()
 	c := k.users.all[user]

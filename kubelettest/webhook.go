@@ -13,9 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// webhook returns an authorizer that calls a webhook as a kube-apiserver does. If the webhook fails, access is
-// denied with the error as the reason, as with failurePolicy NoOpinion. Unlike a kube-apiserver, the authorizer does
-// not retry after a response with status 5xx, so that tests need not wait. (k8s.io/apiserver:
+// webhook returns an authorizer that calls a webhook as a kube-apiserver does. If the webhook fails, access is denied
+// as with failurePolicy NoOpinion, and the reason is the error. Unlike a kube-apiserver, the authorizer does not retry
+// after a response with status 5xx, because a retry would make tests slow. (k8s.io/apiserver:
 // plugin/pkg/authorizer/webhook)
 func webhook(handler http.Handler) func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
 	*authorizationv1.SubjectAccessReview, error) {
@@ -44,13 +44,13 @@ func callWebhook(ctx context.Context, handler http.Handler, review, answer *auth
 	response := httptest.NewRecorder()
 	handler.ServeHTTP(response, request)
 	if response.Code < 200 || response.Code > 299 {
-		return fmt.Errorf("status %d: %.200s", response.Code, response.Body)
+		return fmt.Errorf("the response has status %d: %.200s", response.Code, response.Body)
 	}
 	if err := json.Unmarshal(response.Body.Bytes(), answer); err != nil {
-		return fmt.Errorf("the answer is not a SubjectAccessReview: %w", err)
+		return fmt.Errorf("the response is not a SubjectAccessReview: %w", err)
 	}
 	if answer.Status.Allowed && answer.Status.Denied {
-		return errors.New("the answer is both allowed and denied")
+		return errors.New("the response has both status.allowed and status.denied; set only one")
 	}
 	return nil
 }

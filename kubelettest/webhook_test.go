@@ -14,8 +14,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWithAuthorizer checks that the webhook's answer decides about access, and that an error or invalid answer of
-// the webhook denies access with a reason.
+// TestWithAuthorizer checks that the webhook's answer allows or denies access. If the webhook fails or its answer is
+// invalid, access must be denied with a reason.
 func TestWithAuthorizer(t *testing.T) {
 	t.Parallel()
 	var asked authorizationv1.SubjectAccessReview
@@ -23,19 +23,19 @@ func TestWithAuthorizer(t *testing.T) {
 		answer  string
 		code    int
 		allowed bool
-		why     string // the reason in the review's status
+		why     string // why is the reason in the status of the review
 	}{
 		"allowed": {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
 		"denied": {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false,
 			"no friend"},
 		"no opinion": {`{"status":{"allowed":false}}`, 201, false, ""},
 		"both": {`{"status":{"allowed":true,"denied":true}}`, 200, false,
-			"the webhook of WithAuthorizer: the answer is both allowed and denied"},
+			"the webhook of WithAuthorizer: the response has both status.allowed and status.denied"},
 		"an error": {"down for maintenance", 500, false,
-			"the webhook of WithAuthorizer: status 500: down for maintenance"},
+			"the webhook of WithAuthorizer: the response has status 500: down for maintenance"},
 		"an allowed error": {`{"status":{"allowed":true}}`, 404, false, "status 404"},
 		"no review": {"yes", 200, false,
-			"the webhook of WithAuthorizer: the answer is not a SubjectAccessReview: "},
+			"the webhook of WithAuthorizer: the response is not a SubjectAccessReview: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := kubelettest.New(t, kubelettest.WithAuthorizer(
@@ -67,7 +67,7 @@ func TestWithAuthorizer(t *testing.T) {
 	}
 }
 
-// TestWithAuthorizerElsewhere checks that a reverse proxy can pass reviews to a webhook that already runs as a
+// TestWithAuthorizerElsewhere checks that WithAuthorizer accepts a reverse proxy to a webhook that already runs as a
 // server.
 func TestWithAuthorizerElsewhere(t *testing.T) {
 	t.Parallel()

@@ -15,10 +15,10 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Load reads the corpus.
+// Load parses the *.txt files that are embedded in this package.
 func Load() (*Corpus, error) { return load(files) }
 
-// load parses all *.txt files of a file system. Errors begin with the file and the line.
+// load parses all *.txt files of a file system. Its errors begin with the name of the file and the number of the line.
 func load(fsys fs.FS) (_ *Corpus, err error) {
 	p := &parser{corpus: &Corpus{Configurations: map[string]Settings{}, Clients: map[string]Client{}}}
 	defer func() {
@@ -45,7 +45,7 @@ func load(fsys fs.FS) (_ *Corpus, err error) {
 			p.line(line)
 		}
 	}
-	for _, c := range p.corpus.Cases { // now, because a case may use a client of a later file
+	for _, c := range p.corpus.Cases { // check at the end, because a case may use a client that a later file defines
 		p.where = c.Where
 		if _, known := p.corpus.Configurations[c.Configuration]; !known {
 			p.fail("unknown configuration %q", c.Configuration)
@@ -60,34 +60,35 @@ func load(fsys fs.FS) (_ *Corpus, err error) {
 type parser struct {
 	corpus *Corpus
 	where  string
-	// settings are the fields of the current configuration block; nil outside of one.
+	// settings has the fields of the configuration that is being defined. It is nil outside of a definition.
 	settings Settings
-	// outer are the lines that enclose the current line.
+	// outer has the lines without `->` that apply to the current line.
 	outer []outer
-	// words are the words of the current line that are not yet parsed.
+	// words has the words of the current line that have not been parsed yet.
 	words []word
 }
 
-// outer is a line without an expectation. Its parts also apply to the more deeply indented lines below it.
+// outer is a line without `->`. Its parts also apply to the lines below it with a deeper indentation.
 type outer struct {
 	indent int
 	parts  parts
 }
 
-// parts has, for each property of a request, the alternative values on a line.
+// parts has the alternative values of each property of a request, as they are written on a line.
 type parts struct {
-	values  map[string][]string // by the word of requestWords
+	values  map[string][]string // values has the alternatives for each keyword in requestWords
 	headers [][]string
 }
 
-// requestWord is a word that begins a property of a request, with the default of the property.
+// requestWord is a keyword that precedes the value of a property of a request. byDefault is the value of the property
+// on a line without the keyword.
 type requestWord struct {
 	word, byDefault string
 	set             func(c *Case, value string) error
 }
 
-// requestWords are the words of a request beside header. METHOD and PATH stand for a method and a path, which have no
-// word before them.
+// requestWords are the keywords in a request, except for header, which may be repeated. METHOD and PATH are
+// placeholders, because no keyword precedes the method and the path.
 var requestWords = []requestWord{
 	{"in", "", func(c *Case, value string) error { c.Configuration = value; return nil }},
 	{"while", "", setFault},
@@ -118,7 +119,7 @@ func setFault(c *Case, value string) error {
 	return err
 }
 
-// syntaxError is an error in a file. Functions of the parser panic with it.
+// syntaxError is a mistake in a file. The methods of parser panic with a syntaxError, and load returns it.
 type syntaxError string
 
 func (e syntaxError) Error() string { return string(e) }
@@ -157,7 +158,7 @@ func (p *parser) line(line string) {
 	}
 }
 
-// next returns the next word of the line. It fails if there is none after the word before.
+// next returns the next word of the line. If the line has ended, the error names the word before.
 func (p *parser) next(before string) string {
 	if len(p.words) == 0 {
 		p.fail("%q: the value is missing", before)
@@ -167,7 +168,7 @@ func (p *parser) next(before string) string {
 	return text
 }
 
-// definition returns the name in a line that begins with a keyword and a name.
+// definition returns the name on a line that defines a configuration or a client. The name follows the first word.
 func (p *parser) definition() string { return p.next(p.next("")) }
 
 func (p *parser) setting(line string) {
@@ -179,7 +180,8 @@ func (p *parser) setting(line string) {
 	p.settings[path] = value
 }
 
-// client parses the words after the name: [certificate KIND [CN=name] [O=group]...] [header "Name: value"]...
+// client parses a client's definition, after its name: [certificate KIND [CN=name] [O=group]...] [header "Name:
+// value"]...
 func (p *parser) client(name string) {
 	if _, there := p.corpus.Clients[name]; there {
 		p.fail("client %q is defined twice", name)
@@ -233,7 +235,7 @@ func (p *parser) request(indent int) {
 	p.outer = append(p.outer, outer{indent, all})
 }
 
-// cases adds a case for each combination of alternatives.
+// cases adds a Case to the corpus for each combination of the alternatives on a line.
 func (p *parser) cases(all parts, want Expectation) {
 	if all.values["in"] == nil || all.values["PATH"] == nil {
 		p.fail("the configuration (in NAME) or the request (METHOD PATH) is missing")
@@ -268,7 +270,7 @@ func (p *parser) cases(all parts, want Expectation) {
 	p.corpus.Cases = append(p.corpus.Cases, made...)
 }
 
-// expectation parses the words after the arrow.
+// expectation parses the expected result, which is everything after `->` on a line.
 func (p *parser) expectation() (e Expectation) {
 	status := p.next("->")
 	var err error
@@ -290,10 +292,11 @@ func (p *parser) expectation() (e Expectation) {
 	return e
 }
 
-// propertyWords are the words of an expectation beside its status, user and authorization.
+// propertyWords are the keywords in an expected result. They follow the status, the user and the authorization.
 var propertyWords = []string{"no-authentication", "TokenReview", "reason", "body", "header"}
 
-// property parses a word of propertyWords, and its value. It returns false for another word.
+// property parses one of the propertyWords, and the value that follows the word. If text is another word, property
+// returns false.
 func (p *parser) property(e *Expectation, text string) bool {
 	switch text {
 	case "no-authentication":
@@ -312,7 +315,8 @@ func (p *parser) property(e *Expectation, text string) bool {
 	return true
 }
 
-// authorization parses the words after the user name: [groups] may [not] VERB SUBRESOURCE...
+// authorization parses the expected authorization, after the user name. The usual form is: [groups] may [not] VERB
+// SUBRESOURCE...
 func (p *parser) authorization(e *Expectation) {
 	if len(p.words) > 0 && strings.HasPrefix(p.words[0].text, "[") {
 		e.Groups = append([]string{}, strings.Fields(strings.Trim(p.next(""), "[]"))...)
@@ -380,10 +384,11 @@ func (p *parser) split(line string) []word {
 	return words
 }
 
-// alternatives matches {b,c}. Braces without a comma are literal.
+// alternatives matches a list of alternatives such as {b,c}. It does not match braces without a comma, which are
+// literal.
 var alternatives = regexp.MustCompile(`\{[^}]*,[^}]*\}`)
 
-// expand returns the alternatives of a{b,c}: ab and ac.
+// expand returns all alternatives of a text. For example, a{b,c} has the alternatives ab and ac.
 func expand(text string) []string {
 	at := alternatives.FindStringIndex(text)
 	if at == nil {

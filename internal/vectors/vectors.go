@@ -1,6 +1,6 @@
-// Package vectors has a corpus of requests to a kubelet with their expected results. The corpus is in text files;
-// README.md describes their format. Several test suites send the requests. One suite sends them to the real
-// kubelet's server, which proves that the expectations are correct.
+// Package vectors contains requests to a kubelet with the expected results, as data for tests. The requests are in text
+// files; README.md describes the format. Several test suites send the requests. One of the suites sends them to the
+// real kubelet's server, which proves that the expected results are correct.
 package vectors
 
 import (
@@ -29,10 +29,10 @@ var (
 	Tokens []byte
 )
 
-// nodeName is the node name of the kubelet.
+// nodeName is the name of the node on which the kubelet runs.
 const nodeName = "node-1"
 
-// Corpus is the content of the files.
+// Corpus is the parsed content of the *.txt files.
 type Corpus struct {
 	Configurations map[string]Settings
 	Clients        map[string]Client
@@ -43,7 +43,7 @@ type Corpus struct {
 // true.
 type Settings map[string]any
 
-// YAML returns a KubeletConfiguration with these fields.
+// YAML returns a KubeletConfiguration with the settings.
 func (s Settings) YAML() ([]byte, error) {
 	root := map[string]any{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 	for path, value := range s {
@@ -54,25 +54,25 @@ func (s Settings) YAML() ([]byte, error) {
 	return yaml.Marshal(root)
 }
 
-// Client is a client with a certificate, headers, both or neither.
+// Client is a client of the kubelet. It may have a certificate and headers.
 type Client struct {
-	// Kind is the kind of certificate, one of testcerts.Kinds; empty for no certificate.
+	// Kind is the kind of the client certificate, one of testcerts.Kinds. It is empty if the client has no certificate.
 	Kind          string
 	CommonName    string
 	Organizations []string
-	// Headers are header lines, "Name: value".
+	// Headers are lines of the form "Name: value", which the client adds to each request.
 	Headers []string
 }
 
-// Case is one request in one configuration.
+// Case is one request to a kubelet with one configuration, and the expected result.
 type Case struct {
-	// Where is the file and line of the case.
+	// Where is the file and the line on which the case is defined.
 	Where         string
 	Configuration string
 	Client        string
 	// ReadOnly means that the request is sent to the read-only port.
 	ReadOnly bool
-	// Faults are the faults of the reviewer during the request.
+	// Faults are active during the request. They make TokenReviews or SubjectAccessReviews fail.
 	Faults []faults.Fault
 
 	// Protocol is HTTP/1.1 or HTTP/1.0.
@@ -84,7 +84,7 @@ type Case struct {
 	Want Expectation
 }
 
-// Name identifies the case in test output.
+// Name returns a short description of the case for the output of tests.
 func (c *Case) Name() string {
 	port := ""
 	if c.ReadOnly {
@@ -97,7 +97,7 @@ func (c *Case) Name() string {
 	return name
 }
 
-// Bytes returns the bytes of the request as they are sent, including the client's headers.
+// Bytes returns the HTTP request as it is sent, including the client's headers.
 func (c *Case) Bytes(client Client) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s\r\nHost: node-1:10250\r\n", c.Method, c.Path, c.Protocol)
@@ -119,13 +119,14 @@ func (c *Case) Bytes(client Client) []byte {
 	return []byte(b.String())
 }
 
-// Authorization is the result of the authorization checks.
+// Authorization is the result of all authorization checks for a request.
 type Authorization int
 
 const (
-	// noAuthorization means that there were no checks: the request was not authenticated, or its authentication failed.
+	// noAuthorization means that there were no checks, because the kubelet did not authenticate the request, or because
+	// authentication failed.
 	noAuthorization Authorization = iota
-	// Allowed means that the last check was allowed and those before it denied.
+	// Allowed means that the last check was allowed, and all checks before it were denied.
 	Allowed
 	// Denied means that all checks were denied.
 	Denied
@@ -135,25 +136,26 @@ const (
 	AlwaysAllow
 )
 
-// Expectation is the expected result of a request.
+// Expectation is the expected result of a request to a kubelet.
 type Expectation struct {
 	Status int
-	// NoAuthentication means that the kubelet does not authenticate the request.
+	// NoAuthentication means that the kubelet does not authenticate the request. Either the kubelet does not serve the
+	// path, or the port is the read-only port.
 	NoAuthentication bool
-	// TokenReviews is the number of TokenReviews.
+	// TokenReviews is the number of TokenReviews that the kubelet sends for the request.
 	TokenReviews int
 
 	User string
-	// Groups are the user's groups; nil for any.
+	// Groups are the user's groups. If Groups is nil, the groups are not compared.
 	Groups        []string
 	Authorization Authorization
 	Verb          string
 	Subresources  []string
 
-	// Reason is a part of the reason for a refusal, as a stand-in kubelet reports it. A real kubelet does not report
-	// reasons.
+	// Reason is a part of the reason that fauxlet reports for a refusal. A real kubelet does not report reasons.
 	Reason string
-	// BodyContains is a part of the response body. Headers are header lines of the response.
+	// BodyContains is a part of the response body. Headers are lines of the form "Name: value" that the response
+	// contains.
 	BodyContains string
 	Headers      []string
 }
@@ -167,7 +169,7 @@ type Observed struct {
 	AccessReviews []authorizationv1.SubjectAccessReviewSpec
 }
 
-// AddReview counts a TokenReview, for which access is nil, or adds a SubjectAccessReview.
+// AddReview records a review that the kubelet has sent. For a TokenReview, access is nil.
 func (o *Observed) AddReview(access *authorizationv1.SubjectAccessReviewSpec) {
 	if access == nil {
 		o.TokenReviews++
@@ -176,7 +178,7 @@ func (o *Observed) AddReview(access *authorizationv1.SubjectAccessReviewSpec) {
 	}
 }
 
-// Problems lists the differences between the observed and the expected result.
+// Problems describes each difference between the observed and the expected result. Without a difference it returns nil.
 func (c *Case) Problems(got Observed) []string {
 	var all []string
 	problem := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
@@ -218,7 +220,7 @@ func (c *Case) Problems(got Observed) []string {
 	return all
 }
 
-// refusal is the body of the response to a refused request.
+// refusal returns the body that a kubelet sends when it refuses a request. It is empty if no refusal is expected.
 func (d *Expectation) refusal() string {
 	switch {
 	case d.Authorization == Denied:

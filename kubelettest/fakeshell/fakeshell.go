@@ -1,5 +1,5 @@
-// Package fakeshell gives kubelets of package kubelettest a shell for exec requests. It is a separate package
-// because it links a shell interpreter, and most tests do not need one.
+// Package fakeshell provides a shell for exec requests to kubelets of package kubelettest. It is a separate package
+// because it links a shell interpreter, which most tests do not need.
 package fakeshell
 
 import (
@@ -7,7 +7,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// Option runs the commands of exec requests in a fake POSIX shell if the scenario has no answer for them. The shell
-// has about sixty commands, and keeps its files in memory until the kubelet stops. It runs no programs of the host,
-// opens no files of the host, and opens no sockets.
+// Option returns a kubelettest.Option that runs commands of exec and run requests in a fake POSIX shell. The commands
+// for which a pod defines an answer do not run in the shell. The shell has about sixty commands, and keeps its files in
+// memory until the kubelet stops. It runs no programs of the host, opens no files of the host, and opens no sockets.
 func Option() kubelettest.Option { return kubelettest.WithExecutor(shell.Executor{}) }
