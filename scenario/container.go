@@ -32,8 +32,9 @@ type Container struct {
 	StartAfter metav1.Duration `json:"startAfter,omitzero"`
 
 	// ReadyAfter is the time from each start of the container until it is Ready. By default the startup and readiness
-	// probes of the spec decide: each succeeds after initialDelaySeconds and successThreshold periods. The value 0
-	// makes the container Ready at once, whatever its probes are.
+	// probes of the spec decide: each succeeds after its initialDelaySeconds, plus one periodSeconds for each success
+	// beyond the first that its successThreshold requires. The value 0 makes the container Ready at once, whatever its
+	// probes are.
 	ReadyAfter *metav1.Duration `json:"readyAfter,omitempty"`
 
 	// Exits makes the container end by itself. By default an init container that is not a sidecar ends at once with
@@ -64,30 +65,33 @@ type Container struct {
 //	- {pod: web, log: {interval: 100ms, stderr: 0.1}}
 //	- {pod: batch, log: {text: "started\ndone\n", previous: {file: crash.log}}}
 type Log struct {
-	// Seed selects a different series of generated lines.
+	// Seed is any number. The generated lines depend on it, so logs with different seeds have different lines. The
+	// default is 0.
 	Seed int64 `json:"seed,omitempty"`
 
-	// Start is the time of the first line. By default a log without an end starts one hour before the program does,
-	// and the last line of a log with an end is written when the program starts. In a cluster the default is the start
-	// of the container.
+	// Start is the time of the first line. In a cluster the default is the time at which the container starts. On a
+	// node that is not in a cluster, the default depends on the number of lines. If it is unlimited, the log begins one
+	// hour before fauxlet starts. If it is limited, the log begins early enough that its last line is written just
+	// before fauxlet starts.
 	Start *metav1.Time `json:"start,omitempty"`
 
 	// Interval is the time between two lines. The default is 1s.
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// Lines is the number of generated lines. The default, 0, means no end while the container runs, and 100 lines for
-	// a container that has ended.
+	// Lines is the number of generated lines. The default, 0, means an unlimited number for a container that runs, and
+	// 100 for a container that has ended.
 	Lines int64 `json:"lines,omitempty"`
 
 	// Stderr is the share of the lines, from 0 to 1, that go to standard error. The default is 0.
 	Stderr float64 `json:"stderr,omitempty"`
 
 	// Text contains the lines of the log. If all of them have the CRI's format, as in `2016-10-06T00:17:09.669794202Z
-	// stdout F text`, they also contain their times and streams. Text excludes Seed and Lines.
+	// stdout F text`, they also contain their times and streams. Seed and Lines cannot be set together with Text.
 	Text string `json:"text,omitempty"`
 
 	// File is the path of a file with the lines of the log, in the form that Text has. A relative path starts at the
-	// folder of the Scenario file. The file is read once, when the scenario is loaded. File excludes Seed and Lines.
+	// folder of the Scenario file. The file is read once, when the scenario is loaded. Seed and Lines cannot be set
+	// together with File.
 	File string `json:"file,omitempty"`
 
 	// Previous is the log of the container's previous run, which `kubectl logs --previous` shows. A container with
@@ -130,9 +134,9 @@ type Exit struct {
 	// Message is the text that the container leaves in its terminationMessagePath, at most 4096 bytes.
 	Message string `json:"message,omitempty"`
 
-	// Times is the number of runs that end with this exit code. The default, 0, means every run. The run after them
-	// continues until it is stopped. In an init container that is not a sidecar, it ends with exit code 0 after the
-	// time After.
+	// Times is the number of runs that end with this exit code. The default, 0, means every run. When that many runs
+	// have ended, the next run continues until it is stopped. In an init container that is not a sidecar, the next run
+	// ends with exit code 0 after the time After.
 	Times int32 `json:"times,omitempty"`
 }
 
@@ -142,7 +146,7 @@ type Exit struct {
 //	- {pod: "slow-*", stops: {after: 20s, code: 143}}
 type Stop struct {
 	// After is how long the container takes to stop. If the pod's grace period is shorter, the container is killed at
-	// its end, with exit code 137. The default is 0.
+	// the end of the grace period, with exit code 137. The default is 0.
 	After metav1.Duration `json:"after,omitzero"`
 
 	// Code is the exit code, from 0 to 255. The default is 0.

@@ -118,7 +118,7 @@ func has(certFile, keyFile string) (bool, error) {
 }
 
 // issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "". It skips files that
-// are not certificates: loading them reports the error.
+// are not certificates; whoever loads such a file gets the error.
 func (f *Folder) issuedBy(ca *x509.Certificate) (file string) {
 	names, _ := fs.Glob(os.DirFS(f.dir), "*.crt")
 	for _, name := range names {

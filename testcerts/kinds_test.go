@@ -138,7 +138,8 @@ func wantError(t *testing.T, who string, err error, want string) {
 	}
 }
 
-// authenticate authenticates a request with the client certificate by the authenticator that kubelets use.
+// authenticate passes a request with the client certificate to the authenticator that kubelets use, and returns its
+// result.
 func authenticate(ca *testcerts.Authority, pair *testcerts.Pair) (user string, groups []string, ok bool, err error) {
 	options := x509request.DefaultVerifyOptions()
 	options.Roots = ca.Pool()

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// life is the default lifetime of a certificate. Certificates become valid at the time backdate before now, so that
-// clients whose clocks are slow accept them.
+// life is the default lifetime of a certificate. backdate is how long before its creation a certificate becomes valid,
+// so that clients whose clocks are slow accept it.
 const (
 	life     = 365 * 24 * time.Hour
 	backdate = time.Hour

@@ -94,7 +94,7 @@ func (w *walk) step() {
 	w.adopted()
 }
 
-// same checks that the status at a later time, before the next change, equals the current status.
+// same fails the test if the status changes before the announced time of the next change. then is a time before it.
 func (w *walk) same(then time.Time) {
 	if status, next, _ := w.life.At(then); !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
 		w.t.Errorf("at %v, before the next change at %v: the status is %s, with a next change at %v\nbefore it was %s",
@@ -102,8 +102,8 @@ func (w *walk) same(then time.Time) {
 	}
 }
 
-// compare checks a status against the previous status. exact is set if the walk has moved exactly to the time of the
-// next change.
+// compare checks a status against the previous status. exact is set if the last step of the walk went exactly to the
+// time of a change.
 func (w *walk) compare(before v1.PodStatus, exact bool) {
 	now := w.status
 	if !now.StartTime.Equal(before.StartTime) {
@@ -206,7 +206,7 @@ func (w *walk) adopted() {
 	}
 }
 
-// again checks that one long step has the same result as all the steps of the walk together.
+// again fails the test unless one long step has the same result as all the steps of the walk together.
 func (w *walk) again() {
 	if w.changed {
 		return

@@ -40,7 +40,7 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	s.since, s.kill, s.initialized = at, at.Add(grace), l.mainMayRun()
 	s.generation = l.pod.Generation
 	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !s.deleted && observed > 0 {
-		s.generation = observed // the deletion came later and has increased the generation
+		s.generation = observed // the deletion came after this stop, and has increased the generation
 	}
 	l.stop, l.stage = s, stopping
 	// In a deleted pod, the containers that wait in a back-off become terminated, because they will not run again. In a
@@ -110,9 +110,9 @@ func (l *Life) hasBegun() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.hasStarted() || !c.turn.IsZero() })
 }
 
-// stopAll returns when all containers will have stopped. It calls each for every running container, with its run
-// after the end. Main containers stop first, then sidecars, in reverse order. (kubelet: pkg/kubelet/kuberuntime,
-// killContainer and terminationOrdering)
+// stopAll returns when all containers will have stopped. It calls the function each for every running container, with
+// the container's run as it will be after its end. Main containers stop first, then sidecars, in reverse order.
+// (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
 	last := l.stop.since
 	for i := range l.containers {

@@ -19,7 +19,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Age is how long before the start of the program a generated log begins if its description has no start.
+// Age is the age that a new generated log seems to have if its description contains neither a start nor a number of
+// lines.
 const Age = time.Hour
 
 // Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
@@ -31,9 +32,9 @@ type Log struct {
 	endedAt time.Time
 }
 
-// New makes a log from its description. Logs of containers with different names have different lines. If a log has an
-// end but no start, its last line is written just before the time made. If the description names a file, New reads the
-// file. An error means that the file cannot be read.
+// New makes a log from its description. Logs of containers with different names have different lines. If the
+// description has no start but limits the number of lines, the last line is written one interval before the time made.
+// If the description names a file, New reads the file. An error means that the file cannot be read.
 func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 	data := []byte(l.Text)
 	if l.File != "" {
@@ -115,7 +116,8 @@ func (l *Log) written(now time.Time) int64 {
 // finishedLines is the default number of lines in the log of a container that has ended.
 const finishedLines = 100
 
-// Finished returns the description of the log of a container that has ended. It is l with a limited number of lines.
+// Finished returns the description l as it applies to a container that has ended: a log without an end gets an end
+// after finishedLines lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
 		l.Lines = finishedLines

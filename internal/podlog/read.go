@@ -22,8 +22,8 @@ func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 	return context.WithValue(ctx, clockSkewKey{}, ahead)
 }
 
-// Read writes the lines that the options select to stdout and stderr. A nil writer drops the lines of its stream,
-// and both may be the same writer. running reports whether the container runs, so that more lines may come.
+// Read writes lines of the log to stdout and stderr. The options select the lines. A nil writer drops the lines of its
+// stream, and both may be the same writer. running reports whether the container runs, so that more lines may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
 // ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors
@@ -68,7 +68,7 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 	}
 }
 
-// chunk is the number of bytes in one write. A kubelet instead writes and flushes each line separately.
+// chunk is the number of bytes in one write. A kubelet writes and flushes each line separately.
 const chunk = 256 << 10
 
 // reader is the state of one call of Read.
@@ -88,7 +88,8 @@ type reader struct {
 	to     io.Writer
 }
 
-// write writes the lines from next up to end. done reports that the limit of bytes is reached or that ctx is done.
+// write writes the lines from number next up to, but not including, number end. done reports that the limit of bytes is
+// reached or that ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
 	// The lines of most generated logs all go to standard output unchanged. Write whole chunks of them while the limit
 	// of bytes is not near.

@@ -18,7 +18,7 @@ type storedLines struct {
 type storedLine struct {
 	at    time.Time
 	isErr bool
-	// text ends with a line feed, unless the line is partial. The next line then continues a partial line.
+	// text ends with a line feed, except in a partial line, which the next line continues.
 	text []byte
 }
 

@@ -82,7 +82,8 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 	})
 }
 
-// makeRun makes a run of a container. If the log has no start time, it starts or ends relative to made; see podlog.New.
+// makeRun makes a run of a container. If the description of the log has no start time, the log starts or ends relative
+// to the time made; see podlog.New.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
 	log, err := podlog.New(described, e.pod.Namespace+"/"+e.pod.Name+"/"+c.name, made)
 	if err != nil {
@@ -164,8 +165,8 @@ type runTimes struct {
 	began, ended time.Time
 }
 
-// runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart,
-// current is the run that has ended. (kubelet: validateContainerLogStatus)
+// runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart, the
+// result current is the run that has ended. (kubelet: validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
 		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}

@@ -56,9 +56,9 @@ type StartError struct {
 
 func (e *StartError) Error() string { return e.Text }
 
-// Exec runs a command in a running container, or returns the scenario's scripted answer to the command. It returns
-// when the command has ended, with a [utilexec.CodeExitError] for any exit code except 0, or when ctx is done. For a
-// command that cannot be started, it writes the reason to standard error, as cri-dockerd does.
+// Exec runs a command in a running container, or returns the scenario's scripted answer to the command. It returns when
+// the command has ended or ctx is done. An exit code other than 0 becomes a [utilexec.CodeExitError]. If the command
+// cannot be started, Exec writes the reason to standard error, as cri-dockerd does.
 func (s *Store) Exec(ctx context.Context, namespace, name, container string, command []string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {

@@ -28,8 +28,9 @@ type Store struct {
 }
 
 // NewStore makes a Store of pods that never change. Missing fields of the pods are completed: namespace default, a uid,
-// and the status of a pod that has been running for an hour. Errors name fields as in a list of pods or, for a
-// description, the container and the pod. Exec requests get the results of a few simple commands.
+// and the status of a pod that has been running for an hour. An error about a pod names the field, as in a list of
+// pods; an error about a description names the container and the pod. Exec requests can run a few simple commands, such
+// as ls and cat. [NewStoreWith] takes a different Executor.
 func NewStore(all ...scenario.Pod) (*Store, error) { return NewStoreWith(simpleExecutor{}, all...) }
 
 // NewStoreWith is like [NewStore], but executor runs the commands of exec requests. If executor is nil, NewStoreWith is

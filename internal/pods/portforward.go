@@ -44,7 +44,7 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 	for reader := bufio.NewReader(stream); ; {
 		r, err := http.ReadRequest(reader)
 		if err != nil {
-			return nil // without a request: the client has closed the connection, or does not use HTTP
+			return nil // no request came: the client has closed the connection, or does not use HTTP
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 		page := fmt.Sprintf("pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method,

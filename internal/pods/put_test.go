@@ -35,7 +35,7 @@ func living(n int32, began time.Time) *v1.Pod {
 	return pod
 }
 
-// ended returns the pod of the function living after the container's nth run has ended. The container waits to restart.
+// ended returns a pod whose container c has ended its nth run and waits to restart.
 func ended(n int32, began, over time.Time) *v1.Pod {
 	pod := living(n+1, over)
 	s := &pod.Status.ContainerStatuses[0]

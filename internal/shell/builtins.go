@@ -210,7 +210,7 @@ func execute(sh *interpreter, args []string) int {
 	return exit
 }
 
-// setFlags are the options of set by their letter.
+// setFlags maps each option letter of the builtin set to the name of the option, for example e to errexit.
 var setFlags = map[rune]string{'a': "allexport", 'e': "errexit", 'f': "noglob", 'u': "nounset", 'x': "xtrace"}
 
 func setOptions(sh *interpreter, args []string) int {

@@ -19,12 +19,12 @@ type command struct {
 	// options are the letters of the known options. A colon follows an option that takes a value. A + at the beginning
 	// means that options end at the first argument that is not an option.
 	options string
-	// run runs the command until it ends or p.ctx does. The exit code of the command is the result or p.exit, whichever
-	// is larger.
+	// run runs the command. It returns when the command has ended or p.ctx is done. The command's exit code is the
+	// result of run or p.exit, whichever is larger.
 	run func(p *process) int
 }
 
-// own, in place of known options, marks a command that parses its arguments itself.
+// own is the value of command.options for a command that parses its arguments itself.
 const own = "own"
 
 // commands are the programs in /bin. They print busybox's messages. No command uses a network.
@@ -142,8 +142,8 @@ func (p *process) printf(format string, args ...any) bool {
 	return err == nil && p.ctx.Err() == nil
 }
 
-// fail prints an error message and returns 1. The command then ends with exit code 1, or with a larger one that it
-// returns.
+// fail prints an error message and returns 1. The exit code of the command is then at least 1, even if the command's
+// function returns 0.
 func (p *process) fail(format string, args ...any) int {
 	if p.out != nil {
 		_ = p.out.Flush()
@@ -164,7 +164,8 @@ func (p *process) arg(i int) string {
 	return ""
 }
 
-// options are the options with which a command is called, by letter. The value is an option's last argument.
+// options maps the letter of each option in a call of a command to the option's argument. If an option occurs more than
+// once, its last argument counts.
 type options map[rune]string
 
 func (o options) has(option rune) bool { _, found := o[option]; return found }
@@ -240,7 +241,8 @@ func (p *process) parse(known string, args []string) bool {
 	return true
 }
 
-// each calls do for each operand, and prints the errors of do. format formats an operand and its error.
+// each calls the function do for each operand, and prints the errors that do returns. format formats an operand and its
+// error.
 func (p *process) each(format string, do func(name string) error) int {
 	if len(p.operands) == 0 {
 		return p.fail("missing operand")

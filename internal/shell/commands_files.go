@@ -180,8 +180,8 @@ func removeFiles(p *process) int {
 	})
 }
 
-// eachTarget calls do for each source of cp or mv and its target. The target is the last operand or, if the last
-// operand is a directory, a file in it.
+// eachTarget calls the function do for each source of cp or mv and its target. The target is the last operand or, if
+// the last operand is a directory, a file in it.
 func (p *process) eachTarget(format string, do func(name, target string) error) int {
 	if len(p.operands) < 2 {
 		return p.fail("missing file operand")

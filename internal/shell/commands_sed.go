@@ -103,7 +103,7 @@ func (a *sedAddress) matches(number int, text string, last bool) bool {
 
 type sedCommand struct {
 	from, to *sedAddress
-	within   bool // true between the lines that from and to select
+	within   bool // true after a line that from matches, until a line that to matches
 	negated  bool
 	name     string
 
@@ -218,7 +218,7 @@ func parseAddress(text string, extended bool) (*sedAddress, error) {
 	return &sedAddress{number: n}, nil
 }
 
-// untilDelimiter cuts at the first delimiter without a backslash before it.
+// untilDelimiter cuts a text at the first delimiter that has no backslash before it.
 func untilDelimiter(text, delimiter string) (before, after string, ok bool) {
 	for i := 0; i < len(text); i++ {
 		switch {

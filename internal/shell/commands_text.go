@@ -273,8 +273,8 @@ func leadingNumber(text string) float64 {
 	return n
 }
 
-// prefix returns the beginning of text that consists only of characters in of. It returns at most the given number of
-// bytes.
+// prefix returns the longest beginning of a text that contains only the given characters and at most the given number
+// of bytes.
 func prefix(text string, most int, of string) string {
 	n := 0
 	for n < len(text) && n < most && strings.IndexByte(of, text[n]) >= 0 {

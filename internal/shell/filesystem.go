@@ -35,8 +35,8 @@ const (
 	errTooManyWords = fault("Argument list too long")
 )
 
-// filesystem is the files of a container in memory. Paths are absolute and clean. Every user may read and write every
-// file. A filesystem is safe for concurrent use.
+// filesystem holds the files of a container in memory. Paths are absolute and clean. Every user may read and write
+// every file. A filesystem is safe for concurrent use.
 type filesystem struct {
 	now      func() time.Time
 	uid, gid int64 // the owner of new files
@@ -188,8 +188,8 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	return infos, nil
 }
 
-// walk calls do for a file or directory, and then for everything below the directory. If do returns false for a
-// directory, walk skips everything below it.
+// walk calls the function do for a file or directory, and then for everything below the directory. If do returns false
+// for a directory, walk skips everything below it.
 func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
 	f.lock.Lock()
 	names := append([]string{root}, f.below(root)...)

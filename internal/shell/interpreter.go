@@ -17,7 +17,8 @@ import (
 // expand.
 type interpreter struct {
 	process
-	// life ends with the shell. On a terminal, process.ctx ends earlier: with the current line, for example after ^C.
+	// life is done when the shell ends. On a terminal, process.ctx is done earlier: at the end of the current line's
+	// commands, for example after ^C.
 	life   context.Context
 	name   string // $0
 	params []string
@@ -32,11 +33,11 @@ type interpreter struct {
 
 	status      int // $?
 	substituted int // the exit code of the last $( )
-	// While unchecked is above 0, a failing command does not end the shell although errexit is set.
+	// While unchecked is above 0, a failing command does not end the shell, even if errexit is set.
 	unchecked int
 	loops     int // the number of loops around the current command
 	jump      jump
-	levels    int  // the number of loops that a pending break or continue still leaves
+	levels    int  // the number of loops that a pending break or continue still has to leave
 	keepFiles bool // exec has made the redirections of its statement permanent
 	budget    int  // the bytes that the expansions of the current statement may still use
 	variables int  // the size of all variables beyond the initial environment
@@ -381,7 +382,7 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	}
 }
 
-// loop runs the body of a loop once. It reports whether the loop continues.
+// loop runs one iteration of a loop. It reports whether more iterations may follow.
 func (sh *interpreter) loop(body []*syntax.Stmt) bool {
 	sh.loops++
 	sh.stmts(body)

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// The limits of the memory and files that a client can make a container use. Their unit is a byte, unless a comment
-// names a different unit.
+// These limits keep the commands of clients from using too much memory or too many files. Each limit is a number of
+// bytes, unless its comment names a different unit.
 const (
 	maxFileBytes = 32 << 20 // all files of a container
 	maxFiles     = 10_000   // files and directories of a container
@@ -57,7 +57,8 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// buffer collects at most left bytes. It calls full when more are written. It is safe for concurrent use.
+// buffer collects text up to a limit: left is the number of bytes that still fit. A Write of more bytes fails and calls
+// the function full. A buffer is safe for concurrent use.
 type buffer struct {
 	lock sync.Mutex
 	text bytes.Buffer

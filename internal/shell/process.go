@@ -167,8 +167,9 @@ func shebang(content []byte) error {
 	return nil
 }
 
-// guardedReader is a reader that returns io.EOF after the end of its context. A read that waits for a pipe or for the
-// client's standard input may last longer: until the pipe's writer, or the session, ends.
+// guardedReader is a reader that returns io.EOF after the end of its context. A Read that is already waiting at that
+// time may return later: a Read from a pipe when the pipe's writer ends, and a Read from the client's standard input
+// when the session ends.
 type guardedReader struct {
 	ctx  context.Context
 	from io.Reader

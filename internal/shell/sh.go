@@ -91,7 +91,8 @@ func (sh *interpreter) follow() {
 	}
 }
 
-// complete parses the lines of a script that have been read so far. more is true if the script needs another line.
+// complete tries to parse the lines of a script that have been read so far. The result more is true if the script needs
+// another line.
 func complete(text string, last bool) (script *syntax.File, more bool, err error) {
 	if !last && strings.HasSuffix(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), `\\`, ""), `\`) &&
 		len(text) < maxScript {

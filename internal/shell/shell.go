@@ -111,8 +111,8 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 		return 128 + sigKill, ctx.Err()
 	}
 	if err != nil {
-		// A container runtime reports this error only after it has started the process, from execve. It therefore goes
-		// to stderr.
+		// In a real container this error comes from execve, after the runtime has started the process. The process then
+		// prints the error to its stderr.
 		file, _ := p.lookPath(argv[0])
 		fmt.Fprintf(s.stderr, "exec %s: %s\n", file, strings.ToLower(err.Error()))
 		return 255, nil

@@ -14,7 +14,7 @@ import (
 // interrupts the running command, and ^D at the beginning of a line ends its input.
 type terminal struct {
 	ctx    context.Context
-	screen io.Writer // the client, without CRLF conversion
+	screen io.Writer // writes to the client, without CRLF conversion
 	// lines are typed lines with their line ends. An empty line means end of input. The channel is closed when the
 	// client sends no more keys.
 	lines chan string
