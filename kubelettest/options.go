@@ -71,8 +71,8 @@ func WithRBAC(manifests string) Option {
 // WithAuthorizer sets an authorization webhook, which decides what users are allowed to do in place of [User.Allow] and
 // [WithRBAC]. As from a kube-apiserver with --authorization-mode=Webhook, the webhook receives each SubjectAccessReview
 // (authorization.k8s.io/v1) as JSON in a POST request, at the path /. It responds with a SubjectAccessReview that has a
-// status. If the webhook fails, access is denied. It may be called from several goroutines at once. To use a webhook
-// that already runs as a server, pass [net/http/httputil.NewSingleHostReverseProxy].
+// status. If the webhook fails, access is denied. The webhook may be called from several goroutines at once. To use a
+// webhook that already runs as a server, pass [net/http/httputil.NewSingleHostReverseProxy].
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
 
 // ReviewClient sends TokenReviews and SubjectAccessReviews. Every kubernetes.Interface is a ReviewClient.

@@ -26,7 +26,8 @@ func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {
-		// A kubelet sends only SubjectAccessReviews with resource attributes. Skip others, which a test may have sent.
+		// A kubelet sends only SubjectAccessReviews with resource attributes. Skip other SubjectAccessReviews, which a
+		// test may have sent.
 		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
 			attributes := r.Access.ResourceAttributes
 			checked = append(checked, attributes.Verb+" "+attributes.Resource+"/"+attributes.Subresource)

@@ -94,7 +94,8 @@ var kinds = []Kind{
 			"`memory` for each, or its limit if that is lower"},
 }
 
-// Kinds returns all kinds: faults of connections first, then faults of responses, of reviewers, and of the node.
+// Kinds returns all kinds of fault: first the kinds that affect connections, then responses, reviews, and the whole
+// node.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
 // kindNamed returns the kind of fault with the given name. For an unknown name, the error lists the names of all kinds.

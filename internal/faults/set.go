@@ -33,8 +33,7 @@ type Active struct {
 }
 
 // Matched returns the number of connections, requests, reviews or containers that were in the fault's scope. Applied
-// returns to how many of them the fault was applied. Applied is lower than Matched if Count or Share excluded some of
-// them.
+// returns the number to which the fault was applied. It is lower than Matched if Count or Share excluded some.
 func (a *Active) Matched() int64 { return a.matched.Load() }
 func (a *Active) Applied() int64 { return a.applied.Load() }
 

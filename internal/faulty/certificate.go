@@ -35,7 +35,7 @@ func (n *Node) GetCertificate(next getCertificate) getCertificate {
 // active, TLS sessions are not resumed, because a resumed session has no certificate message.
 func (n *Node) decorateTLS(config *tls.Config) {
 	inner, plain := config.GetConfigForClient, config.Clone()
-	plain.NextProtos = []string{"h2", "http/1.1"} // net/http does not set NextProtos in this copy
+	plain.NextProtos = []string{"h2", "http/1.1"} // net/http does not set NextProtos in plain
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		var wanted *tls.Config // if wanted stays nil, crypto/tls uses the original config
 		if inner != nil {

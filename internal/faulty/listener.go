@@ -13,8 +13,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// listener decorates one of a node's ports with connection faults. When such a fault begins or ends, the listener
-// closes idle connections, because a client that keeps its connection would not notice the fault.
+// listener decorates one of a node's ports with connection faults. When a connection fault begins or ends, the listener
+// closes idle connections, because a client that keeps its connection would not notice the change.
 type listener struct {
 	node *Node
 	// secure is false for the read-only port. On that port, connection-refused is the only connection fault.

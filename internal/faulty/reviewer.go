@@ -172,7 +172,7 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	}
 	second := access.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	// The kubelet adds this group to every authenticated user, so here it must be added to the true user.
+	// The kubelet adds the group system:authenticated to every authenticated user, so the true user needs it too.
 	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) {
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}
@@ -230,7 +230,7 @@ func withBody(response *http.Response, contentType string, body []byte) *http.Re
 }
 
 // isRevoked reports whether a reviewer-revoking fault applies to a review that the reviewer has allowed. The first
-// review of a token or of an access stays allowed, and its repetitions are revoked.
+// review of a token or of an access stays allowed. Later reviews of the same token or access are revoked.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	for _, revoking := range v.node.faults.Matching(t, faults.ReviewerRevoking) {
 		if !v.isFirst(allowance{revoking, subject}) && revoking.Apply(t) {

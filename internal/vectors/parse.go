@@ -131,7 +131,7 @@ func (p *parser) fail(format string, args ...any) {
 func (p *parser) line(line string) {
 	content := strings.TrimLeft(line, " ")
 	if strings.HasPrefix(content, "\t") {
-		p.fail("indent with spaces")
+		p.fail("the line begins with a tab; indent with spaces")
 	}
 	if content == "" || content[0] == '#' {
 		return
