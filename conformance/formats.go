@@ -75,7 +75,7 @@ func indent(text string, by int) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", by))
 }
 
-// Summary counts the verdicts in one line.
+// Summary returns one line with the number of results for each verdict.
 func (r *Report) Summary() string {
 	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped",
 		r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skipped))

@@ -41,7 +41,7 @@ type apiserver struct {
 
 	kubelets  *http.Transport
 	transport func() *http.Transport // returns a new transport
-	busy      sync.Mutex             // locked by alone if the defect is "does one thing at a time"
+	busy      sync.Mutex             // for the defect "does one thing at a time": locked during a call of alone
 
 	mu    sync.Mutex
 	nodes map[string]*v1.Node
@@ -135,7 +135,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// keep stores a created object by its name.
+// keep stores a created object under its name.
 func keep[T metav1.Object](a *apiserver, w http.ResponseWriter, r *http.Request, all map[string]T) {
 	var object T
 	if err := json.NewDecoder(r.Body).Decode(&object); err != nil {
@@ -166,7 +166,8 @@ func answerError(w http.ResponseWriter, err error) {
 	answerJSON(w, int(s.Code), &s)
 }
 
-// alone calls do. If the API server has the defect "does one thing at a time", only one call of do runs at a time.
+// alone calls the given function. If the API server has the defect "does one thing at a time", it first
+// waits until all earlier calls have returned.
 func (a *apiserver) alone(do func()) {
 	if a.defect == "does one thing at a time" {
 		a.busy.Lock()

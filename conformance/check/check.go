@@ -43,12 +43,12 @@ type Check struct {
 	Flag string
 	// Proves is a sentence for the documentation: what a pass proves.
 	Proves string
-	// Needs lists the IDs of checks that must pass before this check runs. Checks replaces nil by the ID of the first
-	// check, reach.dialled.
+	// Needs lists the IDs of checks that must pass before this check runs. If nil, the function Checks sets it to
+	// the ID of the first check, reach.dialled.
 	Needs []string
 
 	// remedy is a flag or a command that the user can paste to solve the problems that the check finds. A check with
-	// several remedies sets the remedy of its finding instead.
+	// several remedies sets the remedy of its finding, not this field.
 	remedy string
 	run    runFunc
 }

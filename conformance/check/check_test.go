@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The table some has five checks: d needs b and c, both b and c need a, and e needs no other check.
+// Five example checks: d needs b and c, both b and c need a, and e needs no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},
@@ -90,8 +90,8 @@ func TestSelect(t *testing.T) {
 
 type does = map[string]func(context.Context, *finding) error
 
-// scheduled runs the checks in the table some. It returns their results as texts, and their IDs in the order in which
-// the results were reported.
+// scheduled runs five example checks, which are in the variable some. It returns their results as texts, and their IDs
+// in the order in which the results were reported.
 func scheduled(t *testing.T, ctx context.Context, do does) (results map[string]string, order []string) {
 	t.Helper()
 	checks := slices.Clone(some)

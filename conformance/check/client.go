@@ -62,8 +62,8 @@ func checkPresented(_ context.Context, r *run, f *finding) error {
 		f.note("answered: %s", first.message)
 		f.note("handshake error: %v", first.HandshakeError)
 		f.remedy = newClientCertificate + " # a certificate and the key that belongs to it"
-		return f.fail("the TLS handshake fails although kube-apiserver does not verify the kubelet: perhaps its " +
-			"client certificate and key do not match")
+		return f.fail("the TLS handshake fails although kube-apiserver does not verify the kubelet: perhaps " +
+			"kube-apiserver's client certificate and key do not match")
 	}
 	for i, c := range first.TLS.PeerCertificates {
 		word := "chain"

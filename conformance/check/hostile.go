@@ -105,7 +105,7 @@ func withHostileKubelet(name string, check func(context.Context, *hostileKubelet
 
 // trial records what happened when a user sent a request while the kubelet misbehaved.
 type trial struct {
-	// what describes the request and the kubelet's behavior, for the report.
+	// The field what is a description of the request and of the kubelet's behavior, for the report.
 	what string
 	got  reply
 	// visits are the connections to the kubelet. ended is true if all of them ended within the time limit.
@@ -113,9 +113,10 @@ type trial struct {
 	ended  bool
 }
 
-// try makes the kubelet misbehave and calls send, which sends the request. After send has returned, try waits until the
-// connections to the kubelet have ended, but no longer than within, and closes the remaining connections. It returns an
-// error if the kube-apiserver did not connect, or if ctx is done.
+// try makes the kubelet misbehave and calls the function send, which sends the request. After that function has
+// returned, try waits until the connections to the kubelet have ended. When the duration within has passed, try stops
+// waiting and closes the remaining connections. It returns an error if the kube-apiserver did not connect, or if ctx is
+// done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
@@ -161,8 +162,8 @@ func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 }
 
 // closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. The time is
-// short if kube-apiserver v1.37 translates the protocol of the request: it then leaves the unused connection open until
-// garbage collection closes it.
+// short for a request whose protocol kube-apiserver v1.37 translates: waiting longer is useless, because the
+// kube-apiserver leaves the connection to the kubelet open until garbage collection closes it.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond

@@ -126,8 +126,8 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 	return nil
 }
 
-// tryLeaving calls try with a user who waits for the response, but cancels the request shortly after the kubelet has
-// received it.
+// tryLeaving calls try with a user who begins to wait for the response, but cancels the request shortly after the
+// kubelet has received it.
 func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, smuggleTimeout, func() reply {
 		leaving, leave := context.WithCancel(ctx)
@@ -150,11 +150,11 @@ type absence struct {
 	left   time.Time
 }
 
-// closed returns how long the connection to the kubelet existed after the user had left.
+// closed returns the time between the user's leaving and the end of the connection to the kubelet.
 func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
 // tryAbsent calls try with a user who sends the request and does not read the response. When the kubelet has received
-// the request, tryAbsent calls meanwhile and then sends another request. After that, the user leaves.
+// the request, tryAbsent calls the function meanwhile. Then it sends another request. After that, the user leaves.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
 ) (a absence, err error) {

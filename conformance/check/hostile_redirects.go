@@ -12,7 +12,7 @@ import (
 	"fauxlet/conformance/stage"
 )
 
-// redirects are the HTTP statuses with which a client may follow the Location header.
+// redirects are the HTTP statuses for which a client may follow the Location header.
 var redirects = []int{301, 302, 303, 307, 308}
 
 // redirectTarget is a server to which the hostile kubelet redirects a request.
@@ -41,8 +41,8 @@ func (t redirectTarget) presented() string {
 	return ""
 }
 
-// withRedirectTargets calls do with the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver,
-// and a plain HTTP address of this machine in place of a cloud's metadata service.
+// withRedirectTargets calls the given function with the targets: the redirecting kubelet itself, another
+// kubelet, the kube-apiserver, and a plain HTTP address of this machine in place of a cloud's metadata service.
 func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, do func([]redirectTarget) error) error {
 	var kubelets []*kubelet
 	for _, suffix := range []string{"-other", "-metadata"} {
@@ -120,7 +120,8 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 	})
 }
 
-// proxyRequest names a request through nodes/proxy in the report. The method node.proxyTo sends the request.
+// proxyRequest has the name by which the report calls a request through nodes/proxy. The method node.proxyTo sends the
+// request.
 var proxyRequest = userRequest{name: "nodes/proxy"}
 
 // proxyTo sends a request for a path of the kubelet through nodes/proxy.

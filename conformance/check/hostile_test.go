@@ -17,7 +17,7 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// ours returns the checks that this file tests: the groups hostile, streams and after.
+// ours returns the checks that this file tests: the groups "hostile", "streams" and "after".
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
 // ran is the result of one check.
@@ -86,7 +86,7 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 	}
 }
 
-// waits is the time limit run.soon for the defects that make a check wait until the time limit.
+// waits is the value of run.soon in tests of defects that make a check wait until that time limit has passed.
 const waits = 2 * time.Second
 
 // TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the

@@ -120,7 +120,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 // handle sets the function that serves further requests instead of the stand-in.
 func (k *kubelet) handle(serve http.HandlerFunc) { k.handler.Store(serve) }
 
-// standIn makes a stand-in kubelet serve all further requests. Its pod has the container c.
+// standIn makes a stand-in kubelet serve all further requests. Its pod has a container named c.
 func (k *kubelet) standIn(c scenario.Container) error {
 	store, err := pods.NewStoreWith(shell.Executor{}, scenario.Pod{
 		Pod: &v1.Pod{
@@ -215,8 +215,8 @@ func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	return err
 }
 
-// handshaken is a listener for an HTTP server. Accept returns the connections that were passed to put, until ctx is
-// done.
+// handshaken is a listener for an HTTP server. Calls of put add connections, and Accept returns the added connections.
+// When ctx is done, Accept returns an error.
 type handshaken struct {
 	net.Listener
 	ctx   context.Context

@@ -68,7 +68,7 @@ type connection struct {
 // NetConn returns the TCP connection. Package hostile uses it.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
-// change calls how to change the recorded state of the connection.
+// change modifies the recorded state of the connection with the given function.
 func (c *connection) change(how func(*observed)) { c.kubelet.states.Update(func() { how(c.observed) }) }
 
 func (c *connection) Read(p []byte) (int, error) {
@@ -100,7 +100,7 @@ func recordHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 type connectionKey struct{}
 
-// withConnection adds the connection that carries a request to the request's context.
+// withConnection makes the connection on which a request arrives available in the context of the request.
 func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, conn.(*tls.Conn).NetConn())
 }

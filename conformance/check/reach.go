@@ -118,8 +118,8 @@ func checkUsual(ctx context.Context, r *run, f *finding) error {
 			"name cannot be resolved")
 }
 
-// checkFamily returns the run function of a check that the kube-apiserver can connect to a kubelet with an address of
-// one IP family.
+// checkFamily returns the run function of a check that fails if the kube-apiserver cannot connect to a kubelet with an
+// address of the given IP family.
 func checkFamily(name, words string, is func(netip.Addr) bool) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		i := slices.IndexFunc(r.addresses, is)
@@ -214,7 +214,7 @@ func addressesText(all []v1.NodeAddress) string {
 	return strings.Join(texts, ", ")
 }
 
-// updateNode changes the Node's addresses and its port; 0 removes the port.
+// updateNode changes the Node's addresses and its port. If the given port is 0, it removes the port.
 func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port int) error {
 	// Patch the Node instead of updating it, because controllers change Nodes at the same time.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{

@@ -19,8 +19,8 @@ const (
 	timeLimit = 30 * time.Second
 )
 
-// Select returns the checks whose IDs begin with an element of only, and the checks that they need. The checks keep
-// their order. If only is empty, Select returns all checks.
+// Select returns the checks whose IDs begin with one of the given texts, and the checks that they need. The checks keep
+// their order. If no texts are given, Select returns all checks.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -112,7 +112,7 @@ func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 		return nil // a problem that was found before the error is enough for a verdict
 	case cause == nil:
 		return err
-	// The run was stopped or the time limit has passed. A failure may only be a consequence of the interruption.
+	// The run was stopped or the time limit has passed. The error of the check may be a mere consequence of that.
 	case ctx.Err() != nil || err == nil || errors.Is(err, cause):
 		return cause
 	}

@@ -47,8 +47,8 @@ var upgradeRequests = []userRequest{
 	{"port-forward by WebSocket", "portforward", "", webSocketHeader("SPDY/3.1+portforward.k8s.io"), true},
 }
 
-// logRequest requests a log without following it. followRequest requests a log and follows it. sampleRequests are both
-// requests for logs and one upgrade request of each protocol.
+// logRequest requests a log without following it. followRequest requests a log and follows it. sampleRequests are
+// these two requests and one upgrade request for each protocol.
 var (
 	logRequest     = userRequest{name: "logs", verb: "log", query: "container=" + container}
 	followRequest  = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container}
@@ -157,9 +157,9 @@ type reply struct {
 	// status is the HTTP status; 0 if there was no response.
 	status int
 	header http.Header
-	// text is the beginning of the body. The constant part limits its length.
+	// text is the beginning of the body, at most [part] bytes.
 	text string
-	// hangs means that a timeout ended the response before its end, and before text reached its maximum length.
+	// hangs is true if a timeout passed before the response was complete and before text reached its maximum length.
 	hangs bool
 	err   error
 }
@@ -185,7 +185,7 @@ func (n *node) sendWithin(ctx context.Context, req userRequest, within time.Dura
 	}
 	defer l.Close()
 	got := l.reply(within)
-	got.hangs = got.hangs || ctx.Err() != nil // the response may only be a consequence of the cancellation
+	got.hangs = got.hangs || ctx.Err() != nil // the response may be a mere consequence of the cancellation
 	return got
 }
 

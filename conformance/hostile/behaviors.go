@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// sends returns a behavior that sends text and then reads further requests from the connection.
+// The function sends returns a behavior: to send the given text and then read further requests from the connection.
 func sends(name, action, text string) Behavior { return floods(name, action, text, "", 0) }
 
-// floods returns a behavior that sends begin once, then text repeatedly up to limit bytes.
+// The function floods returns a behavior: to send a first text once, and then a second text again and again until
+// limit bytes of the second text have been sent.
 func floods(name, action, begin, text string, limit int64) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 		err := x.send(begin)
@@ -65,25 +66,25 @@ func OtherProtocol() Behavior {
 		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"))
 }
 
-// EndlessHeaders sends header lines without an end, up to limit bytes. The client must stop reading.
+// EndlessHeaders sends one header line after another, up to limit bytes in all. The client must stop reading.
 func EndlessHeaders(limit int64) Behavior {
 	return floods("endless-headers", "sends endless headers", "HTTP/1.1 200 OK\r\n",
 		strings.Repeat("X-Endless: "+strings.Repeat("x", 1000)+"\r\n", 16), limit)
 }
 
-// EndlessHeader sends one header line without an end, up to limit bytes. The client must stop reading.
+// EndlessHeader sends a header line that does not end, up to limit bytes. The client must stop reading.
 func EndlessHeader(limit int64) Behavior {
 	return floods("endless-header", "sends an endless header line", "HTTP/1.1 200 OK\r\nX-Endless: ",
 		strings.Repeat("x", 16<<10), limit)
 }
 
-// Informational sends interim responses (103) without an end, up to limit bytes. The client must stop reading.
+// Informational sends one interim response (103) after another, up to limit bytes in all. The client must stop reading.
 func Informational(limit int64) Behavior {
 	interim := head(http.StatusEarlyHints, "Link: </x>; rel=preload", "X-Filler: "+strings.Repeat("x", 900))
 	return floods("informational", "sends endless interim responses (103)", "", strings.Repeat(interim, 16), limit)
 }
 
-// EndlessBody sends a body without an end, up to limit bytes. If the body is a log, the client must not read more
+// EndlessBody sends a body that does not end, up to limit bytes. If the body is a log, the client must not read more
 // than its user does, and must close the connection when the user leaves. If the body is an error, the client must
 // read and pass on only a limited part.
 func EndlessBody(status int, limit int64) Behavior {
@@ -102,8 +103,9 @@ func BrokenResponses() []Behavior {
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
-	// text returns a behavior that sends a text and closes the connection. The function after returns a behavior that
-	// sends the beginning of a log, calls do with the TLS connection and the TCP connection under it, and closes both.
+	// The function text returns a behavior: to send the given text and close the connection. The function after returns
+	// another behavior: to send the beginning of a log, call the given function with the TLS connection and the TCP
+	// connection under it, and close both.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			return cmp.Or(x.send(text), errHangUp)

@@ -57,7 +57,7 @@ type Kubelet struct {
 	connections states.List[Connection]
 }
 
-// performance is a behavior with the context that ends its connections.
+// performance is a behavior together with a context. When the context is done, the behavior's connections are closed.
 type performance struct {
 	ctx      context.Context
 	behavior Behavior

@@ -25,7 +25,8 @@ type Comparison struct {
 
 // Difference is a difference in a setting, or in the responses to one or more requests.
 type Difference struct {
-	// What is the name of the setting, or "as NAME" for responses to the client NAME.
+	// The field What is the name of a setting or, for a difference in the responses to the client NAME, the text
+	// "as NAME".
 	What string `json:"what"`
 	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`

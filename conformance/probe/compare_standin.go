@@ -125,8 +125,8 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 	return standIn, written, served, nil
 }
 
-// observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the
-// kubelet. The parameter written is the unchanged configuration.
+// observeStandIn starts a stand-in kubelet that has the given configuration and listens on loopback in this process. It
+// probes the stand-in in the same way as the real kubelet. The result written is the unchanged configuration.
 func (p *prober) observeStandIn(ctx context.Context, seen *observation) (
 	o *observation, written *config.Config, err error,
 ) {

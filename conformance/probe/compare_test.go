@@ -40,7 +40,7 @@ func TestCompare(t *testing.T) {
 		settings settings
 		builtIn  bool     // use only the three identities that every probe has
 		reviews  bool     // the stand-in uses the review API instead of inferred reviews
-		want     []string // expected differences, as WHAT: KUBELET, CONFIGURATION
+		want     []string // expected differences, in the form "WHAT: KUBELET, CONFIGURATION"
 		not      []string // parts of the expected NotCompared
 	}{
 		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},

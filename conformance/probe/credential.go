@@ -18,7 +18,7 @@ type CredentialFiles struct {
 	ClientCert, ClientKey string
 	// TokenFile holds a bearer token.
 	TokenFile string
-	// Kubeconfig is a kubeconfig file. Identity reads the user of its current context. The other fields take
+	// Kubeconfig is a kubeconfig file. The method Identity uses the user of its current context. The other fields take
 	// precedence over that user's credential.
 	Kubeconfig string
 }
@@ -78,7 +78,7 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	return i, nil
 }
 
-// config returns the credential in a client configuration.
+// config reads the files and returns a client configuration with their credential.
 func (c CredentialFiles) config() (*rest.Config, error) {
 	config := &rest.Config{}
 	if c.Kubeconfig != "" {

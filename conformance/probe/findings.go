@@ -30,8 +30,8 @@ type Finding struct {
 	Evidence string   `json:"evidence"`
 	// Risk is what an attacker could do. Empty for a Note.
 	Risk string `json:"risk,omitempty"`
-	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy is an action to take instead,
-	// or in addition.
+	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy describes what
+	// else the operator can or must do to fix it.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
 }
@@ -66,12 +66,12 @@ func (o *observation) findings(now time.Time) []Finding {
 	return all
 }
 
-// runs reports whether a request would run a command. reads reports whether a request reads data.
+// The function runs returns true for a request to run a command, and the function reads for a request to read data.
 func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
 
-// admitted lists the requests of an identity that the kubelet admitted and for which kind returns true.
+// admitted returns those requests of an identity that the kubelet admitted and that are of the given kind.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for _, a := range o.responses[identity] {

@@ -82,7 +82,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: proxy}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: proxy-getter}]
 `
 
-// anonymousReads lets system:anonymous get pods.
+// anonymousReads has a ClusterRoleBinding that lets unauthenticated users get pods.
 const anonymousReads = `
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -59,8 +59,8 @@ func identities(given []Identity) ([]Identity, error) {
 			return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s "+
 				"and %s", g.Name, NoCredential, UnknownCA, InvalidToken)
 		case g.Certificate == nil && g.Token == "":
-			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe includes %s, which "+
-				"has none", g.Name, NoCredential)
+			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe has the "+
+				"identity %s", g.Name, NoCredential)
 		}
 		all = append(all, g)
 	}

@@ -37,7 +37,8 @@ func (o *observation) accepted(identity string) *Response {
 	return o.find(func(a *Response) bool { return a.identity == identity && a.authenticated() })
 }
 
-// refused reports whether every authenticated request of an identity got a 401.
+// refused reports whether authentication of an identity failed: it got a 401, and no response shows that it was
+// authenticated.
 func (o *observation) refused(identity string) bool {
 	return o.accepted(identity) == nil && o.find(func(a *Response) bool {
 		return a.identity == identity && a.Access == Unauthenticated
@@ -74,7 +75,7 @@ func (o *observation) requests() []Request {
 	return all
 }
 
-// list joins names with semicolons. It returns none if there are no names.
+// list joins names with semicolons. If there are no names, it returns the given text none.
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

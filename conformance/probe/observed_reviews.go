@@ -22,7 +22,7 @@ type observedReviews struct {
 	allowed map[accessCheck]bool
 }
 
-// reviews returns the tokens and permissions that the kubelet's responses imply.
+// reviews infers the valid tokens and the users' permissions from the kubelet's responses.
 func (o *observation) reviews() *observedReviews {
 	s := &observedReviews{users: map[string]string{}, allowed: map[accessCheck]bool{}}
 	alwaysAllow := o.values()[authorizationMode] == "AlwaysAllow"
@@ -48,7 +48,7 @@ func (s *observedReviews) infer(user string, responses []Response) {
 	for _, a := range responses {
 		checked := a.row.subresources()
 		if a.subresources != nil {
-			checked = a.subresources // without KubeletFineGrainedAuthz, a kubelet checks only the last one
+			checked = a.subresources // without KubeletFineGrainedAuthz, a kubelet checks only the last subresource
 		}
 		for _, subresource := range checked {
 			if check := (accessCheck{user, a.row.verb(), subresource}); a.Access == Forbidden {
@@ -56,7 +56,7 @@ func (s *observedReviews) infer(user string, responses []Response) {
 			}
 		}
 	}
-	for width := 1; width <= 2; width++ { // begin with the requests for which only one permission suffices
+	for width := 1; width <= 2; width++ { // first requests that need one permission, then those with a choice of two
 		for _, a := range responses {
 			subresources := a.row.subresources()
 			if !a.admitted() || len(subresources) != width {

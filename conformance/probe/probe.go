@@ -50,8 +50,8 @@ type Options struct {
 	ReadOnlyPort int
 	// Timeout is the maximum duration of each connection attempt, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
-	// Patience is the response time of a 401 after which an identity sends no further requests. 0 means 2 seconds. A
-	// kubelet whose TokenReviews fail retries for some seconds before every 401.
+	// If a 401 takes longer than Patience, its identity sends no further requests, because a kubelet whose TokenReviews
+	// fail retries for some seconds before every 401. 0 means 2 seconds.
 	Patience time.Duration
 
 	// Compare, if set, compares the kubelet with a configuration.

@@ -25,7 +25,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// serveText starts a TLS server with a certificate of ca for loopback. answer returns the whole response to a request.
+// serveText starts a TLS server with a certificate of ca for loopback. The function answer returns the
+// whole response to a request.
 func serveText(
 	t *testing.T,
 	ca *testcerts.Authority,
@@ -217,7 +218,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestNothingIsLogged checks that data after the end of a response is not logged, as net/http would do.
+// TestNothingIsLogged checks that data after the end of a response is not logged. The HTTP client of net/http
+// would log it.
 func TestNothingIsLogged(t *testing.T) {
 	const token = "s3cret-token-of-mine"
 	var logged bytes.Buffer

@@ -38,7 +38,7 @@ func (r *ReadOnlyPort) ordered() []Response {
 	return all
 }
 
-// served lists the requests that a kubelet's read-only port serves.
+// served returns the requests that a kubelet's read-only port serves.
 func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for _, a := range r.ordered() {

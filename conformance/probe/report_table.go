@@ -94,7 +94,8 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 }
 
-// cell returns the status of a response. If there is no status, it returns the number of the reason in reasons.
+// cell returns the text for a response in the table: the status or, if there is no status, a reference to the reason in
+// the list of reasons.
 func cell(key string, responses map[string]Response, reasons *[]string) string {
 	a, sent := responses[key]
 	switch {

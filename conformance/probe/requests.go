@@ -28,10 +28,10 @@ func (r *row) verb() string {
 	return map[string]string{http.MethodGet: "get", http.MethodPost: "create"}[r.method]
 }
 
-// subresources of nodes that the kubelet checks, in order, until one is allowed.
+// subresources returns the subresources of nodes that the kubelet checks, in this order, until one is allowed.
 func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
-// rights lists the authorization checks as "VERB nodes/SUBRESOURCE".
+// rights returns the permissions that the kubelet checks for a request, as "VERB nodes/SUBRESOURCE".
 func (r *row) rights() []string {
 	var all []string
 	for _, subresource := range r.subresources() {
@@ -131,8 +131,8 @@ var (
 	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
 
-// classify interprets a response by the texts of a kubelet. (k8s.io/kubernetes: pkg/kubelet/server/server.go,
-// InstallAuthFilter, getHandlerForDisabledEndpoint)
+// classify interprets a response. It recognizes the texts that a kubelet sends. (k8s.io/kubernetes:
+// pkg/kubelet/server/server.go, InstallAuthFilter, getHandlerForDisabledEndpoint)
 func classify(r *row, status int, body []byte) Response {
 	a := Response{Status: status, Access: Admitted}
 	text := string(body[:min(len(body), 4<<10)])

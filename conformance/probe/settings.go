@@ -38,8 +38,8 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// fields are the settings in the order of the report. absent is the value of a setting that a configuration does not
-// contain. It is empty if the value is then unknown.
+// fields are the settings in the order of the report. absent is the value that a setting has if a configuration
+// does not contain it. It is empty if that value is unknown.
 var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
@@ -134,7 +134,8 @@ func valuesOf(configuration map[string]any) map[string]string {
 	return values
 }
 
-// anonymous: a request without a credential gets a 401 exactly if anonymous authentication is disabled.
+// anonymous infers whether anonymous authentication is enabled: if it is disabled, and only then, a request without a
+// credential gets a 401.
 func (o *observation) anonymous() (value, evidence string) {
 	if a := o.accepted(NoCredential); a != nil {
 		return isTrue, a.String()
@@ -145,8 +146,9 @@ func (o *observation) anonymous() (value, evidence string) {
 	return unknown, "no response to a request without a credential"
 }
 
-// webhook: with the webhook, an invalid token gets a 401. Without it, a request with a token is anonymous. If
-// anonymous authentication is disabled, this request also gets a 401, and only a valid token shows the difference.
+// webhook infers whether the token webhook is enabled. With the webhook, a request with an invalid token gets a 401.
+// Without the webhook, a request with a token is anonymous. If anonymous authentication is disabled, an anonymous
+// request also gets a 401, and only a valid token shows the difference.
 func (o *observation) webhook() (value, evidence string) {
 	anonymous, invalid := o.accepted(NoCredential), o.accepted(InvalidToken)
 	switch {
@@ -169,7 +171,7 @@ func (o *observation) webhook() (value, evidence string) {
 		"token to find out"
 }
 
-// clientCA: a kubelet requests client certificates exactly if it has a client CA.
+// clientCA infers whether the kubelet has a client CA: if it has one, and only then, it requests client certificates.
 func (o *observation) clientCA() (value, evidence string) {
 	switch {
 	case len(o.tls.chain) == 0:
@@ -180,8 +182,8 @@ func (o *observation) clientCA() (value, evidence string) {
 	return notSet, "no client certificate is requested"
 }
 
-// mode: a denied request, or a failed authorization check, shows Webhook mode. If every request is allowed, the mode
-// can be Webhook or AlwaysAllow.
+// mode infers the authorization mode. A denied request, or a failed authorization check, shows that the mode is
+// Webhook. If every request is allowed, the mode can be Webhook or AlwaysAllow.
 func (o *observation) mode() (value, evidence string) {
 	if a := o.find(func(a *Response) bool {
 		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
@@ -210,7 +212,7 @@ func (o *observation) readOnlySetting() (value, evidence string) {
 	return unknown, "no response on port " + port
 }
 
-// bootstrap: a kubelet generates a self-signed certificate only without serverTLSBootstrap.
+// bootstrap infers serverTLSBootstrap. If it is true, a kubelet does not generate a self-signed certificate.
 func (o *observation) bootstrap() (value, evidence string) {
 	switch {
 	case o.tls.pending():
@@ -227,7 +229,7 @@ func (o *observation) bootstrap() (value, evidence string) {
 	return unknown, "the origin of the serving certificate is unknown"
 }
 
-// minVersion is the lowest accepted version, if the lower ones were refused.
+// minVersion infers tlsMinVersion: the lowest TLS version that was accepted, if all lower versions were refused.
 func (o *observation) minVersion() (value, evidence string) {
 	for _, v := range o.tls.Versions {
 		if v.Accepted {
@@ -240,7 +242,8 @@ func (o *observation) minVersion() (value, evidence string) {
 	return unknown, "no handshake succeeded"
 }
 
-// debugging: without debugging handlers, /configz is a 404 before authentication.
+// debugging infers whether the debugging handlers are enabled. If they are disabled, even a request without a
+// credential gets a 404 for /configz, not a 401.
 func (o *observation) debugging() (value, evidence string) {
 	if a := o.find(func(a *Response) bool { return a.handler == "Debug" }); a != nil {
 		return isFalse, fmt.Sprintf("%s: %s: %q", a.identity, a.row, "Debug endpoints are disabled.")
@@ -276,8 +279,8 @@ func handler(path, word string) func(*observation) (value, evidence string) {
 
 var gateMetric = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="KubeletFineGrainedAuthz"[^}]*\} (\d)`)
 
-// fineGrained: a 403 lists the checked subresources. The responses to an identity that may get nodes/pods but not
-// nodes/proxy show the setting too, and so does a metric.
+// fineGrained infers the feature gate KubeletFineGrainedAuthz: from the subresources that a 403 lists, from the
+// responses to an identity that may get nodes/pods but not nodes/proxy, or from a metric.
 func (o *observation) fineGrained() (value, evidence string) {
 	a := o.find(func(a *Response) bool { return a.row.path == "/pods" && len(a.subresources) > 0 })
 	if a != nil {
@@ -298,7 +301,7 @@ func (o *observation) fineGrained() (value, evidence string) {
 
 var versionMetric = regexp.MustCompile(`(?m)^kubernetes_build_info\{[^}]*git_version="(v[0-9][^"]*)"`)
 
-// metric returns the first group of a pattern that matches a kubelet's /metrics, or "".
+// metric returns the text that the pattern's first group matches in the kubelet's /metrics, or "" if there is no match.
 func (o *observation) metric(pattern *regexp.Regexp) string {
 	a := o.find(func(a *Response) bool { return a.row.path == "/metrics" && pattern.Match(a.body) })
 	if a == nil {

@@ -39,7 +39,8 @@ var alwaysAllow = settings{"mode": "AlwaysAllow"}
 // or is unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// The default expected values: outside is for probes that cannot read /configz, inside for probes that can read it.
+	// The default expected values. A probe that cannot read /configz should infer the values in the map outside, a
+	// probe that can read /configz those in the map inside.
 	outside := map[string]string{
 		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
 		serverBootstrap: "unknown",
@@ -59,7 +60,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // differences from outside or, if as has kubelet-client, from inside
+		want     map[string]string // differences from inside (for kubelet-client) or outside (for others)
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},

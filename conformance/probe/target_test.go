@@ -120,7 +120,7 @@ func TestNameIsResolvedOnce(t *testing.T) {
 	}
 }
 
-// TestTheNextAddress checks that the probe uses the first address of a name that accepts connections.
+// TestTheNextAddress checks that the probe tries the addresses of a host name until one accepts a connection.
 func TestTheNextAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

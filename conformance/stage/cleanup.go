@@ -137,8 +137,9 @@ func (s *Stage) delete(ctx context.Context, all []owned, lastDeletion *time.Time
 }
 
 // finalize removes the finalizer of a run's namespace. Without a kube-controller-manager the namespace would exist
-// forever. finalize does nothing if a kube-controller-manager exists: it has started to delete the namespace, or has
-// created objects in it (the default service account, the root CA ConfigMap).
+// forever. finalize does nothing if it finds signs of a kube-controller-manager: the deletion of the namespace has
+// started, or the namespace contains the objects that a kube-controller-manager creates (the default service account,
+// the root CA ConfigMap).
 func (s *Stage) finalize(ctx context.Context, name string) error {
 	core := s.client.CoreV1()
 	found, err := core.Namespaces().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})

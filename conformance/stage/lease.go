@@ -58,7 +58,7 @@ func (s *Stage) renewLease(ctx context.Context, stop context.CancelCauseFunc) {
 		case err == nil:
 			last = time.Now()
 		case ctx.Err() == nil && (apierrors.IsNotFound(err) || time.Since(last) > renewDeadline):
-			stop(fmt.Errorf("cannot renew the Lease of this run for %v; another run may delete its objects: %w",
+			stop(fmt.Errorf("could not renew the Lease of this run for %v; another run may delete its objects: %w",
 				time.Since(last).Round(time.Second), err))
 			return
 		}

@@ -19,9 +19,9 @@ func (l *List[T]) Add(state T) *T {
 	return &state
 }
 
-// Update calls change, which changes states, and wakes the callers of Wait. All does not copy the contents of slices,
-// maps and pointers in a state. Therefore change must replace a slice, map or pointer instead of modifying its
-// contents.
+// Update calls the given function, which may modify states, and then wakes the callers of Wait. The copies that All and
+// Wait return share the contents of slices, maps and pointers with the states. Therefore the function must replace a
+// slice, map or pointer instead of modifying its contents.
 func (l *List[T]) Update(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
