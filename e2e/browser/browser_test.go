@@ -136,7 +136,7 @@ func newTab(t testing.TB, width, height int64) *tab {
 	return b
 }
 
-// another opens another tab in the same Chromium.
+// another opens one more tab in the same Chromium.
 func (b *tab) another() *tab {
 	other := &tab{t: b.t}
 	ctx, shut := chromedp.NewContext(b.ctx, chromedp.WithListener(other.listen))
@@ -172,7 +172,7 @@ func (b *tab) listen(event any) {
 	}
 }
 
-// quiet fails the test if the browser console has errors or warnings.
+// quiet verifies that the browser console has no errors and no warnings.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -224,7 +224,7 @@ func (b *tab) set(selector, value string) {
 		return true })()`, selector, value))
 }
 
-// prefers sets the color scheme that the operating system prefers: light or dark.
+// prefers tells the page which color scheme the operating system prefers: light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {

@@ -228,7 +228,8 @@ func TestPagesFromElsewhere(t *testing.T) {
 			t.Errorf("%s: %s", request, got)
 		}
 	}
-	// The server also refuses a request whose response the other page does not read (mode no-cors).
+	// With mode no-cors, a page can send a request to another origin without reading the response. The server must
+	// refuse this request too.
 	js[string](b,
 		`fetch("`+base+
 			`/api/send", {method: "POST", mode: "no-cors", `+
@@ -271,7 +272,7 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// fits fails the test if the page is wider than its window.
+// fits verifies that the page is not wider than its window.
 func (b *tab) fits(when string) {
 	b.t.Helper()
 	if over := js[[]string](b,

@@ -62,7 +62,7 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	return all
 }
 
-// leaves fails the test unless the cluster has the same objects as it had before a check.
+// leaves verifies that a check has left nothing behind: the cluster must have the same objects as in the map before.
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {

@@ -29,7 +29,7 @@ type mistake struct {
 	flag    string
 
 	kind string // kind of the client certificate, as in package testcerts
-	// mint, if not nil, issues a client certificate that is not a kind of package testcerts.
+	// mint, if not nil, issues a client certificate of a kind that package testcerts does not have.
 	mint    func(*testcerts.Authority) (*testcerts.Pair, error)
 	without []string // flags to remove
 	with    []string // flags to replace
@@ -164,7 +164,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		// With the flags in more, the cluster's signer issues the serving certificate.
+		// The slice more has flags for a check whose serving certificate comes from the cluster's signer.
 		if more != nil {
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}
@@ -270,8 +270,9 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 
 var remedyFlags = regexp.MustCompile(`--[a-z-]+=[^ ]+`)
 
-// changed returns kube-apiserver arguments without the flags named in without and with the flags in with. A flag in
-// with replaces the flag of the same name. Relative paths in with are files of the PKI.
+// changed returns a changed copy of the kube-apiserver arguments args. It removes the flags whose names are in the list
+// without, and adds the flags in the list with. An added flag replaces a flag of the same name. If the value of an
+// added flag is a relative path, the path is a file of the PKI.
 func changed(p *controlplane.PKI, args, without, with []string) []string {
 	args = slices.Clone(args)
 	remove := func(name string) {

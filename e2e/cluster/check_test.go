@@ -77,7 +77,7 @@ func passed(r conformance.Result) bool {
 		r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")
 }
 
-// passes fails the test unless every check passed.
+// The method passes verifies that every conformance check has passed, and that fauxlet check removed its objects.
 func (c checked) passes(t testing.TB) {
 	t.Helper()
 	if c.Status != 0 || len(c.report.NotRemoved) > 0 {

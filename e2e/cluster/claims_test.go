@@ -16,14 +16,14 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// These tests prove the numbered statements of docs/claims.md. Each test provokes the error that kubectl prints,
-// applies the remedy, and reads the logs.
+// The tests of this file prove most of the numbered statements of docs/claims.md. Each test provokes the error that
+// kubectl prints, applies the remedy, and reads the logs.
 
 func logsURL(port int) string {
 	return fmt.Sprintf("https://127.0.0.1:%d/containerLogs/default/nginx/nginx", port)
 }
 
-// Statement 1.
+// TestLogsFailWithoutKubelet proves statement 1 of docs/claims.md.
 func TestLogsFailWithoutKubelet(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -37,7 +37,7 @@ func TestLogsFailWithoutKubelet(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-// Statement 2.
+// TestLogsFailWithUnknownServingCA proves statement 2 of docs/claims.md.
 func TestLogsFailWithUnknownServingCA(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
@@ -70,7 +70,7 @@ func TestLogsFailWithUnknownServingCA(t *testing.T) {
 	})
 }
 
-// Statement 2.
+// TestLogsFailWithoutIPSAN proves statement 2 of docs/claims.md.
 func TestLogsFailWithoutIPSAN(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
@@ -82,7 +82,7 @@ func TestLogsFailWithoutIPSAN(t *testing.T) {
 			logsURL(k.Port)))
 }
 
-// Statement 3.
+// TestAnonymousLogsAreForbidden proves statement 3 of docs/claims.md.
 func TestAnonymousLogsAreForbidden(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
@@ -111,7 +111,7 @@ func TestAnonymousLogsAreForbidden(t *testing.T) {
 	})
 }
 
-// Statement 4.
+// TestSecureAndReadOnlyPorts proves statement 4 of docs/claims.md.
 func TestSecureAndReadOnlyPorts(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -146,7 +146,7 @@ func TestSecureAndReadOnlyPorts(t *testing.T) {
 	}
 }
 
-// Statement 9.
+// TestServingCertificateByHand proves statement 9 of docs/claims.md.
 func TestServingCertificateByHand(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
@@ -160,7 +160,7 @@ func TestServingCertificateByHand(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-// Statement 10.
+// TestSelfSignedByDefault proves statement 10 of docs/claims.md.
 func TestSelfSignedByDefault(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -189,7 +189,7 @@ func TestSelfSignedByDefault(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-// Statement 12.
+// TestUserOfEachCredential proves statement 12 of docs/claims.md.
 func TestUserOfEachCredential(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -210,7 +210,7 @@ func TestUserOfEachCredential(t *testing.T) {
 	k.Expect(t, path, kubelet.Credential{}, 403, kubelet.Forbidden("system:anonymous"))
 }
 
-// Statement 13.
+// TestBindingFixesForbidden proves statement 13 of docs/claims.md.
 func TestBindingFixesForbidden(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -232,7 +232,7 @@ func TestBindingFixesForbidden(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-// Statement 13.
+// TestDenialIsCached proves statement 13 of docs/claims.md.
 func TestDenialIsCached(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -245,7 +245,7 @@ func TestDenialIsCached(t *testing.T) {
 	plane.LogsFail(t, words)
 }
 
-// Statement 14.
+// TestRecipes proves statement 14 of docs/claims.md.
 func TestRecipes(t *testing.T) {
 	t.Parallel()
 	t.Run("development", func(t *testing.T) {
@@ -274,7 +274,8 @@ func TestRecipes(t *testing.T) {
 	})
 }
 
-// Statement 15: kube-apiserver always uses TLS.
+// TestRemovedFlags proves statement 15 of docs/claims.md: kube-apiserver no longer has the flag --kubelet-https,
+// because it always uses TLS to connect to kubelets.
 func TestRemovedFlags(t *testing.T) {
 	t.Parallel()
 	p, err := programs.Start("kube-apiserver", programs.Path(t, "kube-apiserver"), "--kubelet-https=false")

@@ -11,8 +11,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// credentials lists the credentials that measure sends, in the order of its expected statuses. The statuses were
-// measured on the kubelet's own server.
+// credentials lists the credentials that the function measure sends. The expected statuses are in the same order. The
+// statuses were measured on the kubelet's own server.
 var credentials = []string{
 	"none", "good certificate", "certificate of an unknown CA", "expired certificate",
 	"bad token", "service account token",
@@ -20,9 +20,9 @@ var credentials = []string{
 }
 
 // TestAnonymousIsTheLastResort sends GET /pods with each credential to kubelets that allow anonymous requests. Each
-// row lists the expected statuses in the order of credentials.
+// list of expected statuses has the order of the list credentials.
 //
-// Statement 6 of docs/claims.md.
+// The test proves statement 6 of docs/claims.md.
 func TestAnonymousIsTheLastResort(t *testing.T) {
 	t.Parallel()
 	measure(t, "webhook on, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true},
@@ -34,7 +34,7 @@ func TestAnonymousIsTheLastResort(t *testing.T) {
 
 // TestCertificateThenToken sends GET /pods with each credential to kubelets that refuse anonymous requests.
 //
-// Statement 7 of docs/claims.md.
+// The test proves statement 7 of docs/claims.md.
 func TestCertificateThenToken(t *testing.T) {
 	t.Parallel()
 	measure(t, "webhook on, anonymous off, Webhook", kubelet.Settings{},
@@ -46,9 +46,9 @@ func TestCertificateThenToken(t *testing.T) {
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
-// measure sends GET /pods to a kubelet with each of credentials, and compares the statuses. The user kubelet-client has
-// the role system:kubelet-api-admin. If anonymous authentication is on, the user system:anonymous has that role too.
-// The service account has no role.
+// measure sends GET /pods to a kubelet with each credential in the list credentials, and compares the statuses of the
+// responses with the expected ones. The user kubelet-client has the role system:kubelet-api-admin. If anonymous
+// authentication is on, the user system:anonymous has that role too. The service account has no role.
 func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {
 	t.Run(name, func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -83,7 +83,7 @@ func measure(t *testing.T, name string, configuration kubelet.Settings, statuses
 	})
 }
 
-// Statement 8: a kubelet accepts the tokens of service accounts.
+// TestServiceAccountToken proves statement 8 of docs/claims.md: a kubelet accepts the tokens of service accounts.
 func TestServiceAccountToken(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)

@@ -16,7 +16,8 @@ func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
 
 type podCgroups struct{ cm.PodContainerManager }
 
-// period is the period of CPU quotas in microseconds. none is the quota that means "no limit".
+// period is the period to which CPU quotas refer, in microseconds. none is the value of a CPU quota that means "no
+// limit".
 const (
 	period = 100_000
 	none   = -1

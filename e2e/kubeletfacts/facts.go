@@ -34,7 +34,7 @@ type facts struct {
 	// EvictionHard is the value of the field evictionHard if the configuration file does not set it.
 	EvictionHard map[string]string `json:"evictionHard"`
 	Gates        []gate            `json:"gates"`
-	// Dependencies maps each feature gate to the gates on which it depends.
+	// Dependencies maps each feature gate to the other feature gates that it depends on.
 	Dependencies map[string][]string `json:"dependencies"`
 	Flags        []flag              `json:"flags"`
 }

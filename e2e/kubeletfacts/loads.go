@@ -177,7 +177,7 @@ func (l *load) measure(defaults object) error {
 	return nil
 }
 
-// schemeName matches a position in the kubelet's source code. Some errors of the kubelet contain such a position.
+// schemeName matches the part of a decoding error that states a position in the kubelet's source code.
 var schemeName = regexp.MustCompile(`in scheme "[^"]*"`)
 
 func runKubelet(dir, args string) (*result, string, error) {
@@ -209,7 +209,8 @@ func runKubelet(dir, args string) (*result, string, error) {
 	return answer, logs.String(), decodeErr
 }
 
-// effective finds the configuration that the kubelet logs before it validates, in either log format.
+// effective returns the configuration from the logs of a kubelet, in either log format. The kubelet logs its
+// configuration before it validates it.
 func effective(logs string) (object, error) {
 	const message = "Effective KubeletConfiguration"
 	for line := range strings.SplitSeq(logs, "\n") {

@@ -30,7 +30,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("give one argument, facts or loads, not %d", len(args))
+		return fmt.Errorf("%d arguments: give one, facts or loads", len(args))
 	}
 	var (
 		out any

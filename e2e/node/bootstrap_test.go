@@ -91,7 +91,7 @@ func (b *bootstrapped) start(t testing.TB) {
 	expect.NoError(t, err)
 }
 
-// again kills the process with SIGKILL and starts it again.
+// again restarts the process: it kills the process with SIGKILL and starts a new one.
 func (b *bootstrapped) again(t testing.TB) {
 	t.Helper()
 	_ = b.Cmd.Process.Kill()
@@ -110,8 +110,8 @@ func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	})
 }
 
-// current waits until the symbolic link for the "client" or "server" certificate points to a file other than before. It
-// checks the name and mode of the new file and returns its path.
+// current waits until the symbolic link for the "client" or "server" certificate points to another file than the one
+// that the parameter before names. It checks the name and mode of the new file and returns its path.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
@@ -152,7 +152,7 @@ func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 
 // TestBootstrap runs the commands of docs/bootstrap.md, from a token to rotated certificates.
 //
-// Statement 11 of docs/claims.md.
+// The test proves statement 11 of docs/claims.md.
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)

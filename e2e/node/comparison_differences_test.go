@@ -211,7 +211,8 @@ type comparer struct {
 	met map[string]bool // met contains the allowed differences that occurred, as index in sameNodeDifferences and path
 }
 
-// differ compares two objects. It returns the differences that are not allowed (all) and the allowed ones (known).
+// differ compares two objects. The result all describes the differences that are not allowed. The result known lists
+// the entries of sameNodeDifferences that allow the other differences.
 func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []string) {
 	paths := map[string]bool{}
 	for path := range hollow {
@@ -267,7 +268,7 @@ func whole(pattern, text string) bool {
 	return regexp.MustCompile("^(?s:" + pattern + ")$").MatchString(text)
 }
 
-// unmet fails the test for every entry of sameNodeDifferences that did not occur.
+// unmet reports each entry of sameNodeDifferences that did not occur. Each of them makes the test fail.
 func (c *comparer) unmet(t testing.TB) {
 	t.Helper()
 	for i, d := range sameNodeDifferences {

@@ -20,9 +20,9 @@ type shape struct {
 	spec  v1.PodSpec
 	lives map[string]life // lives maps the names of containers to their lives
 	grace *int64          // grace period of the deletion; nil: as in the pod spec
-	// hurried pods are deleted a second time, with a shorter grace period.
+	// hurried is true for a pod that is deleted a second time, with a shorter grace period.
 	hurried bool
-	// debugged pods get an ephemeral container during the test.
+	// debugged is true for a pod that gets an ephemeral container during the test.
 	debugged bool
 }
 
@@ -52,8 +52,9 @@ const (
 	longer = "12s"
 )
 
-// ends returns the life of a container that runs for some time and then exits with a code. It ends in this way in its
-// first runs, as many as times specifies, or in every run if times is 0.
+// ends returns the life of a container that runs for the time in the parameter after, and then exits with the given
+// code. The parameter times is the number of runs, from the first one on, that end in this way. If times is 0, all runs
+// do.
 func ends(after string, code, times int) life { return life{Exits: &exits{after, code, times}} }
 
 // pod returns the Pod that the shape describes, in the given namespace and bound to the given node.
@@ -210,8 +211,8 @@ func generatedShapes(seed uint64, count int) []shape {
 			var is life
 			switch {
 			case deadline:
-			// A pod with a deadline keeps these containers running. Otherwise a container could end at the moment of
-			// the deadline.
+			// The containers of a pod with a deadline run until the deadline. If a container ended by itself, it could
+			// end at the moment of the deadline.
 			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways:
 			case init && often(50):
 				is.Exits = &exits{After: aWhile}

@@ -11,9 +11,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// single lists pods that behave differently on fauxlet and on a kubelet by design. The test compares each pod of single
-// separately, by a few properties of the pod. The function seen returns these properties, or nil if the pod does not
-// have its final status yet.
+// single lists pods that, by design, behave differently on fauxlet and on a kubelet. The test runs each of these pods
+// separately and compares only a few of its properties. The function seen returns these properties. It returns nil if
+// the pod does not have its final status yet.
 var single = []struct {
 	what string
 	spec v1.PodSpec

@@ -35,7 +35,8 @@ const (
 // sides has the names of the two nodes. The pods of a node are in a namespace that has the name of the node.
 var sides = [2]string{"side-hollow", "side-fauxlet"}
 
-// sameNode is a cluster with two nodes that run the same pods: hollow, made of the kubelet's own code, and fauxlet.
+// sameNode is a cluster with two nodes that run the same pods. One node is the program hollow, made of the kubelet's
+// own code; the other node is fauxlet.
 type sameNode struct {
 	*comparer
 	plane     *controlplane.Plane
@@ -223,10 +224,10 @@ func (s *sameNode) objects(t *testing.T) {
 }
 
 // restful is how long the states of a pod on both nodes must stay equal before the test treats the pod as settled. It
-// is longer than any container runs or waits before its state is final, except in a long back-off.
+// is longer than the time for which a container stays in any state but its last one, apart from long back-offs.
 const restful = 13 * time.Second
 
-// travel waits until all pods have settled, changes and deletes them, and compares their histories.
+// travel waits until all pods have settled. Then it changes and deletes them, and compares their histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {

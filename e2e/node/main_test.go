@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { os.Exit(programs.Main(m, "node")) }
 // so that these tests run one after another.
 var busy sync.Mutex
 
-// alone locks busy until the test ends. A test must call alone before it calls controlplane.Shared or New.
+// alone locks the mutex busy until the test ends. A test must call alone before it calls controlplane.Shared or New.
 func alone(t *testing.T) {
 	busy.Lock()
 	t.Cleanup(busy.Unlock)

@@ -40,7 +40,8 @@ func (n *joined) works(t testing.TB, name string) {
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// awaitLog waits until the log contains a text count times after byte offset from.
+// awaitLog waits until the log contains the given words at least as often as the parameter count says. It ignores
+// everything before the byte offset from.
 func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 	t.Helper()
 	expect.Eventually(t, 3*time.Minute, "fauxlet logs "+words, func() string {

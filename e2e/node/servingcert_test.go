@@ -149,8 +149,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 
 	b := startBootstrapNode(t, plane, "lasting", "auto", true)
 	n := &joined{name: b.name, plane: plane}
-	// uses waits until the node's client and serving certificates come from the given issuer, and kubectl logs and a
-	// new pod work.
+	// The function uses approves the pending request for a serving certificate, and waits until both certificates of
+	// the node come from the given issuer. Then kubectl logs and a new pod must work.
 	uses := func(issuer string) {
 		t.Helper()
 		approve(t, plane, plane.PendingRequest(t, b.name, controlplane.ServingSigner).Name)
@@ -177,8 +177,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 	plane.RunsStill(t, before)
 }
 
-// Statement 16 of docs/claims.md: kube-controller-manager no longer has the flag that the statement names.
-// TestBootstrap uses the flag that replaced it, --cluster-signing-duration.
+// TestSigningDuration proves statement 16 of docs/claims.md: kube-controller-manager no longer has the flag
+// --experimental-cluster-signing-duration. TestBootstrap uses the flag that replaced it, --cluster-signing-duration.
 func TestSigningDuration(t *testing.T) {
 	t.Parallel()
 	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"),

@@ -129,8 +129,8 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
 }
 
-// runtime implements the part of a container runtime that the kubelet uses to follow logs. The container ID is the
-// name of the log file. The container counts as running unless the file is a previous log.
+// runtime implements the part of a container runtime that the kubelet uses to follow logs. The container ID is the name
+// of the log file. A container whose log file is a previous log has exited. Every other container runs.
 type runtime struct{ internalapi.RuntimeService }
 
 func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeapi.ContainerStatusResponse, error) {

@@ -82,7 +82,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		// Every flag that is missing in again sets a global variable, and has already been parsed.
+		// Add the flags that the flag set again does not have yet, with no effect. Each of them sets a global variable,
+		// and was already set by the first parsing.
 		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)

@@ -76,8 +76,8 @@ type comparison struct {
 	known  divergences
 	sides  [2]*side
 	counts *counts
-	// found counts differences by route and aspect. For each pair, only the first few differences are reported in
-	// full.
+	// found maps each combination of a route and an aspect to the number of its differences. Only the first few
+	// differences of a combination are reported in full.
 	found map[string]int
 	spent time.Duration
 	sent  int
@@ -167,7 +167,7 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 }
 
 // These limits apply to each configuration: how many differences of one kind are reported in full, and for how many
-// differences the test searches the smallest request that shows them.
+// differences the test searches for the smallest request that shows them.
 const (
 	reportedOfEach = 2
 	shrunk         = 12

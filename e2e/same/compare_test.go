@@ -22,7 +22,7 @@ import (
 // A mask removes from a response body the parts that differ between two runs of the same server.
 type mask struct {
 	What string
-	of   func(body string) bool // of reports whether the mask applies to a body
+	of   func(body string) bool // whether the mask applies to a body
 	do   func(body string) string
 }
 
@@ -144,8 +144,8 @@ func summary(body string) string {
 
 var numbers = regexp.MustCompile(`(":) ("[0-9T:.Z-]{20,}"|-?[0-9.e+]+)`)
 
-// signs returns the body of /flagz or /statusz with a bar in place of the character that separates names and values. A
-// server chooses this character at random.
+// signs rewrites the body of /flagz or /statusz: it replaces the sign between names and values, such as a colon, by a
+// bar. A server chooses this sign at random.
 func signs(body string) string {
 	first := regexp.MustCompile(`(?m)^(?:Started|address)(: |:|=| )`).FindStringSubmatch(body)
 	if first == nil {
@@ -249,8 +249,8 @@ func readDivergences(t *testing.T) divergences {
 	return all
 }
 
-// allow reports whether divergences.json lists a difference. If the kubelet refuses a request, fauxlet's answer may
-// never differ.
+// allow reports whether divergences.json lists a difference. If the kubelet refuses a request, allow returns false:
+// fauxlet's answer must then be equal.
 func (all divergences) allow(id, aspect string, want, got observation) bool {
 	if want.code == http.StatusUnauthorized || want.code == http.StatusForbidden {
 		return false

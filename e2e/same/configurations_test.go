@@ -26,7 +26,7 @@ type configuration struct {
 	settings kubelet.Settings
 	// flags, if not nil, replace the configuration file.
 	flags []string
-	// caches makes the servers cache reviews for the default time.
+	// caches is true if the servers cache the results of reviews for the default time.
 	caches bool
 	// faults are active during the whole comparison, in the server that answers the reviews.
 	faults []faults.Fault
@@ -77,8 +77,8 @@ type side struct {
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// same replaces the addresses and folders of this server, so that its answers can be compared with the answers of
-	// the other server.
+	// same is a replacer for the addresses and folders in the answers of this server. It changes them so that these
+	// answers can be compared with the answers of the other server.
 	same *strings.Replacer
 }
 

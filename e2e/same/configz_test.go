@@ -84,7 +84,7 @@ var configzCases = map[string]struct {
 // TestSameConfigz compares the effective configuration that both servers return for the same file and flags. Package
 // kubeletfacts tests how configurations are loaded, including errors and drop-in files.
 //
-// Statement 5 of docs/claims.md.
+// The test proves statement 5 of docs/claims.md.
 func TestSameConfigz(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)

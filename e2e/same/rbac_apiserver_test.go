@@ -27,7 +27,7 @@ import (
 type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
-	// alone has a policy for each binding. The policy contains all roles, but no other binding.
+	// alone contains one policy for each binding. That policy contains this binding, all roles, and no other binding.
 	alone []oneBinding
 }
 
@@ -174,8 +174,8 @@ func (w *rbacComparison) ask(spec authorizationv1.SubjectAccessReviewSpec) (real
 	return askAccess(w.real, spec), askAccess(w.ours, spec)
 }
 
-// difference describes how two answers differ, or returns the empty string. It ignores order: if several bindings
-// allow a request, or name missing roles, kube-apiserver reports them in random order.
+// difference describes how two answers differ. It returns the empty string if they do not differ. It ignores order: if
+// several bindings allow a request, or name missing roles, kube-apiserver reports them in random order.
 func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	diff := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
 	if diff == "" {
@@ -199,8 +199,8 @@ func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec
 	return diff
 }
 
-// reasons returns the reasons that kube-apiserver may give for allowing a request. It evaluates ClusterRoleBindings
-// before RoleBindings.
+// reasons returns all texts that kube-apiserver may give as its reason for allowing a request. kube-apiserver evaluates
+// ClusterRoleBindings before RoleBindings.
 func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reasons []string) {
 	for _, namespaced := range []bool{false, true} {
 		for _, one := range w.alone {

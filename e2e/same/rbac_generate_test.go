@@ -50,7 +50,7 @@ func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < p
 
 func (g *rbacGenerator) one(of []string) string { return of[g.random.IntN(len(of))] }
 
-// some returns one to three random elements of a list, possibly with repetitions.
+// some chooses one to three random elements of a list, possibly with repetitions.
 func (g *rbacGenerator) some(of []string) []string {
 	all := []string{g.one(of)}
 	for len(all) < 3 && g.chance(40) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// counted lists the metrics whose values must be equal after the same requests: metrics about requests, reviews and
-// authentication. For metrics of durations, only the number of observations is compared.
+// counted lists the metrics that must have equal values on both servers after the same requests: metrics about
+// requests, reviews and authentication. For metrics of durations, only the number of observations is compared.
 var counted = []string{
 	"kubelet_http_requests_total", "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_count",
 	"kubelet_websocket_streaming_requests_total",

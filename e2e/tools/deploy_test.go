@@ -191,8 +191,8 @@ func granted(t testing.TB, manifest string) map[access]bool {
 	return all
 }
 
-// used returns the rights that the service account needed for its requests since a byte offset in the audit log. If
-// kube-apiserver refused a request, the test fails.
+// The function used reads the part of the audit log after the byte offset from. It returns the rights that the service
+// account needed for the requests there. The test fails if kube-apiserver refused one of these requests.
 func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}

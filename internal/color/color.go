@@ -23,7 +23,7 @@ const (
 // Style is true if text is painted in colors, and false if text is left unchanged.
 type Style bool
 
-// For returns the Style for text that is written to w. It is true if w is a terminal that shows colors and the
+// For returns the Style for text that is written to w. The Style is true if w is a terminal that shows colors and the
 // environment variable NO_COLOR is not set (https://no-color.org).
 func For(w io.Writer) Style {
 	file, ok := w.(*os.File)

@@ -35,7 +35,8 @@ type Options struct {
 	Host host.Options
 	// Logger returns a logger that logs klog's lines up to the verbosity. The options apply to all lines.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
-	// RunHost runs a host with the options until ctx is done. It calls listening once, when all ports are open.
+	// RunHost runs a host with the options until ctx is done. It calls the function listening once, when all ports are
+	// open.
 	RunHost func(ctx context.Context, options host.Options, listening func(host.Addresses)) error
 }
 

@@ -67,7 +67,7 @@ type request struct {
 // scene is one lesson of the tour.
 type scene struct {
 	Title string
-	// Claim is a common belief that the scene tests. It may be empty.
+	// Claim is a common belief about kubelets. The scene shows whether it is true. Claim may be empty.
 	Claim string
 	Steps []step
 	// Why explains the results. Try suggests what to do in the reader's own cluster.

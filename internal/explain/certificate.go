@@ -89,8 +89,9 @@ func hostsOf(c *x509.Certificate) string {
 	return strings.Join(hosts, ", ")
 }
 
-// commonProblems checks the chain, the dates and the usage of a certificate. It checks them independently and reports
-// all problems, not only the first. The messages mention source, the name of the setting that contains the roots.
+// commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
+// and reports all problems, not only the first. The messages mention source, the name of the setting that contains the
+// roots.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}
@@ -132,7 +133,8 @@ func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	return nil
 }
 
-// roughly formats a duration in days if it is two days or more. It rounds a shorter duration to minutes.
+// roughly returns a duration as text. A duration of two days or more is given in whole days, a shorter one is rounded
+// to minutes.
 func roughly(d time.Duration) string {
 	if d >= 48*time.Hour {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
@@ -140,9 +142,9 @@ func roughly(d time.Duration) string {
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
 
-// usageProblem returns the problem of a chain that does not allow a usage. The message names the certificate whose
-// extended key usages exclude the usage. The extended key usages of a CA also restrict the certificates that the CA
-// signs.
+// usageProblem returns the problem of a certificate chain that does not allow a usage. The message names the
+// certificate whose extended key usages exclude the usage. The extended key usages of a CA also restrict the
+// certificates that the CA signs.
 func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
 	which, c := "its extended key usage", chain[0]
 	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {

@@ -18,9 +18,9 @@ type verifier struct {
 	source               string
 }
 
-// chain returns a chain from the certificate to a root, and a time at which that chain is valid. It does not use the
-// current time. Instead, it tries each time at which a certificate becomes valid or expires. If verification succeeds
-// at any time, it succeeds at one of these times.
+// chain returns a certificate chain from the certificate to a root CA, and a time at which that chain is valid. It does
+// not use the current time. Instead, it tries each time at which a certificate becomes valid or expires. If
+// verification succeeds at any time, it succeeds at one of these times.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
@@ -55,8 +55,8 @@ func (v *verifier) verify(at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certifi
 	return chains[0], nil
 }
 
-// chainProblem returns the problem that there is no chain to a root, and why. err is the error that the method chain
-// returned.
+// chainProblem returns the problem of a certificate from which no certificate chain leads to a root CA. The message
+// states why. err is the error that the method chain returned.
 func (v *verifier) chainProblem(err error) problem {
 	last := v.last()
 	signed, issuer := "signed", nameOf(last.Issuer)

@@ -79,7 +79,7 @@ func (e *explainer) noRequest() bool { return e.d.Handshake != "" || e.d.NoReque
 // noAuthentication reports whether the request was answered without authentication.
 func (e *explainer) noAuthentication() bool { return !e.noRequest() && len(e.d.Authentication) == 0 }
 
-// outcome returns the outcome and its reason.
+// outcome returns the outcome of the request, and the reason for the outcome.
 func (e *explainer) outcome() (Outcome, string) {
 	switch {
 	case e.d.NoRequest != "":

@@ -45,11 +45,11 @@ var table = sync.OnceValue(func() (t struct {
 	return t
 })
 
-// otherProblem is the key in remedies.yaml of the remedies for all certificate problems that are not a key themselves.
+// otherProblem is a key in remedies.yaml. Its remedies are for all certificate problems that have no key of their own.
 const otherProblem problemID = "other"
 
-// fill returns a copy of the remedies in which each {name} is replaced by its value. The arguments values are pairs: a
-// name in braces, then its value.
+// fill returns a copy of the remedies in which each {name} is replaced by its value. The list values alternates names
+// in braces and their values.
 func fill(remedies []Remedy, values ...string) []Remedy {
 	replacer, filled := strings.NewReplacer(values...), slices.Clone(remedies)
 	for i := range filled {
@@ -165,8 +165,8 @@ func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy 
 }
 
 // authorizationRemedies returns the remedies for a request that got status 403. For a service account, a role that
-// allows only this request comes first. For other users, the role system:kubelet-api-admin comes first, because such a
-// user is usually kube-apiserver's and needs that role.
+// allows only this request comes first. For other users, the role system:kubelet-api-admin comes first, because the
+// refused client is then usually kube-apiserver, which needs that role.
 func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	check, name := &d.Authorization[0], d.User.Name
 	if check.Verb == "" {

@@ -52,10 +52,10 @@ func (s *Stage) fact(name, value string) {
 	}
 }
 
-// is sets the state and the message.
+// The method is sets both the state and the message of the stage.
 func (s *Stage) is(state State, message string) { s.State, s.Message = state, message }
 
-// Stage returns the first stage with the ID, or nil if there is none.
+// Stage returns the first stage with the given ID, or nil if there is none.
 func (e *Explanation) Stage(id string) *Stage {
 	for i := range e.Stages {
 		if e.Stages[i].ID == id {

@@ -229,8 +229,8 @@ func (e *explainer) response(s *Stage) {
 	s.duration(e.d.Duration)
 }
 
-// step returns the authentication step that used one of the methods. If there are several, it prefers a step that was
-// not skipped.
+// step returns the authentication step that used one of the given methods. If there are several such steps, it prefers
+// one that was not skipped.
 func (e *explainer) step(methods ...authchain.Method) (found *authchain.Step) {
 	for i := range e.d.Authentication {
 		s := &e.d.Authentication[i]

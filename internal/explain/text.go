@@ -27,8 +27,8 @@ func (e *Explanation) Details(style color.Style, indent string) string {
 }
 
 // WriteComparison writes the actual and the what-if explanation side by side. Each stage is one line with its states in
-// both explanations. If the messages of a stage differ, both messages follow on their own lines. The text change
-// describes how the two configurations differ.
+// both explanations. If the messages of a stage differ, both messages follow on their own lines. The parameter change
+// is a text that describes how the two configurations differ.
 func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
 	p := textPrinter{style: style}
 	width := max(nameWidth(actual), nameWidth(whatIf))

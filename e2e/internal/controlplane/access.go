@@ -32,7 +32,8 @@ func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 	c.AwaitAccess(t, subject, true)
 }
 
-// AwaitAccess waits until kube-apiserver allows a subject to get nodes/proxy, or denies it, as wanted.
+// AwaitAccess waits until kube-apiserver allows a subject to get nodes/proxy. If wanted is false, it waits until
+// kube-apiserver denies this.
 func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	t.Helper()
 	spec := authorizationv1.SubjectAccessReviewSpec{
@@ -67,12 +68,13 @@ func User(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
 }
 
-// Group returns the subject of a binding for a group.
+// Group returns a group as the subject of a role binding.
 func Group(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name}
 }
 
-// Token creates a service account in the namespace default until the test ends, and returns a token for it.
+// Token creates a service account in the namespace default, and returns a token for it. The service account is deleted
+// when the test ends.
 func (c *Plane) Token(t testing.TB, name string) (string, rbacv1.Subject) {
 	t.Helper()
 	ctx, accounts := context.Background(), c.Client.CoreV1().ServiceAccounts("default")

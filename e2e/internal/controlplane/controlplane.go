@@ -148,7 +148,8 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + cert, "--service-account-signing-key-file=" + key,
 		"--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=Node,RBAC",
-		// A loopback address cannot be an endpoint of the Service kubernetes. No controller creates service accounts.
+		// The endpoint reconciler is off, because a loopback address cannot be an endpoint of the Service kubernetes.
+		// The admission plugin is off, because no controller creates service accounts.
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {
@@ -170,7 +171,7 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 	return plane, err
 }
 
-// starting is held while a kube-apiserver starts, so that only one starts at a time. A start keeps a processor core
+// starting is locked while a kube-apiserver starts, so that only one starts at a time. A start keeps a processor core
 // busy for some seconds, and other tests with time limits run during that time.
 var starting sync.Mutex
 

@@ -56,7 +56,7 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 	}
 }
 
-// AwaitNode waits until problem returns the empty string for a Node, and returns that Node.
+// AwaitNode waits until the function problem returns the empty string for a Node, and returns that Node.
 func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node) string) *v1.Node {
 	t.Helper()
 	var node *v1.Node
@@ -128,7 +128,7 @@ func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	}
 }
 
-// AwaitPod waits until problem returns the empty string for a pod, and returns that pod.
+// AwaitPod waits until the function problem returns the empty string for a pod, and returns that pod.
 func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) string) *v1.Pod {
 	t.Helper()
 	var pod *v1.Pod
@@ -178,7 +178,8 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	return all
 }
 
-// RunsStill fails the test unless a pod still has the UID of before and runs the same containers, without a restart.
+// RunsStill compares a pod with its earlier version, which is in the parameter before. The pod must have the same UID
+// and run the same container, without a restart.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
 	after := c.AwaitPod(t, before.Name, "still runs", PhaseIs(v1.PodRunning))

@@ -26,9 +26,9 @@ var shared = struct {
 
 func init() { shared.freed = sync.NewCond(&shared) }
 
-// Shared returns a control plane with a set of kube-apiserver flags that no other test uses until this one has ended.
-// Subtests of one test get the same control plane. Names of certificates and keys in flags are files of the PKI. A
-// test deletes the objects that it creates there.
+// Shared returns a control plane whose kube-apiserver has the given flags. No other test uses the control plane until
+// the calling test has ended. Subtests of one test get the same control plane. Names of certificates and keys in flags
+// are files of the PKI. A test deletes the objects that it creates there.
 //
 // A test that needs two control planes at once must call Shared for the one with more flags first, so that two tests
 // cannot wait for each other.
@@ -43,8 +43,8 @@ func Shared(t testing.TB, flags []string) *Plane {
 	})
 }
 
-// SharedBy is like Shared, but start starts the control plane. The key identifies what start starts: tests with the
-// same key share control planes.
+// SharedBy is like Shared, but starts control planes with the function start. Tests that give the same key share
+// control planes, so they must give equal functions.
 func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	t.Helper()
 	user, _, _ := strings.Cut(t.Name(), "/")

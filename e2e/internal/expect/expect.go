@@ -46,8 +46,8 @@ func Page(t testing.TB, url string) string {
 	return string(body)
 }
 
-// Eventually calls problem every 25 ms until it returns the empty string. After the timeout it ends the test with the
-// last problem.
+// Eventually calls the function problem every 25 ms until it returns the empty string. After the timeout it ends the
+// test with the last problem.
 func Eventually(t testing.TB, timeout time.Duration, what string, problem func() string) {
 	t.Helper()
 	if last := Within(timeout, problem); last != "" {
@@ -55,7 +55,8 @@ func Eventually(t testing.TB, timeout time.Duration, what string, problem func()
 	}
 }
 
-// Within calls problem every 25 ms until it returns the empty string. After the timeout it returns the last problem.
+// Within calls the function problem every 25 ms until it returns the empty string. After the timeout it returns the
+// last problem.
 func Within(timeout time.Duration, problem func() string) string {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()

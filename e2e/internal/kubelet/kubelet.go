@@ -77,7 +77,7 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	expect.NoError(t, err)
 	config, err := o.Settings.YAML(p)
 	expect.NoError(t, err)
-	// fauxlet and reference read pods and logs from different files.
+	// The programs fauxlet and reference read pods and logs from different files.
 	own := filepath.Join(k.Dir, o.Kind)
 	expect.NoError(t, os.Mkdir(own, 0o755))
 	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")

@@ -25,9 +25,9 @@ import (
 // Version is the version of Kubernetes that go.mod requires.
 const Version = "v1.37.2"
 
-// Modules names the package of each program by the name of its binary. A package with a version is built with the
-// dependencies from the go.mod of its module. fauxlet is built with the go.mod of the repository, and all other
-// packages with e2e/go.mod.
+// Modules maps the name of each program file to the package from which the program is built. A package with a version
+// is built with the dependencies from the go.mod of its module. fauxlet is built with the go.mod of the repository, and
+// all other packages with e2e/go.mod.
 var Modules = map[string]string{
 	"fauxlet":                 "./cmd/fauxlet",
 	"etcd":                    "go.etcd.io/etcd/server/v3",

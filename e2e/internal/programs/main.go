@@ -57,7 +57,7 @@ func setParallel(pkg string) {
 	}
 }
 
-// slow has the names of the tests that -short left out.
+// slow has the names of the tests that were left out because of -short.
 var slow struct {
 	sync.Mutex
 	names []string
@@ -121,7 +121,7 @@ func Progress(format string, args ...any) {
 }
 
 // NumberFromEnvironment returns the number in an environment variable. If the variable is empty, it returns the
-// value of the parameter otherwise.
+// default, which is in the parameter otherwise.
 func NumberFromEnvironment(t testing.TB, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)

@@ -2,7 +2,8 @@
 
 package programs
 
-// These imports make go mod tidy keep the modules of the programs that Path builds in go.mod.
+// Path builds programs from other modules. Because of these imports, go mod tidy does not remove these modules from
+// go.mod.
 import (
 	_ "go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/component-base/cli"

@@ -28,7 +28,8 @@ var tools = map[string]string{
 // change their root folder.
 const root = "root"
 
-// needs lists the tools that the tests of each package use.
+// The keys of needs are the names of the test packages. The value is the list of tools that the tests of the package
+// use.
 var needs = map[string][]string{
 	"same":    {},
 	"cluster": {root, "bash", "curl", "ip", "openssl", "setpriv", "unshare"},
@@ -40,9 +41,9 @@ var needs = map[string][]string{
 // Packages returns the names of the test packages.
 func Packages() []string { return slices.Sorted(maps.Keys(needs)) }
 
-// Missing returns an error that names every tool that the tests of the given packages need and this machine lacks,
-// with the Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than
-// a reason to skip tests, because a skipped test looks like a passed one.
+// Missing checks that this machine has the tools that the tests of the given packages need. Otherwise it returns an
+// error that names the missing tools and the Debian packages to install. It returns nil if nothing is missing. A
+// missing tool is an error rather than a reason to skip tests, because a skipped test looks like a passed one.
 func Missing(packages ...string) error {
 	var missing, install []string
 	notRoot := false

@@ -111,7 +111,8 @@ func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string
 	return set
 }
 
-// decision sends GET /pods to a running kubelet, with the credential of client, and returns the kubelet's Decision.
+// decision sends GET /pods to a running kubelet, with the credential of the given client, and returns the kubelet's
+// Decision.
 func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vectors.Client) *authchain.Decision {
 	t.Helper()
 	request := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}

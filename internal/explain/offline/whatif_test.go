@@ -136,7 +136,7 @@ func TestRandomCasesDecideLikeServer(t *testing.T) {
 }
 
 // randomSettings returns a random configuration. All random configurations set the same fields, so that overrides can
-// change any of them to any other.
+// change any configuration into any other.
 func randomSettings(random *rand.Rand) vectors.Settings {
 	toss := func() bool { return random.IntN(2) == 0 }
 	s := vectors.Settings{"authentication.anonymous.enabled": toss(),
