@@ -72,12 +72,12 @@ func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeE
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):
-		return fmt.Errorf("%w: authentication.webhook.enabled is true, and the apiserver that --kubeconfig names "+
-			"reviews tokens; give --kubeconfig, or set authentication.webhook.enabled: false "+
+		return fmt.Errorf("%w: authentication.webhook.enabled is true, but without --kubeconfig no apiserver can "+
+			"review tokens; give --kubeconfig, or set authentication.webhook.enabled: false "+
 			"(--authentication-token-webhook=false)", err)
 	case errors.Is(err, authchain.ErrNoAccessReviews):
-		return fmt.Errorf("%w: authorization.mode is Webhook, and the apiserver that --kubeconfig names reviews "+
-			"access; give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
+		return fmt.Errorf("%w: authorization.mode is Webhook, but without --kubeconfig no apiserver can review "+
+			"permissions; give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
 	}
 	return fmt.Errorf("authorization.mode %q: %w; it is AlwaysAllow or Webhook", c.Kubelet.Authorization.Mode, err)
 }

@@ -28,12 +28,13 @@ func newCheck() *cobra.Command {
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
 	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: "+
 		"the kubelets' clientCAFile")
-	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to issue "+
-		"one that kube-apiserver should accept")
+	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates; check "+
+		"issues a certificate from it, which kube-apiserver should then accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
 	flags.BoolVar(&k.approve, "approve-serving-certificate", false,
-		"get the serving certificate of the check's kubelets from the cluster's signer "+
-			"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
+		"get the serving certificate of the check's kubelets from the cluster (signer "+
+			"kubernetes.io/kubelet-serving) instead of issuing it: create, approve and delete a "+
+			"CertificateSigningRequest")
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach (default: "+
 		"the address from which this machine reaches the apiserver)")
 	flags.StringVar(&k.hostname, "node-hostname", "",

@@ -27,7 +27,8 @@ type nodeFlags struct {
 func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.IntVar(&n.count, "nodes", 0, "number of nodes in this process, each with its own name, port and pods. Ports "+
-		"are --port and those after it, or free ones with --port 0. 0 is one node, named as a kubelet names it")
+		"are --port and those after it, or free ones with --port 0. With 0 there is one node, "+
+		"whose name has no number: the host name or --hostname-override")
 	flags.StringVar(&n.prefix, "node-name-prefix", "", "beginning of the names of --nodes; a number from 0 follows "+
 		"(default: the host name or --hostname-override, and a dash)")
 	flags.BoolVar(&n.deregister, "deregister-node", false,

@@ -54,11 +54,11 @@ func newProbe() *cobra.Command {
 		"none")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
 	flags.BoolVar(&p.yes, "yes", false,
-		"allow an address that is neither of this machine nor private; probe only what is yours")
+		"allow a public address that does not belong to this machine; probe only what is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
-	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its "+
-		"authentication.x509.clientCAFile")
+	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the client CA file that "+
+		"authentication.x509.clientCAFile of --compare names")
 	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens "+
 		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as "+
 		"are sent to it")

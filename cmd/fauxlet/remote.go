@@ -18,8 +18,8 @@ type remoteFlags struct{ address, tokenFile string }
 
 func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags := c.PersistentFlags()
-	flags.StringVar(&r.address, "address", adminAddress, "admin listener of the stand-in: its --admin-address, which "+
-		"is in its log and its --ready-file")
+	flags.StringVar(&r.address, "address", adminAddress, "address of the stand-in's admin listener, as set by "+
+		"--admin-address; the stand-in writes the address to its log and to its --ready-file")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's "+
 		"--admin-token-file")
 	underHeading(flags, "Connection", "address", "token-file")

@@ -24,14 +24,14 @@ func newWatch() *cobra.Command {
 	flags.StringVarP(&w.output, "output", "o", "text", "text, or json: one decision on each line, as in /api/decisions")
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for new decisions; false prints the decisions so far and ends")
 	flags.IntVar(&w.tail, "tail", 10, "number of earlier decisions to print first; -1 is all that are kept")
-	flags.StringVar(&w.since, "since", "", "only decisions after this id or time (2026-01-02T15:04:05Z), or of the "+
-		"last duration (5m). With --since, --tail defaults to -1")
+	flags.StringVar(&w.since, "since", "", "only decisions after this id, after this time (2026-01-02T15:04:05Z), "+
+		"or within this long before now (5m). With --since, --tail defaults to -1")
 	flags.StringVar(&w.filter.Outcome, "outcome", "", "only decisions with this outcome: "+
 		strings.Join(decisions.Outcomes, ", ")+" (no authentication was needed)")
 	flags.StringVar(&w.filter.User, "user", "", "only decisions about this user")
 	flags.StringVar(&w.filter.Node, "node", "", "only decisions of this node")
 	flags.StringVar(&w.filter.Path, "path", "",
-		"only paths that begin with this value. If the value has no leading slash, only paths that contain it")
+		"only paths that begin with this value; a value without a leading slash may stand anywhere in the path")
 	flags.StringVar(&w.filter.Status, "status", "", "only this status code, as in 403 or 4xx")
 	w.remote.addTo(c)
 	completeFlag(c, "outcome", decisions.Outcomes...)

@@ -51,8 +51,10 @@ func (s *observedReviews) infer(user string, responses []Response) {
 			checked = a.subresources // without KubeletFineGrainedAuthz, a kubelet checks only the last subresource
 		}
 		for _, subresource := range checked {
-			if check := (accessCheck{user, a.row.verb(), subresource}); a.Access == Forbidden {
-				s.allowed[check] = s.allowed[check] // denied, unless another identity of the user was allowed
+			check := accessCheck{user, a.row.verb(), subresource}
+			// Another identity of the same user may have been allowed.
+			if _, known := s.allowed[check]; a.Access == Forbidden && !known {
+				s.allowed[check] = false
 			}
 		}
 	}

@@ -140,7 +140,7 @@ func (w wave) sum(from, to int64) uint64 {
 // difference of two results is correct.
 func (w wave) swung(ms int64) uint64 {
 	turn := w.turn(ms)
-	whole := (uint64(ms) + w.phase - turn) * w.period // the mean in each whole period is 1
+	whole := (uint64(ms) + w.phase - turn) * w.period // a whole period adds as many units as it has milliseconds
 	if rest := w.period - turn; rest < turn {
 		return whole + w.period*w.period - 2*rest*rest
 	}
