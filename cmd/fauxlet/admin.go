@@ -38,7 +38,7 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 	f.flag = flags.Lookup("admin-address")
 }
 
-// options returns the options of the admin listener that the flags describe.
+// The method "options" turns the flags into the options of the admin listener.
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {

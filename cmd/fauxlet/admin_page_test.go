@@ -11,8 +11,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// adminPage runs each command of docs/decisions.md in a shell. It replaces the default address of the admin listener by
-// the address in $ADMIN. Some commands never end: adminPage interrupts them once they have printed a line.
+// The script command "admin-page" runs each command of docs/decisions.md in a shell. It replaces the default address of
+// the admin listener by the address in $ADMIN. Some of these commands never end: adminPage interrupts them once they
+// have printed a line.
 func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: admin-page FILE")

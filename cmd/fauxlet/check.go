@@ -112,7 +112,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	return nil
 }
 
-// options returns the options of the check that the flags describe.
+// The method "options" turns the flags into the options of the check.
 func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.kubeconfig == "" {
 		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")
@@ -141,7 +141,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	return o, nil
 }
 
-// readFiles reads the files that the flags name.
+// readFiles reads the files whose paths are in the flags.
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
 	if o.Cluster, err = clusterConfig(k.kubeconfig); err != nil {

@@ -73,7 +73,8 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	})
 }
 
-// given returns value, which points to the value of a flag, if the user gave the flag, and nil otherwise.
+// The function "given" returns nil if the user did not give the flag. Otherwise it returns its last argument, which
+// points to the value of the flag.
 func given(flags *pflag.FlagSet, name string, value *int32) *int32 {
 	if !flags.Changed(name) {
 		return nil

@@ -170,8 +170,8 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 }
 
 // setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig they send the
-// reviews to its apiserver. Otherwise they send them to a review API in this process that decides by the manifests of
-// --rbac.
+// reviews to the apiserver of that kubeconfig. Otherwise they send them to a review API in this process that decides by
+// the manifests of --rbac.
 func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
 	if options.Config.Kubeconfig == "" {
 		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
@@ -188,7 +188,8 @@ func (e *explainCommand) setReviewers(options *offline.Options, request *offline
 	return nil
 }
 
-// write writes v as JSON with -o json, and otherwise calls text.
+// The method "write" prints the given value as JSON if the user gave -o json. Otherwise it calls the function text,
+// which prints the value as text.
 func (e *explainCommand) write(w io.Writer, v any, text func() error) error {
 	if e.output == "json" {
 		return writeJSON(w, v)

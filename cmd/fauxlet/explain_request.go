@@ -42,8 +42,8 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"kubelet-certificate-authority", "node-address")
 }
 
-// request returns the request that the flags and arguments describe. With --token-identity, setReviewers adds the token
-// later.
+// The method "request" turns the flags and arguments into the request to explain. With --token-identity, setReviewers
+// adds the token later.
 func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
 	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
 	switch len(args) {

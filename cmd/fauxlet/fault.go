@@ -57,14 +57,15 @@ type faultCommand struct {
 // action does the work of a subcommand of "fauxlet fault", with a client of the admin API.
 type action func(c *cobra.Command, client *admin.Client, args []string) error
 
-// subcommand returns a subcommand of "fauxlet fault" that takes no arguments and calls do.
+// subcommand returns a subcommand of "fauxlet fault" that takes no arguments and performs the given action.
 func (f *faultCommand) subcommand(use string, do action) *cobra.Command {
 	return &cobra.Command{Use: use, Args: noArgs, RunE: func(c *cobra.Command, args []string) error {
 		return f.call(c, args, do)
 	}}
 }
 
-// call validates the flags that all subcommands share, creates a client of the admin API, and calls do with it.
+// call validates the flags that all subcommands share, creates a client of the admin API, and performs the given action
+// with this client.
 func (f *faultCommand) call(c *cobra.Command, args []string, do action) error {
 	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err
@@ -77,7 +78,7 @@ func (f *faultCommand) call(c *cobra.Command, args []string, do action) error {
 	return do(c, client, args)
 }
 
-// print writes value as JSON with -o json, and otherwise the text.
+// The method "print" prints the given value as JSON if the user gave -o json. Otherwise it prints the given text.
 func (f *faultCommand) print(c *cobra.Command, value any, text string, args ...any) error {
 	if f.output == "json" {
 		return writeJSON(c.OutOrStdout(), value)
@@ -128,8 +129,8 @@ func (f *faultCommand) clear(c *cobra.Command, client *admin.Client, _ []string)
 // completionTimeout limits how long shell completion waits for the names of the active faults.
 const completionTimeout = 2 * time.Second
 
-// names returns the names of the active faults, for shell completion. It returns no names if the stand-in kubelet
-// cannot be reached.
+// The method "names" returns the names of the active faults, for shell completion. It returns no names if the stand-in
+// kubelet cannot be reached.
 func (f *faultCommand) names(c *cobra.Command) []string {
 	var names []string
 	_ = f.call(c, nil, func(c *cobra.Command, client *admin.Client, _ []string) error {

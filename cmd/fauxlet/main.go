@@ -26,7 +26,7 @@ func main() {
 	os.Exit(run(ctx, newRoot(), os.Args[1:]))
 }
 
-// run runs a command line and returns the exit code of the process.
+// The function "run" runs a command line and returns the exit code of the process.
 func run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -45,7 +45,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"capacity", "metrics-address")
 }
 
-// options returns the options of the host's nodes that the flags describe.
+// The method "options" turns the flags into the options of the host's nodes.
 func (n *nodeFlags) options() (host.Nodes, error) {
 	o := host.Nodes{Count: n.count, NamePrefix: n.prefix, Deregister: n.deregister}
 	var err error

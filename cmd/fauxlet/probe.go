@@ -81,8 +81,8 @@ type probeCommand struct {
 	compareKubeconfig      string
 }
 
-// options returns the options of the probe that the URL and the flags describe. It reads no files: the method probe
-// reads the files that flags name.
+// The method "options" turns the URL and the flags into the options of the probe. It reads no files: the method "probe"
+// reads the files whose paths are in the flags.
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
 	target, err := probe.ParseTarget(url)
 	o := probe.Options{
@@ -127,7 +127,7 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	return nil
 }
 
-// probe reads the files that flags name and probes the kubelet.
+// The method "probe" reads the files whose paths are in the flags, and probes the kubelet.
 func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
 	var err error
 	if options.Identities, err = p.identities(); err != nil {
@@ -185,7 +185,7 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	return &p.compare, nil
 }
 
-// identities reads the credentials that the flags name.
+// The method "identities" reads the files with credentials whose paths are in the flags.
 func (p *probeCommand) identities() ([]probe.Identity, error) {
 	var all []probe.Identity
 	if p.given != (probe.CredentialFiles{}) {

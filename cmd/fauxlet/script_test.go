@@ -27,8 +27,9 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. A script
-// starts servers, and commands that read standard input, with exec: as processes of the test binary, which has the
-// race detector with go test -race. The script command run runs all other commands in this process.
+// uses the script command "exec" to start servers and commands that read standard input. They run as processes of the
+// test binary, so go test -race checks them too. Other commands of fauxlet run in this process, with the script command
+// "run" or "code".
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd() // all paths are absolute, because the commands in this process change its working directory
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 			// The scripts must not read files or settings of the machine that runs the tests.
 			e.Setenv("HOME", e.WorkDir)
 			// By default, a program with the race detector waits one second before it exits, to find data races in its
-			// remaining goroutines. GORACE turns this off here. The scripts that test how servers stop unset GORACE.
+			// remaining goroutines. GORACE turns this off here. A script that tests the end of a server unsets GORACE.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			e.Setenv("DOCS", filepath.Join(here, "../../docs"))
 			return nil
@@ -65,7 +66,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// inProcess runs a command line of fauxlet in this process.
+// inProcess implements the script command "run": it runs a command line of fauxlet in this process.
 func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 || args[0] != "fauxlet" {
 		ts.Fatalf("usage: run fauxlet ARGUMENT...")
@@ -75,7 +76,7 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// running is held while a command runs in this process. Each command needs its own working directory, and the process
+// running is locked while a command runs in this process. Each command needs its own working directory, and the process
 // has only one.
 var running sync.Mutex
 
@@ -124,7 +125,8 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// occupy listens on a port for the rest of the script, and sets the variable named by its argument to the port.
+// The script command "occupy" listens on a port until the script ends. Its argument is the name of the variable that it
+// sets to the port.
 func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: occupy VARIABLE")
@@ -135,9 +137,9 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
 }
 
-// address sets a variable to the address of the admin listener, and the variable SECURE to the address of the secure
-// port. It reads both from the file of --ready-file. It replaces the host of the admin listener by the loopback
-// address, because the listener may listen on all addresses.
+// The script command "address" sets a variable to the address of the admin listener, and the variable SECURE to the
+// address of the secure port. It reads both from the file written for --ready-file. It replaces the host of the admin
+// listener by the loopback address, because the listener may listen on all addresses.
 func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: address FILE VARIABLE")
@@ -152,7 +154,7 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
 }
 
-// free sets the variable named by its argument to the number of a free port.
+// The script command "free" finds a free port. Its argument is the name of the variable that it sets to the port.
 func free(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free VARIABLE")
@@ -163,9 +165,9 @@ func free(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(listener.Close())
 }
 
-// hold listens on a free port for the rest of the script. It accepts connections but never sends anything. It sets the
-// variable named by its first argument to the port. It writes the file named by its second argument when it has
-// accepted the second connection.
+// The script command "hold" listens on a free port until the script ends. It accepts connections but never sends
+// anything. Its first argument is the name of the variable that it sets to the port. Its second argument is the name of
+// a file that it writes when it has accepted the second connection.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: hold VARIABLE FILE")
@@ -192,7 +194,8 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	}()
 }
 
-// secure reads the file of --ready-file, and sets a variable to the address of the kubelet's secure port.
+// The script command "secure" sets a variable to the address of the kubelet's secure port. It reads the address from
+// the file written for --ready-file.
 func secure(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: secure FILE VARIABLE")
@@ -202,7 +205,8 @@ func secure(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], open.Secure)
 }
 
-// code runs a command and compares its exit code with the number in the first argument.
+// The script command "code" runs another command. It fails if the exit code of that command is not the number in the
+// first argument.
 func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code NUMBER COMMAND...")
@@ -224,7 +228,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mode compares the permissions of files with the permissions in the first argument.
+// The script command "mode" fails if a file does not have the permissions in the first argument.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: mode 0600 FILE...")
@@ -238,8 +242,8 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pasted runs each curl command that a demo has printed, in a shell. It compares the HTTP status with the status
-// that is printed above the command.
+// The script command "pasted" reads the output of a demo, and runs each curl command that it contains in a shell. It
+// compares the HTTP status with the status that is printed above the command.
 func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: pasted FILE COUNT")
@@ -264,10 +268,10 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// page runs the commands in the sh blocks of a page of docs/ against a running demo. It reads the demo's ports from the
-// demo's output, and uses them instead of the default ports in the commands. It compares the exit code of each command
-// with the exit code in a comment behind the command ("# exit code 1"), or with 0. If a block of output follows the
-// command, the command must print all lines of that block.
+// The script command "page" takes a page of docs/, and runs the commands in its sh blocks against a running demo. It
+// reads the demo's ports from the demo's output, and uses them instead of the default ports in the commands. It
+// compares the exit code of each command with the exit code in a comment behind the command ("# exit code 1"), or with
+// 0. If a block of output follows the command, the command must print all lines of that block.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")

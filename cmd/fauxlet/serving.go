@@ -35,7 +35,7 @@ func (s *serving) addTo(c *cobra.Command) {
 	s.admin.addTo(c)
 }
 
-// options returns the options of a host that the configuration and the flags describe.
+// The method "options" turns the configuration and the flags into the options of a host.
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
 	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(),
 		Logger: logger}
@@ -47,8 +47,8 @@ func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options,
 	return o, err
 }
 
-// run runs a host until ctx is done. On SIGHUP it reads the Scenario file again. If ready is not nil, run calls it once
-// the host listens.
+// The method "run" runs a host until ctx is done. On SIGHUP it reads the Scenario file again. If ready is not nil,
+// run calls it once the host listens.
 func (s *serving) run(ctx context.Context, options host.Options, ready func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {

@@ -82,7 +82,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	// The decisions that follow are later than the printed ones, so they need no start in the filter.
+	// From here on, only decisions after the printed ones arrive, so the filter needs no start any more.
 	w.filter.After, w.filter.Since = 0, time.Time{}
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
@@ -109,7 +109,7 @@ func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
 	return err
 }
 
-// readFlags validates the flags, and sets the first decision in the filter from --since.
+// readFlags validates the flags, and copies the value of --since into the filter.
 func (w *watchCommand) readFlags(c *cobra.Command) error {
 	if err := checkOneOf(c, "output", w.output, "text", "json"); err != nil {
 		return err

@@ -56,7 +56,8 @@ func client(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
-// ask sends a request with the given headers, each in the form "Name: value". It returns the response and its body.
+// The function "ask" sends a request with the given headers, each in the form "Name: value". It returns the response
+// and its body.
 func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequest(method, url, strings.NewReader(body))

@@ -84,7 +84,7 @@ func (c *Client) ClearFaults(ctx context.Context) (int, error) {
 	return response.Cleared, err
 }
 
-// call sends a request and decodes the response. Body and result may be nil.
+// The method "call" sends a request and decodes the response. Body and result may be nil.
 func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
 	response, err := c.send(ctx, method, path, body, nil)
 	if err != nil {
@@ -100,8 +100,8 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 	return nil
 }
 
-// send sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300 or more, the
-// error is a *StatusError.
+// The method "send" sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300
+// or more, the error is a *StatusError.
 func (c *Client) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
 	var data bytes.Buffer
 	if body != nil {

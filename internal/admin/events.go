@@ -104,7 +104,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// stream sends the Decisions that the follower reads, until ctx is done or a write to the client fails.
+// The method "stream" sends the Decisions that the follower reads, until ctx is done or a write to the client fails.
 func (s *Server) stream(ctx context.Context, out *eventStream, follower *decisions.Follower, filter *decisions.Filter) {
 	for {
 		if out.send() != nil {

@@ -23,8 +23,8 @@ import (
 // errEnough is returned by event handlers of these tests to end the event stream.
 var errEnough = errors.New("enough")
 
-// read reads events until it has read count decisions. It returns one text for each event: "start 2", "dropped 4", or
-// the ID of a decision.
+// The function "read" reads an event stream until it has received the given number of decisions. It returns one text
+// for each event: "start 2", "dropped 4", or the ID of a decision.
 func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string,
 	lastID string) {
 	t.Helper()

@@ -20,7 +20,7 @@ type ActiveFault struct {
 	// was injected through the API.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
-	// Matched and Applied are the values of the methods of [faults.Active] with these names.
+	// Matched and Applied are the numbers that the methods Matched and Applied of [faults.Active] return.
 	Matched int64 `json:"matched"`
 	Applied int64 `json:"applied"`
 }

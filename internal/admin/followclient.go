@@ -36,9 +36,9 @@ type Event struct {
 	Data []byte
 }
 
-// Events calls handle for each event that the filter selects. The stream begins after the event whose ID equals last;
-// if last is empty, it contains only new events. Events returns when handle returns an error, ctx is done, or the
-// connection is lost. The error is never nil.
+// Events calls the function handle for each event that the filter selects. The stream begins after the event whose ID
+// equals last; if last is empty, it contains only new events. Events returns when handle returns an error, ctx is done,
+// or the connection is lost. The error is never nil.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -105,8 +105,8 @@ type FollowOptions struct {
 }
 
 // Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the
-// connection is lost. It returns nil when ctx is done, the error that Decision returned, or a [StatusError] if the
-// server refuses the request.
+// connection is lost. It returns nil when ctx is done, the error that the function Decision returned, or a
+// [StatusError] if the server refuses the request.
 func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 	f := &follow{FollowOptions: o}
 	pause := firstRetry
@@ -140,7 +140,7 @@ func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 type follow struct {
 	FollowOptions
 	lost   bool  // the connection to the server is lost
-	failed error // the error that Decision returned
+	failed error // the error that the function Decision returned
 }
 
 func (f *follow) event(e Event) error {

@@ -9,7 +9,7 @@ import (
 
 // Sender sends requests to the stand-in kubelet on behalf of its clients. Only a demo has a Sender.
 type Sender interface {
-	// Clients returns the clients, each with a description of its credential.
+	// Clients returns the clients on whose behalf Send can send requests, each with a description of its credential.
 	Clients() []SendClient
 	// Send sends a request to the stand-in kubelet. It must not send requests to any other server.
 	Send(ctx context.Context, request SendRequest) (*SendResult, error)
@@ -36,7 +36,7 @@ type SendResult struct {
 	Status   int    `json:"status"`
 	// Body is the beginning of the response body, or empty if the body is not text.
 	Body string `json:"body,omitempty"`
-	// Command is a shell command that sends the same request.
+	// Command is a shell command with which the user can send this request again.
 	Command string `json:"command,omitempty"`
 	// Remote is the address from which the request was sent.
 	Remote string `json:"remote"`

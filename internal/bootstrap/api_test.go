@@ -47,7 +47,7 @@ import (
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
-	utilruntime.ErrorHandlers = nil // the default handler waits for times that differ between bubbles
+	utilruntime.ErrorHandlers = nil // a default handler waits between errors, and each bubble has a clock of its own
 	network := *bootstrap.Dial
 	*bootstrap.Dial = func(ctx context.Context, kind, address string) (net.Conn, error) {
 		if listener, ok := inMemory.Load(address); ok {
@@ -116,7 +116,7 @@ type api struct {
 
 	mu       sync.Mutex
 	requests []*certificatesv1.CertificateSigningRequest
-	watchers map[chan watch.Event]string // the value is the name of the watched request
+	watchers map[chan watch.Event]string // the value is the name of the watched CertificateSigningRequest
 	refuse   error                       // if not nil, the API answers each new request with this error
 }
 
@@ -155,7 +155,7 @@ func newAPI(t testing.TB, bubble bool) *api {
 	return a
 }
 
-// user returns the authenticated user of r, or an empty string if r is not authenticated.
+// The method "user" returns the authenticated user of r, or an empty string if r is not authenticated.
 func (a *api) user(r *http.Request) string {
 	if r.Header.Get("Authorization") == "Bearer "+token {
 		return bootUser
@@ -207,7 +207,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, request)
 }
 
-// list lists or watches the one request that the field selector names.
+// The method "list" answers a list or watch request for the CertificateSigningRequest that the field selector selects.
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.FormValue("fieldSelector"), "metadata.name=")
 	if r.FormValue("watch") == "" {
@@ -279,7 +279,7 @@ func fail(w http.ResponseWriter, err error) {
 	answer(w, int(status.Code), status)
 }
 
-// all returns the requests so far.
+// The method "all" returns the CertificateSigningRequests that were made so far.
 func (a *api) all() []*certificatesv1.CertificateSigningRequest {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -295,7 +295,7 @@ func (a *api) nth(t testing.TB, n int) *certificatesv1.CertificateSigningRequest
 	return a.all()[n]
 }
 
-// change modifies a CertificateSigningRequest and sends the new version to its watchers.
+// The method "change" modifies a CertificateSigningRequest and sends the new version to its watchers.
 func (a *api) change(name string, with func(*certificatesv1.CertificateSigningRequest)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -324,8 +324,8 @@ func condition(kind certificatesv1.RequestConditionType,
 	}
 }
 
-// issue approves and signs a request like kube-controller-manager. The validity of the certificate starts five
-// minutes ago.
+// The method "issue" approves and signs a CertificateSigningRequest, as kube-controller-manager does. The validity of
+// the certificate starts five minutes ago.
 func (a *api) issue(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x509.Certificate {
 	t.Helper()
 	content := parse(t, request)
@@ -359,7 +359,7 @@ func parse(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x50
 	return content
 }
 
-// kubeconfig writes a kubeconfig for the API with a credential to file, and returns file.
+// kubeconfig writes a kubeconfig for the API, with the given credential, to the path in file. It returns this path.
 func (a *api) kubeconfig(t testing.TB, file string, credential clientcmdapi.AuthInfo) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
@@ -385,7 +385,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually waits until the function so returns true. It waits up to 20 s, because the machine may be busy.
+// eventually calls the function "so" until it returns true. The limit is 20 s, because the machine may be busy.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)

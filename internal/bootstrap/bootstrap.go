@@ -62,7 +62,7 @@ type Connection struct {
 
 	lastCertificate *tls.Certificate
 	lastAvailable   time.Time
-	warned          bool // the warning about a missing certificate has been logged
+	warned          bool // whether the warning about a missing certificate has been logged
 }
 
 const (

@@ -234,7 +234,8 @@ func TestExpiredWhileItRuns(t *testing.T) {
 		})
 		must(t, err)
 		w.keeps(t, pair)
-		// client-go watches certificate files in a goroutine that does not end, so the kubeconfig contains the data.
+		// The kubeconfig contains the certificate itself, not the path of a file: client-go would watch the file in a
+		// goroutine that does not end.
 		w.kubeconfig(t, w.options.Kubeconfig,
 			clientcmdapi.AuthInfo{ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM})
 		connection := w.wait(t, w.connect())

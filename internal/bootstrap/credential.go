@@ -37,7 +37,7 @@ const (
 	approvalTimeout = time.Hour
 )
 
-// bootstrap does what a kubelet without rotateCertificates does. Unless the kubeconfig is valid, it requests one
+// bootstrap does what a kubelet without rotateCertificates does. If the kubeconfig is not valid, it requests one
 // certificate, with a request name derived from the key, and writes the kubeconfig. (kubelet: bootstrap.LoadClientCert)
 func (o *Options) bootstrap(ctx context.Context) error {
 	config, err := o.bootstrapConfig()
@@ -124,7 +124,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 		return nil, err
 	}
 	usages := certificate.DefaultKubeletClientGetUsages(key)
-	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR has signed with key
+	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // safe: MakeCSR has signed with this key
 	if err != nil {
 		return nil, err
 	}

@@ -14,11 +14,11 @@ import (
 // broken contains cases of files that were damaged since an earlier start, with the expected result of Connect.
 var broken = map[string]struct {
 	spoil func(testing.TB, *fixture)
-	// refused lists texts that the error of Connect contains with rotation. If it is nil, Connect requests a new
-	// certificate.
+	// refused lists texts that must occur in the error of Connect if rotation is on. If refused is nil, Connect must
+	// request a new certificate.
 	refused []string
-	// refusedOnce lists texts that the error of Connect contains without rotation. If it is nil, Connect requests a new
-	// certificate.
+	// refusedOnce lists texts that must occur in the error of Connect if rotation is off. If refusedOnce is nil,
+	// Connect must request a new certificate.
 	refusedOnce []string
 }{
 	"no kubeconfig": {spoil: func(t testing.TB, w *fixture) { must(t, os.RemoveAll(w.dir+"/pki")) }},
@@ -68,8 +68,8 @@ var broken = map[string]struct {
 	},
 }
 
-// keeps stores a certificate and a kubeconfig like an earlier start of the node. It returns the path of the
-// certificate file.
+// The method "keeps" stores a certificate and a kubeconfig, as an earlier start of the node would have done. It returns
+// the path of the certificate file.
 func (w *fixture) keeps(t testing.TB, pair *testcerts.Pair) string {
 	t.Helper()
 	file := w.path("pki/kubelet-client-2026-01-02-03-04-05.pem")

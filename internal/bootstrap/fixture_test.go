@@ -58,8 +58,8 @@ func newFixture(t testing.TB, rotate bool) *fixture {
 	return w
 }
 
-// configure changes a client configuration as the caller of Connect does. With rotation it also makes clients dial in
-// memory if the Connection does not dial for them.
+// configure changes a client configuration, as every caller of Connect does. With rotation the apiserver listens in
+// memory, so configure also sets the dial function if the configuration has none.
 func (w *fixture) configure(c *rest.Config) {
 	c.UserAgent = "a test"
 	if c.Dial == nil && w.options.Rotate {
@@ -90,7 +90,7 @@ func (w *fixture) connect() <-chan connected {
 	return done
 }
 
-// again simulates a restart of the process: it ends all connections and makes a new context.
+// The method "again" simulates a restart of the process: it ends all connections and makes a new context.
 func (w *fixture) again() {
 	w.stop()
 	w.ctx, w.stop = context.WithCancel(context.Background())
@@ -103,7 +103,7 @@ func (w *fixture) wait(t testing.TB, done <-chan connected) *bootstrap.Connectio
 	return got.connection
 }
 
-// whoami returns the user that the apiserver authenticates the connection as.
+// whoami asks the apiserver as which user it authenticates the connection, and returns this user.
 func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(connection.Config)
@@ -113,7 +113,7 @@ func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	return string(body)
 }
 
-// logs waits for a log line whose message and fields contain all words.
+// The method "logs" waits until one log line contains all words, in its message or fields.
 func (w *fixture) logs(t testing.TB, words ...string) {
 	t.Helper()
 	eventually(t, "the log contains "+strings.Join(words, ", "), func() bool {
@@ -149,7 +149,7 @@ func anyValues(m map[string]any) (values []any) {
 	return values
 }
 
-// files lists the certificate folder. A link is listed as "NAME -> TARGET".
+// The method "files" returns the names of the files in the certificate folder. A link is listed as "NAME -> TARGET".
 func (w *fixture) files(t testing.TB) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(w.options.CertDir)

@@ -16,7 +16,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// load reads a kubeconfig. Errors contain the name of the flag.
+// The function "load" reads a kubeconfig. Errors contain the name of the flag.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	var config *rest.Config
@@ -53,9 +53,9 @@ func (o *Options) bootstrapConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// unusable returns the reason why a bootstrap is necessary (why), or nil if the kubeconfig can be used as it is. A
-// kubeconfig can be used if it contains a valid client certificate; other credentials do not count. If err is not nil,
-// the node cannot start. (kubelet: bootstrap.isClientConfigStillValid)
+// unusable checks whether the kubeconfig contains a valid client certificate. Other credentials do not count. If it
+// contains none, a bootstrap is necessary, and the result "why" is the reason. If the result "err" is not nil, the node
+// cannot start. (kubelet: bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return err, nil
@@ -97,8 +97,8 @@ func checkKeyPair(config *rest.Config) error {
 	return err
 }
 
-// write writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a kubelet it leaves
-// out a proxy and a TLS server name, and uses the kubelet's names. (kubelet:
+// The function "write" writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a
+// kubelet it leaves out a proxy and a TLS server name, and uses the kubelet's names. (kubelet:
 // bootstrap.writeKubeconfigFromBootstrapping)
 func write(file string, bootstrap *rest.Config, pemFile string) error {
 	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure,

@@ -46,7 +46,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 		return wanted
 	}
 	if clientset == nil {
-		wake() // without ClientsetFn the library does not sleep
+		wake() // nothing has to be woken: without ClientsetFn the library does not sleep
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			overslept := r.overslept()
@@ -55,7 +55,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 			case r.ended.Load():
 				wake()
 				return nil, errors.New("ended")
-			case overslept: // stop the pending request, because its template is mismatch
+			case overslept: // stop the pending request: it was made from the template in mismatch
 				return nil, errors.New("the certificate has expired before its renewal: the clock has jumped; " +
 					"requesting a new one") // after this error the library tries again within two seconds
 			}

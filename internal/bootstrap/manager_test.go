@@ -24,8 +24,8 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 
 func (h held) CurrentPath() string { return "" }
 
-// asleep starts a rotation whose certificate is valid for another hour. The channel receives a value for each call
-// of ClientsetFn.
+// The function "asleep" starts a rotation whose certificate is valid for another hour. The channel receives a value for
+// each call of ClientsetFn.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
 	t.Helper()
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),

@@ -30,8 +30,8 @@ func newRotationAge() prometheus.Histogram {
 }
 
 // newTTL returns a gauge of the remaining lifetime of a certificate, in whole seconds. If there is no certificate, or
-// if it has expired, the value is +Inf. kind, ttl and whose are parts of the name and help text of the kubelet's
-// metric.
+// if it has expired, the value is +Inf. The arguments "kind", "ttl" and "whose" become parts of the metric's name and
+// help text, which are the same as in the kubelet.
 func newTTL(kind, ttl, whose string, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_" + kind + "_ttl_seconds",

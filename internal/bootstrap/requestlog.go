@@ -34,8 +34,9 @@ func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
 }
 
-// once returns the logger for an event of the request with the given name. If the previous event was the same, the
-// returned logger drops everything, so that repeated events are logged only once.
+// The method "once" returns the logger for an event of the CertificateSigningRequest with the given name. If the
+// previous event was the same event of the same request, the returned logger drops everything, so that repeated events
+// are logged only once.
 func (l *requestLogger) once(name, event string) *zap.Logger {
 	l.mu.Lock()
 	defer l.mu.Unlock()

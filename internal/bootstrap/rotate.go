@@ -101,10 +101,10 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	return c, nil
 }
 
-// latestConfig returns the configuration for a request while there is no certificate. It reads the bootstrap
-// kubeconfig again. If that fails, it returns given. This differs from a kubelet: a kubelet that started with a
-// certificate requests its successor only with that certificate, and uses the bootstrap kubeconfig only at its next
-// start.
+// latestConfig returns the configuration for a request while there is no certificate. It reads the bootstrap kubeconfig
+// again. If that fails, it returns the configuration that was passed to it. This differs from a kubelet: a kubelet that
+// started with a certificate requests its successor only with that certificate, and uses the bootstrap kubeconfig only
+// at its next start.
 func (o *Options) latestConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given

@@ -23,7 +23,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// server is a node that requests a serving certificate.
+// server is the node under test, which requests a serving certificate.
 type server struct {
 	*fixture
 	options   bootstrap.ServingOptions
@@ -56,7 +56,7 @@ func (w *fixture) clientOf(t testing.TB, node string) kubernetes.Interface {
 	return client
 }
 
-// has sets the addresses of the node. Each argument has the form TYPE=ADDRESS.
+// The method "has" sets the addresses of the node. Each argument has the form TYPE=ADDRESS.
 func (s *server) has(addresses ...string) {
 	all := []v1.NodeAddress{}
 	for _, text := range addresses {
@@ -66,7 +66,7 @@ func (s *server) has(addresses ...string) {
 	s.addresses.Store(&all)
 }
 
-// start runs a Serving until the test ends or until the method again is called.
+// start runs a Serving. The Serving ends with the test, or earlier if the test calls fixture.again.
 func (s *server) start(t testing.TB) *bootstrap.Serving {
 	t.Helper()
 	serving, err := bootstrap.NewServing(s.options)
@@ -130,8 +130,9 @@ func TestServing(t *testing.T) {
 		wantsServingRequest(t, second, "node-1", "192.0.2.8")
 		s.current(t, serving, first.SerialNumber.String())
 
-		// The address changes again while that request is pending. The library may notice at once, or after the second
-		// request is answered, because its goroutine for changes can be blocked by the earlier change.
+		// The address changes again while the second request is pending. The library may notice this at once, or only
+		// after the second request is answered: its goroutine that looks for changes may still be blocked by the
+		// earlier change.
 		s.has("Hostname=node-1", "InternalIP=192.0.2.9")
 		s.issue(t, second)
 		third := s.nth(t, 2)
@@ -201,8 +202,8 @@ func TestServingWithoutAddress(t *testing.T) {
 	})
 }
 
-// TestServingOfFiles checks that tlsCertFile is served until a certificate is issued. Without a client, it is served
-// forever.
+// TestServingOfFiles checks that tlsCertFile is served until a certificate is issued. Without a client for the
+// apiserver, no certificate is requested, and tlsCertFile is served forever.
 func TestServingOfFiles(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newServer(t)

@@ -15,8 +15,8 @@ import (
 type store struct {
 	certificate.FileStore
 	logger *zap.Logger
-	// expires is the expiry of the certificate in nanoseconds since 1970, while the library sleeps until its renewal.
-	// It is 0 while the library is awake and requests a certificate.
+	// While the library sleeps until the certificate is due for renewal, expires is the expiry of this certificate, in
+	// nanoseconds since 1970. While the library is awake and requests a certificate, expires is 0.
 	expires atomic.Int64
 }
 

@@ -116,8 +116,8 @@ func (r *Recorder) record(node string, d *authchain.Decision) {
 	}
 }
 
-// After returns the kept Entries with an ID above id, in order. The result is complete up to the ID upTo, which the
-// caller should pass as id in its next call.
+// After returns, in order, the kept Entries whose ID is greater than the given one. The result is complete up to the ID
+// upTo, which the caller should pass as id in its next call.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +127,7 @@ func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	return slices.Clone(r.entries[max(id+1, r.oldest())-r.oldest():]), r.last
 }
 
-// Get returns the Entry with an ID, or nil if it was dropped or never existed.
+// Get returns the Entry with the given ID, or nil if this Entry was dropped or never existed.
 func (r *Recorder) Get(id uint64) *Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,7 +23,7 @@ type Filter struct {
 	// Status is a status code, or a class of status codes such as 4xx.
 	Status string
 
-	// After is an ID, and Since is a time. Only Entries after both of them match.
+	// An Entry matches only if its ID is greater than After and its time is later than Since.
 	After uint64
 	Since time.Time
 	// Limit is the maximum number of Entries, or 0 for no limit. With After, the result has the first Entries after

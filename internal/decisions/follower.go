@@ -37,9 +37,9 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for new Entries and returns them in order. dropped is the number of Entries before the returned ones that
-// the Recorder dropped before they were read. If it is not 0, Next may return no Entries. Next returns the error of ctx
-// when ctx is done.
+// Next waits for new Entries and returns them in order. The result "dropped" is the number of Entries that the Recorder
+// dropped before this Follower could read them; all of them are older than the returned Entries. If dropped is not 0,
+// Next may return no Entries. Next returns the error of ctx when ctx is done.
 func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
 	for {
 		before := f.read
@@ -83,8 +83,8 @@ func (f *Follower) Wait(ctx context.Context, matches func(*Entry) bool) (*Entry,
 	}
 }
 
-// From returns a function for [Follower.Wait] that matches Decisions about requests from a client's address,
-// HOST:PORT.
+// From returns a function to pass to [Follower.Wait]. It matches the Decisions about requests that came from the given
+// address, HOST:PORT.
 func From(remote string) func(*Entry) bool {
 	return func(e *Entry) bool { return e.Decision.Remote == remote }
 }

@@ -9,7 +9,7 @@ const (
 	sizeOfCheck       = 208
 	sizeOfString      = 16 // the string header; the bytes of the text are counted separately
 	sizeOfConnection  = 400
-	sizeOfCertificate = 2 << 10 // without the DER bytes of the certificate, which are kept twice: raw and parsed
+	sizeOfCertificate = 2 << 10 // without the DER bytes, which sizeOf adds twice: they are kept raw and parsed
 )
 
 // sizeOf estimates the memory that a Decision keeps alive, in bytes. Shared parts are counted for every Decision: all

@@ -169,7 +169,7 @@ func TestSpanTree(t *testing.T) {
 }
 
 // TestSampling checks that the sampling rate and the client's sampling flag determine which spans are exported. On the
-// read-only port only the sampling rate does.
+// read-only port, the client's flag has no effect.
 func TestSampling(t *testing.T) {
 	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"

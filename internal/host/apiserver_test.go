@@ -17,8 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// apiserver implements the parts of a kube-apiserver that a node without pods needs. It stores Nodes. It answers
-// other GET requests with empty lists, and other requests with the object that was sent.
+// apiserver implements the parts of a kube-apiserver that a node without pods needs. It stores Nodes, but its lists of
+// Nodes and pods are always empty. It does not store Leases: it answers a request that creates or updates a Lease with
+// the Lease in the request.
 type apiserver struct {
 	*httptest.Server
 	// changed has room for one value, which is sent when a Node is created or deleted.
@@ -125,8 +126,8 @@ func (a *apiserver) deleteNode(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, metav1.Status{Status: metav1.StatusSuccess})
 }
 
-// list answers a list request with no items. A watch stays open without events. A watch that requests the initial
-// items is rejected as invalid, so that the client sends a list request instead.
+// The method "list" answers a list request with an empty list. A watch stays open without events. A watch that requests
+// the initial items is rejected as invalid, so that the client sends a list request instead.
 func (a *apiserver) list(w http.ResponseWriter, r *http.Request) {
 	switch query := r.URL.Query(); {
 	case query.Get("sendInitialEvents") != "":

@@ -19,7 +19,7 @@ import (
 type cluster struct {
 	connection *bootstrap.Connection
 	client     kubernetes.Interface
-	transport  *http.Client // the HTTP client that client uses
+	transport  *http.Client // the HTTP client that the Kubernetes client uses
 	fleet      *node.Fleet  // nil if the nodes are not registered
 	// authenticated is closed when the connection has a client certificate. With certificate rotation, the cluster
 	// may issue the certificate after the node has started.
@@ -32,8 +32,9 @@ func (h *Host) ownCredentials() bool {
 }
 
 // join connects to the apiserver of the kubeconfig in cfg. If cfg has no kubeconfig, it returns nil. With a bootstrap
-// kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. only is the
-// node to which the credential belongs. If only is empty, the credential may act for all nodes.
+// kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. If the
+// credential belongs to one node, the argument "only" is the name of this node. If the credential may act for all
+// nodes, the argument is empty.
 func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {

@@ -185,14 +185,14 @@ func (h *Host) Addresses() Addresses {
 	return open
 }
 
-// each returns the nodes that the host currently runs.
+// The method "each" returns all nodes that the host currently runs.
 func (h *Host) each() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Values(h.nodes))
 }
 
-// node returns the node with the given name, or nil if there is none.
+// The method "node" returns the node with the given name, or nil if there is none.
 func (h *Host) node(name string) *Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -44,7 +44,7 @@ func loadConfig(t *testing.T, flags map[string]string) *config.Config {
 	return cfg
 }
 
-// writeScenario writes a Scenario file with one pod. The pod's log is text.
+// writeScenario writes a Scenario file with one pod. The given text is the content of the node's log file kubelet.log.
 func writeScenario(t *testing.T, path, text string) {
 	t.Helper()
 	content := fmt.Sprintf(`
@@ -58,7 +58,7 @@ nodeLogs: {kubelet.log: %q}
 	}
 }
 
-// get sends a request to a node, without a credential.
+// The function "get" sends a GET request to a node, without a credential.
 func get(t *testing.T, address, path string) (status int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},

@@ -102,7 +102,8 @@ func (h *Host) configOf(i int) *config.Config {
 	return &cfg
 }
 
-// start starts the i-th node, and returns when the node listens. The node registers afterwards, in the background.
+// The method "start" starts the i-th node, and returns when the node listens. The node registers afterwards, in the
+// background.
 func (h *Host) start(i int) error {
 	n := &Node{config: h.configOf(i), cluster: h.cluster}
 	return h.launch(n, func(ctx context.Context) (run func() error, err error) {
@@ -111,8 +112,8 @@ func (h *Host) start(i int) error {
 	})
 }
 
-// launch calls prepare, which opens the ports of a node and returns the function run. It then adds the node to the
-// host's nodes, and calls run in the background. run serves the node until its context is done.
+// launch calls prepare, which opens the ports of a node and returns the function run. Then launch adds the node to the
+// host's nodes, and calls run in the background. The function run serves the node until its context is done.
 func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
 	ctx, stop := context.WithCancel(h.running)
 	n.stop, n.stopped = stop, make(chan struct{})

@@ -89,8 +89,8 @@ type Admin struct {
 	// what-if can only use the review results in the Decision.
 	Reviewer *reviewapi.Server
 
-	// SentRequest, if set, returns the complete request that a Decision is about, with its token, for a what-if. It
-	// returns nil if this process did not send the request.
+	// SentRequest, if set, is the function from which a what-if gets the complete request, including its token, that
+	// led to the given Decision. The function returns nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
 	// Sender, if set, sends the requests that users enter on the admin page.

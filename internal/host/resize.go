@@ -39,8 +39,8 @@ func (h *Host) resize() error {
 	return work.Wait()
 }
 
-// compare returns the numbers of the nodes that must start so that there are count nodes, and the nodes that must stop.
-// It removes the nodes that must stop from the host's nodes.
+// compare compares the running nodes with the given number of nodes. It returns the indexes of the nodes that must
+// start (missing), and the nodes that must stop (surplus). It removes the surplus nodes from the host's nodes.
 func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -18,7 +18,8 @@ type scenarioFile struct {
 	path string
 	// joins is true if the nodes are in a cluster. The file's pods are then static pods.
 	joins bool
-	// numbered is true if the names of nodes end with a number. Only then may the file set the number of nodes.
+	// numbered is true if the names of nodes end with a number. Only in this case may the Scenario file set the number
+	// of nodes.
 	numbered bool
 	// manifests is the value of staticPodPath: the path of a manifest, or of a folder of manifests.
 	manifests string
@@ -56,8 +57,8 @@ func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
 
-// read reads the Scenario file. If the file has an error, the previous contents stay in effect. An empty path means an
-// empty scenario.
+// The method "read" reads the Scenario file. If the file has an error, the previous contents stay in effect. An empty
+// path means an empty scenario.
 func (s *scenarioFile) read() error {
 	if s.path == "" {
 		s.current.Store(&contents{Scenario: &scenario.Scenario{}})

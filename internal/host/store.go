@@ -6,8 +6,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// NewStore makes a store of pods. If a client executes a command in one of them, the fake shell of package shell runs
-// it. See [pods.NewStore].
+// NewStore makes a store of pods. If a user executes a command in a container of these pods, the fake shell of package
+// shell runs the command. See [pods.NewStore].
 func NewStore(all ...scenario.Pod) (*pods.Store, error) {
 	return pods.NewStoreWith(shell.Executor{}, all...)
 }

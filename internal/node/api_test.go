@@ -46,7 +46,8 @@ type api struct {
 	changes []change      // the first change made resource version 1
 	more    chan struct{} // closed when changes has a new element
 	asked   []string
-	// refuse, if set, returns the error for a request such as "patch pods/status a".
+	// refuse, if set, is called for each request, in a form such as "patch pods/status a". If it returns an error, the
+	// API answers the request with this error.
 	refuse func(request string) error
 }
 
@@ -58,8 +59,8 @@ type object interface {
 // objectKey identifies an object.
 type objectKey struct{ kind, namespace, name string }
 
-// change is an object before and after a change. was is nil if the object was created, and now is nil if it was
-// deleted.
+// change records one change of an object. The field "was" is the object before the change, or nil if the change created
+// the object. The field "now" is the object after the change, or nil if the change deleted it.
 type change struct {
 	of       objectKey
 	was, now object
@@ -191,7 +192,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// named returns the object and the subresource of a path.
+// The function "named" returns the object and the subresource that a path identifies.
 func named(path string) (of objectKey, sub string, err error) {
 	for kind, k := range kinds {
 		rest, is := strings.CutPrefix(path, k.group)
@@ -223,12 +224,12 @@ func fail(w http.ResponseWriter, err error) {
 
 func (of objectKey) group() schema.GroupResource { return schema.GroupResource{Resource: of.kind} }
 
-// set stores an object, or deletes it if now is nil. The caller holds a.mu.
+// The method "set" stores an object. If the argument "now" is nil, it deletes the object. The caller holds a.mu.
 func (a *api) set(of objectKey, now object) {
 	was := a.objects[of]
 	if now == nil {
 		delete(a.objects, of)
-		last := was.DeepCopyObject().(object) // a watch reports the object with the version of its deletion
+		last := was.DeepCopyObject().(object) // in a watch, a deleted object has the resource version of the deletion
 		last.SetResourceVersion(strconv.Itoa(len(a.changes) + 1))
 		a.changes = append(a.changes, change{of, last, nil})
 	} else {
@@ -271,7 +272,7 @@ func (a *api) create(of objectKey, body []byte) (object, error) {
 	return created, nil
 }
 
-// put stores an object with its status.
+// The method "put" stores an object with its status.
 func (a *api) put(o object) {
 	kind := "nodes"
 	if _, is := o.(*v1.Pod); is {
@@ -303,8 +304,8 @@ func (a *api) update(of objectKey, body []byte) (object, error) {
 	return updated, nil
 }
 
-// patch applies a patch like the apiserver. A patch of a pod's status changes only the status. A patch of a Node's
-// status changes everything except the spec.
+// The method "patch" applies a patch as the apiserver does. A patch of a pod's status changes only the status. A patch
+// of a Node's status changes everything except the spec.
 func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -346,7 +347,8 @@ func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	return patched, nil
 }
 
-// remove deletes an object. For a pod it applies the grace period.
+// The method "remove" deletes an object. If the object is a pod on a node and its grace period is not 0, remove only
+// sets its deletion timestamp.
 func (a *api) remove(of objectKey, body []byte) (object, error) {
 	var options metav1.DeleteOptions
 	if err := json.Unmarshal(body, &options); err != nil && len(body) > 0 {
@@ -382,7 +384,8 @@ func (a *api) remove(of objectKey, body []byte) (object, error) {
 	return deleted, nil
 }
 
-// chosen returns the filter for the field selector of a request.
+// The function "chosen" returns a filter that selects the objects which match the path and the field selector of a
+// request.
 func chosen(r *http.Request, of objectKey) (func(objectKey, object) bool, error) {
 	selector, err := fields.ParseSelector(r.FormValue("fieldSelector"))
 	return func(other objectKey, o object) bool {
@@ -415,8 +418,8 @@ func (a *api) list(r *http.Request, of objectKey) (any, error) {
 		"metadata": map[string]string{"resourceVersion": strconv.Itoa(len(a.changes))}, "items": items}, nil
 }
 
-// watch sends the changes since a version. It refuses a request for initial events, so that the client sends a list
-// request instead.
+// The method "watch" sends the changes since a given resource version. It refuses a request for initial events, so that
+// the client sends a list request instead.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, of objectKey) error {
 	wanted, err := chosen(r, of)
 	if err == nil && r.FormValue("sendInitialEvents") != "" {
@@ -461,14 +464,14 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, of objectKey) error 
 	}
 }
 
-// requests returns the requests so far.
+// The method "requests" returns all requests that the API has received so far.
 func (a *api) requests() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.asked)
 }
 
-// count returns how often a request was made.
+// The method "count" returns how often the API has received the given request.
 func (a *api) count(request string) int {
 	n := 0
 	for _, asked := range a.requests() {

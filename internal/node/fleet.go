@@ -171,7 +171,7 @@ func NewFleet(options Options) (*Fleet, error) {
 	return f, err
 }
 
-// changed queues a pod if it belongs to a node of this Fleet.
+// The method "changed" queues a pod if the pod belongs to a node of this Fleet.
 func (f *Fleet) changed(pod *v1.Pod) {
 	key := keyOf(pod)
 	f.mu.RLock()

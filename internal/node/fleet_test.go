@@ -60,7 +60,7 @@ func newFixture(t *testing.T, there ...object) *fixture {
 	return w
 }
 
-// again simulates a restart of the process: it replaces the Fleet by a new one.
+// The method "again" simulates a restart of the process: it replaces the Fleet by a new one.
 func (w *fixture) again() {
 	w.t.Helper()
 	core, log := observer.New(zap.WarnLevel)
@@ -74,7 +74,7 @@ func (w *fixture) again() {
 	}
 }
 
-// run runs the Fleet until the test ends.
+// The method "run" runs the Fleet until the test ends.
 func (w *fixture) run() *fixture {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -118,7 +118,7 @@ func (w *fixture) add(spec Spec) {
 	}
 }
 
-// eventually waits until problem returns an empty string.
+// eventually calls the function problem until it returns an empty string.
 func (w *fixture) eventually(what string, problem func() string) {
 	w.t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -137,7 +137,7 @@ func (w *fixture) eventually(what string, problem func() string) {
 	}
 }
 
-// awaitRequests waits until the apiserver has received a request at least a number of times.
+// awaitRequests waits until the apiserver has received a request at least the given number of times.
 func (w *fixture) awaitRequests(request string, times int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("the apiserver gets %d times the request %s", times, request), func() string {
@@ -188,7 +188,7 @@ func (w *fixture) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
 	return pod
 }
 
-// served returns the pods that a node's API serves, with their UIDs.
+// The method "served" returns the names and UIDs of the pods that a node's API serves.
 func (w *fixture) served(node string) map[string]types.UID {
 	all := map[string]types.UID{}
 	for _, pod := range w.stores[node].List() {

@@ -66,7 +66,7 @@ func derivedRange(node string) netip.Prefix {
 
 var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
 
-// take allocates an address from each range for a pod.
+// The method "take" allocates an address from each range for a pod.
 func (m *ipam) take(pod types.UID) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -83,8 +83,8 @@ func (m *ipam) take(pod types.UID) ([]string, error) {
 	return ips, nil
 }
 
-// next returns the first free address after the last allocated one, or "" if there is none. It skips the network
-// address and, for IPv4, the broadcast address.
+// The method "next" returns the first free address after the last allocated one, or "" if there is none. It skips the
+// network address and, for IPv4, the broadcast address.
 func (m *ipam) next(r *addressRange) string {
 	for range len(m.taken) + 3 {
 		r.last = r.last.Next()
@@ -99,8 +99,8 @@ func (m *ipam) next(r *addressRange) string {
 	return ""
 }
 
-// keep reserves the addresses that a pod already has. If one of them belongs to a different pod, keep reserves
-// nothing and returns false.
+// The method "keep" reserves the addresses that a pod already has. If one of them belongs to a different pod, keep
+// reserves nothing and returns false.
 func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

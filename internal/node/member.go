@@ -181,8 +181,8 @@ func (m *member) tryRegister(ctx context.Context) error {
 // heartbeats returns the client for requests that must fail quickly on a dead connection.
 func (m *member) heartbeats() corev1.CoreV1Interface { return m.fleet.options.Heartbeats.CoreV1() }
 
-// sent records that the status was sent. After a change the next report gets a random delay, so that the nodes of a
-// fleet do not all report at the same time. (kubelet: calculateDelay)
+// The method "sent" records that the status was sent. After a change the next report gets a random delay, so that the
+// nodes of a fleet do not all report at the same time. (kubelet: calculateDelay)
 func (m *member) sent(at time.Time, changed bool) {
 	m.reported, m.reportDelay = at, 0
 	if changed {
@@ -191,7 +191,7 @@ func (m *member) sent(at time.Time, changed bool) {
 	}
 }
 
-// report sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
+// The method "report" sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
 	// The many nodes of a process share one address, so only a single node looks its address up before each report.
 	if m.fleet.options.Only != "" {
@@ -239,7 +239,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	return nil
 }
 
-// leave reports that the node is not ready, or deletes the Node.
+// The method "leave" reports that the node is not ready, or deletes the Node.
 func (m *member) leave(stopped context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), leaveTimeout)
 	defer cancel()
@@ -291,7 +291,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 	return m.ipam, nil
 }
 
-// bound returns the pods in the cache that are bound to the node.
+// The method "bound" returns the pods in the cache that are bound to the node.
 func (m *member) bound() []*v1.Pod {
 	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // the only possible error is an unknown index
 	bound := make([]*v1.Pod, len(objects))

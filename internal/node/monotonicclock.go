@@ -9,8 +9,8 @@ type monotonicClock struct {
 	passed time.Duration
 }
 
-// read returns the time of the clock, given the wall-clock time (now) and the monotonic time since a fixed moment
-// (passed).
+// The method "read" returns the time of the clock. Its arguments are the wall-clock time (now) and the monotonic time
+// since a fixed moment (passed).
 func (c *monotonicClock) read(now time.Time, passed time.Duration) time.Time {
 	if next := c.last.Add(passed - c.passed); now.Before(next) {
 		now = next

@@ -133,7 +133,7 @@ func allocatable(capacity v1.ResourceList, systemReserved, kubeReserved map[stri
 	return left, nil
 }
 
-// less subtracts amount from of. It returns zero instead of a negative result.
+// The function "less" subtracts its second argument from its first. If the result is negative, it returns zero.
 func less(of, amount resource.Quantity) resource.Quantity {
 	left := of.DeepCopy()
 	left.Sub(amount)
@@ -211,7 +211,7 @@ func (d *description) ips() []string {
 	return ips
 }
 
-// initial returns the Node object with which the node registers if it does not exist yet.
+// The method "initial" returns the Node object that the node creates if the cluster has no Node of this name yet.
 func (d *description) initial(now time.Time) *v1.Node {
 	node := d.template.DeepCopy()
 	d.setStatus(node, ready, now)
@@ -298,8 +298,8 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	}
 }
 
-// update returns the Node with its current status. changed is false if only the heartbeat times differ. (kubelet:
-// updateNode)
+// The method "update" returns the Node with its current status. The result "changed" is false if only the heartbeat
+// times differ. (kubelet: updateNode)
 func (d *description) update(existing *v1.Node, is readiness, now time.Time) (node *v1.Node, changed bool) {
 	node = existing.DeepCopy()
 	if node.Labels[v1.LabelOSStable] != runtime.GOOS || node.Labels[v1.LabelArchStable] != runtime.GOARCH {

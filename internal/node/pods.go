@@ -24,7 +24,7 @@ type podEntry struct {
 	uid    types.UID
 	life   *podlife.Life
 	clock  monotonicClock
-	// shown is the latest version of the pod in the apiserver that was passed to life. For a static pod it is the
+	// shown is the pod as the apiserver showed it when the field life was last updated. For a static pod it is the
 	// mirror pod, or nil if no mirror pod exists yet.
 	shown *v1.Pod
 	// status is the latest status of a static pod.
@@ -35,7 +35,7 @@ type podEntry struct {
 	ips  []string
 }
 
-// work synchronizes queued pods until the queue is shut down.
+// The method "work" synchronizes queued pods until the queue is shut down.
 func (f *Fleet) work(ctx context.Context) {
 	for {
 		key, quit := f.queue.Get()
@@ -107,7 +107,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	served := pod
 	if pod != shown || !reported {
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
-	} // otherwise serve the cached object of the apiserver, which saves the memory of a copy
+	} // otherwise serve the cached object from the apiserver, which saves the memory of a copy
 	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
@@ -169,8 +169,8 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	return l, err
 }
 
-// known returns the version of the pod that is passed to podlife. For a static pod it has the spec and the status of
-// the static pod, plus the conditions that other programs have set on the mirror pod.
+// The method "known" returns the version of the pod that is passed to podlife. For a static pod it has the spec and the
+// status of the static pod, plus the conditions that other programs have set on the mirror pod.
 func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 	if pod == shown {
 		return pod
@@ -254,7 +254,8 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 	return unlessGone(err)
 }
 
-// delete deletes a pod whose containers have all ended, without a grace period. (kubelet: status manager, syncPod)
+// The method "delete" deletes a pod at once, with grace period 0. All containers of the pod must have ended. (kubelet:
+// status manager, syncPod)
 func (f *Fleet) delete(ctx context.Context, pod *v1.Pod) error {
 	now := int64(0)
 	return unlessGone(f.options.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{

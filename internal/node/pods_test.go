@@ -24,7 +24,7 @@ func nodeWith(cidrs ...string) *v1.Node {
 		Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
 }
 
-// once returns a pod whose container exits at once.
+// The method "once" returns a pod whose container exits immediately.
 func (w *fixture) once(name string) *v1.Pod {
 	pod := podOf("node-1", name, types.UID(name))
 	pod.Spec.RestartPolicy = v1.RestartPolicyNever
@@ -205,7 +205,7 @@ func TestPodIsDeleted(t *testing.T) {
 		name   string
 		stops  time.Duration
 		graces []int64 // the grace periods, in seconds, of successive deletions
-		byNode bool    // the node deletes the pod from the apiserver
+		byNode bool    // whether the node must delete the pod from the apiserver
 	}{
 		{name: "ends at once", graces: []int64{30}, byNode: true},
 		{name: "ends in time", stops: time.Second, graces: []int64{30}, byNode: true},
