@@ -18,8 +18,8 @@ const (
 	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It is small enough to do no
 	// harm.
 	spare = 12 << 20
-	// part is the number of bytes that a check reads of a response. An error message for the user must be shorter,
-	// because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
+	// part is the maximum number of bytes that a check reads of a response. An error message that reaches the user must
+	// be shorter, because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
 	part = 256 << 10
 )
 
@@ -64,7 +64,7 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 	for _, req := range append([]userRequest{logRequest}, upgradeRequests...) {
 		for _, behavior := range hostile.BrokenResponses() {
 			if f.enough() || !req.isLog() && !behavior.NotHTTP {
-				continue // for an upgrade, only a response whose head is invalid is broken
+				continue // an upgrade has no log, so only an invalid head of the response breaks it
 			}
 			t, err := v.trySending(ctx, req, behavior)
 			switch {

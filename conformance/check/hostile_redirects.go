@@ -120,8 +120,8 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 	})
 }
 
-// proxyRequest has the name by which the report calls a request through nodes/proxy. The method node.proxyTo sends the
-// request.
+// proxyRequest has only a name for the report: it stands for a request through nodes/proxy, which the method
+// node.proxyTo sends.
 var proxyRequest = userRequest{name: "nodes/proxy"}
 
 // proxyTo sends a request for a path of the kubelet through nodes/proxy.

@@ -45,7 +45,7 @@ type Options struct {
 	OnResult func(conformance.Result)
 	// OnNotice, if set, is called with progress messages.
 	OnNotice func(string)
-	// Tool is the name and version of the program, for the report.
+	// Tool is the name and version of the program that runs the checks, for the report.
 	Tool string
 }
 

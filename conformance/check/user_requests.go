@@ -209,7 +209,8 @@ func (a reply) String() string {
 	return fmt.Sprintf("%d %s", a.status, brief(a.text))
 }
 
-// brief shortens text for evidence: the message of a Status, or the printable characters.
+// brief shortens a response for a line of evidence. It returns only the message of a Status, and only printable
+// characters of any text.
 func brief(text string) string {
 	if _, after, ok := strings.Cut(text, `"message":"`); ok {
 		if message, _, ok := strings.Cut(after, `","`); ok {

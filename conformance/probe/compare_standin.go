@@ -126,7 +126,7 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 }
 
 // observeStandIn starts a stand-in kubelet that has the given configuration and listens on loopback in this process. It
-// probes the stand-in in the same way as the real kubelet. The result written is the unchanged configuration.
+// probes the stand-in in the same way as the real kubelet. It also returns the unchanged configuration.
 func (p *prober) observeStandIn(ctx context.Context, seen *observation) (
 	o *observation, written *config.Config, err error,
 ) {

@@ -122,8 +122,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareUnknownRBAC compares a kubelet that refuses anonymous requests, so its responses do not show the rights of
-// anonymous users.
+// TestCompareUnknownRBAC compares a kubelet that refuses anonymous requests with a configuration that allows them. The
+// kubelet's responses do not show the rights of anonymous users.
 func TestCompareUnknownRBAC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
@@ -151,8 +151,8 @@ func TestCompareUnknownRBAC(t *testing.T) {
 	}
 }
 
-// TestCompareIgnoredToken compares a kubelet without the token webhook. Its responses do not show whether a token is
-// valid.
+// TestCompareIgnoredToken compares a kubelet that has no token webhook with a configuration that has one. The kubelet's
+// responses do not show whether a token is valid.
 func TestCompareIgnoredToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

@@ -88,7 +88,7 @@ func (c CredentialFiles) config() (*rest.Config, error) {
 		}
 		if config.ExecProvider != nil || config.AuthProvider != nil {
 			return nil, fmt.Errorf("kubeconfig: %s: its user gets its credential from a program, which the probe does "+
-				"not run; write its token to a file, and give that file", c.Kubeconfig)
+				"not run; write the user's token to a file, and give it as token-file", c.Kubeconfig)
 		}
 		config.CAData, config.CAFile = nil, "" // the probe verifies the kubelet, not the apiserver
 	}

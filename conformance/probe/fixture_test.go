@@ -253,7 +253,7 @@ func closedPort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// run runs a probe that must succeed.
+// run probes a kubelet and fails the test if the probe returns an error.
 func (w *world) run(t *testing.T, k *kubelet, as ...probe.Identity) *probe.Report {
 	t.Helper()
 	return run(t, probe.Options{Target: k.target, Identities: as, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly})

@@ -67,7 +67,7 @@ func identities(given []Identity) ([]Identity, error) {
 	return all, nil
 }
 
-// secret reports whether the identity has a token that a receiver could use.
+// secret reports whether the identity has a token that the receiver of a request could use.
 func (i *Identity) secret() bool { return i.Token != "" && !i.madeUp }
 
 // commonName is the user name in the client certificate, or "".

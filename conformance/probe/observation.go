@@ -7,7 +7,7 @@ type observation struct {
 	identities  []Identity
 	tls         TLS
 	certificate *Certificate          // nil if no handshake succeeded
-	responses   map[string][]Response // by identity name, each in the order of rows
+	responses   map[string][]Response // by identity name, in the order of the table rows
 	readOnly    ReadOnlyPort
 }
 

@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // differences from inside (for kubelet-client) or outside (for others)
+		want     map[string]string // values that differ from the map inside (for kubelet-client) or outside
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},
