@@ -40,9 +40,9 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize checks the subresources in order until one is allowed. A check that fails ends the request with a 500.
-// The failed check might have allowed the request, so neither 200 nor 403 would be right. (kubelet:
-// InstallAuthFilter)
+// authorize checks the subresources in order until one is allowed. If a check ends with an error, and so is neither
+// allowed nor denied, the request is answered with a 500: neither 200 nor 403 would be right, because it is not known
+// whether the user has access. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
 	subresources := Subresources(r.URL.Path, c.fineGrained)

@@ -113,8 +113,8 @@ var (
 	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")
 )
 
-// New returns the chain for a configuration. The error is [ErrNoTokenReviews] or [ErrNoAccessReviews] if a client is
-// missing. A missing or unknown Mode is also an error. A Chain needs no closing.
+// New returns the chain for a configuration. The error is [ErrNoTokenReviews] or [ErrNoAccessReviews] if the client for
+// a webhook is missing. A missing or unknown Mode is also an error. A Chain needs no closing.
 func New(config Config) (*Chain, error) {
 	authn, err := newAuthenticator(config)
 	if err != nil {

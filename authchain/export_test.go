@@ -2,5 +2,5 @@ package authchain
 
 import "time"
 
-// Tests of failing reviews do not wait for the real backoff.
+// With this short backoff, tests of failed reviews do not wait as long as a kubelet waits between its attempts.
 func init() { retryBackoff.Duration = time.Millisecond }

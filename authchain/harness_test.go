@@ -157,7 +157,8 @@ func (a *apiserver) asked() []string {
 	return asked
 }
 
-// standin is a TLS server whose only handler is the chain. It answers 200 to each request that the chain allows.
+// standin is a TLS server that passes each request to an [authchain.Chain], and answers 200 if the Chain allows the
+// request.
 type standin struct {
 	*httptest.Server
 	mu        sync.Mutex

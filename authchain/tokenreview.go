@@ -13,9 +13,10 @@ import (
 
 // tokenReviewer sends TokenReviews, and remembers the last review of each token.
 //
-// The cache calls the tokenReviewer when it has no result for a token. Requests that wait for the same token share
-// one review, and the review has a context of its own. So a request cannot detect whether its result was cached.
-// Instead, it looks afterwards for a review that ended since the request began.
+// The cache calls the tokenReviewer when it has no result for a token. Requests that wait for the same token share one
+// review. The review has its own context and does not know these requests, so it cannot tell them that their result is
+// new. Instead, each request looks up afterwards whether a review of its token has ended since the lookup in the cache
+// began. If not, its result came from the cache.
 type tokenReviewer struct {
 	sender authenticator.Token
 	// last has the last review of each token, indexed by the token's hash. If two tokens share a slot and are reviewed
@@ -58,7 +59,8 @@ func (t *tokenReviewer) slot(sum [sha256.Size]byte) *atomic.Pointer[tokenReview]
 	return t.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
 }
 
-// reviewedSince returns the review of a token that ended at or after start, or nil.
+// reviewedSince returns the last review of a token if the review ended at the time start or later. Otherwise it returns
+// nil.
 func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *tokenReview {
 	if last := t.slot(sum).Load(); last != nil && last.token == sum && !last.ended.Before(start) {
 		return last

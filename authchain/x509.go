@@ -107,20 +107,20 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	return response, true, nil
 }
 
-// userWithChain is the user of a client certificate, with the verified chain.
+// userWithChain is the user of a client certificate, with the verified chain of certificates.
 type userWithChain struct {
 	user.Info
 	chain []*stdx509.Certificate
 }
 
-// validAt returns whether all certificates of the chain are valid.
+// validAt returns whether all certificates in the user's certificate chain are valid at a time.
 func (u *userWithChain) validAt(now time.Time) bool {
 	return !slices.ContainsFunc(u.chain, func(c *stdx509.Certificate) bool {
 		return now.Before(c.NotBefore) || now.After(c.NotAfter)
 	})
 }
 
-// userOfChain returns the user of a verified chain as a userWithChain.
+// userOfChain returns the user of a verified chain of certificates. The user is a userWithChain.
 func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 	response, ok, err := x509.CommonNameUserConversion(chain)
 	if ok && err == nil {

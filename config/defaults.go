@@ -24,9 +24,10 @@ func legacyConfiguration() *kubeletConfiguration {
 	return kc
 }
 
-// setDefaults sets missing fields like the defaulting of v1beta1 and the round trip through the kubelet's internal
-// type. Most defaults replace a zero value and come from kubelet.json. The exceptions depend on other fields or on
-// feature gates. A nil gates means the default gates. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
+// setDefaults sets missing fields to the values that they get in a kubelet: from the defaulting of v1beta1, and from
+// the conversion to the kubelet's internal type and back. Most defaults replace a zero value and come from
+// kubelet.json. The exceptions depend on other fields or on feature gates. If gates is nil, each gate has its default.
+// (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
 

@@ -59,8 +59,8 @@ func FuzzConfigFile(f *testing.F) {
 			t.Errorf("Configz returned the error %v or invalid JSON: %s", err, body)
 		}
 
-		// Two kinds of configuration change when they are loaded as a file: relative paths from a drop-in become
-		// absolute, and empty fields get defaults because JSON omits them.
+		// In two cases the configuration is different after it has been written to a file and loaded again: relative
+		// paths from a drop-in become absolute, and empty fields get defaults, because JSON omits them.
 		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 || len(c.Kubelet.EnforceNodeAllocatable) == 0 {
 			return
 		}

@@ -47,8 +47,9 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"verflag.versionValue":       over(versionValue),
 }
 
-// over returns an entry for valueTypes. It uses make to make a pflag.Value that stores its result in a *T. The *T
-// points to the target or, if there is none, to a new variable with the flag's default.
+// over returns an entry for valueTypes. The parameter make is a function that returns a pflag.Value for a given *T; the
+// pflag.Value stores the parsed flag there. The *T points to the target or, if there is none, to a new variable with
+// the flag's default.
 func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
 	return func(f flagFact, target reflect.Value) pflag.Value {
 		if target.IsValid() {
@@ -62,8 +63,8 @@ func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) p
 	}
 }
 
-// builtin returns an entry for valueTypes for an unexported type of pflag. Only a pflag.FlagSet can create values of
-// these types.
+// builtin returns an entry of valueTypes, for flags whose type is an unexported type of pflag. Only a pflag.FlagSet can
+// create values of these types.
 func builtin[T any](add func(*pflag.FlagSet, *T, string, T, string)) func(flagFact, reflect.Value) pflag.Value {
 	return over(func(p *T) pflag.Value {
 		fs := pflag.NewFlagSet("", pflag.ContinueOnError)

@@ -77,7 +77,8 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	return kc, l, nil
 }
 
-// files applies the file and the drop-ins to the configuration of the flags, and then the flags again.
+// This method applies the configuration file and the drop-ins to the configuration that the flags give, and then
+// applies the flags again.
 func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
 	file, dir := f.value("config"), f.value("config-dir")
 	if file == "" && dir == "" {
@@ -114,7 +115,7 @@ func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) er
 	return nil
 }
 
-// sources lists where the configuration came from, for errors.
+// sources returns the names of the files and other sources of the configuration, for error texts.
 func (f *Flags) sources() string {
 	var from []string
 	for _, path := range []string{f.value("config"), f.value("config-dir")} {
@@ -125,8 +126,8 @@ func (f *Flags) sources() string {
 	return strings.Join(append(from, "command line"), ", ")
 }
 
-// start makes the checks that a kubelet makes after validation, while it starts. (k8s.io/kubernetes: InitializeTLS,
-// BuildAuthz, RunKubelet in cmd/kubelet/app)
+// This method makes the checks that a kubelet makes after validation, while it starts. (k8s.io/kubernetes:
+// InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
 func (l *loader) start(c *Config, f *Flags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)

@@ -51,7 +51,7 @@ func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatur
 	return utilerrors.NewAggregate(c.errs)
 }
 
-// server checks the settings of the kubelet's server.
+// This method checks the settings of the kubelet's HTTP server.
 func (c *checker) server(freePort bool) {
 	port := func(n int32) bool { return validation.IsValidPortNum(int(n)) == nil }
 	healthz := value(c.kc.HealthzPort)

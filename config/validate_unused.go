@@ -21,7 +21,7 @@ import (
 // The fields that are checked in this file have no effect on a stand-in. The checks exist because a stand-in must
 // refuse every file that a kubelet refuses.
 
-// node checks the settings of the Node object and of the clients that the kubelet uses.
+// This method checks the settings of the Node object and of the clients that the kubelet uses.
 func (c *checker) node() {
 	c.refuse(c.kc.NodeLeaseDurationSeconds <= 0, "nodeLeaseDurationSeconds must be greater than 0")
 	c.refuse(value(c.kc.NodeStatusMaxImages) < -1,
@@ -74,7 +74,7 @@ func validTaint(t v1.Taint) bool {
 		(t.Effect == "" || checkEffect(t.Effect) == nil)
 }
 
-// resources checks the settings of CPU, memory, cgroups and the resource managers.
+// This method checks the settings of CPU, memory, cgroups and the resource managers.
 func (c *checker) resources() {
 	kc := c.kc
 	c.refuse(kc.SystemCgroups != "" && kc.CgroupRoot == "",
@@ -181,7 +181,7 @@ func (c *checker) enforcement() {
 	}
 }
 
-// shutdown checks the grace periods of a node shutdown.
+// This method checks the grace periods of a node shutdown.
 func (c *checker) shutdown() {
 	all, critical := c.kc.ShutdownGracePeriod, c.kc.ShutdownGracePeriodCriticalPods
 	set := all.Duration > 0 || critical.Duration > 0
@@ -207,7 +207,7 @@ func (c *checker) shutdown() {
 	}
 }
 
-// images checks the settings of image pulls and image garbage collection.
+// This method checks the settings of image pulls and image garbage collection.
 func (c *checker) images() {
 	kc := c.kc
 	low, high := value(kc.ImageGCLowThresholdPercent), value(kc.ImageGCHighThresholdPercent)
@@ -239,7 +239,7 @@ func (c *checker) images() {
 		"set if KubeletEnsureSecretPulledImages feature gate is not enabled")
 }
 
-// containers checks the settings of the runtime, restarts, sysctls and log files.
+// This method checks the settings of the runtime, restarts, sysctls and log files.
 func (c *checker) containers() {
 	kc := c.kc
 	c.refuse(kc.ContainerRuntimeEndpoint == "", "the containerRuntimeEndpoint was not specified or empty")

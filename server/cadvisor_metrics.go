@@ -8,8 +8,8 @@ import (
 )
 
 // getCadvisorMetrics serves the metrics of cAdvisor about the machine and its cgroups. cAdvisor is a part of the
-// kubelet. With PodAndContainerStatsFromCRI the kubelet gets the metrics of cgroups from the container runtime; the
-// container runtime of a stand-in has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
+// kubelet. With the feature gate PodAndContainerStatsFromCRI, a kubelet gets the metrics of cgroups from the container
+// runtime; the container runtime of a stand-in has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
 // containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now, metrics := h.measure(r), h.now(), exposition{}

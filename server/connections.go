@@ -27,13 +27,14 @@ type connection struct {
 	requested atomic.Bool
 	// received is true if the client has sent at least one byte. Only the goroutine that serves the connection uses it.
 	received bool
-	// affected is the connection below TLS. It is nil if the connection does not implement the interface.
+	// affected is the connection below TLS, if that connection implements the interface affected. Otherwise it is nil.
 	affected affected
 }
 
 type connectionKey struct{}
 
-// affected is a connection that returns the names of the faults that affect it; see [Listeners].
+// affected is the interface of connections that can tell which faults affect them. AffectedBy returns the names of
+// these faults; see [Listeners].
 type affected interface{ AffectedBy() []string }
 
 // affectedBy returns the names of the faults that affect the connection.
@@ -98,7 +99,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// closed records the Decision about a connection that had no request.
+// This method records the Decision about a connection that has been closed and had no request.
 func (c *connections) closed(conn net.Conn, ended *connection) {
 	var state *tls.ConnectionState
 	if secure, ok := conn.(*tls.Conn); ok {

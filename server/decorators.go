@@ -29,8 +29,8 @@ type Decorators struct {
 	// handler, its TLS configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
 	ConfigureHTTP func(*http.Server)
 
-	// Usage changes the resource usage of a container. It is called while a request for statistics, whose context is
-	// ctx, measures the node.
+	// Usage changes the resource usage of a container. It is called when a request for statistics makes the Server
+	// measure the node. ctx is the context of that request.
 	Usage func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
 }
 

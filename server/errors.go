@@ -10,7 +10,7 @@ import (
 	"fauxlet/config"
 )
 
-// statusError is the error of a handler that determines the response.
+// statusError is an error by which a handler chooses the status and the body of the response.
 type statusError struct {
 	status int
 	body   string
@@ -35,9 +35,9 @@ func plainError(status int, err error) error {
 
 var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
 
-// writeError writes the response for an error of the chain or of a handler. An error that is neither a Refusal nor a
-// statusError becomes a 500 with the error's text. It records the error of a handler in the request's Decision. The
-// Decision already contains a Refusal.
+// writeError writes the response for an error of [authchain.Chain.Decide] or of a handler. An error that is neither a
+// Refusal nor a statusError becomes a 500 with the error's text. It records the error of a handler in the request's
+// Decision. A Refusal is already recorded there.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *authchain.Refusal
 	if errors.As(err, &refusal) {

@@ -40,13 +40,13 @@ type labelled struct {
 	at *int64
 }
 
-// with returns a labelled that adds metrics to e, without a timestamp. namesAndValues are the labels: a name, its
-// value, the next name, and so on.
+// with returns a value of type labelled, which adds metrics without a timestamp to e. namesAndValues are the labels of
+// these metrics: a name, its value, the next name, and so on.
 func (e exposition) with(namesAndValues ...string) labelled {
 	return labelled{exposition: e}.and(namesAndValues...)
 }
 
-// and returns a copy of l with additional labels, given as names and values.
+// This method returns a copy of l with additional labels: a name, its value, the next name, and so on.
 func (l labelled) and(namesAndValues ...string) labelled {
 	l.labels = slices.Clone(l.labels)
 	for i := 0; i < len(namesAndValues); i += 2 {
@@ -82,5 +82,5 @@ func (l labelled) add(name, help string, kind dto.MetricType, metric *dto.Metric
 	family.Metric = append(family.Metric, metric)
 }
 
-// seconds converts nanoseconds to seconds, the unit of metrics.
+// This function converts nanoseconds to seconds, the unit of metrics.
 func seconds(nanoseconds uint64) float64 { return float64(nanoseconds) / float64(time.Second) }

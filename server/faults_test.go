@@ -303,7 +303,8 @@ func TestMetricsHaveTheActiveFaultsOfTheNode(t *testing.T) {
 	}
 }
 
-// TestNoFaultGrantsAccess tries each kind of fault with clients that are refused without a fault.
+// TestNoFaultGrantsAccess checks that no kind of fault gives access to a client that the Server refuses when there is
+// no fault.
 func TestNoFaultGrantsAccess(t *testing.T) {
 	kinds := []string{
 		`{"kind": "serving-certificate", "certificate": "server-self-signed"}`,

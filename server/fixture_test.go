@@ -41,7 +41,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A Server that never serves still has the goroutine of the queue through which it would reload its client CA.
+	// New starts a goroutine for the queue through which the Server reloads its client CA. If the Server never serves,
+	// this goroutine never ends.
 	unserved := goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop")
 	goleak.VerifyTestMain(m, append(slices.Clone(goleakOptions), unserved)...)
 }
@@ -196,7 +197,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	})
 }
 
-// clients returns clients of the review API.
+// clients returns the clients with which a Server sends reviews to the review API.
 func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface,
 	authorizationv1.AuthorizationV1Interface) {
 	t.Helper()
@@ -340,7 +341,7 @@ func (f *fixture) observe(d *authchain.Decision) {
 	f.decisions = append(f.decisions, d)
 }
 
-// find waits for a Decision that meets the condition is, and returns the Decision.
+// find waits for a Decision that meets the given condition, and returns the Decision.
 func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) bool) *authchain.Decision {
 	t.Helper()
 	var found *authchain.Decision

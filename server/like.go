@@ -9,7 +9,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// sharedTLS is the part of a Server's TLS settings that it shares with each Server whose Options.Like it is.
+// sharedTLS is the part of a Server's TLS settings that other Servers share with it through their Options.Like.
 type sharedTLS struct {
 	serving func() *tls.Certificate
 	hints   *dynamiccertificates.DynamicServingCertificateController
@@ -41,8 +41,9 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	}), nil
 }
 
-// shareHints makes config request client certificates in the same way as Options.Like, with the same list of
-// acceptable CAs. The list follows the client CA file as long as Options.Like serves.
+// shareHints changes config so that the new Server requests client certificates in the same way as the Server in
+// Options.Like, with the same list of acceptable CAs. The list follows the client CA file as long as Options.Like
+// serves.
 func (s *Server) shareHints(config *tls.Config) {
 	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert

@@ -54,7 +54,8 @@ func listen(address string, port int32, field string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: no permission to listen on %s:%d; choose a port above 1023 with %s",
 			field, address, port, flagOf[field])
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("address: %s is not an address of this machine; set it with --address", address)
+		return nil, fmt.Errorf("address: %s is not an address of this machine; choose another address with --address",
+			address)
 	}
 	return nil, fmt.Errorf("%s: cannot listen on %s:%d: %w", field, address, port, err)
 }

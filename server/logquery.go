@@ -84,7 +84,7 @@ func parameter[T any](values url.Values, name string, parse func(string) (T, err
 	return &parsed
 }
 
-// validate validates a query; the file that it names must exist in tree. (kubelet: nodeLogQuery.validate)
+// validate checks a query. If the query names a file, the file must exist in tree. (kubelet: nodeLogQuery.validate)
 func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("query")

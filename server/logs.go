@@ -21,7 +21,7 @@ import (
 type logHandlers struct {
 	pods      *pods.Store
 	clockSkew func() time.Duration
-	// draining ends followed logs when the Server stops.
+	// draining is done when the Server stops. Followed logs then end.
 	draining context.Context
 	// splitStreams is true if stdout and stderr can be read separately (feature gate PodLogsQuerySplitStreams).
 	splitStreams bool
@@ -82,7 +82,8 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 		ctx = podlog.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
-	// A log has no content type: a kubelet's first write is empty, so net/http cannot detect one.
+	// The response has no Content-Type header. (A kubelet begins a log with an empty write, from which net/http cannot
+	// detect a content type.)
 	w.Header()["Content-Type"] = nil
 	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {

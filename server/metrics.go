@@ -30,13 +30,13 @@ type metrics struct {
 
 	// all has every collector of the Server, including Options.Collectors.
 	all []prometheus.Collector
-	// elsewhere registers metrics in Options.Metrics and adds the label node. It does nothing if Options.Metrics is
-	// nil.
+	// elsewhere is the registry Options.Metrics, wrapped so that each metric also gets the label node. If
+	// Options.Metrics is nil, registering in elsewhere does nothing.
 	elsewhere prometheus.Registerer
 }
 
-// register also registers the metrics in Options.Metrics. It returns an error if the metrics of a node of the same name
-// are already registered there.
+// register adds the metrics to Options.Metrics; the Server's own registry already has them. It returns an error if the
+// metrics of a node of the same name are already in Options.Metrics.
 func (m *metrics) register() error {
 	for _, c := range m.all {
 		if err := m.elsewhere.Register(c); err != nil {

@@ -87,7 +87,7 @@ func TestRequestMetrics(t *testing.T) {
 			if value, there := after["kubelet_http_inflight_requests"+labels]; !there || value != 0 {
 				t.Errorf("requests in flight: %v, metric exists: %v", value, there)
 			}
-			before = after // saves another slow scrape
+			before = after // so the next case needs no scrape of its own, which is slow
 		})
 	}
 
@@ -167,10 +167,11 @@ func TestDecisionMetrics(t *testing.T) {
 			if got := after[authz] - before[authz]; got != test.authz {
 				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
 			}
-			want := 1.0 // the Decision about the scrape before this one
+			want := 1.0 // the Decision about the previous scrape
 			if test.want != "" {
 				want++
-				// The Decision about the scrape before this one may have the same labels as the wanted Decision.
+				// The previous scrape has caused a Decision too, which may have the same labels as the expected
+				// Decision.
 				if got := sum(after, test.want) - sum(before, test.want); got != 1 &&
 					!(got == 2 && test.want == decisions("x509", "true", "allowed")) {
 					t.Errorf("decisions with %s: %v more, want 1", test.want, got)

@@ -21,7 +21,7 @@ import (
 type nodeLogs struct {
 	files   fs.FS
 	journal *journal
-	// queries is true if the logs answer queries. This requires enableSystemLogQuery and the feature gate
+	// queries is true if /logs/ accepts queries for logs. This requires enableSystemLogQuery and the feature gate
 	// NodeLogQuery.
 	queries bool
 }
@@ -113,8 +113,9 @@ func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answer writes the logs of the services in a query. A log comes from the journal, or from a file with the service's
-// name if the journal does not have the service. (kubelet: journalServer.ServeHTTP, nodeLogQuery.Copy)
+// answer writes the logs of the services that a query names. The log of a service comes from the journal. If the
+// journal has no entries of the service, the log comes from the file with the service's name. (kubelet:
+// journalServer.ServeHTTP, nodeLogQuery.Copy)
 func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuery) {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 	out, done := compressed(w, r)
@@ -178,7 +179,8 @@ var journalMessages = map[string][]string{
 	},
 }
 
-// inJournal returns whether the journal has a service. As with journald, the end of a service's name is sufficient.
+// inJournal returns whether the journal has entries of the given service. As with journald, the given name may be only
+// the end of the service's full name.
 func inJournal(service string) bool {
 	return slices.ContainsFunc(journalServices, func(known string) bool { return strings.HasSuffix(known, service) })
 }

@@ -21,7 +21,7 @@ type router struct {
 	// readOnly is true if requests are neither authenticated nor authorized.
 	readOnly bool
 	// handled lists the paths that have no second router, in the order in which a kubelet installs them. /statusz shows
-	// it.
+	// this list.
 	handled []string
 	// buckets are the values of the `path` label of the metrics, with their `long_running` label.
 	buckets map[string]bool
@@ -158,7 +158,8 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 	return &copied
 }
 
-// accepting answers 406 if the client does not accept the content type that next produces.
+// accepting returns a handler that calls next if the client accepts the content type of next's responses, which is
+// given in produces. Otherwise the handler answers 406.
 func accepting(produces string, next http.Handler) http.Handler {
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
 		produces)
@@ -171,8 +172,10 @@ func accepting(produces string, next http.Handler) http.Handler {
 	})
 }
 
-// accepts returns whether an Accept header, a comma-separated list, contains the content type produces or */*. It
-// ignores parameters. An empty header accepts everything. produces may be empty. (go-restful, Route.matchesAccept)
+// accepts returns whether an Accept header accepts a response. The header is a comma-separated list; it must contain
+// */* or the response's content type, which is given in produces. Parameters in the header are ignored. An empty header
+// accepts everything. If produces is empty, only */* and an empty header accept the response. (go-restful,
+// Route.matchesAccept)
 func accepts(accept, produces string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")

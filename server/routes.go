@@ -7,34 +7,35 @@ import (
 	"fauxlet/config"
 )
 
-// service is a part of the kubelet's API: a first path segment and the paths below it. The table of services lists the
-// kubelet's paths. [fauxlet/authchain.Subresources] returns the subresources of the node that a client needs for a
-// path.
+// service is a part of the kubelet's API: a path prefix, such as /exec, with the paths below it. The table named
+// services lists all of them. The permissions that a client needs for a path are not in this table; see
+// [fauxlet/authchain.Subresources].
 //
-// A kubelet routes a request twice, and each router has its own 404 response. The first router runs before
-// authentication and examines the prefix: it redirects to a clean path, and answers `404 page not found` if no
-// service has the prefix. The second router runs after authorization and examines the path and the method: it
-// answers `404: Page Not Found` and `405: Method Not Allowed`.
+// A kubelet routes a request twice. The first router runs before authentication and examines only the prefix. It
+// redirects a path such as /a//b to the clean path, and answers `404 page not found` if no service has the prefix. The
+// second router runs after authorization and examines the rest of the path and the method of the request. It answers
+// `404: Page Not Found` or `405: Method Not Allowed` if no route matches.
 type service struct {
 	prefix string
-	// exact is true if the service has no second router. Such a service is only one path, with any method.
+	// exact is true if the service is only one path, with any method. Its requests do not pass through a second router.
 	exact bool
 	// bucket is the `path` label of the metrics. If bucket is empty, the label is the prefix.
 	bucket string
 	// longRunning is the `long_running` label of the metrics. The kubelet's list of long-running paths has
 	// "portforward" although the path is "portForward", so a port-forward does not count as long-running.
 	longRunning bool
-	// json is true if the service produces application/json, and answers 406 to a client that does not accept JSON.
-	// Other services declare no content type, and answer 406 to a client that does not accept */*.
+	// json is true if the service declares that it produces application/json. It then answers 406 to a client that does
+	// not accept JSON. Other services declare no content type, and answer 406 to a client that does not accept */*.
 	json   bool
 	routes []route
-	// when returns whether the configuration turns the service on. A nil function turns it on always. If the service is
-	// off, its prefix answers 405 with the text in the field off, or 404 if that field is empty.
+	// when is a function that returns whether the configuration turns the service on. If it is nil, every configuration
+	// does. If the service is turned off, requests with its prefix are answered with 405 and the text in the field off.
+	// If that field is empty, they are answered with 404.
 	when func(*config.Config) bool
 	off  string
-	// debug is true if the service is only on the secure port, and is off if enableDebuggingHandlers is false. refused
-	// is true if the prefix of such a service answers 405 while the service is off. All other services are on both
-	// ports.
+	// debug is true if the service is served only on the secure port, and only if enableDebuggingHandlers is true.
+	// Services without debug are served on both ports. refused says how requests with the prefix of a debug service are
+	// answered where it is not served: with 405 if refused is true, otherwise with 404.
 	debug, refused bool
 }
 
@@ -46,8 +47,9 @@ func (s *service) label() string {
 	return strings.Trim(s.prefix, "/")
 }
 
-// route is a path below a service, in the syntax of gorilla/mux, with its methods. An exact service has one route
-// with an empty path and no methods.
+// route is one entry in the list of paths of a [service]. It has the path below the service's prefix, in the syntax of
+// gorilla/mux, the HTTP methods, and the handler. If the service's field exact is true, the service has one route, in
+// which only the handler is set.
 type route struct {
 	methods []string
 	path    string
@@ -69,9 +71,10 @@ var (
 	getPost = []string{http.MethodGet, http.MethodPost}
 )
 
-// services lists all paths of a kubelet, except /healthz, /metrics/slis, /flagz and /statusz, which libraries of k8s.io
-// install. (kubelet: pkg/kubelet/server/server.go, InstallAuthNotRequiredHandlers, InstallAuthRequiredHandlers,
-// InstallDebuggingDisabledHandlers, InstallSystemLogHandler, InstallProfilingHandler, InstallDebugFlagsHandler)
+// services is the table of all paths of a kubelet, except /healthz, /metrics/slis, /flagz and /statusz, which are
+// installed by libraries of k8s.io. (kubelet: pkg/kubelet/server/server.go, InstallAuthNotRequiredHandlers,
+// InstallAuthRequiredHandlers, InstallDebuggingDisabledHandlers, InstallSystemLogHandler, InstallProfilingHandler,
+// InstallDebugFlagsHandler)
 var services = []service{
 	{prefix: "/pods", json: true, routes: []route{{get, "", (*handlers).getPods}}},
 	{prefix: "/stats/", json: true, routes: []route{{getPost, "/summary", (*handlers).getStatsSummary}}},

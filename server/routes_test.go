@@ -94,8 +94,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 	}
 }
 
-// isAuthenticated returns whether a request with this response has been authenticated. The first router answers
-// before authentication.
+// isAuthenticated returns whether a request with this response has been authenticated. It has not if the response is
+// from the first router, which answers before authentication.
 func (want response) isAuthenticated() bool { return want.status != 307 && want != noSuchService }
 
 // exchange is a request, written as `METHOD path [Header: value]`, with the response to a client that may do

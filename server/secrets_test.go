@@ -38,7 +38,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// captureKlog writes klog's output, up to a verbosity, to w until the test ends.
+// captureKlog writes klog's output, up to the given verbosity, to w until the test ends.
 func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	flags := flag.NewFlagSet("klog", flag.PanicOnError)
 	klog.InitFlags(flags)
@@ -48,7 +48,8 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
 	// Once /healthz has been requested, a background goroutine flushes klog every minute, and the flush reads the
-	// logger (k8s.io/apiserver/pkg/server/healthz). Changing the logger does not take klog's lock, but Flush does.
+	// logger (k8s.io/apiserver/pkg/server/healthz). klog.Flush takes klog's lock, but changing the logger does not. The
+	// calls of Flush before and after the change order it relative to that goroutine's flushes.
 	change := func(logger func()) {
 		klog.Flush()
 		logger()

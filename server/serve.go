@@ -23,12 +23,12 @@ const (
 )
 
 // Serve serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new connections, ends
-// streams and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if
-// a listener fails, or if [Server.Listen] did not make the listeners and there is no serving certificate. It closes
-// the listeners.
+// streams and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if a
+// listener fails. If the caller has made the listeners without [Server.Listen], Serve also reads or makes the serving
+// certificate, and returns an error if it cannot. Serve always closes the listeners.
 //
-// Serve may be called once. It returns an error that names the node if its metrics are already registered in
-// Options.Metrics.
+// Serve may be called once. If the metrics of a node of the same name are already registered in Options.Metrics, Serve
+// returns an error that names the node.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer listeners.Close()
 	defer s.metrics.unregister()

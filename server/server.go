@@ -77,7 +77,8 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// loadChain makes the chain of the configuration, and reads the client CA file for the chain.
+// loadChain makes the [authchain.Chain] with which the Server authenticates and authorizes requests. It first reads the
+// client CA file, unless Options.Like is set, because then the two Servers share their client CA.
 func (s *Server) loadChain() error {
 	kubelet, options := &s.config.Kubelet, &s.options
 	s.chainConfig = authchain.Config{

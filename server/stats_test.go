@@ -20,7 +20,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// measuredPods returns count running pods with requests, limits and probes, and a pending pod, which has no usage.
+// measuredPods returns the given number of running pods, with requests, limits and probes, and one pending pod, which
+// has no usage.
 func measuredPods(count int) []scenario.Pod {
 	var specs []scenario.Pod
 	for i := range count {

@@ -37,7 +37,7 @@ import (
 // streamHandlers serve exec, attach, run and port-forward.
 type streamHandlers struct {
 	pods *pods.Store
-	// draining ends streams when the Server stops.
+	// draining is done when the Server stops. Streams then end.
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
@@ -285,7 +285,7 @@ var tokenProtocol = regexp.MustCompile(`(base64url\.bearer\.authorization\.k8s\.
 // withoutCredentials returns a copy of a request without its credentials, because the libraries log request headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
-	for i := range clean.Header["Authorization"] { // not deleted, because an error contains the number of headers
+	for i := range clean.Header["Authorization"] { // keep the number of headers: an error contains it
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {

@@ -167,8 +167,8 @@ func TestManyStreams(t *testing.T) {
 // stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
-	// begin returns when the command is running. If a stream were cut before, both ends would wait 30 s for the rest of
-	// it.
+	// begin starts the command and returns when the command is running. If a test cut the stream earlier, both ends
+	// would wait 30 s for the rest of the stream.
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()

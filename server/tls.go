@@ -63,8 +63,8 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		return secure, nil
 	}
 
-	// The server requests a client certificate but does not verify it, because the chain verifies it later. The list
-	// of acceptable CAs is only a hint to the client.
+	// The server requests a client certificate but does not verify it, because the [authchain.Chain] verifies it later.
+	// The list of acceptable CAs is only a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
 		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Pair returns both ends of a connection within the process. The caller closes both. It behaves like a TCP connection:
-// each end can write before the other reads, and data that is written after the other end has closed is lost without an
-// error, up to maxLost bytes, as in a send buffer.
+// Pair returns both ends of a connection within the process. The caller closes both. The connection behaves like a TCP
+// connection: each end can write before the other reads, and data that is written after the other end has closed is
+// lost without an error, up to maxLost bytes, as in a send buffer.
 func Pair() (net.Conn, net.Conn, error) {
 	a, b, err := connectedSockets()
 	if err != nil {

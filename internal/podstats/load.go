@@ -12,12 +12,12 @@ import (
 	"fauxlet/scenario"
 )
 
-// load describes how many resources a container uses: CPU and memory as waves, and less important values, such as
-// the number of threads, derived from the container's name.
+// load describes how much of each resource a container uses. CPU and memory are waves. Less important values, such as
+// the number of threads, are derived from a hash of the pod's UID and the container's name.
 type load struct {
 	cpu    wave // nanocores
 	memory wave // bytes
-	// hash is different for each container. The less important values are derived from the hash.
+	// hash is different for each container.
 	hash uint64
 }
 
@@ -43,9 +43,9 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the average usage of a resource. It is the given amount or, if that is 0, three quarters of the
-// container's request, or three quarters of its limit if it has no request. The parameter none is the average of a
-// container without a request and a limit.
+// average returns the average usage of a resource. It is the given amount if that is positive, else three quarters of
+// the container's request, else three quarters of its limit. For a container that has neither a request nor a limit, it
+// is the value of the parameter none.
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
 	none uint64) uint64 {
 	if given > 0 {
@@ -76,7 +76,7 @@ func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) 
 	return uint64(amount.ScaledValue(scale))
 }
 
-// digit returns a number from low to high. The same hash and bounds always give the same number.
+// digit returns a number from low to high that depends only on the load's hash and on the two bounds.
 func (l load) digit(low, high int) int {
 	return low + int(hashOf(string(binary.BigEndian.AppendUint64(nil, l.hash)),
 		fmt.Sprint(low, high))%uint64(high-low+1))
@@ -103,18 +103,19 @@ func hashOf(parts ...string) uint64 {
 // difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
-// below changes mean and swing so that the wave never exceeds a limit.
+// below lowers the mean and the swing of the wave so that it never exceeds a limit.
 func (w *wave) below(limit uint64) {
 	w.mean = min(w.mean, limit)
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// turn returns the time since the start of the current period, for a time in milliseconds since 1970.
+// turn returns how many milliseconds of the wave's current period have passed at a time, which is given in milliseconds
+// since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }
 
-// at returns the value of the wave.
+// at returns the value of the wave at a time, which is given in milliseconds since 1970.
 func (w wave) at(ms int64) uint64 {
 	turn := w.turn(ms)
 	turn = min(turn, w.period-turn)
@@ -136,11 +137,13 @@ func (w wave) sum(from, to int64) uint64 {
 	return quotient
 }
 
-// swung returns the integral of a wave between 0 and 2, multiplied by the period. The result may overflow, but the
-// difference of two results is correct.
+// swung helps sum. It considers a wave that has the period and phase of w and swings between 0 and 2. The result is the
+// integral of that wave up to the given time, multiplied by the period. The result may overflow, but the difference of
+// two results is correct.
 func (w wave) swung(ms int64) uint64 {
 	turn := w.turn(ms)
-	whole := (uint64(ms) + w.phase - turn) * w.period // a whole period adds as many units as it has milliseconds
+	// The integral over the whole periods is the sum of their lengths, because the mean of that wave is 1.
+	whole := (uint64(ms) + w.phase - turn) * w.period
 	if rest := w.period - turn; rest < turn {
 		return whole + w.period*w.period - 2*rest*rest
 	}

@@ -77,10 +77,10 @@ type Measurement struct {
 type Kind int
 
 const (
-	kindGroup     Kind = iota // a cgroup that only contains other cgroups, or any other service
+	kindGroup     Kind = iota // a cgroup that only contains other cgroups, or a system service that is not listed below
 	KindNode                  // the root cgroup
-	KindKubelet               // the service of the kubelet
-	KindRuntime               // the service of the container runtime
+	KindKubelet               // the system service of the kubelet
+	KindRuntime               // the system service of the container runtime
 	KindPods                  // the parent of all pods
 	KindPod                   // a pod
 	KindSandbox               // the sandbox of a pod, which holds its network

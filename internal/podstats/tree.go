@@ -280,7 +280,8 @@ func (t *tree) group(kind Kind, path string) Cgroup {
 		MemoryLimit: Unlimited, SwapLimit: Unlimited}
 }
 
-// use sets CPU, memory and processes. All parts of the memory are multiples of the page size.
+// This method sets the CPU usage, the memory usage and the number of processes. All parts of the memory are multiples
+// of the page size.
 func (t *tree) use(group *Cgroup, l load) {
 	at, started := t.at.UnixMilli(), group.Created.UnixMilli()
 	before := max(started, t.at.Add(-Interval).UnixMilli())
@@ -379,8 +380,8 @@ func (t *tree) scope(parent, id string) string {
 // period is the period of the kernel's CPU bandwidth control, in microseconds.
 const period = 100_000
 
-// shares returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight from 1
-// to 10000, so the result is rounded. (cAdvisor: container/common, convertCPUWeightToCPULimit)
+// This function returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight
+// from 1 to 10000, so the result is rounded. (cAdvisor: container/common, convertCPUWeightToCPULimit)
 func shares(millicores uint64) uint64 {
 	shares := min(max(millicores*1024/1000, 2), 262_144)
 	weight := 1 + (shares-2)*9_999/262_142
