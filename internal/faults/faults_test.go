@@ -103,7 +103,7 @@ func TestKindsAllowTheFieldsInTheirTable(t *testing.T) {
 		fields := `"kind": "` + kind.Name + `", "node": "x"`
 		for _, field := range append(kind.Requires, kind.Allows...) {
 			allowed[field] = true
-			if field == "seed" || field == "as" { // seed needs share, and as needs answer
+			if field == "seed" || field == "as" { // the field seed requires share, and the field as requires answer
 				continue
 			}
 			fields += `, "` + field + `": ` + values[field]

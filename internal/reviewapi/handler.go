@@ -158,7 +158,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	}
 	switch {
 	case gvk.Kind != e.gvk.Kind:
-		return nil, undecodable(fmt.Errorf("only %s can be posted here", e.gvk.Kind), gvk, e.gvk)
+		return nil, undecodable(fmt.Errorf("this path accepts only the kind %s", e.gvk.Kind), gvk, e.gvk)
 	case gvk.GroupVersion() != e.gvk.GroupVersion():
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the "+
 			"expected API version (%s)", gvk.GroupVersion(), e.gvk.GroupVersion()))

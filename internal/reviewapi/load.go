@@ -29,7 +29,7 @@ func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 }
 
 // NewPolicy returns the policy that ClusterRoles, ClusterRoleBindings, Roles and RoleBindings define. It sets defaults
-// and validates the objects as an apiserver does, in copies of them.
+// and validates the objects as an apiserver does. It works on copies of the objects.
 func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 	manifests := make([]manifest, len(objects))
 	for i, object := range objects {

@@ -137,7 +137,7 @@ func decode(document []byte) ([]runtime.Object, error) {
 	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
 	case runtime.IsNotRegisteredError(err) && gvk != nil:
-		return nil, fmt.Errorf("%s of %s is not supported; remove the document; supported are %s", gvk.Kind,
+		return nil, fmt.Errorf("%s of %s is not supported; remove the document; the supported kinds are %s", gvk.Kind,
 			gvk.GroupVersion(), rbacKinds)
 	case runtime.IsMissingKind(err):
 		return nil, fmt.Errorf("kind is not set; it must be one of %s", rbacKinds)

@@ -54,12 +54,12 @@ func FuzzManifests(f *testing.F) {
 	})
 }
 
-// FuzzPolicy derives roles, bindings and a request from its input, so that each input is a valid policy. It compares
-// the policy's answer with the documentation of RBAC.
+// FuzzPolicy makes roles, bindings and requests from its input, so that each input results in a valid policy. It
+// compares the policy's answers with the answers that the documentation of RBAC requires.
 func FuzzPolicy(f *testing.F) {
 	for seed := range 64 {
 		drawn := make([]byte, 160)
-		for i := range drawn { // any bytes will do, if each seed has other bytes
+		for i := range drawn { // the bytes are arbitrary, but each seed must have different bytes
 			drawn[i] = byte((i*i*31 + i*seed*17 + seed*seed*7) >> 2)
 		}
 		f.Add(drawn)
@@ -77,10 +77,11 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-// objects are RBAC objects with a second, slow implementation of RBAC. It follows the text of the RBAC documentation.
+// objects is a list of RBAC objects. Its methods are a second, slow implementation of RBAC, which follows the text of
+// the RBAC documentation.
 type objects []runtime.Object
 
-// check compares the policy's answer to a request with the answer of the second implementation.
+// check compares the policy's answer to a request with the answer of the method allow.
 func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
 	status, want := policy.Authorize(spec), o.allow(spec)

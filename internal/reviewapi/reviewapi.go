@@ -134,8 +134,8 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// SetPolicy replaces the policy. If Options.RBAC names files, their next change replaces it again.
+// SetPolicy replaces the policy. If Options.RBAC names files, the next change of a file replaces the policy again.
 func (s *Server) SetPolicy(p *Policy) { s.policy.Store(p) }
 
-// SetTokens replaces the tokens. If Options.Tokens names a file, its next change replaces them again.
+// SetTokens replaces the tokens. If Options.Tokens names a file, the next change of the file replaces the tokens again.
 func (s *Server) SetTokens(t *Tokens) { s.tokens.Store(t) }

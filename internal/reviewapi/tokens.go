@@ -25,7 +25,7 @@ import (
 //	31ada4fd-adec-460c,alice,1001,"dev,ops"
 //
 // The user of a service account's token is system:serviceaccount:NAMESPACE:NAME. Its line must list the groups
-// system:serviceaccounts and system:serviceaccounts:NAMESPACE: they are not added.
+// system:serviceaccounts and system:serviceaccounts:NAMESPACE, because no groups are added automatically.
 type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
 	users         []*user.DefaultInfo // users are in the order of the lines of the file

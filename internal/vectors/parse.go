@@ -158,7 +158,8 @@ func (p *parser) line(line string) {
 	}
 }
 
-// next returns the next word of the line. If the line has ended, the error names the word before.
+// next returns the next word of the line. If the line has ended, parsing fails with an error that names before, the
+// previous word.
 func (p *parser) next(before string) string {
 	if len(p.words) == 0 {
 		p.fail("%q: the value is missing", before)
