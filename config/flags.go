@@ -26,8 +26,8 @@ type Flags struct {
 }
 
 // nodeSettings lists the flags that have an effect on a stand-in but have no field in KubeletConfiguration.
-var nodeSettings = []string{"config", "config-dir", "kubeconfig", "bootstrap-kubeconfig", "hostname-override", "node-ip",
-	"cert-dir", "root-dir", "cloud-provider", "node-labels"}
+var nodeSettings = []string{"config", "config-dir", "kubeconfig", "bootstrap-kubeconfig", "hostname-override",
+	"node-ip", "cert-dir", "root-dir", "cloud-provider", "node-labels"}
 
 // meaningful lists the flags that have an effect on a stand-in and have a field in KubeletConfiguration.
 var meaningful = []string{

@@ -77,7 +77,8 @@ func explainChainError(err error, c *config.Config) error {
 			"(--authentication-token-webhook=false)", err)
 	case errors.Is(err, authchain.ErrNoAccessReviews):
 		return fmt.Errorf("%w: authorization.mode is Webhook, but without --kubeconfig no apiserver can review "+
-			"permissions; give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
+			"permissions; give --kubeconfig, or set authorization.mode: AlwaysAllow "+
+			"(--authorization-mode=AlwaysAllow)", err)
 	}
 	return fmt.Errorf("authorization.mode %q: %w; it is AlwaysAllow or Webhook", c.Kubelet.Authorization.Mode, err)
 }

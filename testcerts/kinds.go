@@ -81,8 +81,8 @@ var kinds = []Kind{
 	{Name: "server-intermediate", Serving: true, NeedsHosts: true, signer: byIntermediate,
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
 	{Name: "server-kubelet-default", Serving: true, signer: byKubeletsCA,
-		Explains: "self-signed for one name, as a kubelet without tlsCertFile generates it. By name: x509: " +
-			"certificate signed by unknown authority. By address: x509: … doesn't contain any IP SANs"},
+		Explains: "self-signed for one name, as a kubelet without tlsCertFile generates it. Dialed by name: x509: " +
+			"certificate signed by unknown authority. Dialed by address: x509: … doesn't contain any IP SANs"},
 	{Name: "server-self-signed", Serving: true, NeedsHosts: true, signer: bySelf,
 		Explains: "signed by its own key: x509: certificate signed by unknown authority"},
 	{Name: "server-unknown-ca", Serving: true, NeedsHosts: true, signer: byUnknownCA,
@@ -97,8 +97,8 @@ var kinds = []Kind{
 	{Name: "server-other-host", Serving: true, hosts: otherHosts,
 		Explains: "for other.invalid and 192.0.2.1 only: x509: certificate is valid for 192.0.2.1, not …"},
 	{Name: "server-common-name-only", Serving: true, hosts: []string{},
-		Explains: "no subject alternative names. By name: x509: certificate relies on legacy Common Name field. " +
-			"By address: x509: … doesn't contain any IP SANs"},
+		Explains: "no subject alternative names. Dialed by name: x509: certificate relies on legacy Common Name " +
+			"field. Dialed by address: x509: … doesn't contain any IP SANs"},
 	{Name: "server-client-usage", Serving: true, NeedsHosts: true, mutate: ClientAuthOnly,
 		Explains: "extended key usage is client authentication only: x509: certificate specifies an incompatible " +
 			"key usage"},

@@ -26,7 +26,7 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 	flags.StringVar(&e.clientCert, "client-cert", "",
 		"client certificate in PEM, followed by intermediate CAs; no key is needed")
 	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
-		"USER[,GROUP...]. With --tokens, a user of that file")
+		"USER[,GROUP...]. With --tokens, USER must be in the tokens file")
 	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send, which the apiserver of "+
 		"--kubeconfig reviews")
 	flags.BoolVar(&e.badToken, "bad-token", false, "send an unknown bearer token")

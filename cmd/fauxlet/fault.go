@@ -183,8 +183,9 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.Int64Var(&fault.After, "after", fault.After, "bytes that are sent before the cut")
 	flags.IntVar(&fault.Status, "status", fault.Status, "status code from 400 to 599")
 	flags.StringVar(&fault.Body, "body", fault.Body, "body of the response with --status (default: the status text)")
-	flags.StringVar(&fault.Answer, "answer", fault.Answer, "wrong answer of a reviewer: deny, or other-user with --as")
-	flags.StringVar(&fault.As, "as", fault.As, "user that the reviewer returns for a token")
+	flags.StringVar(&fault.Answer, "answer", fault.Answer,
+		"wrong answer to a review: deny, or other-user (requires --as)")
+	flags.StringVar(&fault.As, "as", fault.As, "user that other-user returns for a token")
 	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration,
 		"offset of the node's clock, as in 1h (ahead) or -1h (behind)")
 	flags.Var(quantity{&fault.Memory}, "memory", "working set of each container, as in 900Mi")

@@ -40,7 +40,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
 	flags.StringVar(&n.metrics, "metrics-address", "", "host and port, as in 127.0.0.1:9250, where the metrics of all "+
 		"nodes are served with the label node, over plain HTTP and without authentication. Each node also serves its "+
-		"own on its ports")
+		"own metrics on its kubelet ports")
 	underHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address",
 		"capacity", "metrics-address")
 }

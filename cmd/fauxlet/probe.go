@@ -57,8 +57,8 @@ func newProbe() *cobra.Command {
 		"allow a public address that does not belong to this machine; probe only what is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
-	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the client CA file that "+
-		"authentication.x509.clientCAFile of --compare names")
+	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "file to use instead of the "+
+		"authentication.x509.clientCAFile in the --compare file, for example a local copy of it")
 	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens "+
 		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as "+
 		"are sent to it")
