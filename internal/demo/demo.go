@@ -35,8 +35,8 @@ type Options struct {
 	Host host.Options
 	// Logger returns a logger that logs klog's lines up to the verbosity. The options apply to all lines.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
-	// RunHost runs a host with the options until ctx is done. It calls the function listening once, when all ports are
-	// open.
+	// RunHost runs a host with the options until ctx is done. It calls the function "listening" once, when all ports
+	// are open.
 	RunHost func(ctx context.Context, options host.Options, listening func(host.Addresses)) error
 }
 
@@ -75,8 +75,8 @@ func Run(ctx context.Context, o Options) error {
 		page.open.Store(&open)
 		group.Go(func() error {
 			level.SetLevel(zap.ErrorLevel)
-			// After the first screen, everything is logged that the logger itself accepts. The level must be low enough
-			// for klog, whose verbosity n is the zap level -n.
+			// After the first screen, this level hides no lines. -128 is the lowest zap level. Lines of klog with
+			// verbosity n have the zap level -n, so they are not hidden either.
 			defer level.SetLevel(zapcore.Level(-128))
 			return printFirstScreen(ctx, s, open, o.Out, color.For(o.Out))
 		})

@@ -37,7 +37,7 @@ func runHost(ctx context.Context, options host.Options, listening func(host.Addr
 	return h.Wait()
 }
 
-// screen is a writer for Options.Out. It calls the function printed after the first screen was written.
+// screen is a writer for Options.Out. It calls the function "printed" after the first screen was written.
 type screen struct {
 	text    bytes.Buffer
 	printed func()
@@ -48,7 +48,7 @@ func (s *screen) Write(data []byte) (int, error) {
 	return s.text.Write(data)
 }
 
-// runDemo starts the demo, waits until the first screen is printed, calls the function used, and stops the demo. It
+// runDemo starts the demo, waits until the first screen is printed, calls the given function, and stops the demo. It
 // returns the text of the first screen.
 func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClients)) string {
 	t.Helper()

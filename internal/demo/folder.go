@@ -105,7 +105,8 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// token returns the token of a user in tokens.csv. For an empty user and for invalidToken, it returns its argument.
+// token returns the token of a user in tokens.csv. If the argument is empty or is invalidToken, the argument itself is
+// returned.
 func (f *Folder) token(user string) (string, error) {
 	if user == "" || user == invalidToken {
 		return user, nil

@@ -17,10 +17,10 @@ import (
 // has replaced the kubeconfig.
 const reviewsCluster = "fauxlet-reviews"
 
-// reviews returns the review API, which replaces a kube-apiserver, and a listener on which the caller must serve it.
-// The listener has the address in the folder's kubeconfig. If there is no kubeconfig or the port is in use, reviews
-// takes a free port and writes the kubeconfig. If the kubeconfig names another cluster, that cluster answers the
-// reviews, and all results are nil.
+// The method "reviews" returns the review API, which replaces a kube-apiserver, and a listener on which the caller must
+// serve the API. The listener has the address in the folder's kubeconfig. If there is no kubeconfig or the port is in
+// use, the listener has a free port, and the method writes the kubeconfig. If the kubeconfig names another cluster,
+// that cluster answers the reviews, and all results are nil.
 func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
 	last, err := f.lastReviews()
 	if err != nil || last == nil {

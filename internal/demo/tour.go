@@ -254,7 +254,8 @@ func (s *step) expected() string {
 	return statusText(s.Status)
 }
 
-// result prints what the client received, and the kubelet's Decision. It reports whether both are as the step expects.
+// The method "result" prints what the client received, and the kubelet's Decision. It reports whether both are as the
+// step expects.
 func (t *tour) result(s step, got *response) (bool, error) {
 	if got.decision == nil && !s.Unreachable {
 		return false, errors.New("the stand-in kubelet recorded no decision about the failed TLS handshake")

@@ -90,8 +90,8 @@ func hostsOf(c *x509.Certificate) string {
 }
 
 // commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
-// and reports all problems, not only the first. The messages mention source, the name of the setting that contains the
-// roots.
+// and reports all problems, not only the first. The parameter "source" is the name of the setting that contains the
+// roots. The messages mention this name.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}
@@ -161,7 +161,7 @@ func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
-// usages lists a certificate's extended key usages.
+// The function "usages" lists a certificate's extended key usages.
 func usages(c *x509.Certificate) string {
 	var all []string
 	for _, usage := range c.ExtKeyUsage {

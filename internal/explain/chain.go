@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// verifier verifies a certificate against root CAs. Messages mention source, the name of the setting that contains the
-// roots.
+// verifier verifies a certificate against root CAs. The field "source" is the name of the setting that contains the
+// roots. Messages mention this name.
 type verifier struct {
 	leaf                 *x509.Certificate
 	intermediates, roots []*x509.Certificate
@@ -56,7 +56,7 @@ func (v *verifier) verify(at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certifi
 }
 
 // chainProblem returns the problem of a certificate from which no certificate chain leads to a root CA. The message
-// states why. err is the error that the method chain returned.
+// states why. The parameter err is the error from the method "chain".
 func (v *verifier) chainProblem(err error) problem {
 	last := v.last()
 	signed, issuer := "signed", nameOf(last.Issuer)
@@ -90,8 +90,8 @@ func (v *verifier) chainProblem(err error) problem {
 	return newProblem(problemChain, "%s", strings.TrimPrefix(err.Error(), "x509: "))
 }
 
-// last follows the chain from the certificate through the intermediates. It returns the first certificate whose issuer
-// is not an intermediate.
+// The method "last" follows the chain from the certificate through the intermediates. It returns the first certificate
+// whose issuer is not an intermediate.
 func (v *verifier) last() *x509.Certificate {
 	last := v.leaf
 	for range v.intermediates {

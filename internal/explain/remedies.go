@@ -48,8 +48,8 @@ var table = sync.OnceValue(func() (t struct {
 // otherProblem is a key in remedies.yaml. Its remedies are for all certificate problems that have no key of their own.
 const otherProblem problemID = "other"
 
-// fill returns a copy of the remedies in which each {name} is replaced by its value. The list values alternates names
-// in braces and their values.
+// fill returns a copy of the remedies in which each {name} is replaced by its value. The parameter "values" lists each
+// name in braces, followed by its value.
 func fill(remedies []Remedy, values ...string) []Remedy {
 	replacer, filled := strings.NewReplacer(values...), slices.Clone(remedies)
 	for i := range filled {
@@ -59,7 +59,7 @@ func fill(remedies []Remedy, values ...string) []Remedy {
 	return filled
 }
 
-// remedies returns all remedies for a request that was refused or ended with an error.
+// The function "remedies" returns all remedies for a request that was refused or ended with an error.
 func remedies(d *authchain.Report, facts Facts) []Remedy {
 	switch {
 	case d.Handshake != "":

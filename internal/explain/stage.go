@@ -52,7 +52,7 @@ func (s *Stage) fact(name, value string) {
 	}
 }
 
-// The method is sets both the state and the message of the stage.
+// The method "is" sets both the state and the message of the stage.
 func (s *Stage) is(state State, message string) { s.State, s.Message = state, message }
 
 // Stage returns the first stage with the given ID, or nil if there is none.

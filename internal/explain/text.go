@@ -27,7 +27,7 @@ func (e *Explanation) Details(style color.Style, indent string) string {
 }
 
 // WriteComparison writes the actual and the what-if explanation side by side. Each stage is one line with its states in
-// both explanations. If the messages of a stage differ, both messages follow on their own lines. The parameter change
+// both explanations. If the messages of a stage differ, both messages follow on their own lines. The parameter "change"
 // is a text that describes how the two configurations differ.
 func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
 	p := textPrinter{style: style}
@@ -119,8 +119,8 @@ func (p *textPrinter) remedies(e *Explanation) {
 	}
 }
 
-// pair prints the states of one stage in two explanations, and the messages if they differ. A zero Stage means that the
-// explanation does not have the stage.
+// The method "pair" prints the states of one stage in two explanations, and the messages if they differ. A zero Stage
+// means that the explanation does not have the stage.
 func (p *textPrinter) pair(width int, actual, whatIf Stage) {
 	name := actual.Name
 	if len(whatIf.Name) > len(name) { // "authorization of nodes/proxy" instead of "authorization"

@@ -35,8 +35,8 @@ type Fault struct {
 	// is the standard text of the status code.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
-	// Answer is the wrong answer to a review: [Deny] or [OtherUser]. Empty means Deny. As is the name of the user in
-	// the answer OtherUser.
+	// Answer is the wrong answer to a review: [Deny] or [OtherUser]. Empty means Deny. For the answer OtherUser, the
+	// field "As" is the name of the other user.
 	Answer string `json:"answer,omitempty"`
 	As     string `json:"as,omitempty"`
 	// Skew is how far the node's clock is ahead of the true time. It is negative if the clock is behind.

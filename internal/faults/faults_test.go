@@ -103,7 +103,7 @@ func TestKindsAllowTheFieldsInTheirTable(t *testing.T) {
 		fields := `"kind": "` + kind.Name + `", "node": "x"`
 		for _, field := range append(kind.Requires, kind.Allows...) {
 			allowed[field] = true
-			if field == "seed" || field == "as" { // the field seed requires share, and the field as requires answer
+			if field == "seed" || field == "as" { // "seed" is valid only with "share", "as" only with "answer"
 				continue
 			}
 			fields += `, "` + field + `": ` + values[field]

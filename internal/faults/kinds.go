@@ -38,9 +38,9 @@ type Kind struct {
 	Allows   []string `json:"allows,omitempty"`
 }
 
-// The variables some, request and reviews list scope fields that several kinds of fault allow. some has the fields that
-// limit a fault to a part of its matches. request is for faults that affect requests, and reviews for faults that
-// affect reviews.
+// The variables "some", "request" and "reviews" list scope fields that several kinds of fault allow. The fields in
+// "some" limit a fault to a part of its matches. The fields in "request" are for faults that affect requests, and the
+// fields in "reviews" are for faults that affect reviews.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)

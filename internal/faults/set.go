@@ -17,7 +17,7 @@ type Set struct {
 	// mu is held during a change of the faults, until all functions that were passed to Follow have returned.
 	mu        sync.Mutex
 	followers []*follower
-	// now points to the active faults. It is nil until the first fault becomes active.
+	// The field "now" points to the active faults. It is nil until the first fault becomes active.
 	now atomic.Pointer[[]*Active]
 }
 
@@ -145,8 +145,8 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// again returns the active fault in before that equals f, so that the fault keeps its counts. If no fault in before
-// equals f, again activates f.
+// The function "again" returns the fault in the list "before" that equals f, so that the fault keeps its counts. If the
+// list has no such fault, the function activates f.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -180,7 +180,7 @@ func named(all []*Active, name string) *Active {
 	return nil
 }
 
-// set replaces the active faults and calls the functions that were passed to Follow. The caller holds mu.
+// The method "set" replaces the active faults and calls the functions that were passed to Follow. The caller holds mu.
 func (s *Set) set(now []*Active) {
 	if slices.Equal(now, s.List()) {
 		return
@@ -193,9 +193,9 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow calls the function changed after each change of the active faults. The calls do not overlap, and each returns
-// before the method that changed the Set returns. The function changed must not change the Set. No call begins after
-// stop has returned.
+// Follow calls the given function after each change of the active faults. The calls do not overlap. A method that
+// changes the Set returns only after the function has returned. The function must not change the Set. No call begins
+// after the function "stop" has returned.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,8 +234,8 @@ func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Apply returns the first active fault of a kind that applies to the target, or nil. It updates the counts Matched and
-// Applied of the faults that it considers.
+// Apply returns the first active fault that has the given kind and applies to the target. It returns nil if there is no
+// such fault. It updates the counts Matched and Applied of the faults that it considers.
 func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
 		if a.Kind == kind && a.Apply(t) {

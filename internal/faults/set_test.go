@@ -82,8 +82,8 @@ func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	}
 }
 
-// applications applies the set to count targets, one after the other. It returns the numbers of the targets to which a
-// fault of the kind cut applied.
+// applications calls Set.Apply for the given number of targets, one after the other. It returns the indexes of the
+// targets to which a cut fault applied.
 func applications(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
@@ -239,7 +239,7 @@ func TestFollowersRunBeforeAChangeReturns(t *testing.T) {
 	if err := set.Remove("cut-1"); err != nil {
 		t.Fatal(err)
 	}
-	set.Clear() // the Set is empty already, so it calls no follower
+	set.Clear() // the Set is empty already, so Clear does not call the function passed to Follow
 	stop()
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	if want := []string{"cut-1", ""}; !slices.Equal(seen, want) {

@@ -59,15 +59,16 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// complete sets Review for a fault that changes the user of a token, because only a TokenReview returns a user.
+// The method "complete" sets the field Review of a fault that changes the user of a token, because only a TokenReview
+// returns a user.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview
 	}
 }
 
-// fields returns the values of the fields that are set, by their JSON names. It leaves out the fields that every kind
-// of fault has: name, kind and node.
+// The method "fields" returns the values of the fields that are set, by their JSON names. It leaves out the fields that
+// every kind of fault has: name, kind and node.
 func (f *Fault) fields() (map[string]any, error) {
 	data, err := json.Marshal(f)
 	if err != nil {

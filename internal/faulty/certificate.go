@@ -57,9 +57,9 @@ func (n *Node) decorateTLS(config *tls.Config) {
 	}
 }
 
-// hosts returns the names and addresses that the certificate of a fault contains: the node's name, the names and
-// addresses in the server's own certificate, the server name that the client has sent, and the address that the client
-// has dialled.
+// The method "hosts" returns the names and addresses that the certificate of a fault contains: the node's name, the
+// names and addresses in the server's own certificate, the server name that the client has sent, and the address that
+// the client has dialled.
 func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string {
 	hosts := []string{n.name}
 	if own != nil && own.Leaf != nil {

@@ -21,8 +21,8 @@ type conn struct {
 	affectedBy []string
 	// slow is a slow-handshake fault that delays the first Read, or nil.
 	slow *faults.Active
-	// idle is true while no request is in progress. reused is true after the first request. change is the value that
-	// the counter listener.changes had when the connection was made.
+	// idle is true while no request is in progress. reused is true after the first request. The field "change" has the
+	// value that the counter listener.changes had when the connection was made.
 	idle   atomic.Bool
 	reused bool
 	change int64

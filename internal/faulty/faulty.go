@@ -30,7 +30,8 @@ type Node struct {
 	// authority returns the CA that signs the certificates of serving-certificate faults. It creates the CA at the
 	// first call.
 	authority func() (*testcerts.Authority, error)
-	// stopping is a context that ends when a listener of the node is closed. Closing the listener calls stop.
+	// stopping is a context that ends when a listener of the node is closed. Closing the listener calls the function
+	// "stop".
 	stopping context.Context
 	stop     context.CancelFunc
 }
@@ -61,8 +62,8 @@ func (n *Node) active(kinds ...string) []*faults.Active {
 	return n.faults.OfNode(n.name, kinds...)
 }
 
-// apply returns the active fault of a kind that applies to t, or nil. It records the name of the fault in the Decision
-// that ctx contains.
+// apply returns the active fault that has the given kind and applies to t. It returns nil if there is no such fault. It
+// records the name of the fault in the Decision that ctx contains.
 func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := n.faults.Apply(t, kind)
 	if fault != nil {
@@ -71,14 +72,15 @@ func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults
 	return fault
 }
 
-// applyToNode returns the active fault of a kind that applies to the node itself or to a connection. It returns nil if
-// there is no such fault.
+// applyToNode returns the active fault that has the given kind and applies to the node itself or to a connection. It
+// returns nil if there is no such fault.
 func (n *Node) applyToNode(kind string) *faults.Active {
 	t := n.target()
 	return n.faults.Apply(&t, kind)
 }
 
-// wait waits for delay, and returns nil early if the node stops. If ctx ends first, wait returns the error of ctx.
+// The method "wait" waits for the given delay and returns nil. If the node stops during the delay, the method returns
+// nil early. If ctx ends during the delay, the method returns the error of ctx.
 func (n *Node) wait(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

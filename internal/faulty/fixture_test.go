@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))
 }
 
-// node returns the decorators of node-1 and an empty set of active faults for it.
+// node returns the decorators of node-1, and the set of the active faults of that node. The set is empty at first.
 func node() (*faulty.Node, *faults.Set) {
 	set := faults.NewSet()
 	return faulty.NewNode("node-1", set, nil), set

@@ -16,8 +16,8 @@ import (
 type Path = func(path string) (namespace, pod, uid, container string)
 
 // Handler returns a decorator for handlers of authorized requests. Faults can delay the first byte of a response,
-// replace the response by an error, slow the response down, or end it early. The parameter names returns the pod and the
-// container in the path of a request. While no fault is active, the decorator returns next itself, so calling the
+// replace the response by an error, slow the response down, or end it early. The function "names" returns the pod and
+// the container in the path of a request. While no fault is active, the decorator returns next itself, so calling the
 // decorator for each request is cheap.
 func (n *Node) Handler(names Path) func(next http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {

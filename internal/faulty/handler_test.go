@@ -12,7 +12,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// names is the faulty.Path for the routes that the tests of [faulty.Node.Handler] use.
+// The function "names" is the faulty.Path for the routes in the tests of [faulty.Node.Handler].
 func names(path string) (namespace, pod, uid, container string) {
 	if path == "/containerLogs/default/nginx/app" {
 		return "default", "nginx", "", "app"

@@ -23,7 +23,8 @@ type listener struct {
 	unfollow func()
 
 	mu sync.Mutex
-	// inner is the open port, or nil while connections are refused. changed is closed when inner is replaced.
+	// inner is the open port, or nil while connections are refused. The channel "changed" is closed when inner is
+	// replaced.
 	inner   net.Listener
 	changed chan struct{}
 	closed  bool
@@ -34,7 +35,7 @@ type listener struct {
 	blackHoles map[net.Conn]*faults.Active
 	// active has the active connection faults whose scope includes the listener's node.
 	active []*faults.Active
-	// changes counts how many times the field active has changed.
+	// changes counts how many times the field "active" has changed.
 	changes atomic.Int64
 }
 
@@ -104,7 +105,7 @@ func (l *listener) update() {
 	}
 }
 
-// replace sets the inner listener. While it is nil, connections are refused. The caller holds mu.
+// replace sets the field "inner". While that field is nil, connections are refused. The caller holds mu.
 func (l *listener) replace(inner net.Listener) {
 	l.inner = inner
 	close(l.changed)

@@ -71,7 +71,7 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	// sent is nil if the body is not a Kubernetes object.
+	// The variable "sent" is nil if the body is not a Kubernetes object.
 	sent, _, _ := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
 	t := v.node.target()
 	switch sent := sent.(type) {

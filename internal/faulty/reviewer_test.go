@@ -34,7 +34,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: admin}]
 `
 
 // reviewerTest is a client that sends reviews to a review API through the round tripper of node-1. The user admin is
-// allowed everything, and viewer nothing. Each has a token of the same name.
+// allowed everything, and viewer nothing. The token of each user is the user name.
 type reviewerTest struct {
 	client *kubernetes.Clientset
 	set    *faults.Set

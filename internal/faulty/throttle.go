@@ -18,7 +18,7 @@ import (
 type throttle struct {
 	node      *Node
 	ctx       context.Context
-	slow, cut *faults.Active // each is nil if no fault of that kind applies
+	slow, cut *faults.Active // the slow-body fault and the cut fault that apply, or nil
 	written   int64
 	isCut     bool
 }
@@ -26,7 +26,7 @@ type throttle struct {
 // chunksPerSecond is how many chunks per second are written during a slow-body fault.
 const chunksPerSecond = 10
 
-// write passes p to the function send, in chunks. It returns an error when it reaches the byte at which a cut fault
+// write passes p to the function "send", in chunks. It returns an error when it reaches the byte at which a cut fault
 // ends the response or stream.
 func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int, err error) {
 	for len(p) > 0 {

@@ -77,11 +77,11 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-// objects is a list of RBAC objects. Its methods are a second, slow implementation of RBAC, which follows the text of
-// the RBAC documentation.
+// The type "objects" is a list of RBAC objects. Its methods are a second, slow implementation of RBAC, which follows
+// the text of the RBAC documentation.
 type objects []runtime.Object
 
-// check compares the policy's answer to a request with the answer of the method allow.
+// check compares the policy's answer to a request with the answer of the method "allow".
 func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
 	status, want := policy.Authorize(spec), o.allow(spec)
@@ -139,8 +139,8 @@ func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 	return false
 }
 
-// rules returns the rules of a role. For an aggregated role, it returns the rules of all roles that the role's
-// selectors reach.
+// The method "rules" returns the rules of a role. For an aggregated role, it returns the rules of all roles that the
+// role's selectors reach.
 func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rules []rbacv1.PolicyRule) {
 	for _, object := range o {
 		switch role := object.(type) {
@@ -213,7 +213,7 @@ func (d *drawer) number(below int) int {
 
 func (d *drawer) one(of ...string) string { return of[d.number(len(of))] }
 
-// some returns one or two of the values, chosen by the input.
+// The method "some" returns one or two of the values. The fuzzer's input determines which.
 func (d *drawer) some(of ...string) []string {
 	all := []string{d.one(of...)}
 	if d.number(3) == 0 {
@@ -248,8 +248,8 @@ func (d *drawer) rule(namespaced bool) rbacv1.PolicyRule {
 	return rule
 }
 
-// objects returns random RBAC objects: four ClusterRoles, of which two may be aggregated, a Role in each namespace, and
-// six bindings.
+// The method "objects" returns random RBAC objects: four ClusterRoles, of which two may be aggregated, a Role in each
+// namespace, and six bindings.
 func (d *drawer) objects() (all objects) {
 	for i, name := range []string{"a", "b", "c", "d"} {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name,

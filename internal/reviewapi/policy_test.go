@@ -42,7 +42,8 @@ type answered struct {
 	reason  string
 }
 
-// answers returns questions with the recorded answers of a kube-apiserver that had the manifests in testdata/rbac.yaml.
+// The function "answers" returns questions with their answers, which were recorded from a kube-apiserver that had the
+// manifests in testdata/rbac.yaml.
 func answers() map[string]answered {
 	const (
 		yes     = true

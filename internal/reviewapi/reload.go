@@ -15,9 +15,10 @@ import (
 // source is a set of files that are read again when they change: the RBAC manifests, or the token file.
 type source struct {
 	read    func() ([]file, error)
-	use     func([]file) error // use parses the files and, if they are valid, replaces the policy or the tokens
+	use     func([]file) error // "use" parses the files and, if they are valid, replaces the policy or the tokens
 	summary func() string      // summary describes the policy or the tokens in use
-	// used is the contents that were last passed to apply, valid or not. seen is the contents that were last read.
+	// The field "used" has the contents that were last passed to the method "apply", valid or not. The field "seen" has
+	// the contents that were last read.
 	used, seen contents
 }
 

@@ -210,7 +210,7 @@ func get(t *testing.T, transport http.RoundTripper, target string) string {
 	return err.Error()
 }
 
-// served is a running HTTPS server. The channel log receives the lines that it logs.
+// served is a running HTTPS server. The channel "log" receives the lines that the server logs.
 type served struct {
 	address string
 	log     chan string
@@ -274,7 +274,8 @@ func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) str
 		"https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
 }
 
-// accept listens on a free port, passes each connection to serve, and returns the address of the listener.
+// accept listens on a free port, passes each connection to the function "serve", and returns the address of the
+// listener.
 func accept(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -22,13 +22,13 @@ const (
 	ofFaults = "e2e/cluster TestKubectlErrorsOfFaults"
 )
 
-// reproduction is one way to cause an error. The function reproduce causes it and returns its text.
+// reproduction is one way to cause an error. The function "reproduce" causes the error and returns its text.
 type reproduction struct {
 	// id is the ID of the symptom that Diagnose must find.
 	id string
-	// variant names the reproduction if there are several for the symptom.
+	// variant is the name of the reproduction. It is needed only if the symptom has several reproductions.
 	variant string
-	// values are values that Diagnose must find in the text.
+	// The field "values" has the variable parts of the error that Diagnose must find.
 	values    map[string]string
 	reproduce func(*testing.T) string
 }

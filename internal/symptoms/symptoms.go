@@ -40,8 +40,8 @@ type Cause struct {
 // Source is a program that has printed or logged an error. Diagnose recognizes it by the form of the error.
 type Source struct {
 	Name string `json:"name"`
-	// Meaning explains an error from that program: which program sent the request, and which of its settings correspond
-	// to kube-apiserver's flags.
+	// Meaning states what follows if this program has printed the error. For example, it states which program sent the
+	// request, and which settings that program has in place of kube-apiserver's flags.
 	Meaning string `json:"meaning"`
 }
 

@@ -44,8 +44,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestTextsAreRecognized checks that Diagnose recognizes the Texts of each symptom. Before, the test replaces the
-// variable parts by values.
+// TestTextsAreRecognized checks that Diagnose recognizes the Texts of each symptom. The test first replaces the
+// variable parts of the Texts by values.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
 		"dial tcp …:10250", "dial tcp 192.0.2.7:10250",

@@ -12,7 +12,7 @@ import (
 func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
 	var b strings.Builder
 	if len(d.Findings) == 0 {
-		return nil // without a finding, the source of the error does not help
+		return nil // without a finding, it does not help to know which program printed the text
 	}
 	for _, source := range d.Sources {
 		fmt.Fprintf(&b, "Reported by %s: %s.\n\n", source.Name, source.Meaning)

@@ -158,8 +158,8 @@ func (p *parser) line(line string) {
 	}
 }
 
-// next returns the next word of the line. If the line has ended, parsing fails with an error that names before, the
-// previous word.
+// next returns the next word of the line. If the line has ended, parsing fails. The parameter "before" is the previous
+// word, which the error mentions.
 func (p *parser) next(before string) string {
 	if len(p.words) == 0 {
 		p.fail("%q: the value is missing", before)
@@ -181,8 +181,8 @@ func (p *parser) setting(line string) {
 	p.settings[path] = value
 }
 
-// client parses a client's definition, after its name: [certificate KIND [CN=name] [O=group]...] [header "Name:
-// value"]...
+// The method "client" parses what follows the name in the definition of a client: [certificate KIND [CN=name]
+// [O=group]...] [header "Name: value"]...
 func (p *parser) client(name string) {
 	if _, there := p.corpus.Clients[name]; there {
 		p.fail("client %q is defined twice", name)
@@ -236,7 +236,7 @@ func (p *parser) request(indent int) {
 	p.outer = append(p.outer, outer{indent, all})
 }
 
-// cases adds a Case to the corpus for each combination of the alternatives on a line.
+// The method "cases" adds a Case to the corpus for each combination of the alternatives on a line.
 func (p *parser) cases(all parts, want Expectation) {
 	if all.values["in"] == nil || all.values["PATH"] == nil {
 		p.fail("the configuration (in NAME) or the request (METHOD PATH) is missing")
@@ -316,8 +316,8 @@ func (p *parser) property(e *Expectation, text string) bool {
 	return true
 }
 
-// authorization parses the expected authorization, after the user name. The usual form is: [groups] may [not] VERB
-// SUBRESOURCE...
+// The method "authorization" parses the expected authorization, which follows the user name. The usual form is:
+// [groups] may [not] VERB SUBRESOURCE...
 func (p *parser) authorization(e *Expectation) {
 	if len(p.words) > 0 && strings.HasPrefix(p.words[0].text, "[") {
 		e.Groups = append([]string{}, strings.Fields(strings.Trim(p.next(""), "[]"))...)

@@ -20,7 +20,7 @@ import (
 //go:embed *.txt rbac.yaml tokens.csv
 var files embed.FS
 
-// RBAC contains the RBAC manifests, and Tokens the token file, for the review API that answers the kubelet's
+// RBAC contains RBAC manifests, and Tokens contains a token file. From both, the review API answers the kubelet's
 // reviews.
 var (
 	//go:embed rbac.yaml

@@ -164,8 +164,8 @@ func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explana
 }
 
 // explainUpgrade corrects the explanation of a streaming request, such as exec. A stream requires an upgrade of the
-// connection, which is impossible offline, so the server's handler returned an error. explainUpgrade replaces the error
-// by the response of a running kubelet, 101 Switching Protocols.
+// connection, which is impossible offline, so the server's handler returned an error. A running kubelet would respond
+// with 101 Switching Protocols, so explainUpgrade puts this response in place of the error.
 func explainUpgrade(e *explain.Explanation) {
 	response := e.Stage(explain.StageResponse)
 	response.State, response.Facts = explain.Passed, nil

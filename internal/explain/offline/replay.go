@@ -22,20 +22,21 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// placeholder is the token of a rebuilt request. It replaces the original token, because a Decision contains only the
-// fingerprint of a token.
+// The constant "placeholder" is the token of a request that is rebuilt from a Decision. The original token is unknown,
+// because a Decision contains only the fingerprint of a token.
 const placeholder = "the-token-of-the-decision"
 
 var encodedPlaceholder = base64.RawURLEncoding.EncodeToString([]byte(placeholder))
 
-// replay answers TokenReviews and SubjectAccessReviews. If it has a reviewer, the reviewer answers all reviews except
-// the review of the placeholder. All other answers are the results in a Decision.
+// replay answers TokenReviews and SubjectAccessReviews. Without a reviewer, every review is answered with the result in
+// the Decision. With a reviewer, only a TokenReview of the constant "placeholder" is answered from the Decision, and
+// the reviewer answers every other review.
 type replay struct {
 	decision *authchain.Decision
 	reviewer *reviewapi.Server // may be nil
 }
 
-// clients returns clients whose reviews the replay answers in memory.
+// The method "clients" returns API clients that send their reviews to ServeHTTP in memory.
 func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface,
 	error) {
 	c := &rest.Config{Host: "http://offline", QPS: -1}
@@ -46,8 +47,8 @@ func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authoriz
 	return reviewapi.ClientsOf(c, p)
 }
 
-// ServeHTTP answers a TokenReview or SubjectAccessReview. If it does not know the result, it responds with status 403,
-// because clients do not retry after 403.
+// ServeHTTP answers a TokenReview or SubjectAccessReview. If the answer must come from the Decision, but the Decision
+// does not contain it, the response has status 403, because clients do not retry after a 403.
 func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var answer any
@@ -125,7 +126,8 @@ func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) erro
 		"with the same user %q and the same attributes", spec.User)
 }
 
-// restoreToken replaces the fingerprint of the placeholder in a Decision by the fingerprint of the original token.
+// restoreToken replaces, in a Decision, the fingerprint of the constant "placeholder" by the fingerprint of the
+// original token.
 func (p *replay) restoreToken(d *authchain.Decision) {
 	original := "?"
 	for i := range p.decision.Authentication {

@@ -30,7 +30,7 @@ func settings(c *config.Config) []setting {
 	}
 }
 
-// setting is a Setting of one configuration. The function set changes the field in that configuration.
+// setting is a Setting of one configuration. The function "set" changes the field in that configuration.
 type setting struct {
 	Setting
 	set func(value string)

@@ -74,7 +74,8 @@ func (w WhatIf) Explain(
 	return explanation, nil
 }
 
-// requestOf rebuilds a request from the Decision about the request. A placeholder replaces the token.
+// requestOf rebuilds a request from the Decision about the request. A Decision does not contain the token of the
+// request, so the rebuilt request has a made-up token.
 func requestOf(d *authchain.Decision) Request {
 	target := url.URL{Path: d.Path}
 	request := Request{Method: d.Method, Target: target.RequestURI(), Header: http.Header{}}

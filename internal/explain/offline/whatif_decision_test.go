@@ -45,7 +45,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 				}
 				for _, known := range []bool{false, true} {
 					whatIf, sent := whatIfs[from], (*offline.Request)(nil)
-					if known { // the demo can do the same: it has the reviewer and the original request
+					if known { // the demo sets these too, because it has the reviewer and the original request
 						whatIf.Reviewer = running.Reviewer
 						sent = &offline.Request{Target: "/pods", Header: http.Header{}}
 						for _, header := range claim.client.Headers {
@@ -91,8 +91,8 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	return c
 }
 
-// changes returns the fields, with their new values, that change the configuration of whatIf to the given settings. It
-// returns nil if what-if cannot change one of the fields.
+// The function "changes" returns the new value of each field that must change to turn the configuration of whatIf into
+// the given settings. It returns nil if what-if cannot change one of the fields.
 func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
 	for _, s := range whatIf.Settings() {

@@ -65,7 +65,7 @@ type claim struct {
 
 func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
 
-// claimsRBAC contains the RBAC manifests, and tokens the token file, that the table in docs/claims.md assumes.
+// The table in docs/claims.md assumes the RBAC manifests in claimsRBAC and the token file in the constant "tokens".
 const (
 	claimsRBAC = `
 apiVersion: rbac.authorization.k8s.io/v1
@@ -164,7 +164,7 @@ func randomTarget(random *rand.Rand) (method, target string) {
 	return pick("GET", "GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS"), target
 }
 
-// caFile is a placeholder for the path of the client CA file in settings.
+// caFile stands for the path of the client CA file in settings.
 const caFile = "CA-FILE"
 
 // world contains the client CA and the client certificates that running and offline kubelets share.
@@ -204,8 +204,8 @@ func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string
 	return k
 }
 
-// inFile returns settings for a configuration file. It replaces the placeholder caFile by the real path of the client
-// CA file, and disables the review caches.
+// inFile returns settings for a configuration file. It replaces the constant caFile by the real path of the client CA
+// file, and disables the review caches.
 func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	all := vectors.Settings{"authentication.x509.clientCAFile": w.caFile, "authentication.webhook.cacheTTL": "1ns",
 		"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns"}
@@ -286,8 +286,8 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 	return want.Status
 }
 
-// comparable returns the parts of a Decision that must be equal in two Decisions about the same request: all parts
-// except times, addresses and TLS parameters.
+// The function "comparable" returns the parts of a Decision that must be equal in two Decisions about the same request:
+// all parts except times, addresses and TLS parameters.
 func comparable(d *authchain.Decision) any {
 	explanation := explain.Decision(d, explain.Facts{})
 	isDuration := func(f explain.Fact) bool { return f.Name == "duration" }
