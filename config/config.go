@@ -29,9 +29,9 @@ import (
 
 // Config is the effective configuration of one stand-in kubelet. Many goroutines may read it at once.
 type Config struct {
-	// Kubelet is the effective KubeletConfiguration, with defaults and flags applied, and relative paths of the file
-	// made absolute. Pointers to fields that are plain values in the kubelet's internal type are never nil. Port is 0
-	// only with the flag --port 0: the Server then chooses a free port.
+	// Kubelet is the effective KubeletConfiguration: defaults and flags have been applied, and relative paths from the
+	// configuration file are absolute. A pointer in it is never nil if the kubelet's internal type has a plain value
+	// for the same field. Port is 0 only with the flag --port 0: the Server then chooses a free port.
 	Kubelet kubeletconfigv1beta1.KubeletConfiguration
 
 	// NodeName is --hostname-override or the host name, trimmed and in lower case.

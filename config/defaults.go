@@ -54,8 +54,9 @@ func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(facts().Zero.DeepCopy()).Elem())
 }
 
-// fillZero copies fields between two structs of the same type, but keeps fields that already have a value other than
-// zero. It copies the fields of nested structs one by one, except durations and the logging configuration.
+// fillZero copies fields from one struct to another of the same type. Fields that already have a value other than zero
+// do not change. Nested structs are treated in the same way, with two exceptions: a duration is copied as a whole, and
+// fields of the types TypeMeta and LoggingConfiguration are not copied.
 func fillZero(into, from reflect.Value) {
 	for i := range into.NumField() {
 		field := into.Field(i)

@@ -111,7 +111,8 @@ func decodeInto(data []byte, into runtime.Object,
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
-// makeAbsolute makes a relative path in a field absolute, starting from a directory. An empty path stays empty.
+// makeAbsolute makes the path in a field absolute. A relative path is taken as relative to the given directory. An
+// empty path stays empty.
 func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	value := reflect.Indirect(fieldAt(reflect.ValueOf(kc).Elem(), field))
 	if value.IsValid() && value.String() != "" && !filepath.IsAbs(value.String()) {
@@ -119,9 +120,9 @@ func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	}
 }
 
-// dropIns merges the .conf files under dir over kc, in lexical order, as JSON merge patches.
-// Relative paths in drop-ins stay relative to the working directory, as in the kubelet.
-// (k8s.io/kubernetes: mergeKubeletConfigurations in cmd/kubelet/app/server.go)
+// dropIns applies the .conf files under dir to kc as JSON merge patches, in lexical order. Relative paths in drop-ins
+// stay relative to the working directory, as in the kubelet. (k8s.io/kubernetes: mergeKubeletConfigurations in
+// cmd/kubelet/app/server.go)
 func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfiguration, error) {
 	var patches [][]byte
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

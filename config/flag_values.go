@@ -47,9 +47,9 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"verflag.versionValue":       over(versionValue),
 }
 
-// over returns an entry for valueTypes. The parameter make is a function that returns a pflag.Value for a given *T; the
-// pflag.Value stores the parsed flag there. The *T points to the target or, if there is none, to a new variable with
-// the flag's default.
+// The function "over" returns an entry for valueTypes. Its argument "make" is a function that returns a pflag.Value for
+// a given *T. The pflag.Value stores the parsed flag in the variable to which the *T points. This variable is the
+// target or, if there is no target, a new variable with the flag's default.
 func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
 	return func(f flagFact, target reflect.Value) pflag.Value {
 		if target.IsValid() {
@@ -156,7 +156,7 @@ func ipValue(ip *string) pflag.Value {
 	return customValue{"ip", set, func() string { return *ip }}
 }
 
-// versionValue accepts the values of the kubelet's --version: a boolean, raw, or a version to report.
+// versionValue accepts the values of the kubelet's --version: a boolean, the word "raw", or a version to report.
 func versionValue(v *string) pflag.Value {
 	set := func(s string) error {
 		if strings.HasPrefix(s, "v") {

@@ -141,7 +141,7 @@ func parseReservation(s string) (r kubeletconfigv1beta1.MemoryReservation, err e
 	return r, nil
 }
 
-// memoryResource reports whether name is a kind of memory that --reserved-memory can reserve.
+// memoryResource reports whether a resource is a kind of memory that --reserved-memory can reserve.
 func memoryResource(name v1.ResourceName) bool {
 	return name == v1.ResourceMemory || strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
 }

@@ -85,8 +85,8 @@ func (r *recorder) Set(value string) error {
 	return nil
 }
 
-// AddTo adds the flags to fs. A flag that fs already has is not added. It makes fs accept underscores for dashes in
-// flag names, as the kubelet does.
+// AddTo adds the flags to fs, except flags that fs already has. It also makes fs accept underscores for dashes in flag
+// names, as the kubelet does.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	fs.AddFlagSet(f.flags)
@@ -133,7 +133,7 @@ func (f *Flags) Means(name string) bool {
 	return slices.Contains(nodeSettings, name) || slices.Contains(meaningful, name)
 }
 
-// ignored lists the given flags that have no effect on a stand-in.
+// The method "ignored" returns the names of those flags on the command line that have no effect on a stand-in.
 func (f *Flags) ignored() []string {
 	var out []string
 	for _, g := range f.given {

@@ -15,8 +15,8 @@ type kubeletFacts struct {
 	Defaults *kubeletConfiguration `json:"defaults"`
 	// Legacy has the fields whose defaults are different without a configuration file.
 	Legacy json.RawMessage `json:"legacy"`
-	// Zero sets only the pointer fields that are plain values in the kubelet's internal type. Each of them points to a
-	// zero value.
+	// Zero has a pointer to a zero value in each pointer field for which the kubelet's internal type has a plain value.
+	// All other fields are empty.
 	Zero *kubeletConfiguration `json:"zero"`
 	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
 	Paths []string `json:"paths"`

@@ -178,7 +178,7 @@ func writeFiles(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
-// plain returns a configuration as JSON without apiVersion and kind.
+// The function "plain" returns a configuration as decoded JSON, without apiVersion and kind.
 func plain(t *testing.T, v any) map[string]any {
 	t.Helper()
 	text, ok := v.([]byte)

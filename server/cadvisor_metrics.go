@@ -226,7 +226,7 @@ func (l labelled) addProcesses(c *podstats.Cgroup) {
 	l.gauge("container_threads_max",
 		"Maximum number of threads allowed inside the container, infinity if value is zero", 0)
 	l.gauge("container_threads", "Number of threads running inside the container", float64(p.Threads))
-	if c.Kind == podstats.KindNode || c.ID != "" { // other cgroups have no root process in cAdvisor
+	if c.Kind == podstats.KindNode || c.ID != "" { // in cAdvisor, other cgroups have no root process
 		l.and("ulimit", "max_open_files").gauge("container_ulimits_soft",
 			"Soft ulimit values for the container root process. Unlimited if -1, except priority and nice", 1<<20)
 	}

@@ -93,8 +93,8 @@ func do(t testing.TB, client *http.Client, request *http.Request) (*http.Respons
 	return response, string(body)
 }
 
-// seen returns how many Decisions have been recorded. decision waits until n Decisions have been recorded, and
-// returns the n-th.
+// The method "seen" returns how many Decisions have been recorded. The method "decision" waits until n Decisions have
+// been recorded, and returns the n-th.
 func (f *fixture) seen() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

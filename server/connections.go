@@ -27,7 +27,8 @@ type connection struct {
 	requested atomic.Bool
 	// received is true if the client has sent at least one byte. Only the goroutine that serves the connection uses it.
 	received bool
-	// affected is the connection below TLS, if that connection implements the interface affected. Otherwise it is nil.
+	// The field "affected" is the connection below TLS, if that connection has the method AffectedBy. Otherwise the
+	// field is nil.
 	affected affected
 }
 
@@ -69,7 +70,7 @@ func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
-// at returns the open connection from a client's address, or nil.
+// The method "at" returns the open connection from the given client address. It returns nil if there is none.
 func (c *connections) at(remote string) (found *connection) {
 	if c == nil {
 		return nil

@@ -44,8 +44,7 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 		say  string
 		want string // empty if no Decision is expected
 		user string
-		// authentication is the field of the same name in fixtureOptions. Without a client CA, the Server offers
-		// HTTP/2.
+		// authentication is passed to newFixture. If it configures no client CA, the Server offers HTTP/2.
 		authentication string
 	}{
 		"secure port, nothing": {dial: secure(),

@@ -68,7 +68,8 @@ type errorHandler struct{ err error }
 
 func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
 
-// explainChainError adds the remedy to an error of [authchain.New], whose text is the kubelet's.
+// explainChainError adds to an error of [authchain.New] what the user should change. The text of the error itself is
+// the kubelet's.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):

@@ -23,8 +23,8 @@ func (e exposition) Gather() ([]*dto.MetricFamily, error) {
 	return families, nil
 }
 
-// write answers a scrape with the metrics of e and of other gatherers. If a gatherer fails, it still sends the metrics
-// of the others.
+// write answers a scrape with the metrics of e and of the given gatherers. If one gatherer fails, the response still
+// contains the metrics of the others.
 func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prometheus.Gatherer) error {
 	gatherers := append(prometheus.Gatherers{e}, beside...) // prometheus.Gatherers sorts the metrics
 	options := compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}
@@ -40,8 +40,8 @@ type labelled struct {
 	at *int64
 }
 
-// with returns a value of type labelled, which adds metrics without a timestamp to e. namesAndValues are the labels of
-// these metrics: a name, its value, the next name, and so on.
+// The method "with" returns a value of type labelled, by which metrics without a timestamp are added to e. All of these
+// metrics get the labels in namesAndValues: a name, its value, the next name, and so on.
 func (e exposition) with(namesAndValues ...string) labelled {
 	return labelled{exposition: e}.and(namesAndValues...)
 }

@@ -39,7 +39,7 @@ func TestClockSkew(t *testing.T) {
 		{"-50m", -50 * time.Minute, -40 * time.Minute, hour, 401, "certificate is not valid before "},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, hour, 200, "allowed"},
 		{"90m", 90 * time.Minute, -hour, 2 * hour, 200, "allowed"},
-		// A certificate that is valid only by the skewed clock does not grant access.
+		// A certificate that is valid by the node's skewed clock, but not by the true clock, does not grant access.
 		{"90m", 90 * time.Minute, hour, 2 * hour, 401,
 			"is valid by the node's clock, which a fault has skewed, but not by the true clock"},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is valid by the node's clock"},
@@ -91,8 +91,9 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// TestMemoryHeavy checks all endpoints that report memory. Containers to which the fault memory-heavy applies use the
-// given amount or, if it is less, their limit. All other containers use the same amount as before.
+// TestMemoryHeavy checks all endpoints that report memory. A container to which the fault memory-heavy applies uses the
+// amount that the fault gives or, if the container's limit is less, its limit. The usage of other containers does not
+// change.
 func TestMemoryHeavy(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(2))
 	const (

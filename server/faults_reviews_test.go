@@ -11,7 +11,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// uncached turns the caches of reviews off. cached caches TokenReviews for an hour.
+// uncached is YAML that turns off the caching of SubjectAccessReviews. cached is YAML that makes the Server cache
+// TokenReviews for an hour.
 const (
 	uncached = "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"
 	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
@@ -24,8 +25,8 @@ func TestReviewerFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		faults []string
 		client string
-		// statuses are the expected statuses of consecutive requests. body, reason and affectedBy are expected of the
-		// last request.
+		// statuses are the expected statuses of consecutive requests. The fields body, reason and affectedBy are what
+		// the test expects of the last of these requests.
 		statuses     []int
 		body, reason string
 		affectedBy   []string
@@ -146,8 +147,9 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	}
 }
 
-// TestRevokedTokenIsValidWhileCached revokes a token whose review is cached. The token is accepted until the fault
-// caches-flushed empties the cache, and is accepted again when both faults have ended.
+// TestRevokedTokenIsValidWhileCached uses two faults. The fault reviewer-revoking revokes a token whose review is
+// cached; the token is still accepted until the fault caches-flushed empties the cache. When both faults have ended,
+// the token is accepted again.
 func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")

@@ -49,7 +49,7 @@ func (f *fixture) kubeletClient(t testing.TB) *http.Client {
 	return f.client(t, f.certificate(t, "kubelet-client"))
 }
 
-// printing returns the pod default/nginx with the given text as its log.
+// The function "printing" returns the pod default/nginx, whose log is the given text.
 func printing(text string) []scenario.Pod {
 	specs := nginx(1)
 	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Text: text}}

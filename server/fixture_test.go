@@ -93,7 +93,8 @@ type fixture struct {
 	reviews  *reviewapi.Server
 	reviewed string // address of the review API
 
-	// faults are the active faults of the node. A test adds them, and node injects them.
+	// faults are the active faults of the node. Tests add faults to this set. The field "node" makes the Server behave
+	// according to them.
 	faults *faults.Set
 	node   *faulty.Node
 
@@ -132,7 +133,8 @@ type fixtureOptions struct {
 	begin    func(*authchain.Decision)
 	// observe is called with each Decision. The default is fixture.observe, which keeps all Decisions.
 	observe func(*authchain.Decision)
-	// before, if set, may change the fixture's files. It is called before the configuration is loaded.
+	// The function "before" is called before the configuration is loaded. It may change the fixture's files. It may be
+	// nil.
 	before func(*fixture)
 }
 

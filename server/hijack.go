@@ -48,9 +48,9 @@ type hijacked struct {
 // linger is how long Close waits for the client to read everything and to close its side.
 const linger = 10 * time.Second
 
-// Close closes the side for writing, reads until the client closes its side too, and then closes the connection. If
-// data were left unread, the kernel would reset the connection, and the client could lose the end of the output.
-// (With a real kubelet, the end of the output of an exec is sometimes lost.)
+// Close first closes the connection for writing. It then reads until the client closes its side too, and finally closes
+// the connection. If data were left unread, the kernel would reset the connection, and the client could lose the end of
+// the output. (With a real kubelet, the end of the output of an exec is sometimes lost.)
 func (h *hijacked) Close() error {
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		// Close uses a timer rather than a deadline, because a concurrent reader keeps setting its own deadlines.

@@ -15,9 +15,9 @@ import (
 	"fauxlet/config"
 )
 
-// TestPanics checks that the Server answers 500 if a handler panics before it has written anything, and closes the
-// connection if it has. The panic is logged with its stack and recorded in the Decision. A panic with ErrAbortHandler
-// is not logged, because net/http defines it as the way to abort a response.
+// TestPanics checks what the Server does if a handler panics. If the handler has not written anything, the Server
+// answers 500. Otherwise the Server closes the connection. The panic is logged with its stack and recorded in the
+// Decision. A panic with ErrAbortHandler is not logged, because net/http defines it as the way to abort a response.
 func TestPanics(t *testing.T) {
 	for _, test := range []struct {
 		name   string

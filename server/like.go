@@ -42,8 +42,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 }
 
 // shareHints changes config so that the new Server requests client certificates in the same way as the Server in
-// Options.Like, with the same list of acceptable CAs. The list follows the client CA file as long as Options.Like
-// serves.
+// Options.Like, with the same list of acceptable CAs. While that Server serves, the list follows changes of the client
+// CA file.
 func (s *Server) shareHints(config *tls.Config) {
 	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert

@@ -84,7 +84,8 @@ func parameter[T any](values url.Values, name string, parse func(string) (T, err
 	return &parsed
 }
 
-// validate checks a query. If the query names a file, the file must exist in tree. (kubelet: nodeLogQuery.validate)
+// validate checks a query. If the query names a file, this file must exist in the given file system. (kubelet:
+// nodeLogQuery.validate)
 func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("query")

@@ -21,7 +21,7 @@ import (
 type logHandlers struct {
 	pods      *pods.Store
 	clockSkew func() time.Duration
-	// draining is done when the Server stops. Followed logs then end.
+	// The context "draining" is canceled when the Server stops. Followed logs then end.
 	draining context.Context
 	// splitStreams is true if stdout and stderr can be read separately (feature gate PodLogsQuerySplitStreams).
 	splitStreams bool

@@ -16,8 +16,9 @@ import (
 // (pkg/kubelet/server/metrics), and fauxlet's own metrics, whose names begin with fauxlet_.
 type metrics struct {
 	registry *prometheus.Registry
-	// process contains the start time of the process. The library shares this metric between all registries, so
-	// resetting one registry (DELETE /metrics/slis) removes it from the others, as in a kubelet.
+	// process contains the start time of the process. Package k8s.io/component-base/metrics shares this metric between
+	// all registries. So if one registry is reset (DELETE /metrics/slis), the metric disappears from the others too, as
+	// in a kubelet.
 	process prometheus.Gatherer
 
 	requests *prometheus.CounterVec
@@ -28,10 +29,10 @@ type metrics struct {
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 
-	// all has every collector of the Server, including Options.Collectors.
+	// The field "all" contains every collector of the Server, including those in Options.Collectors.
 	all []prometheus.Collector
-	// elsewhere is the registry Options.Metrics, wrapped so that each metric also gets the label node. If
-	// Options.Metrics is nil, registering in elsewhere does nothing.
+	// The field "elsewhere" is the registry Options.Metrics, wrapped so that each metric also gets the label "node". If
+	// Options.Metrics is nil, registering a metric there does nothing.
 	elsewhere prometheus.Registerer
 }
 
@@ -121,7 +122,7 @@ var knownMethods = map[string]bool{
 	"CONNECT": true,
 }
 
-// series has the metrics of the requests with one method and one path.
+// series has the metrics of all requests that have a certain method and a certain path.
 type series struct {
 	requests prometheus.Counter
 	inflight prometheus.Gauge

@@ -167,7 +167,7 @@ func TestDecisionMetrics(t *testing.T) {
 			if got := after[authz] - before[authz]; got != test.authz {
 				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
 			}
-			want := 1.0 // the Decision about the previous scrape
+			want := 1.0 // the previous scrape has caused one Decision
 			if test.want != "" {
 				want++
 				// The previous scrape has caused a Decision too, which may have the same labels as the expected
@@ -184,7 +184,7 @@ func TestDecisionMetrics(t *testing.T) {
 	}
 }
 
-// sum returns the sum of the samples whose names contain part.
+// sum adds the values of all samples whose names contain the given text.
 func sum(samples map[string]float64, part string) float64 {
 	total := 0.0
 	for name, value := range samples {

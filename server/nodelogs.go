@@ -213,7 +213,7 @@ func (j *journal) query(q *logQuery) string {
 	return strings.Join(lines, "")
 }
 
-// text returns the entries of services from since to until, in the format of `journalctl --utc
+// text returns the journal's entries about the given services between two times, in the format of `journalctl --utc
 // --output=short-precise`.
 func (j *journal) text(services []string, since, until time.Time) string {
 	var b strings.Builder

@@ -63,8 +63,9 @@ type recorder struct {
 	observe func(*authchain.Decision) // Options.Observe
 }
 
-// recovered ends a request whose handler panicked. It sends a 500, or closes the connection if the response had
-// begun: otherwise the client would mistake an incomplete response for a complete one.
+// recovered ends a request whose handler panicked. If the response has not begun, it sends a 500, except after a panic
+// with http.ErrAbortHandler. In all other cases the connection is closed, so that the client does not mistake an
+// incomplete response for a complete one.
 func (s *recorder) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)

@@ -40,18 +40,18 @@ type Options struct {
 	// means the files of a node that has just been started. The map must not be changed after New.
 	NodeLogs map[string]string
 
-	// ServingCertificate returns the certificate that the cluster has issued, if serverTLSBootstrap is true. It is
-	// called for each handshake. While it returns nil, handshakes fail, as with a kubelet whose request for a
-	// certificate has not been approved. If the function itself is nil, all handshakes fail.
+	// ServingCertificate returns the certificate that the cluster has issued. It is used only if serverTLSBootstrap is
+	// true, and is called for each handshake. While it returns nil, handshakes fail, as with a kubelet whose request
+	// for a certificate has not been approved. If the function itself is nil, all handshakes fail.
 	ServingCertificate func() *tls.Certificate
 
 	// ReadOnce reads the files of the client CA and the serving certificate once, in [New] and [Server.Listen]. Later
 	// changes of the files are ignored. Without ReadOnce, a Server that never serves leaves a goroutine behind.
 	ReadOnce bool
 
-	// Like, if set, is a Server whose configuration differs only in names, addresses and ports. The new Server
-	// shares its routers, its client CA and, if the serving certificate comes from files, its serving certificate.
-	// With Like, a process with a thousand nodes needs only a few kilobytes for each node.
+	// Like, if set, is another Server, whose configuration differs only in names, addresses and ports. The new Server
+	// uses the routers and the client CA of the other Server, and also its serving certificate if that comes from
+	// files. With Like, a process with a thousand nodes needs only a few kilobytes for each node.
 	Like *Server
 
 	// Collectors are more metrics for /metrics, for example about the node's certificates.
@@ -76,8 +76,8 @@ type Options struct {
 	// may read Time, Remote, Method and Path. It is not called for connections without a request.
 	Begin func(*authchain.Decision)
 
-	// Observe, if set, is called with each Decision when it is complete: when the handler has returned, although the
-	// response may still be on its way, and when a connection without a request has ended. Many goroutines call Begin
-	// and Observe at once. Both must return quickly.
+	// Observe, if set, is called with each complete Decision. The Decision about a request is complete when the handler
+	// has returned, although the response may still be on its way. The Decision about a connection without a request is
+	// complete when the connection has ended. Many goroutines call Begin and Observe at once. Both must return quickly.
 	Observe func(*authchain.Decision)
 }

@@ -23,7 +23,7 @@ type router struct {
 	// handled lists the paths that have no second router, in the order in which a kubelet installs them. /statusz shows
 	// this list.
 	handled []string
-	// buckets are the values of the `path` label of the metrics, with their `long_running` label.
+	// buckets maps each value of the `path` label of the metrics to the value of the `long_running` label.
 	buckets map[string]bool
 }
 
@@ -56,8 +56,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 		switch s := &services[i]; {
 		case s.debug && !debug:
 			if s.refused {
-				// A kubelet with debugging off uses the `path` label "pprof" for /debug/pprof/, and does not count it
-				// as long-running.
+				// If debugging is off, a kubelet counts requests for /debug/pprof/ with the `path` label "pprof", and
+				// not as long-running requests.
 				bucket := path.Base(s.prefix)
 				longRunning := s.longRunning && bucket == s.label()
 				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.",
@@ -75,7 +75,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 	return r
 }
 
-// off returns a service that answers 405 with a message, in place of a service that the configuration has turned off.
+// The function "off" returns a service that answers 405 with a message. It takes the place of a service that the
+// configuration has turned off.
 func off(prefix, bucket, message string, longRunning bool) *service {
 	err := &statusError{status: http.StatusMethodNotAllowed, body: message, plain: true}
 	refuse := func(*handlers, http.ResponseWriter, *http.Request) error { return err }

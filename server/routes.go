@@ -28,14 +28,14 @@ type service struct {
 	// not accept JSON. Other services declare no content type, and answer 406 to a client that does not accept */*.
 	json   bool
 	routes []route
-	// when is a function that returns whether the configuration turns the service on. If it is nil, every configuration
-	// does. If the service is turned off, requests with its prefix are answered with 405 and the text in the field off.
-	// If that field is empty, they are answered with 404.
+	// The function "when" returns whether the configuration turns the service on. If the function is nil, every
+	// configuration turns the service on. If the service is turned off, requests with its prefix are answered with 405
+	// and the text in the field "off". If this text is empty, they are answered with 404.
 	when func(*config.Config) bool
 	off  string
-	// debug is true if the service is served only on the secure port, and only if enableDebuggingHandlers is true.
-	// Services without debug are served on both ports. refused says how requests with the prefix of a debug service are
-	// answered where it is not served: with 405 if refused is true, otherwise with 404.
+	// If the field "debug" is true, the service is served only on the secure port, and only if enableDebuggingHandlers
+	// is true. All other services are served on both ports. Where a service with "debug" is not served, requests with
+	// its prefix are answered with 405 if the field "refused" is true, otherwise with 404.
 	debug, refused bool
 }
 

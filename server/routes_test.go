@@ -58,7 +58,7 @@ func noMethod(allow string) response {
 	return response{status: 405, body: "405: Method Not Allowed", contentType: text, allow: allow}
 }
 
-// off is the response of an endpoint that the configuration has turned off.
+// The function "off" returns the expected response of an endpoint that the configuration has turned off.
 func off(message string) response {
 	return response{status: 405, body: message + "\n", contentType: text, nosniff: true}
 }
@@ -94,8 +94,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 	}
 }
 
-// isAuthenticated returns whether a request with this response has been authenticated. It has not if the response is
-// from the first router, which answers before authentication.
+// isAuthenticated returns whether a request with this response has been authenticated. It returns false for the
+// responses of the first router, which answers before authentication.
 func (want response) isAuthenticated() bool { return want.status != 307 && want != noSuchService }
 
 // exchange is a request, written as `METHOD path [Header: value]`, with the response to a client that may do

@@ -47,9 +47,10 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 		t.Fatal(err)
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
-	// Once /healthz has been requested, a background goroutine flushes klog every minute, and the flush reads the
-	// logger (k8s.io/apiserver/pkg/server/healthz). klog.Flush takes klog's lock, but changing the logger does not. The
-	// calls of Flush before and after the change order it relative to that goroutine's flushes.
+	// Once /healthz has been requested, a background goroutine calls klog.Flush every minute
+	// (k8s.io/apiserver/pkg/server/healthz), and klog.Flush reads klog's logger. klog.Flush takes klog's lock, but the
+	// functions that change the logger do not. To prevent a data race, this test calls klog.Flush before and after each
+	// change.
 	change := func(logger func()) {
 		klog.Flush()
 		logger()

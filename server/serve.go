@@ -75,8 +75,8 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	return group.Wait()
 }
 
-// run adds an http.Server to the group. The http.Server serves until running is done, and then waits for requests in
-// progress, at most for Options.Drain.
+// run adds an http.Server to the group. The http.Server serves until the context "running" is done. It then waits for
+// requests in progress, but not longer than Options.Drain.
 func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
 	drained := make(chan struct{})
 	drain := context.AfterFunc(running, func() {
@@ -97,13 +97,14 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 			drain()
 			return err
 		}
-		<-drained // serve returns as soon as Shutdown begins
+		<-drained // "serve" returns as soon as Shutdown begins, so wait for its end
 		return nil
 	})
 }
 
 func (s *Server) httpServer(running context.Context, handler *port, config *tls.Config) *http.Server {
-	// The contexts of requests outlive running, because requests in progress may finish after running is done.
+	// A request in progress may finish after the context "running" is done. So the contexts of requests do not end with
+	// it.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
 		BaseContext:    func(net.Listener) context.Context { return base },

@@ -78,7 +78,7 @@ func New(options Options) (*Server, error) {
 }
 
 // loadChain makes the [authchain.Chain] with which the Server authenticates and authorizes requests. It first reads the
-// client CA file, unless Options.Like is set, because then the two Servers share their client CA.
+// client CA file. If Options.Like is set, it does not read the file, but uses the client CA of that Server.
 func (s *Server) loadChain() error {
 	kubelet, options := &s.config.Kubelet, &s.options
 	s.chainConfig = authchain.Config{

@@ -23,7 +23,7 @@ import (
 type statsHandlers struct {
 	pods    *pods.Store
 	machine podstats.Machine
-	// clockSkew and usage are the Decorators' ClockSkew and Usage; usage may be nil.
+	// clockSkew and usage are the functions ClockSkew and Usage of the Server's Decorators. usage may be nil.
 	clockSkew func() time.Duration
 	usage     func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
 	// cgroups is true if cAdvisor serves the metrics of cgroups. It is false with the feature gate
@@ -79,7 +79,7 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 // criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*podstats.Measurement
-	// at is the time of the last measurement of the cgroups. now is the time of the request.
+	// The field "at" is the time of the last measurement of the cgroups. The field "now" is the time of the request.
 	at, now metav1.Time
 	disk    *podstats.Filesystem
 	brief   bool

@@ -37,7 +37,7 @@ func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) 
 	return metrics.write(w, r, h.metrics.process)
 }
 
-// addProbe adds the metrics of one probe. running is how long the probed container has been running.
+// addProbe adds the metrics of one probe. The parameter "running" is the time since the start of the probed container.
 func (e exposition) addProbe(c *podstats.Cgroup, kind string, probe *v1.Probe, running time.Duration) {
 	if probe == nil {
 		return

@@ -46,7 +46,7 @@ func measuredPods(count int) []scenario.Pod {
 	}})
 }
 
-// measuring is a Server with pods, and a client that may do everything.
+// The type "measuring" is a Server with pods, together with a client that may do everything.
 type measuring struct {
 	*fixture
 	client *http.Client

@@ -37,12 +37,12 @@ import (
 // streamHandlers serve exec, attach, run and port-forward.
 type streamHandlers struct {
 	pods *pods.Store
-	// draining is done when the Server stops. Streams then end.
+	// The context "draining" is canceled when the Server stops. Streams then end.
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
-	// translate is true if WebSockets of the newest protocols are translated to SPDY (feature gate
-	// ExtendWebSocketsToKubelet). webSockets counts the translated WebSockets.
+	// The field "translate" is true if WebSockets of the newest protocols are translated to SPDY (feature gate
+	// ExtendWebSocketsToKubelet). The metric webSockets counts the translated WebSockets.
 	translate  bool
 	webSockets *prometheus.CounterVec
 }
@@ -95,8 +95,9 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// running returns the container that the path of a request names. If the container is not running, it returns an error
-// with the format notRunning, whose arguments are the names of the container and the pod.
+// The method "running" returns the container that the path of a request names. If the container is not running, the
+// method returns an error with the text notRunning: a format, whose arguments are the names of the container and the
+// pod.
 func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
 	at, err := locate(h.pods, r)
 	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
@@ -211,8 +212,8 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 // dial.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
-// toRuntime returns a proxy that forwards an upgraded connection to the container runtime. serve is the runtime's
-// handler for the connection.
+// toRuntime returns a proxy that forwards an upgraded connection to the container runtime. There the handler "serve"
+// serves the connection.
 func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
@@ -237,8 +238,9 @@ func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// runtime is the container runtime of one request. It forwards ports until the request's context is done, because
-// the library's contexts are not canceled when the client's connection ends.
+// runtime is the container runtime of one request. It forwards ports until the context of the request is done. The
+// contexts that k8s.io/cri-streaming passes are not used for this, because they are not canceled when the client's
+// connection ends.
 type runtime struct {
 	pods    *pods.Store
 	at      location

@@ -18,7 +18,7 @@ import (
 // secureTLS has the TLS settings of the secure port.
 type secureTLS struct {
 	config *tls.Config
-	// follow are functions that run while the port is served. They reload the serving certificate and the client CA
+	// The functions in "follow" run while the port is served. They reload the serving certificate and the client CA
 	// when their files change.
 	follow []func(context.Context)
 }
