@@ -14,7 +14,8 @@ import (
 	"fauxlet/internal/host"
 )
 
-// adminAddress is the default address of the admin listener, both for commands that serve it and for its clients.
+// adminAddress is the default address of the admin listener. The commands that open this listener use it, and also the
+// commands that connect to it.
 const adminAddress = host.DefaultAdminAddress
 
 // adminFlags are the flags of serve and demo that configure the admin listener.

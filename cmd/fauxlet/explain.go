@@ -188,7 +188,7 @@ func (e *explainCommand) setReviewers(options *offline.Options, request *offline
 	return nil
 }
 
-// The method "write" prints the given value as JSON if the user gave -o json. Otherwise it calls the function text,
+// The method "write" prints the given value as JSON if the user gave -o json. Otherwise it calls the function "text",
 // which prints the value as text.
 func (e *explainCommand) write(w io.Writer, v any, text func() error) error {
 	if e.output == "json" {

@@ -64,8 +64,8 @@ func (f *faultCommand) subcommand(use string, do action) *cobra.Command {
 	}}
 }
 
-// call validates the flags that all subcommands share, creates a client of the admin API, and performs the given action
-// with this client.
+// The method "call" validates the flags that all subcommands share, creates a client of the admin API, and performs the
+// given action with this client.
 func (f *faultCommand) call(c *cobra.Command, args []string, do action) error {
 	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err

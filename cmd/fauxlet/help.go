@@ -72,7 +72,7 @@ func defaultOf(flag *pflag.Flag) string {
 // helpWidth is the width of the description of a flag, without its indentation.
 const helpWidth = 96
 
-// wrap breaks a text into lines of at most width characters. A word that is longer than width gets its own line.
+// The function "wrap" breaks a text into lines of at most "width" characters. A longer word gets its own line.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""

@@ -23,8 +23,9 @@ var kubeletHeadings = []struct{ heading, flags string }{
 	{"Kubelet flags: the node", ""},
 }
 
-// addKubeletFlags adds the kubelet's flags to a command. The help text lists the flags for which shown returns true. A
-// kubelet marks every flag as deprecated that its configuration file can set; addKubeletFlags removes this mark.
+// addKubeletFlags adds the kubelet's flags to a command. The help text lists the flags for which the function "shown"
+// returns true. A kubelet marks every flag as deprecated that its configuration file can set; addKubeletFlags removes
+// this mark.
 func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	kubelet.AddTo(flags)

@@ -76,8 +76,8 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// running is locked while a command runs in this process. Each command needs its own working directory, and the process
-// has only one.
+// The mutex "running" is locked while a command runs in this process. Each command needs its own working directory, but
+// a process has only one working directory.
 var running sync.Mutex
 
 // exitCode runs a command line of fauxlet in this process and returns its exit code.

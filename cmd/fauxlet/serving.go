@@ -47,8 +47,8 @@ func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options,
 	return o, err
 }
 
-// The method "run" runs a host until ctx is done. On SIGHUP it reads the Scenario file again. If ready is not nil,
-// run calls it once the host listens.
+// The method "run" runs a host until ctx is done. On SIGHUP it reads the Scenario file again. If the argument "ready"
+// is not nil, it is called as soon as the host listens.
 func (s *serving) run(ctx context.Context, options host.Options, ready func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {

@@ -60,7 +60,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	ctx := c.Context()
 	w.filter.Explanation = w.verbose
 	first := w.filter
-	if w.tail >= 0 && first.After == 0 { // with After, a limit selects the oldest decisions
+	if w.tail >= 0 && first.After == 0 { // if After is set, a limit would select the oldest decisions
 		first.Limit = max(w.tail, 1)
 	}
 	kept, err := client.Decisions(ctx, first)

@@ -36,9 +36,9 @@ type Event struct {
 	Data []byte
 }
 
-// Events calls the function handle for each event that the filter selects. The stream begins after the event whose ID
-// equals last; if last is empty, it contains only new events. Events returns when handle returns an error, ctx is done,
-// or the connection is lost. The error is never nil.
+// Events calls the function "handle" for each event that the filter selects. The argument "last" is the ID of an event.
+// The stream begins after this event. If the ID is empty, the stream contains only new events. Events returns when
+// "handle" returns an error, ctx is done, or the connection is lost. The error is never nil.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -97,15 +97,15 @@ type FollowOptions struct {
 	// After is the ID of the last event that the caller has read. Instance identifies the server process that sent
 	// it.
 	After, Instance string
-	// Decision is called for each decision. If it returns an error, Follow ends.
+	// The function "Decision" is called for each decision. If the function returns an error, Follow ends.
 	Decision func(*decisions.Record) error
 	// Note is called with a sentence for the user when the connection is lost, the server was restarted, or
 	// decisions were dropped.
 	Note func(string)
 }
 
-// Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the
-// connection is lost. It returns nil when ctx is done, the error that the function Decision returned, or a
+// Follow receives the decisions that the server makes, and calls the function o.Decision for each of them. It connects
+// again when the connection is lost. It returns nil when ctx is done, the error that o.Decision returned, or a
 // [StatusError] if the server refuses the request.
 func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 	f := &follow{FollowOptions: o}
@@ -140,7 +140,7 @@ func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 type follow struct {
 	FollowOptions
 	lost   bool  // the connection to the server is lost
-	failed error // the error that the function Decision returned
+	failed error // the error that the function "Decision" returned
 }
 
 func (f *follow) event(e Event) error {

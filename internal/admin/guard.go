@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// guard protects the listener from web pages of other origins that are open in a browser on this machine, and, if
-// there is a token, from clients without it. The server sends no CORS headers, so other origins cannot read its
-// responses.
+// guard protects the listener from web pages of other origins that are open in a browser on this machine. If there is a
+// token, guard also rejects clients that do not send it. The server sends no CORS headers, so pages of other origins
+// cannot read its responses.
 type guard struct {
 	// loopback is true if the listener has a loopback address.
 	loopback bool

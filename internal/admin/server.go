@@ -27,8 +27,8 @@ type limits struct {
 	request time.Duration // maximum time for a complete request, except for event streams
 	idle    time.Duration // maximum time that a connection is idle between requests
 	drain   time.Duration // maximum time for open requests to end when the Server stops
-	// The Server sends something on each event stream at least every keepAlive. It disconnects a client that has
-	// accepted no data for the duration in patience.
+	// The Server sends something on each event stream at least every keepAlive. If a client accepts no data for the
+	// time in the field "patience", the Server disconnects this client.
 	keepAlive, patience time.Duration
 	decision            time.Duration // maximum time that /api/send waits for the Decision
 }

@@ -13,8 +13,8 @@ import (
 type WhatIf interface {
 	// Settings returns the settings of a node that a what-if can change.
 	Settings(node string) ([]offline.Setting, error)
-	// Explain explains how the request of a Decision would have been handled with changed settings. The map set
-	// contains the field and the new value of each changed setting.
+	// Explain explains how the request of a Decision would have been handled with changed settings. The argument "set"
+	// maps the field of each changed setting to the new value.
 	Explain(ctx context.Context, node string, d *authchain.Decision, set map[string]string) (explain.Explanation, error)
 }
 

@@ -61,9 +61,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(gcAfterTests{m})
 }
 
-// gcAfterTests runs the garbage collector after the tests. The goroutine of client-go that watches a certificate's
-// files ends only when the garbage collector frees its transport. (k8s.io/client-go/transport,
-// tlsTransportCache.get)
+// gcAfterTests runs the garbage collector after the tests. Client-go watches the files of a certificate in a goroutine.
+// This goroutine ends only when the garbage collector frees the transport that uses the certificate.
+// (k8s.io/client-go/transport, tlsTransportCache.get)
 type gcAfterTests struct{ *testing.M }
 
 func (c gcAfterTests) Run() int {
@@ -85,7 +85,7 @@ var (
 	lastInMem atomic.Int32
 )
 
-// inBubble runs a test with fake time. Its apiserver then listens in memory.
+// inBubble runs a test with fake time. An apiserver that the test starts listens in memory.
 func inBubble(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	t.Parallel()
@@ -155,7 +155,8 @@ func newAPI(t testing.TB, bubble bool) *api {
 	return a
 }
 
-// The method "user" returns the authenticated user of r, or an empty string if r is not authenticated.
+// The method "user" returns the user whose credential is in the request, or an empty string if the request is not
+// authenticated.
 func (a *api) user(r *http.Request) string {
 	if r.Header.Get("Authorization") == "Bearer "+token {
 		return bootUser
@@ -385,7 +386,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually calls the function "so" until it returns true. The limit is 20 s, because the machine may be busy.
+// eventually waits until the function "so" returns true. The limit is 20 s, because the machine may be busy.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)

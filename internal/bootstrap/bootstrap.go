@@ -110,7 +110,7 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 }
 
 // Await waits until there is a client certificate. Its error is the error with which a kubelet would exit, or the error
-// of ctx. Calling Await is optional. If Await is called, the call must come before Run.
+// of ctx. A caller that needs no certificate yet need not call Await. Do not call Await after Run.
 func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil
@@ -123,8 +123,8 @@ func (c *Connection) Await(ctx context.Context) error {
 }
 
 // Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an
-// error when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate
-// has expired, if the apiserver answers but issues no new certificate. Call Run once, at any time.
+// error when a kubelet would exit, so that the next start can bootstrap again. A kubelet exits five minutes after its
+// certificate has expired, if the apiserver answers but issues no new certificate. Call Run once.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -138,7 +138,7 @@ func (c *Connection) Run(ctx context.Context) error {
 }
 
 // CloseAll closes all connections, so that the next request opens a new one. A kubelet whose heartbeats fail closes
-// only idle connections, unless DISABLE_HTTP2 is set; utilnet.CloseIdleConnectionsFor does that.
+// only idle connections (with utilnet.CloseIdleConnectionsFor), unless DISABLE_HTTP2 is set.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
 // dial opens all connections to the apiserver. Tests replace it.

@@ -234,8 +234,8 @@ func TestExpiredWhileItRuns(t *testing.T) {
 		})
 		must(t, err)
 		w.keeps(t, pair)
-		// The kubeconfig contains the certificate itself, not the path of a file: client-go would watch the file in a
-		// goroutine that does not end.
+		// The kubeconfig contains the certificate itself. If it contained the path of a certificate file, client-go
+		// would watch this file in a goroutine that does not end.
 		w.kubeconfig(t, w.options.Kubeconfig,
 			clientcmdapi.AuthInfo{ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM})
 		connection := w.wait(t, w.connect())

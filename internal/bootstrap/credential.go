@@ -112,7 +112,7 @@ func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) 
 	}
 }
 
-// request requests a client certificate for the key and waits until it is issued. (kubelet:
+// The function "request" requests a client certificate for the key and waits until the certificate is issued. (kubelet:
 // bootstrap.requestNodeCertificate)
 func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, subject pkix.Name) ([]byte, error) {
 	key, err := keyutil.ParsePrivateKeyPEM(keyPEM)
@@ -124,7 +124,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 		return nil, err
 	}
 	usages := certificate.DefaultKubeletClientGetUsages(key)
-	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // safe: MakeCSR has signed with this key
+	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR accepts no other type of key
 	if err != nil {
 		return nil, err
 	}

@@ -203,7 +203,7 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 	}
 }
 
-// hasKubeconfig checks that the kubeconfig equals the kubeconfig that a kubelet writes. Its only credential is the
+// hasKubeconfig checks that the kubeconfig is the same as one that a kubelet writes. The only credential in it is the
 // link to the current certificate.
 func (w *fixture) hasKubeconfig(t testing.TB) {
 	t.Helper()

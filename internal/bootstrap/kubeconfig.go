@@ -70,7 +70,8 @@ func unusable(file string) (why, err error) {
 	if why != nil {
 		return why, nil
 	}
-	// TLSConfigFor also reads the certificate files into CertData.
+	// TLSConfigFor also reads the certificate file, if the kubeconfig names one, and stores its content in
+	// connection.TLS.CertData.
 	if _, why := transport.TLSConfigFor(connection); why != nil {
 		return why, nil
 	}
@@ -97,9 +98,9 @@ func checkKeyPair(config *rest.Config) error {
 	return err
 }
 
-// The function "write" writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a
-// kubelet it leaves out a proxy and a TLS server name, and uses the kubelet's names. (kubelet:
-// bootstrap.writeKubeconfigFromBootstrapping)
+// The function "write" writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. As in a
+// kubelet, the kubeconfig has no proxy and no TLS server name, and its entries have the same names as in a kubeconfig
+// that a kubelet writes. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
 func write(file string, bootstrap *rest.Config, pemFile string) error {
 	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure,
 		CertificateAuthority: bootstrap.CAFile}

@@ -27,8 +27,8 @@ type rotation struct {
 	woken chan struct{}
 }
 
-// mismatch is a template that no certificate satisfies. When GetTemplate returns it, the library wakes and calls
-// ClientsetFn for a client.
+// The variable "mismatch" is a template that no certificate satisfies. If GetTemplate returns this template, the
+// certificate library wakes and calls ClientsetFn.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
 // newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not
@@ -46,7 +46,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 		return wanted
 	}
 	if clientset == nil {
-		wake() // nothing has to be woken: without ClientsetFn the library does not sleep
+		wake() // there is nothing to wake, because the certificate library does not sleep if ClientsetFn is nil
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			overslept := r.overslept()
@@ -55,9 +55,9 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 			case r.ended.Load():
 				wake()
 				return nil, errors.New("ended")
-			case overslept: // stop the pending request: it was made from the template in mismatch
+			case overslept: // send no request: its template would be the variable "mismatch"
 				return nil, errors.New("the certificate has expired before its renewal: the clock has jumped; " +
-					"requesting a new one") // after this error the library tries again within two seconds
+					"requesting a new one") // after this error the certificate library tries again within two seconds
 			}
 			return clientset(current)
 		}
@@ -78,8 +78,8 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 	return r, nil
 }
 
-// overslept reports whether the certificate has expired while the library sleeps. It is called every second, because
-// the library calls GetTemplate every second.
+// overslept reports whether the certificate has expired while the certificate library sleeps until the renewal. The
+// library calls GetTemplate every second, even while it sleeps, and GetTemplate calls overslept.
 func (r *rotation) overslept() bool {
 	expires := r.files.expires.Load()
 	return expires != 0 && time.Now().UnixNano() > expires
@@ -89,7 +89,8 @@ func (r *rotation) overslept() bool {
 func (r *rotation) Stop() {
 	r.ended.Store(true)
 	if r.Current() != nil {
-		// The library may be asleep. It gets the template every second, finds the mismatch, and calls ClientsetFn.
+		// The certificate library may be asleep. Even then it calls GetTemplate every second. GetTemplate now returns
+		// the variable "mismatch", so the library wakes and calls ClientsetFn.
 		select {
 		case <-r.woken:
 		case <-time.After(1500 * time.Millisecond):

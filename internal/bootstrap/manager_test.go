@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// held is a certificate store that contains one certificate.
+// The type "held" is a certificate store that contains one certificate.
 type held struct{ certificate *tls.Certificate }
 
 func (h held) Current() (*tls.Certificate, error) { return h.certificate, nil }
@@ -47,8 +47,8 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	return r, requests
 }
 
-// TestOverslept checks that the library is woken if the certificate expires before it is renewed, for example
-// because the clock has jumped. The library is not woken if there is no template.
+// TestOverslept checks that the certificate library is woken if the certificate expires before it is renewed, for
+// example because the clock has jumped. If there is no template, the library is not woken.
 func TestOverslept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // this cleanup runs last, so that all goroutines can end

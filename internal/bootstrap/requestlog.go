@@ -13,11 +13,11 @@ import (
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 )
 
-// nextAutomatic is the part of a log line that describes the library's reaction to a refused request.
+// nextAutomatic is the part of a log line that describes how the certificate library reacts to a refused request.
 const nextAutomatic = "a new request follows automatically, within seconds at first and later every 30 seconds"
 
-// requestLogger logs the progress of each CertificateSigningRequest with the name of the request. The library does
-// not log these names.
+// requestLogger logs the progress of each CertificateSigningRequest with the name of the request. The log lines of the
+// certificate library do not contain these names.
 type requestLogger struct {
 	logger *zap.Logger
 	node   string

@@ -102,9 +102,9 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 }
 
 // latestConfig returns the configuration for a request while there is no certificate. It reads the bootstrap kubeconfig
-// again. If that fails, it returns the configuration that was passed to it. This differs from a kubelet: a kubelet that
-// started with a certificate requests its successor only with that certificate, and uses the bootstrap kubeconfig only
-// at its next start.
+// again. If that fails, it returns the configuration in the argument. A kubelet behaves differently: if it had a
+// certificate when it started, it requests the next certificate only with the current one, and reads the bootstrap
+// kubeconfig only at its next start.
 func (o *Options) latestConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given
@@ -142,7 +142,7 @@ func (c *Connection) setTransport() error {
 		MaxIdleConnsPerHost: 25,
 		DialContext:         c.dialer.DialContext,
 	})
-	// The transport contains the TLS configuration. rest.Config must not have a second one.
+	// The transport contains the TLS configuration, so the TLS configuration of rest.Config must be empty.
 	c.Config.TLSClientConfig = rest.TLSClientConfig{}
 	c.lastAvailable = time.Now()
 	return nil

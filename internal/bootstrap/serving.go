@@ -24,15 +24,15 @@ type ServingOptions struct {
 	NodeName string
 	// CertDir is the folder of --cert-dir. Required.
 	CertDir string
-	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. Their certificate is served until
-	// CertDir contains an issued certificate.
+	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile of the kubelet configuration. The
+	// certificate in CertFile is served until CertDir contains an issued certificate.
 	CertFile, KeyFile string
 	// Client creates the requests, authenticated as the node. If Client is nil, no certificate is requested, and the
 	// certificate in the files is served.
 	Client kubernetes.Interface
-	// Addresses returns the current addresses of the node. No certificate is requested before they contain an IP
-	// address. A new one is requested when they contain an address that the certificate lacks. Addresses is called
-	// about once a second, from several goroutines. Required.
+	// Addresses returns the current addresses of the node. No certificate is requested until there is an IP address
+	// among them. A new certificate is requested when the node gets an address that the current certificate lacks. The
+	// function is called about once a second, from several goroutines. Required.
 	Addresses func() []v1.NodeAddress
 	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: request a certificate even without an IP address.
 	AllowDNSOnly bool

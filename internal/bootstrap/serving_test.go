@@ -130,9 +130,9 @@ func TestServing(t *testing.T) {
 		wantsServingRequest(t, second, "node-1", "192.0.2.8")
 		s.current(t, serving, first.SerialNumber.String())
 
-		// The address changes again while the second request is pending. The library may notice this at once, or only
-		// after the second request is answered: its goroutine that looks for changes may still be blocked by the
-		// earlier change.
+		// The address changes again while the second request is pending. The certificate library may notice this at
+		// once, or only after the second request is answered, because the goroutine that looks for changes may still be
+		// busy with the earlier change.
 		s.has("Hostname=node-1", "InternalIP=192.0.2.9")
 		s.issue(t, second)
 		third := s.nth(t, 2)
@@ -326,7 +326,8 @@ func TestServingCannotBeStored(t *testing.T) {
 	})
 }
 
-// gather returns the value of each metric by its name; for a histogram, the number of observations.
+// gather returns a map from the name of each metric to its value. The value of a histogram is the number of
+// observations.
 func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()

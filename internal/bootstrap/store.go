@@ -11,12 +11,12 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// store is the library's file store, with a log line for each stored certificate.
+// store is the file store of the certificate library, with a log line for each stored certificate.
 type store struct {
 	certificate.FileStore
 	logger *zap.Logger
-	// While the library sleeps until the certificate is due for renewal, expires is the expiry of this certificate, in
-	// nanoseconds since 1970. While the library is awake and requests a certificate, expires is 0.
+	// The field "expires" is the expiry of the current certificate, in nanoseconds since 1970, while the certificate
+	// library sleeps until the renewal. While the library is awake and requests a certificate, the field is 0.
 	expires atomic.Int64
 }
 

@@ -116,8 +116,8 @@ func (r *Recorder) record(node string, d *authchain.Decision) {
 	}
 }
 
-// After returns, in order, the kept Entries whose ID is greater than the given one. The result is complete up to the ID
-// upTo, which the caller should pass as id in its next call.
+// After returns the kept Entries whose ID is greater than the given ID, in order. The result "upTo" is the ID up to
+// which the Entries are complete. The caller should pass it to the next call of After.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

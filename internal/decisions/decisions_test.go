@@ -121,7 +121,7 @@ func TestFollower(t *testing.T) {
 	}
 }
 
-// TestWait checks that Wait leaves the Entries after the matching one for the next call.
+// TestWait checks that after a call of Wait the next call continues with the Entry after the returned one.
 func TestWait(t *testing.T) {
 	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
@@ -223,8 +223,8 @@ func TestRecordingDoesNotWaitForFollowers(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBounded checks that memory does not grow once the Recorder is full, although each Decision refers to the
-// certificates of a different connection.
+// TestMemoryIsBounded checks that a full Recorder uses no more memory for new Decisions, although each of them refers
+// to the certificates of a different connection.
 func TestMemoryIsBounded(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {

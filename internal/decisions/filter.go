@@ -29,7 +29,7 @@ type Filter struct {
 	// Limit is the maximum number of Entries, or 0 for no limit. With After, the result has the first Entries after
 	// that ID; otherwise it has the newest Entries.
 	Limit int
-	// Explanation includes the explanation in each Record.
+	// If Explanation is true, each Record includes its explanation.
 	Explanation bool
 }
 

@@ -83,8 +83,8 @@ func (f *Follower) Wait(ctx context.Context, matches func(*Entry) bool) (*Entry,
 	}
 }
 
-// From returns a function to pass to [Follower.Wait]. It matches the Decisions about requests that came from the given
-// address, HOST:PORT.
+// From returns a function that the caller can pass to [Follower.Wait]. The returned function matches the Decisions
+// about requests that came from the given address, HOST:PORT.
 func From(remote string) func(*Entry) bool {
 	return func(e *Entry) bool { return e.Decision.Remote == remote }
 }

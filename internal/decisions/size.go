@@ -9,11 +9,12 @@ const (
 	sizeOfCheck       = 208
 	sizeOfString      = 16 // the string header; the bytes of the text are counted separately
 	sizeOfConnection  = 400
-	sizeOfCertificate = 2 << 10 // without the DER bytes, which sizeOf adds twice: they are kept raw and parsed
+	sizeOfCertificate = 2 << 10 // sizeOf adds the DER bytes twice, because a certificate keeps them raw and parsed
 )
 
-// sizeOf estimates the memory that a Decision keeps alive, in bytes. Shared parts are counted for every Decision: all
-// requests of a connection share its client certificates, and a cache may share a user.
+// sizeOf estimates the memory that a Decision keeps alive, in bytes. Parts that several Decisions share are counted for
+// each of these Decisions. For example, all requests of a connection share their client certificates, and a cache may
+// share a user.
 func sizeOf(d *authchain.Decision) int64 {
 	n := sizeOfDecision
 	for _, text := range []string{d.Remote, d.Method, d.Path, d.Err, d.Handshake, d.NoRequest, d.Traceparent} {

@@ -88,7 +88,8 @@ func (s *Spans) export(e *Entry) {
 	}
 }
 
-// start begins a child span of the span in ctx. The caller must pass the child span to the function "end".
+// The method "start" begins a child span of the span in ctx. The caller must pass the child span to the function
+// "end".
 func (s *Spans) start(ctx context.Context, name string, at time.Time, all []attribute.KeyValue) oteltrace.Span {
 	_, span := s.tracer.Start(ctx, name, oteltrace.WithTimestamp(at), oteltrace.WithAttributes(all...))
 	return span

@@ -42,7 +42,7 @@ func (c *collecting) Export(_ context.Context,
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// collect starts a collector and returns its address.
+// The function "collect" starts a collector and returns its address.
 func collect(t *testing.T) (*collecting, string) {
 	t.Helper()
 	c := &collecting{got: make(chan *spans.ResourceSpans, 100)}
@@ -71,7 +71,7 @@ func valuesOf(attributes []*common.KeyValue) map[string]string {
 	return all
 }
 
-// send exports Decisions as spans, and returns what the collector received.
+// The function "send" exports Decisions as spans, and returns what the collector received.
 func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []*spans.Span,
 	resource map[string]string) {
 	t.Helper()

@@ -102,7 +102,8 @@ func (a *adminListener) address() string {
 	return a.server.Addr()
 }
 
-// observer returns a function that records the decisions of a node and passes them on to next, which may be nil.
+// observer returns a function that records the decisions of a node. This function also calls the function "next" for
+// each decision, unless "next" is nil.
 func (a *adminListener) observer(node string, next func(*authchain.Decision)) func(*authchain.Decision) {
 	if a.recorder == nil {
 		return next

@@ -31,10 +31,10 @@ func (h *Host) ownCredentials() bool {
 	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
 }
 
-// join connects to the apiserver of the kubeconfig in cfg. If cfg has no kubeconfig, it returns nil. With a bootstrap
-// kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. If the
-// credential belongs to one node, the argument "only" is the name of this node. If the credential may act for all
-// nodes, the argument is empty.
+// The function "join" connects to the apiserver of the kubeconfig in cfg. If cfg has no kubeconfig, the function
+// returns nil. With a bootstrap kubeconfig and without rotateCertificates, it waits until the cluster has issued a
+// client certificate. If the credential belongs to one node, the argument "only" is the name of this node. If the
+// credential may act for all nodes, the argument is empty.
 func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
@@ -106,8 +106,8 @@ func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	return heartbeats
 }
 
-// run maintains the connection and the nodes until ctx is done. Nodes send no requests to the apiserver before the
-// connection is authenticated.
+// The method "run" maintains the connection and the nodes until ctx is done. Nodes send no requests to the apiserver
+// before the connection is authenticated.
 func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
 	group.Go(func() error {
 		if err := c.connection.Await(ctx); err != nil {

@@ -34,8 +34,8 @@ func (n *Node) followFaults() {
 	n.faults.FollowCaches(n.server.ResetCaches)
 }
 
-// reviewClients returns the clients that send TokenReviews and SubjectAccessReviews. The function wrap adds faults to
-// the transport of the cluster's client. The clients share the rate limit of the cluster's client.
+// reviewClients returns the clients that send TokenReviews and SubjectAccessReviews. The argument "wrap" is a function
+// that adds faults to a transport. The clients share the rate limit of the cluster's client.
 func (c *cluster) reviewClients(wrap func(http.RoundTripper) http.RoundTripper) (
 	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
 ) {

@@ -45,7 +45,7 @@ type Host struct {
 	// no apiserver.
 	cluster *cluster
 
-	// changing is held while nodes or their static pods change.
+	// The mutex "changing" is locked while nodes or their static pods change.
 	changing sync.Mutex
 
 	mu    sync.Mutex // protects the fields below

@@ -189,7 +189,8 @@ func TestOptionErrors(t *testing.T) {
 	}
 }
 
-// TestAdminAddressInUse checks that an admin address in use is an error, and only a warning if the address is optional.
+// TestAdminAddressInUse checks the case that the admin address is in use. The host does not start, unless the admin
+// listener is optional. An optional listener only causes a warning.
 func TestAdminAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -112,8 +112,8 @@ func (h *Host) start(i int) error {
 	})
 }
 
-// launch calls prepare, which opens the ports of a node and returns the function run. Then launch adds the node to the
-// host's nodes, and calls run in the background. The function run serves the node until its context is done.
+// launch calls prepare, which opens the ports of a node and returns the function "run". Then launch adds the node to
+// the host's nodes, and calls "run" in the background. The function "run" serves the node until its context is done.
 func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
 	ctx, stop := context.WithCancel(h.running)
 	n.stop, n.stopped = stop, make(chan struct{})
@@ -227,10 +227,10 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	return options, serving, nil
 }
 
-// run serves the node until ctx is done. ownCluster is true if only this node uses the connection to the apiserver;
-// run then also runs the connection.
+// The method "run" serves the node until ctx is done. If ownCluster is true, only this node uses the connection to the
+// apiserver. In this case the method also maintains the connection.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
-	if !ownCluster && serving == nil { // this case saves two goroutines for each node
+	if !ownCluster && serving == nil { // without the errgroup below, each node needs two goroutines fewer
 		return n.server.Serve(ctx, n.listeners)
 	}
 	group, ctx := errgroup.WithContext(ctx)

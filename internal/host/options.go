@@ -71,8 +71,8 @@ type Admin struct {
 	// Address is the host and port of the admin listener. If it is empty, there is no admin listener.
 	Address string
 
-	// Optional means that the host starts without an admin listener, and logs a warning, if it cannot listen on
-	// Address. If Optional is not set, [Host.Start] returns an error in this case.
+	// Optional concerns a host that cannot listen on Address. If Optional is set, the host logs a warning and starts
+	// without an admin listener. Otherwise [Host.Start] returns an error.
 	Optional bool
 
 	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
@@ -105,7 +105,8 @@ const MaxDecisions = 1_000_000
 
 // OptionError is an error in one field of Options.
 type OptionError struct {
-	// Field is the path of the field in Options, as in Nodes.Count, or in the configuration, as in Config.Kubeconfig.
+	// Field names the invalid field: either a field of Options, such as Nodes.Count, or a field of the kubelet
+	// configuration, such as Config.Kubeconfig.
 	Field string
 	// Err is the reason. Its text begins with the value of the field if the value explains the reason.
 	Err error

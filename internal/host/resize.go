@@ -39,8 +39,9 @@ func (h *Host) resize() error {
 	return work.Wait()
 }
 
-// compare compares the running nodes with the given number of nodes. It returns the indexes of the nodes that must
-// start (missing), and the nodes that must stop (surplus). It removes the surplus nodes from the host's nodes.
+// The method "compare" compares the running nodes with the given number of nodes. The result "missing" contains the
+// indexes of the nodes that must start. The result "surplus" contains the nodes that must stop; the method removes them
+// from the host's nodes.
 func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,7 +62,7 @@ func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	return missing, surplus
 }
 
-// remove deletes the Node object of a node, if it has one, and then stops the node and waits for it.
+// The method "remove" deletes the Node object of a node, if it has one, and then stops the node and waits for it.
 func (h *Host) remove(n *Node) error {
 	defer func() { <-n.stopped }()
 	defer n.stop()

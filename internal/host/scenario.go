@@ -29,7 +29,8 @@ type scenarioFile struct {
 	current atomic.Pointer[contents]
 }
 
-// contents are the contents of a Scenario file. specs are its pods, for nodes that are not registered with a cluster.
+// The struct "contents" holds what was read from a Scenario file. The field "specs" has the pods in the file, for nodes
+// that are not registered with a cluster.
 type contents struct {
 	*scenario.Scenario
 	specs []scenario.Pod
@@ -87,8 +88,8 @@ func (s *scenarioFile) read() error {
 	return nil
 }
 
-// setImages gives each container without an image the container's name as image, because an apiserver rejects a
-// mirror pod without images.
+// If a container has no image, setImages uses the container's name as the image, because an apiserver rejects a mirror
+// pod without images.
 func setImages(pod *v1.Pod) {
 	for _, containers := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {

@@ -46,8 +46,8 @@ type api struct {
 	changes []change      // the first change made resource version 1
 	more    chan struct{} // closed when changes has a new element
 	asked   []string
-	// refuse, if set, is called for each request, in a form such as "patch pods/status a". If it returns an error, the
-	// API answers the request with this error.
+	// The function "refuse", if set, is called for each request. Its argument is a text such as "patch pods/status a".
+	// If it returns an error, the API answers the request with this error.
 	refuse func(request string) error
 }
 
@@ -123,7 +123,7 @@ func newAPI(t testing.TB) *api {
 	return a
 }
 
-// serve answers one request.
+// The method "serve" answers one request.
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	of, sub, err := named(r.URL.Path)
 	if err != nil {
@@ -347,8 +347,8 @@ func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	return patched, nil
 }
 
-// The method "remove" deletes an object. If the object is a pod on a node and its grace period is not 0, remove only
-// sets its deletion timestamp.
+// The method "remove" deletes an object. A pod that is on a node and has a grace period above 0 is not deleted yet: it
+// only gets a deletion timestamp.
 func (a *api) remove(of objectKey, body []byte) (object, error) {
 	var options metav1.DeleteOptions
 	if err := json.Unmarshal(body, &options); err != nil && len(body) > 0 {

@@ -93,7 +93,7 @@ type Fleet struct {
 	registering *semaphore.Weighted
 
 	mu sync.RWMutex
-	// running is a context that is done when the nodes must stop. It is nil before and after Run.
+	// The field "running" is a context that is done when the nodes must stop. Before and after Run the field is nil.
 	running context.Context
 	members map[string]*member
 	lives   map[types.NamespacedName]*podEntry
@@ -329,7 +329,7 @@ func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 	return nil
 }
 
-// start runs a member in a goroutine. The caller holds f.mu.
+// The method "start" runs a member in a goroutine. The caller holds f.mu.
 func (f *Fleet) start(m *member) {
 	ctx, stop := context.WithCancel(f.running)
 	m.stop = stop

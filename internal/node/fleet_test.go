@@ -118,7 +118,7 @@ func (w *fixture) add(spec Spec) {
 	}
 }
 
-// eventually calls the function problem until it returns an empty string.
+// eventually waits until the function "problem" returns an empty string.
 func (w *fixture) eventually(what string, problem func() string) {
 	w.t.Helper()
 	deadline := time.After(20 * time.Second)

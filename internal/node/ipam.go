@@ -54,7 +54,7 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 // same range. Two other names get the same range with a probability of 1 in 16384.
 func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
-	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // number is 0 if the name has no number or a too large one
+	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // without a number at the end of the name: 0
 	hash := fnv.New32a()
 	hash.Write([]byte(stem))
 	const length = 24
@@ -99,8 +99,8 @@ func (m *ipam) next(r *addressRange) string {
 	return ""
 }
 
-// The method "keep" reserves the addresses that a pod already has. If one of them belongs to a different pod, keep
-// reserves nothing and returns false.
+// The method "keep" reserves the addresses that a pod already has. If one of these addresses belongs to a different
+// pod, the method reserves nothing and returns false.
 func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

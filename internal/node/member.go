@@ -37,7 +37,8 @@ type member struct {
 	// deleted.
 	registered atomic.Pointer[types.UID]
 
-	// reported is when the status was last sent. reportDelay is added to the interval until the next report.
+	// The field "reported" is the time of the last status report. The field "reportDelay" is added to the interval
+	// until the next report.
 	reported    time.Time
 	reportDelay time.Duration
 
@@ -147,7 +148,7 @@ func (m *member) takeTurn(ctx context.Context) error {
 		return err
 	}
 	defer m.fleet.registering.Release(1)
-	// A started attempt is finished even if ctx ends, so that the method leave knows whether the Node exists.
+	// A started attempt is finished even if ctx ends, so that m.leave knows whether the Node exists.
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	return m.tryRegister(trying)
@@ -193,7 +194,8 @@ func (m *member) sent(at time.Time, changed bool) {
 
 // The method "report" sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
-	// The many nodes of a process share one address, so only a single node looks its address up before each report.
+	// Only a Fleet of a single node looks up the addresses before each report. If a process has many nodes, all of them
+	// share one address.
 	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
 			m.logger.Warn("the node's addresses were not updated", zap.Error(err))
@@ -217,8 +219,8 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport makes one attempt to report the status. existing is the cached Node. If it is nil, tryReport reads the
-// Node from the apiserver.
+// tryReport makes one attempt to report the status. The argument "existing" is the cached Node. If it is nil, tryReport
+// reads the Node from the apiserver.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error

@@ -181,8 +181,9 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// resolve looks up a name in the DNS. It returns an address of the preferred family if there is one, or else an address
-// of the other family. If the DNS has no address, it returns the address of the network interface of the default route.
+// The function "resolve" looks up a name in the DNS. It returns an address of the preferred family if there is one, or
+// else an address of the other family. If the DNS has no address, it returns the address of the network interface of
+// the default route.
 func resolve(name string, preferIPv4 bool) (net.IP, error) {
 	found, _ := net.LookupIP(name)
 	found = slices.DeleteFunc(found, func(ip net.IP) bool {
@@ -255,7 +256,7 @@ type readiness struct {
 
 var (
 	ready = readiness{v1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"}
-	// leaving is the Ready condition that a kubelet reports while its machine shuts down. (kubelet:
+	// The variable "leaving" is the Ready condition that a kubelet reports while its machine shuts down. (kubelet:
 	// pkg/kubelet/nodeshutdown)
 	leaving = readiness{v1.ConditionFalse, "KubeletNotReady", "node is shutting down"}
 )

@@ -110,8 +110,8 @@ func addressesOf(d *description) string {
 	return strings.Join(all, " ")
 }
 
-// The function "amount" returns a value for the field look of TestDescribe: a function that prints the capacity and the
-// allocatable amount of a resource.
+// The function "amount" returns a function for the field "look" of TestDescribe. The returned function prints the
+// capacity and the allocatable amount of a resource.
 func amount(name v1.ResourceName) func(*description) string {
 	return func(d *description) string {
 		status := d.initial(time.Now()).Status

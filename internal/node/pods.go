@@ -24,7 +24,7 @@ type podEntry struct {
 	uid    types.UID
 	life   *podlife.Life
 	clock  monotonicClock
-	// shown is the pod as the apiserver showed it when the field life was last updated. For a static pod it is the
+	// shown is the pod as the apiserver showed it when the field "life" was last updated. For a static pod it is the
 	// mirror pod, or nil if no mirror pod exists yet.
 	shown *v1.Pod
 	// status is the latest status of a static pod.
@@ -52,8 +52,8 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// sync brings one pod up to date, in the node's store and in the apiserver. The queue ensures that calls for the
-// same pod do not overlap.
+// The method "sync" brings one pod up to date, in the node's store and in the apiserver. The queue ensures that calls
+// for the same pod do not overlap.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -107,7 +107,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	served := pod
 	if pod != shown || !reported {
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
-	} // otherwise serve the cached object from the apiserver, which saves the memory of a copy
+	} // otherwise serve the object in the cache itself, because a copy would need more memory
 	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	return nil
 }
 
-// begin starts the simulated life of a pod, or continues it from the status in the apiserver.
+// The method "begin" starts the simulated life of a pod, or continues it from the status in the apiserver.
 func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	l := &podEntry{member: m, uid: pod.UID, shown: shown}
 	if m.fleet.options.Containers != nil {
@@ -223,7 +223,7 @@ func uidOf(pod *v1.Pod) types.UID {
 	return pod.UID
 }
 
-// drop removes a pod that was deleted or is no longer on a node of the Fleet.
+// The method "drop" removes a pod that was deleted or is no longer on a node of the Fleet.
 func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	f.mu.Lock()
 	delete(f.lives, key)

@@ -168,8 +168,8 @@ func TestPodAddressesAreReserved(t *testing.T) {
 	})
 }
 
-// TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that
-// the next pod gets an address from the podCIDRs.
+// TestPodAddressesComeLater checks a Node that gets its podCIDRs late. A pod that has already started keeps its
+// address. The next pod gets an address from the podCIDRs.
 func TestPodAddressesComeLater(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newFixture(t).run()

@@ -76,9 +76,9 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
-// mirror returns the mirror pod of a static pod. If there is no mirror pod and the Node exists, mirror creates one. If
-// the mirror pod is outdated or is being deleted, mirror deletes it and returns nil; a later call then creates a new
-// one. (kubelet: syncPod, MirrorClient)
+// The method "mirror" returns the mirror pod of a static pod. If there is no mirror pod and the Node exists, the method
+// creates a mirror pod. If the mirror pod is outdated or is being deleted, the method deletes it and returns nil; a
+// later call then creates a new one. (kubelet: syncPod, MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
 	switch {
 	case shown == nil:
