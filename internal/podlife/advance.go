@@ -22,8 +22,8 @@ func (l *Life) advance(now time.Time) {
 	l.now = later(l.now, now)
 }
 
-// next returns the time of the next change and a function that applies the change. The function is nil if no change
-// will follow.
+// next returns the time of the next change and a function that applies that change. The returned function is nil if no
+// change will follow.
 func (l *Life) next() (at time.Time, apply func()) {
 	consider := func(t time.Time, f func()) {
 		if !t.IsZero() && (apply == nil || t.Before(at)) {

@@ -72,8 +72,8 @@ func (l *Life) updateConditions() {
 	}
 }
 
-// setConditions appends the kubelet's conditions to the conditions that other programs have set. The container
-// statuses must still be in the order of the spec. concluded is the phase from which the conditions are derived.
+// setConditions appends the kubelet's conditions to the conditions that other programs have set. The container statuses
+// must still be in the order of the spec. The conditions are derived from the phase in the argument "concluded".
 // (kubelet: pkg/kubelet/status/generate.go)
 func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	old := &l.pod.Status
@@ -110,7 +110,7 @@ func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	for i, kind := range timedConditions {
 		add(kind, l.conditions[i], why[i].reason, why[i].message)
 	}
-	// The conditions that the next lines add never change.
+	// The conditions that the next lines of code add never change.
 	since := func(kind v1.PodConditionType) time.Time {
 		if c := conditionOf(old, kind); c != nil {
 			return c.LastTransitionTime.Time

@@ -79,7 +79,7 @@ func probeDelay(p *v1.Probe) time.Duration {
 	return time.Duration(p.InitialDelaySeconds)*time.Second + time.Duration(periods)*time.Second
 }
 
-// exit returns how the current run ends by itself, or nil if the run continues until it is stopped.
+// The method "exit" returns how the current run ends by itself, or nil if the run continues until it is stopped.
 func (c *container) exit() *scenario.Exit {
 	exits := c.described.Exits
 	over := exits != nil && exits.Times > 0 && c.run.number >= exits.Times
@@ -98,8 +98,8 @@ func (c *container) exit() *scenario.Exit {
 	return exits
 }
 
-// due returns when the container next changes by itself, or zero for never. restarts is set if the container starts
-// again after its latest run.
+// due returns the time at which the container next changes by itself, or zero for never. The argument "restarts" tells
+// whether the container starts again after its latest run.
 func (c *container) due(restarts bool) time.Time {
 	switch {
 	case c.isFixed():
@@ -178,7 +178,8 @@ func (c *container) probe(now time.Time) {
 	c.started, c.ready = !now.Before(started), !now.Before(ready)
 }
 
-// end records that the current run has ended. r is the same run with its time of end and exit code.
+// The method "end" records that the current run has ended. The argument r is the current run with its end time and exit
+// code.
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
 // nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait

@@ -1,4 +1,4 @@
 package podlife
 
-// Restarts gives the tests of package podlife_test access to restarts.
+// Restarts lets the tests of package podlife_test call the function "restarts".
 var Restarts = restarts

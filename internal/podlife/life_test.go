@@ -64,7 +64,7 @@ func seconds(n float64) metav1.Duration {
 	return metav1.Duration{Duration: time.Duration(n * float64(time.Second))}
 }
 
-// exits returns the description of a container that ends after a number of seconds with an exit code.
+// The function "exits" returns the description of a container that ends after a number of seconds with an exit code.
 func exits(after float64, code int32) *scenario.Exit {
 	return &scenario.Exit{After: seconds(after), Code: code}
 }
@@ -116,8 +116,8 @@ func stateInWords(s v1.ContainerState) string {
 	return s.Waiting.Reason
 }
 
-// expectation is the wanted status at a time in seconds since the pod was created. The function pod, if set, changes
-// the pod before that time.
+// expectation is the status that a pod should have at a time, in seconds since the pod's creation. If the field "pod"
+// is not nil, it is a function that changes the pod before that time.
 type expectation struct {
 	at   float64
 	want string

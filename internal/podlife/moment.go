@@ -19,9 +19,9 @@ import (
 
 // run is one run of a container, from its start to its end. The zero value means that the container has not run.
 type run struct {
-	// number is the number of the container's earlier runs.
+	// number is the number of runs that the container had before this run.
 	number int32
-	// image is the image in the spec when the run started. It is empty if the spec still has the same image.
+	// image is the image with which the run started. If this field is empty, the image in the spec counts.
 	image string
 	// started and finished are in whole seconds, as in the API. finished is zero while the container runs.
 	started, finished time.Time
@@ -36,7 +36,8 @@ func (r *run) isRunning() bool { return !r.started.IsZero() && r.finished.IsZero
 // hasEnded reports whether the run has started and ended.
 func (r *run) hasEnded() bool { return !r.finished.IsZero() }
 
-// exited returns the run after it has ended by itself.
+// The method "exited" returns a copy of the run with the time and the exit code of a container that has ended by
+// itself.
 func (r run) exited(e *scenario.Exit, when time.Time) run {
 	r.finished, r.code, r.reason, r.message = when, e.Code, e.Reason, e.Message
 	if r.reason == "" {
@@ -47,7 +48,8 @@ func (r run) exited(e *scenario.Exit, when time.Time) run {
 	return r
 }
 
-// stopped returns the run after its end. The run was ended by SIGKILL if killed is set, and by SIGTERM otherwise.
+// The method "stopped" returns a copy of the run with the time and the exit code of a container that a signal has
+// ended: SIGKILL if killed is set, and SIGTERM otherwise.
 func (r run) stopped(s scenario.Stop, when time.Time, killed bool) run {
 	r.finished, r.code = when, s.Code
 	if killed {
@@ -78,7 +80,7 @@ func reasonOf(code int32) string {
 // moment is the state of a container at one time: everything that a kubelet gets from the container runtime and from
 // the probes.
 type moment struct {
-	// run is the latest run, and last is the run before it.
+	// The field "run" is the latest run, and "last" is the run before the latest.
 	run, last run
 	// waiting is the reason why the container waits, as in its status. It is empty for a container that runs or has
 	// ended, and for a container that has not started because containers before it are not done.

@@ -94,7 +94,8 @@ func (w *walk) step() {
 	w.adopted()
 }
 
-// same fails the test if the status changes before the announced time of the next change. then is a time before it.
+// The method "same" fails the test if the status changes before the announced time of the next change. It looks at the
+// status at the time "then", which must be earlier than the announced time.
 func (w *walk) same(then time.Time) {
 	if status, next, _ := w.life.At(then); !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
 		w.t.Errorf("at %v, before the next change at %v: the status is %s, with a next change at %v\nbefore it was %s",
@@ -102,8 +103,8 @@ func (w *walk) same(then time.Time) {
 	}
 }
 
-// compare checks a status against the previous status. exact is set if the last step of the walk went exactly to the
-// time of a change.
+// compare checks the current status against the previous status. The argument "exact" is set if the last step of the
+// walk ended exactly at the time of a change.
 func (w *walk) compare(before v1.PodStatus, exact bool) {
 	now := w.status
 	if !now.StartTime.Equal(before.StartTime) {
@@ -183,7 +184,7 @@ func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	return false
 }
 
-// adopted checks that a process that starts now continues the life from the status.
+// The method "adopted" checks that a process that starts now continues the life from the status.
 func (w *walk) adopted() {
 	text, err := json.Marshal(w.status)
 	if err != nil {
@@ -206,7 +207,7 @@ func (w *walk) adopted() {
 	}
 }
 
-// again fails the test unless one long step has the same result as all the steps of the walk together.
+// The method "again" fails the test unless one long step has the same result as all the steps of the walk together.
 func (w *walk) again() {
 	if w.changed {
 		return

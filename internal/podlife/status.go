@@ -17,11 +17,11 @@ import (
 type stage uint8
 
 const (
-	// living means that containers start, and restart as restartPolicy allows.
+	// In the stage "living", containers start, and restart as restartPolicy allows.
 	living stage = iota
-	// stopping means that no container starts any more, but some containers still run.
+	// In the stage "stopping", no container starts any more, but some containers still run.
 	stopping
-	// ended means that no container runs, and that none will run again.
+	// In the stage "ended", no container runs, and none will run again.
 	ended
 )
 
@@ -154,7 +154,7 @@ func termination(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
 	return nil
 }
 
-// markLost gives a pod that has ended the kubelet's state for containers that were to run and cannot be found:
+// markLost marks the containers of an ended pod that were to run and cannot be found. As in a kubelet, they become
 // terminated with ContainerStatusUnknown. (kubelet: pkg/kubelet/status, TerminatePod)
 func markLost(s *v1.PodStatus, initialized bool) {
 	mark := func(statuses []v1.ContainerStatus) {

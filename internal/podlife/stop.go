@@ -10,7 +10,8 @@ import (
 
 // stop describes how and when a pod stops.
 type stop struct {
-	// since is when the containers get SIGTERM. kill is when the containers that still run get SIGKILL.
+	// The field "since" is the time at which the containers get SIGTERM. "kill" is the time at which the containers
+	// that still run get SIGKILL.
 	since, kill time.Time
 	// outcome is the phase in which the pod ends regardless of its containers, with reason and message. It is empty
 	// if the exit codes of the containers determine the phase.
@@ -62,7 +63,7 @@ func (l *Life) followStop(now time.Time) {
 		if seconds := l.pod.DeletionGracePeriodSeconds; seconds != nil {
 			grace = time.Duration(*seconds) * time.Second
 		}
-		if began := deleted.Add(-grace); began.Before(now) { // it is after now only if the API server's clock is ahead
+		if began := deleted.Add(-grace); began.Before(now) { // began > now only if the API server's clock is ahead
 			since = began
 		}
 		s.deleted = true
@@ -110,9 +111,9 @@ func (l *Life) hasBegun() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.hasStarted() || !c.turn.IsZero() })
 }
 
-// stopAll returns when all containers will have stopped. It calls the function each for every running container, with
-// the container's run as it will be after its end. Main containers stop first, then sidecars, in reverse order.
-// (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
+// stopAll returns the time at which all containers will have stopped. For every running container it calls the function
+// "each" with the container's run as it will be after the end. Main containers stop first, then sidecars, in reverse
+// order. (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
 	last := l.stop.since
 	for i := range l.containers {
@@ -132,8 +133,8 @@ func (l *Life) stopAll(each func(*container, run)) time.Time {
 	return last
 }
 
-// stops returns how the current run of a container in a stopping pod ends, and the time of the end. turn is when the
-// container may begin to stop.
+// The method "stops" returns how the current run of a container in a stopping pod ends, and the time of that end. The
+// argument "turn" is the time at which the container may begin to stop.
 func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	sigterm, kill := turn.Add(c.preStop()), s.kill
 	if sigterm.After(kill) {

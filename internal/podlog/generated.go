@@ -10,13 +10,13 @@ import (
 
 // lines is the content of a log: numbered lines, each with a time and a stream. It is safe for concurrent use.
 type lines interface {
-	// written returns how many lines had been written by a time.
+	// The method "written" returns how many lines had been written by a time.
 	written(now time.Time) int64
 	// time returns when line i is written.
 	time(i int64) time.Time
-	// has reports whether the log has a line i or will have it later.
+	// The method "has" reports whether line i exists or will exist later.
 	has(i int64) bool
-	// from returns the number of the line at which a reader with sinceTime begins. All lines before that line were
+	// The method "from" returns the number of the first line that a reader with sinceTime gets. All earlier lines were
 	// written before the given time.
 	from(since time.Time) int64
 	stderr(i int64) bool
@@ -67,9 +67,10 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends to b the lines from number next up to, but not including, number end. It stops earlier when the
-// length of b reaches the limit full. It returns the number of the next line to append. The result is the same as from
-// many calls of appendLine, but appendLines is three times as fast, because it increments the number in decimal digits.
+// appendLines appends lines to b, from the line with number "next" up to, but not including, the line with number
+// "end". It stops earlier when the length of b reaches the limit "full". It returns the number of the next line to
+// append. Many calls of appendLine would have the same result, but appendLines is three times as fast, because it
+// increments the number in decimal digits.
 func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
 	requests := requests()
 	number := newDecimal(next)
@@ -81,7 +82,8 @@ func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byt
 	return b, next
 }
 
-// decimal is a number as decimal digits. The digits start at index first and end at the end of the array.
+// decimal is a number as decimal digits. The digits start at the index in the field "first", and end at the end of the
+// array.
 type decimal struct {
 	digits [20]byte
 	first  int
@@ -114,7 +116,7 @@ func (g *generatedLines) random(i int64) uint64 {
 	return z ^ z>>31
 }
 
-// withText returns lines with the times and streams of generated lines, but with their own text.
+// withText returns lines with the given texts, and with the times and streams that generated lines would have.
 func (g *generatedLines) withText(text [][]byte) storedLines {
 	s := storedLines{lines: make([]storedLine, len(text))}
 	for i := range text {

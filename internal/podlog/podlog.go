@@ -33,8 +33,8 @@ type Log struct {
 }
 
 // New makes a log from its description. Logs of containers with different names have different lines. If the
-// description has no start but limits the number of lines, the last line is written one interval before the time made.
-// If the description names a file, New reads the file. An error means that the file cannot be read.
+// description has no start but limits the number of lines, the last line is written one interval before the time in the
+// argument "made". If the description names a file, New reads the file. An error means that the file cannot be read.
 func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 	data := []byte(l.Text)
 	if l.File != "" {
@@ -105,7 +105,7 @@ func (l *Log) HasEnded() bool {
 	}
 }
 
-// written returns how many lines the log has at a time.
+// The method "written" returns how many lines the log has at a time.
 func (l *Log) written(now time.Time) int64 {
 	if l.HasEnded() && l.endedAt.Before(now) {
 		now = l.endedAt
@@ -116,8 +116,8 @@ func (l *Log) written(now time.Time) int64 {
 // finishedLines is the default number of lines in the log of a container that has ended.
 const finishedLines = 100
 
-// Finished returns the description l as it applies to a container that has ended: a log without an end gets an end
-// after finishedLines lines.
+// Finished completes the description of the log of a container that has ended: a log without an end gets an end after
+// finishedLines lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
 		l.Lines = finishedLines

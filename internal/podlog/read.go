@@ -16,14 +16,15 @@ const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00 "
 
 type clockSkewKey struct{}
 
-// WithClock returns a context for [Log.Read]. It shifts the timestamps of lines as if the node's clock were ahead of
-// this machine's clock.
+// WithClock returns a context for [Log.Read]. With this context, Read shifts the timestamps of lines as if the node's
+// clock were ahead of this machine's clock.
 func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 	return context.WithValue(ctx, clockSkewKey{}, ahead)
 }
 
 // Read writes lines of the log to stdout and stderr. The options select the lines. A nil writer drops the lines of its
-// stream, and both may be the same writer. running reports whether the container runs, so that more lines may come.
+// stream, and both may be the same writer. The argument "running" tells whether the container runs, so that more lines
+// may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
 // ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors
@@ -68,7 +69,8 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 	}
 }
 
-// chunk is the number of bytes in one write. A kubelet writes and flushes each line separately.
+// chunk is the number of bytes in one write of many lines. (A kubelet, by contrast, writes and flushes each line
+// separately.)
 const chunk = 256 << 10
 
 // reader is the state of one call of Read.
@@ -83,13 +85,14 @@ type reader struct {
 	remain int64
 	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
 	lineStart bool
-	// buffer contains lines that have not been written yet. They go to the writer to, which is stdout or stderr.
+	// buffer contains lines that have not been written yet. They will be written to the writer in the field "to", which
+	// is stdout or stderr.
 	buffer []byte
 	to     io.Writer
 }
 
-// write writes the lines from number next up to, but not including, number end. done reports that the limit of bytes is
-// reached or that ctx is done.
+// write writes the lines from number "next" up to, but not including, number "end". The result "done" is true if the
+// limit of bytes is reached or ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
 	// The lines of most generated logs all go to standard output unchanged. Write whole chunks of them while the limit
 	// of bytes is not near.
@@ -162,8 +165,8 @@ func (r *reader) flushWriters() {
 	}
 }
 
-// wait waits until line i is written or the run has ended. more reports whether there may be further lines; it is
-// false if ctx is done first. running reports whether the run still continues.
+// wait waits until line i is written or the run has ended. The result "more" tells whether there may be further lines;
+// it is false if ctx is done first. The result "running" tells whether the run still continues.
 func (l *Log) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
 	if l.lines.has(i) {

@@ -60,8 +60,9 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A status with
-// a phase is kept as it is, and so is the status of each container that already has one.
+// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. If the pod's
+// status has a phase, the whole status is kept as it is. Otherwise the container statuses that the pod already has are
+// kept.
 func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}

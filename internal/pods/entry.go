@@ -83,7 +83,7 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 }
 
 // makeRun makes a run of a container. If the description of the log has no start time, the log starts or ends relative
-// to the time made; see podlog.New.
+// to the time in the argument "made"; see podlog.New.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
 	log, err := podlog.New(described, e.pod.Namespace+"/"+e.pod.Name+"/"+c.name, made)
 	if err != nil {
@@ -92,7 +92,8 @@ func (e *entry) makeRun(c *container, id string, described scenario.Log, made ti
 	return &run{id: id, log: log}, nil
 }
 
-// makeEntry makes an entry for a pod. For each container it calls complete, which sets the container's runs.
+// makeEntry makes an entry for a pod. For each container it calls the function "complete", which sets the container's
+// runs.
 func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	at := e.pod.Namespace + "/" + e.pod.Name
@@ -123,8 +124,9 @@ func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entr
 // undescribed is the description of all containers that the scenario does not describe.
 var undescribed scenario.Container
 
-// updateEntry returns the entry for a new version of a pod. before is the entry of the earlier version, or nil for a
-// new pod. Running containers keep their log and files. All other earlier runs are ended.
+// updateEntry returns the entry for a new version of a pod. The argument "before" is the entry of the earlier version,
+// or nil for a new pod. Containers that continue to run keep their log and files. updateEntry ends all other runs of
+// the earlier version.
 func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	if before == nil {
 		before = &entry{pod: &v1.Pod{}}
@@ -166,7 +168,7 @@ type runTimes struct {
 }
 
 // runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart, the
-// result current is the run that has ended. (kubelet: validateContainerLogStatus)
+// result "current" is the run that has ended. (kubelet: validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
 		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
@@ -183,8 +185,8 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the run that a container status describes: the run of the earlier entry with the same id or, if
-// there is none, a new run. If the status shows the end of the run, findOrMakeRun ends the run.
+// findOrMakeRun returns the run that a container status describes. This is the earlier run with the same container ID
+// or, if there is none, a new run. If the status shows the end of the run, findOrMakeRun ends the run.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
 	i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id })
 	if i >= 0 {

@@ -15,12 +15,12 @@ import (
 	"fauxlet/internal/podlife"
 )
 
-// PortForward connects stream with a port of a pod until the client or the port closes its connection, or ctx is done.
-// Then it closes stream.
+// PortForward connects stream with a port of a pod. The connection ends when the client or the port closes it, or when
+// ctx is done. PortForward then closes stream.
 //
-// A port of one of the containers answers HTTP requests with a page that names the pod and the port, or is forwarded to
-// the address in the scenario. Connections to other ports are refused with the error of a container runtime. A pod
-// without any port answers on every port.
+// A port of one of the containers answers HTTP requests with a page that names the pod and the port. If the scenario
+// has an address for the port, the connection is forwarded to that address instead. Connections to other ports are
+// refused with the error of a container runtime. If none of the containers has a port, every port answers.
 func (s *Store) PortForward(ctx context.Context, namespace, name string, port int32, stream io.ReadWriteCloser) error {
 	e, found := s.entry(namespace, name)
 	if !found {

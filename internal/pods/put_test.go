@@ -19,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// living returns a pod whose container c is in its nth run. Each earlier run lasted a minute.
+// The function "living" returns a pod whose container c is in its nth run. Each earlier run lasted a minute.
 func living(n int32, began time.Time) *v1.Pod {
 	pod := newPod("default", "p", "c")
 	pod.UID = "1"
@@ -35,7 +35,7 @@ func living(n int32, began time.Time) *v1.Pod {
 	return pod
 }
 
-// ended returns a pod whose container c has ended its nth run and waits to restart.
+// The function "ended" returns a pod whose container c has ended its nth run and waits to restart.
 func ended(n int32, began, over time.Time) *v1.Pod {
 	pod := living(n+1, over)
 	s := &pod.Status.ContainerStatuses[0]

@@ -30,7 +30,8 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockedWriter serializes writes. It drops empty writes, because each would send an empty frame on a stream.
+// lockedWriter serializes writes. It drops empty writes, because each empty write would send an empty frame on a
+// stream.
 type lockedWriter struct {
 	lock sync.Mutex
 	to   io.Writer

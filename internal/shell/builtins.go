@@ -239,8 +239,8 @@ func setOptions(sh *interpreter, args []string) int {
 	return 0
 }
 
-// setTrap implements trap. It keeps only the action for EXIT. A shell never handles signals, so it ignores actions for
-// signals.
+// setTrap implements the builtin "trap". It keeps only the action for EXIT. It ignores actions for signals, because a
+// shell never handles signals here.
 func setTrap(sh *interpreter, args []string) int {
 	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "--" })
 	if slices.Contains(args, "EXIT") || slices.Contains(args, "0") {
@@ -270,7 +270,8 @@ func unset(sh *interpreter, args []string) int {
 	return 0
 }
 
-// await implements wait: it waits for all background commands, or for the commands with the given PIDs.
+// await implements the builtin "wait", which waits for all background commands, or for the commands with the given
+// PIDs.
 func await(sh *interpreter, args []string) int {
 	exit := 0
 	for _, job := range sh.jobs {

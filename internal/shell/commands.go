@@ -20,11 +20,11 @@ type command struct {
 	// means that options end at the first argument that is not an option.
 	options string
 	// run runs the command. It returns when the command has ended or p.ctx is done. The command's exit code is the
-	// result of run or p.exit, whichever is larger.
+	// larger one of p.exit and the result of run.
 	run func(p *process) int
 }
 
-// own is the value of command.options for a command that parses its arguments itself.
+// The constant "own", as the value of command.options, marks a command that parses its arguments itself.
 const own = "own"
 
 // commands are the programs in /bin. They print busybox's messages. No command uses a network.
@@ -170,8 +170,8 @@ type options map[rune]string
 
 func (o options) has(option rune) bool { _, found := o[option]; return found }
 
-// number returns the value of an option as a number. It returns fallback if the option is missing, and -1 if its value
-// is not a number.
+// number returns the value of an option as a number. It returns the argument "fallback" if the option is missing, and
+// -1 if its value is not a number.
 func (o options) number(option rune, fallback int) int {
 	value, found := o[option]
 	if !found {
@@ -241,8 +241,8 @@ func (p *process) parse(known string, args []string) bool {
 	return true
 }
 
-// each calls the function do for each operand, and prints the errors that do returns. format formats an operand and its
-// error.
+// each calls the function "do" for each operand, and prints the errors that the function returns. The argument "format"
+// is the format of a message that consists of the operand and the error.
 func (p *process) each(format string, do func(name string) error) int {
 	if len(p.operands) == 0 {
 		return p.fail("missing operand")

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// walk is like filesystem.walk, but root may be a relative path. The names begin with root as the user wrote it.
+// walk is like filesystem.walk, but the argument "root" may be a relative path. The names that are passed to the
+// function "do" begin with this path as the user wrote it.
 func (p *process) walk(root string, do func(name string, info fileInfo, err error) bool) {
 	base := p.path(root)
 	p.container.files.walk(base, func(at string, info fileInfo, err error) bool {
@@ -180,8 +181,8 @@ func removeFiles(p *process) int {
 	})
 }
 
-// eachTarget calls the function do for each source of cp or mv and its target. The target is the last operand or, if
-// the last operand is a directory, a file in it.
+// eachTarget calls the function "do" for each source of cp or mv and its target. The target is the last operand or, if
+// the last operand is a directory, a file in that directory.
 func (p *process) eachTarget(format string, do func(name, target string) error) int {
 	if len(p.operands) < 2 {
 		return p.fail("missing file operand")

@@ -134,7 +134,7 @@ func expression(pattern string, extended bool, flags string) (*regexp.Regexp, er
 	return compile("(?"+flags+":"+translated(pattern, extended)+")", pattern)
 }
 
-// translated returns the text of a POSIX regular expression in the syntax of package regexp.
+// The function "translated" returns the text of a POSIX regular expression in the syntax of package regexp.
 func translated(pattern string, extended bool) string {
 	return basicEscapes.ReplaceAllStringFunc(pattern, func(found string) string {
 		switch last := found[len(found)-1:]; {
@@ -150,8 +150,8 @@ func translated(pattern string, extended bool) string {
 	})
 }
 
-// compile compiles a regular expression in Go's syntax, and refuses a large one. shown is the user's original
-// expression, for the error message.
+// compile compiles a regular expression in Go's syntax, and refuses a large one. The argument "shown" is the user's
+// original expression, for the error message.
 func compile(text, shown string) (*regexp.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {

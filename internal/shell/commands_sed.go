@@ -47,7 +47,7 @@ func edit(p *process) int {
 func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 	number := 0
 	write := func(text string) { _, _ = io.WriteString(out, text) }
-	// one runs the sed commands for a line. It returns false after the command q.
+	// The function "one" runs the sed commands for a single line. It returns false after the command q.
 	one := func(line string, last bool) bool {
 		number++
 		text := strings.TrimSuffix(line, "\n")
@@ -103,7 +103,7 @@ func (a *sedAddress) matches(number int, text string, last bool) bool {
 
 type sedCommand struct {
 	from, to *sedAddress
-	within   bool // true after a line that from matches, until a line that to matches
+	within   bool // true after a line that matches "from", until a line that matches "to"
 	negated  bool
 	name     string
 
@@ -121,7 +121,7 @@ func (e *sedCommand) selects(number int, text string, last bool) bool {
 	return selected != e.negated
 }
 
-// substitute applies an s command. A line that would become too long is not changed.
+// substitute applies a sed command such as s/old/new/. It does not change a line that would become too long.
 func (e *sedCommand) substitute(text string) (string, bool) {
 	var made []byte
 	most, end := 1, 0
@@ -168,7 +168,8 @@ func parseSed(text string, extended bool) (edits []*sedCommand, err error) {
 // sedEscapes matches the parts of a sed replacement that package regexp writes differently, such as & and \1.
 var sedEscapes = regexp.MustCompile(`\\[0-9]|\\.|&|\$`)
 
-// parseSubstitute parses an s command after its name. It returns the rest of the script.
+// parseSubstitute parses a sed command such as s/old/new/, from the first delimiter on. It returns the rest of the
+// script.
 func (e *sedCommand) parseSubstitute(text string, extended bool) (rest string, err error) {
 	if text == "" {
 		return "", errors.New("bad format in substitution expression")

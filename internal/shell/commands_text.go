@@ -24,8 +24,8 @@ func cat(p *process) int {
 	return 0
 }
 
-// copyAll copies like io.Copy, but without WriterTo and ReaderFrom. They would bypass flusher and the checks that end a
-// copy.
+// copyAll copies like io.Copy, but never calls the methods WriteTo and ReadFrom. With these methods, the copy would
+// bypass the flusher of the input and would not stop when the command must end.
 func copyAll(to io.Writer, from io.Reader) error {
 	_, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 	return err
@@ -94,7 +94,7 @@ func (p *process) counted() (number int, sign string, ok bool) {
 	return number, sign, err == nil
 }
 
-// header prints the name of a file before its content if there are several files.
+// If there are several files, header prints the name of a file before the content of the file.
 func (p *process) header(name string) {
 	if len(p.operands) < 2 || p.options.has('q') {
 		return

@@ -17,7 +17,7 @@ type fault string
 
 func (f fault) Error() string { return string(f) }
 
-// Is makes a missing file match fs.ErrNotExist, which package expand tests for in globs.
+// The method "Is" makes errNotExist match fs.ErrNotExist, because package expand tests for fs.ErrNotExist in globs.
 func (f fault) Is(target error) bool { return f == errNotExist && target == fs.ErrNotExist }
 
 const (
@@ -44,7 +44,8 @@ type filesystem struct {
 	lock  sync.Mutex
 	nodes map[string]*node // by path
 	bytes int
-	// given is the number of system files that every container has. They do not count towards maxFiles.
+	// The field "given" is the number of system files that every container has. System files do not count towards
+	// maxFiles.
 	given int
 }
 
@@ -56,7 +57,7 @@ type node struct {
 	data     []byte // the content of a file, or the kind of a device
 }
 
-// used returns the number of bytes in the client's files.
+// The method "used" returns the number of bytes in the client's files.
 func (f *filesystem) used() int {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -154,8 +155,8 @@ func (f *filesystem) stat(name string) (fileInfo, error) {
 	return n.info(path.Base(name)), nil
 }
 
-// below returns the paths of all files and directories below a directory, sorted so that a directory comes directly
-// before its content. The caller holds f.lock.
+// The method "below" returns the paths of all files and directories below a directory, sorted so that a directory comes
+// directly before its content. The caller holds f.lock.
 func (f *filesystem) below(dir string) (names []string) {
 	prefix := strings.TrimSuffix(dir, "/") + "/"
 	for name := range f.nodes {
@@ -188,8 +189,8 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	return infos, nil
 }
 
-// walk calls the function do for a file or directory, and then for everything below the directory. If do returns false
-// for a directory, walk skips everything below it.
+// walk calls the function "do" for a file or directory, and then for everything below the directory. If the function
+// returns false for a directory, walk skips everything below that directory.
 func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
 	f.lock.Lock()
 	names := append([]string{root}, f.below(root)...)

@@ -17,8 +17,8 @@ import (
 // expand.
 type interpreter struct {
 	process
-	// life is done when the shell ends. On a terminal, process.ctx is done earlier: at the end of the current line's
-	// commands, for example after ^C.
+	// life is a context that is done when the shell ends. On a terminal, process.ctx is done earlier: at the end of the
+	// current line's commands, for example after ^C.
 	life   context.Context
 	name   string // $0
 	params []string
@@ -131,7 +131,7 @@ func (sh *interpreter) stmts(stmts []*syntax.Stmt) {
 	}
 }
 
-// condition runs statements whose failure does not end the shell, and reports whether they succeed.
+// The method "condition" runs statements, and reports whether they succeeded. Their failure does not end the shell.
 func (sh *interpreter) condition(stmts ...*syntax.Stmt) bool {
 	sh.unchecked++
 	sh.stmts(stmts)
@@ -450,7 +450,8 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		sh.finish(1, err)
 		return
 	}
-	// hidden are the previous values of variables that are set for this command only, as in LANG=C sort.
+	// In a command such as LANG=C sort, an assignment is valid for this command only. The previous values of the
+	// assigned variables are kept in "hidden".
 	hidden := map[string]expand.Variable{}
 	for _, assign := range command.Assigns {
 		name := assign.Name.Value

@@ -57,8 +57,8 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// buffer collects text up to a limit: left is the number of bytes that still fit. A Write of more bytes fails and calls
-// the function full. A buffer is safe for concurrent use.
+// buffer collects text up to a limit. The field "left" is the number of bytes that still fit. A Write of more bytes
+// fails, and calls the function in the field "full". A buffer is safe for concurrent use.
 type buffer struct {
 	lock sync.Mutex
 	text bytes.Buffer

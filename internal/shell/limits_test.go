@@ -27,7 +27,7 @@ func TestBombs(t *testing.T) {
 	for _, test := range []struct {
 		name, script string
 		says         string // in stderr
-		endless      bool   // it ends only when its context ends
+		endless      bool   // the script ends only when its context ends
 	}{
 		{"recursion", `f() { f; }; f`, "nested too deeply", false},
 		{"recursion with arguments", `f() { f "$@" a; }; f`, "nested too deeply", false},

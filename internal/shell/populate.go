@@ -18,8 +18,8 @@ const (
 	processors    = 4
 )
 
-// program is the beginning of each command's file in /bin. After it, the file contains the command's name, so that a
-// copy under a different file name works too.
+// Each command's file in /bin begins with the text in "program". The command's name follows, so that a copy of the file
+// under a different name works too.
 const program = "\x7fELF\x02\x01\x01\x00fauxlet:"
 
 // populate creates the files that every system has. They do not count towards the client's quota.

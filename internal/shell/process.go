@@ -20,7 +20,8 @@ const (
 	sigTerm = 15
 )
 
-// signal is the signal that ended a process, as the cause of its context's end.
+// The type "signal" is the number of a signal that ended a process. It is the cause with which the process's context
+// was cancelled.
 type signal int
 
 func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
@@ -44,7 +45,7 @@ type process struct {
 	// The fields below are set only while a program in /bin runs.
 	options  options
 	operands []string      // the arguments that are not options
-	out      *bufio.Writer // stdout, flushed at the end of the command, and before it waits for input
+	out      *bufio.Writer // stdout; flushed when the command ends, and before the command waits for input
 	exit     int           // 1 after fail
 }
 

@@ -71,7 +71,7 @@ func (s *session) spawn(do func()) bool {
 	return allowed
 }
 
-// end stops the subshells and background commands that still run, and waits for them.
+// The method "end" stops the subshells and background commands that still run, and waits until they have ended.
 func (s *session) end() {
 	s.lock.Lock()
 	s.over = true
@@ -88,7 +88,8 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer for concurrent use. It drops empty writes, because each would send an empty frame to the client.
+// locked is a writer for concurrent use. It drops empty writes, because each empty write would send an empty frame to
+// the client.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -107,8 +108,8 @@ type nothing struct{}
 
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// input reads from a client in a separate goroutine, which starts with the first Read. A Read of input therefore ends
-// with the session, even if the Read from the client does not return.
+// input reads from a client in a separate goroutine, which starts with the first call of input.Read. So input.Read
+// returns at the latest when the session ends, even if the goroutine still waits for data from the client.
 type input struct {
 	session *session
 	from    io.Reader

@@ -68,7 +68,7 @@ func runShell(p *process) int {
 	return sh.leave()
 }
 
-// follow runs standard input as a script while it arrives. Commands in it read from the same input.
+// follow runs standard input as a script while it arrives. The commands of the script read from standard input, too.
 func (sh *interpreter) follow() {
 	text := ""
 	for ended := false; !ended && !sh.stopped(); {
@@ -91,8 +91,8 @@ func (sh *interpreter) follow() {
 	}
 }
 
-// complete tries to parse the lines of a script that have been read so far. The result more is true if the script needs
-// another line.
+// complete tries to parse the lines of a script that have been read so far. The result "more" is true if the script
+// needs another line.
 func complete(text string, last bool) (script *syntax.File, more bool, err error) {
 	if !last && strings.HasSuffix(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), `\\`, ""), `\`) &&
 		len(text) < maxScript {

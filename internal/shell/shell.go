@@ -124,7 +124,8 @@ func (c *Container) newProcess(argv []string) *process {
 	return &process{container: c, args: argv, env: c.env, dir: c.config.WorkingDir}
 }
 
-// canStart returns runc's error for a command that cannot be started: the error of os/exec.LookPath in the container.
+// canStart returns nil if a command can be started. Otherwise it returns runc's error, which comes from a search like
+// os/exec.LookPath in the container.
 func (c *Container) canStart(argv []string) *StartError {
 	failed := func(code int, format string, args ...any) *StartError {
 		const text = "OCI runtime exec failed: exec failed: unable to start container process: exec: "

@@ -70,8 +70,8 @@ func (t *terminal) onInterrupt(action func()) (before func()) {
 	return before
 }
 
-// keyboard is the reader and writer of the terminal's line editor. It reads one byte at a time, so that last is the key
-// that ended a line.
+// keyboard is the reader and writer of the terminal's line editor. It reads one byte at a time, so that the field
+// "last" always holds the key that ended a line.
 type keyboard struct {
 	*terminal
 	from *bufio.Reader
@@ -94,7 +94,8 @@ func (t *terminal) pump(k *keyboard) {
 	defer close(t.lines)
 	history := term.NewTerminal(k, "").History
 	for k.err == nil && t.ctx.Err() == nil {
-		// The previous editor cannot be used again: after an error it returns the same error forever.
+		// Make a new line editor. The previous one cannot be used again, because after its first error it returns that
+		// error forever.
 		editor := term.NewTerminal(k, "")
 		editor.History = history
 		t.lock.Lock()

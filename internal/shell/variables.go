@@ -22,8 +22,9 @@ const inPattern = "\x01"
 
 // parse parses a script. If [syntax.IsIncomplete] is true for the error, more input may complete the script.
 //
-// Patterns and replacements in ${ } must be short, because a pattern is matched with a value that may be long, and a
-// replacement can multiply it. The variables in them are renamed, so that environment.Get can limit their length.
+// Patterns and replacements in ${ } must be short, because the value of the variable may be long: matching it with a
+// long pattern would take too much time, and a long replacement could make it many times longer. parse renames the
+// variables that occur in patterns and replacements, so that environment.Get can limit the length of their values.
 func parse(text string) (*syntax.File, error) {
 	if len(text) > maxScript {
 		return nil, errTooLong
@@ -144,7 +145,8 @@ func (sh *interpreter) lookup(name string) expand.Variable {
 	case "HOME root":
 		return text("/root")
 	}
-	// Package expand reads the variable "HOME user" for ~user. Without a value it would look up the user on the host.
+	// Package expand reads the variable "HOME user" for ~user. If this variable had no value, package expand would look
+	// up the user on the host.
 	if user, ok := strings.CutPrefix(name, "HOME "); ok {
 		return text("~" + user)
 	}
@@ -195,7 +197,7 @@ func (sh *interpreter) put(name string, v expand.Variable) {
 	}
 }
 
-// exported returns the exported variables as NAME=value, sorted by name.
+// The method "exported" returns the exported variables as NAME=value, sorted by name.
 func (sh *interpreter) exported() []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(sh.vars)) {
@@ -224,8 +226,8 @@ func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (resul
 	return do(config)
 }
 
-// failed prints an error of an expansion or assignment. If the error is that a variable is not set, it also ends the
-// shell.
+// failed prints an error of an expansion or assignment. It also ends the shell if the error is that a variable is not
+// set.
 func (sh *interpreter) failed(err error) {
 	sh.say("%v", err)
 	sh.status = max(sh.status, 1)
