@@ -41,7 +41,7 @@ type apiserver struct {
 
 	kubelets  *http.Transport
 	transport func() *http.Transport // returns a new transport
-	busy      sync.Mutex             // for the defect "does one thing at a time": locked during a call of alone
+	busy      sync.Mutex             // for the defect "does one thing at a time"; the method "alone" locks it
 
 	mu    sync.Mutex
 	nodes map[string]*v1.Node
@@ -166,8 +166,8 @@ func answerError(w http.ResponseWriter, err error) {
 	answerJSON(w, int(s.Code), &s)
 }
 
-// alone calls the given function. If the API server has the defect "does one thing at a time", it first
-// waits until all earlier calls have returned.
+// The method "alone" calls the given function. If the API server has the defect "does one thing at a time", the method
+// first waits until all earlier calls have returned.
 func (a *apiserver) alone(do func()) {
 	if a.defect == "does one thing at a time" {
 		a.busy.Lock()
@@ -356,7 +356,7 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 // Error responds to the user with an error that occurred in the proxy.
 func (a *apiserver) Error(w http.ResponseWriter, _ *http.Request, err error) { answerError(w, err) }
 
-// naive is a proxy for upgrade requests that is vulnerable like the proxies in old kube-apiservers.
+// The type "naive" is a proxy for upgrade requests that is vulnerable like the proxies in old kube-apiservers.
 type naive struct {
 	*apiserver
 	location *url.URL

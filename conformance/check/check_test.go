@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Five example checks: d needs b and c, both b and c need a, and e needs no other check.
+// Five example checks: check d needs the checks b and c, each of which needs check a. Check e needs no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},
@@ -90,8 +90,8 @@ func TestSelect(t *testing.T) {
 
 type does = map[string]func(context.Context, *finding) error
 
-// scheduled runs five example checks, which are in the variable some. It returns their results as texts, and their IDs
-// in the order in which the results were reported.
+// scheduled runs the five example checks in the variable "some". It returns their results as texts, and their IDs in
+// the order in which the results were reported.
 func scheduled(t *testing.T, ctx context.Context, do does) (results map[string]string, order []string) {
 	t.Helper()
 	checks := slices.Clone(some)
@@ -214,8 +214,8 @@ func TestScheduleStops(t *testing.T) {
 	})
 }
 
-// TestScheduleParallelism checks that the number of checks that run at once reaches the constant parallelism and does
-// not exceed it.
+// TestScheduleParallelism checks that the maximum number of checks that run at once is equal to the constant
+// "parallelism".
 func TestScheduleParallelism(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		many := make([]Check, 3*parallelism)

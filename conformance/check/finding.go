@@ -33,18 +33,19 @@ func (f *finding) fail(format string, args ...any) error {
 	return nil
 }
 
-// warn adds a problem, like fail: something works, but is unsafe or will stop working.
+// warn adds a problem that is less severe than the problems that the method "fail" adds: something works, but is unsafe
+// or will stop working.
 func (f *finding) warn(format string, args ...any) error {
 	_ = f.fail(format, args...)
 	f.verdict = conformance.Warn
 	return nil
 }
 
-// enough reports whether the check has found so many problems that it need not look for more.
+// The method "enough" reports whether the check has found so many problems that it need not look for more.
 func (f *finding) enough() bool { return len(f.problems) >= maxProblems }
 
-// skipped is the error of a check that cannot reach a verdict; its text is the reason. It is an error, so that
-// functions that several checks call can return it.
+// The type "skipped" is the error of a check that cannot reach a verdict. Its text is the reason. Because it is an
+// error, a function that several checks call can return it like any other error.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }

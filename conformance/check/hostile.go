@@ -108,15 +108,16 @@ type trial struct {
 	// The field what is a description of the request and of the kubelet's behavior, for the report.
 	what string
 	got  reply
-	// visits are the connections to the kubelet. ended is true if all of them ended within the time limit.
+	// The field "visits" lists the connections to the kubelet. The field "ended" is true if all of them ended within
+	// the time limit.
 	visits []hostile.Connection
 	ended  bool
 }
 
-// try makes the kubelet misbehave and calls the function send, which sends the request. After that function has
-// returned, try waits until the connections to the kubelet have ended. When the duration within has passed, try stops
-// waiting and closes the remaining connections. It returns an error if the kube-apiserver did not connect, or if ctx is
-// done.
+// The method "try" makes the kubelet misbehave and calls the function "send", which sends the request. After that
+// function has returned, the method waits until the connections to the kubelet have ended, but at most for the duration
+// "within". It then closes the remaining connections. It returns an error if the kube-apiserver did not connect, or if
+// ctx is done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
@@ -138,7 +139,7 @@ func (v *hostileKubelet) try(
 	return t, err
 }
 
-// trySending calls try with a user who sends the request and waits for the response.
+// trySending calls the method "try" with a user who sends the request and waits for the response.
 func (v *hostileKubelet) trySending(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, v.run.soon, func() reply { return v.send(ctx, req) })
 }

@@ -41,8 +41,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 			f.note("%s: cut off after %s; the user gets %s", t.what, size(t.visits[0].Sent), t.got)
 		}
 	}
-	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. Operators cannot change that, so
-	// it is reported as evidence, not as a problem.
+	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. Operators cannot change this
+	// behavior, so the check reports it as evidence, not as a problem.
 	t, err := v.tryLeaving(ctx, upgradeRequests[0], hostile.EndlessHeaders(spare))
 	switch {
 	case err != nil:
@@ -64,7 +64,7 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 	for _, req := range append([]userRequest{logRequest}, upgradeRequests...) {
 		for _, behavior := range hostile.BrokenResponses() {
 			if f.enough() || !req.isLog() && !behavior.NotHTTP {
-				continue // an upgrade has no log, so only an invalid head of the response breaks it
+				continue // this behavior breaks only the body of a log
 			}
 			t, err := v.trySending(ctx, req, behavior)
 			switch {
@@ -106,9 +106,9 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 			f.note("%s: the user gets %d with %s, and the connection is closed", t.what, t.got.status, length)
 		}
 	}
-	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. It keeps all data until the kubelet
-	// ends the response or, if it does not translate the protocol, for ten seconds. Operators cannot change that, so
-	// it is reported as evidence, not as a problem.
+	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. It keeps all data until the kubelet ends
+	// the response or, for a protocol that it does not translate, for ten seconds. Operators cannot change this
+	// behavior, so the check reports it as evidence, not as a problem.
 	for _, req := range upgradeRequests {
 		t, err := v.tryLeaving(ctx, req, hostile.EndlessBody(http.StatusInternalServerError, spare))
 		switch {
@@ -126,8 +126,8 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 	return nil
 }
 
-// tryLeaving calls try with a user who begins to wait for the response, but cancels the request shortly after the
-// kubelet has received it.
+// tryLeaving calls the method "try" with a user who begins to wait for the response, but cancels the request shortly
+// after the kubelet has received it.
 func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, smuggleTimeout, func() reply {
 		leaving, leave := context.WithCancel(ctx)
@@ -143,18 +143,19 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 // absence is a trial whose user sends a request, does not read the response, and leaves.
 type absence struct {
 	trial
-	// others is the response time of another request, which was sent before the user left. err is the error of the
-	// other request.
+	// The field "others" is the response time of another request, which was sent before the user left, and the field
+	// "err" is the error of that other request.
 	others time.Duration
 	err    error
 	left   time.Time
 }
 
-// closed returns the time between the user's leaving and the end of the connection to the kubelet.
+// The method "closed" returns the time between the user's leaving and the end of the connection to the kubelet.
 func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
-// tryAbsent calls try with a user who sends the request and does not read the response. When the kubelet has received
-// the request, tryAbsent calls the function meanwhile. Then it sends another request. After that, the user leaves.
+// tryAbsent calls the method "try" with a user who sends the request and does not read the response. When the kubelet
+// has received the request, tryAbsent calls the function "meanwhile". Then it sends another request. After that, the
+// user leaves.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
 ) (a absence, err error) {
@@ -272,7 +273,9 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 		for _, req := range sampleRequests {
 			within := v.run.soon
 			if !req.isLog() {
-				within = smuggleTimeout // kube-apiserver keeps the connection open until the kubelet responds
+				// For an upgrade, kube-apiserver keeps the connection open until the kubelet responds, so a longer wait
+				// is useless.
+				within = smuggleTimeout
 			}
 			a, err := v.tryAbsent(ctx, req, behavior, within, func() {})
 			switch {

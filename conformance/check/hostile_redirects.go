@@ -18,8 +18,9 @@ var redirects = []int{301, 302, 303, 307, 308}
 // redirectTarget is a server to which the hostile kubelet redirects a request.
 type redirectTarget struct {
 	name, url string
-	// kubelet is the target, and counts the connections to the target. It is nil for a target whose connections need
-	// not be counted: a followed redirect is then visible in the other results of the trial.
+	// The field "kubelet" is the kubelet that listens at the URL and counts the connections to it. It is nil for two
+	// targets: the hostile kubelet itself and the kube-apiserver. For these two, other results of the trial show
+	// whether the redirect was followed.
 	kubelet *kubelet
 }
 
@@ -30,8 +31,8 @@ func (t redirectTarget) visits() int {
 	return len(t.kubelet.states.All())
 }
 
-// presented describes the first client certificate that the target received. It returns "" if there was no client
-// certificate.
+// The method "presented" describes the first client certificate that the target received. It returns "" if there was no
+// client certificate.
 func (t redirectTarget) presented() string {
 	for _, s := range t.kubelet.states.All() {
 		if s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
@@ -41,7 +42,7 @@ func (t redirectTarget) presented() string {
 	return ""
 }
 
-// withRedirectTargets calls the given function with the targets: the redirecting kubelet itself, another
+// withRedirectTargets calls the given function with a list of four targets: the redirecting kubelet itself, another
 // kubelet, the kube-apiserver, and a plain HTTP address of this machine in place of a cloud's metadata service.
 func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, do func([]redirectTarget) error) error {
 	var kubelets []*kubelet
@@ -62,8 +63,8 @@ func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, d
 	})
 }
 
-// tryRedirect calls try with a redirect to the target. If the kube-apiserver connected to the target, or sent a second
-// request to the hostile kubelet, the check fails and followed is true.
+// tryRedirect calls the method "try" with a redirect to the target. If the kube-apiserver connected to the target, or
+// sent a second request to the hostile kubelet, the check fails and the result "followed" is true.
 func (v *hostileKubelet) tryRedirect(
 	ctx context.Context, f *finding, req userRequest, status int, target redirectTarget, within time.Duration,
 	send func() reply,

@@ -17,10 +17,10 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// ours returns the checks that this file tests: the groups "hostile", "streams" and "after".
+// The function "ours" returns the checks that this file tests: the groups "hostile", "streams" and "after".
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
-// ran is the result of one check.
+// The type "ran" is the result of one check.
 type ran struct {
 	conformance.Result
 	err error
@@ -86,7 +86,8 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 	}
 }
 
-// waits is the value of run.soon in tests of defects that make a check wait until that time limit has passed.
+// The constant "waits" is the value of run.soon in tests of defects that make a check wait until this time limit has
+// passed.
 const waits = 2 * time.Second
 
 // TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the

@@ -13,8 +13,8 @@ import (
 // refused upgrade, on the same connection.
 const smuggledRequest = "GET /runningpods/ HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 
-// trySmuggling calls try with a user who reads the response and then sends smuggledRequest on the same connection.
-// smuggled reports whether smuggledRequest reached the kubelet.
+// trySmuggling calls the method "try" with a user who reads the response and then sends smuggledRequest on the same
+// connection. The result "smuggled" is true if smuggledRequest reached the kubelet.
 func (v *hostileKubelet) trySmuggling(
 	ctx context.Context, req userRequest, behavior hostile.Behavior,
 ) (t trial, smuggled bool, err error) {
@@ -43,7 +43,7 @@ func (v *hostileKubelet) trySmuggling(
 }
 
 // checkSmuggling returns a check that fails if a smuggled request reaches a kubelet that answers an upgrade with one of
-// the statuses.
+// the given statuses.
 func checkSmuggling(
 	behavior func(status int) hostile.Behavior, statuses ...int,
 ) func(context.Context, *hostileKubelet, *finding) error {

@@ -60,11 +60,12 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 
 // kubeletOptions configure a kubelet.
 type kubeletOptions struct {
-	// node configures the kubelet's Node. The function run.kubelet sets the port.
+	// The field "node" configures the kubelet's Node. The function run.kubelet sets the port.
 	node nodeOptions
 	// ip is the address to listen on. The default is the run's node IP.
 	ip netip.Addr
-	// tls modifies the TLS configuration. By default it requests a client certificate and does not verify it.
+	// The function "tls", if set, modifies the TLS configuration. The unmodified configuration requests a client
+	// certificate and does not verify it.
 	tls func(*tls.Config)
 	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts. If
 	// selfSigned is true, the kubelet uses a self-signed certificate, which the kube-apiserver accepts only without

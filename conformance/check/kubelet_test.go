@@ -62,7 +62,7 @@ func listening(t *testing.T, o kubeletOptions) *kubelet {
 	return k
 }
 
-// await waits, with a timeout, until wanted returns true for the states of the kubelet's connections.
+// await waits, with a timeout, until the function "wanted" returns true for the states of the kubelet's connections.
 func await(t *testing.T, k *kubelet, what string, wanted func([]observed) bool) []observed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -48,7 +48,7 @@ func withUser(check func(context.Context, *finding, user) error) runFunc {
 	})
 }
 
-// may is the method that asks the API server whether the user has each of the permissions. It sends
+// The method "may" asks the API server whether the user has each of the given permissions. It sends
 // SubjectAccessReviews, as a kubelet does. The results have the same order as the permissions.
 func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
 	return review(ctx, all, func(ctx context.Context, a *attributes) (bool, error) {
@@ -91,8 +91,8 @@ func checkSufficient(ctx context.Context, f *finding, u user) error {
 		permission, word := request.verb+" nodes/"+all[i].Subresource, "may"
 		switch {
 		case allowed[i]:
-		// A kubelet checks one or two subresources for a path. The second one is always proxy, and access to either of
-		// them suffices. allowed[0] is the access to proxy.
+		// For each path, a kubelet checks one or two subresources, and requires access to only one of them. If there
+		// are two, one of them is proxy. The first element of "allowed" is the access to proxy.
 		case len(authchain.Subresources(request.path, fineGrained)) > 1 && allowed[0]:
 			word = "may, with nodes/proxy,"
 		default:

@@ -66,9 +66,9 @@ type run struct {
 	objects   *stage.Stage
 	// standIns is the configuration of all stand-in kubelets. It has no node name.
 	standIns *config.Config
-	// trusted returns a serving certificate that the kube-apiserver should accept. accepted returns a serving
-	// certificate that the kube-apiserver does accept. Later calls return the same certificates. If a certificate is
-	// not available, the error has the type [skipped] and contains the reason.
+	// The function "trusted" returns a serving certificate that the kube-apiserver should accept. The function
+	// "accepted" returns a serving certificate that the kube-apiserver does accept. Later calls return the same
+	// certificates. If a certificate is not available, the error has the type [skipped] and contains the reason.
 	trusted, accepted func() (*tls.Certificate, error)
 	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
 	selfSigned *tls.Certificate
@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // unlike err, the cause names the timeout
+			err = cause // the text of the cause contains the timeout, the text of err does not
 		}
 		return nil, fmt.Errorf("kube-apiserver at %s: %w", r.config.Host, err)
 	}
@@ -169,8 +169,8 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
-		// A kube-apiserver that is reached through 127.0.0.1 runs on this machine, unless a port is forwarded to it.
-		// It can then probably reach ::1 too.
+		// A kube-apiserver with the address 127.0.0.1 usually runs on this machine (unless the address belongs to a
+		// port-forward). It can then probably connect to ::1 too.
 		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) &&
 			stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)

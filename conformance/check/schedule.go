@@ -112,7 +112,7 @@ func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 		return nil // a problem that was found before the error is enough for a verdict
 	case cause == nil:
 		return err
-	// The run was stopped or the time limit has passed. The error of the check may be a mere consequence of that.
+	// The run was stopped or the time limit has passed. This may also be the only reason for the error of the check.
 	case ctx.Err() != nil || err == nil || errors.Is(err, cause):
 		return cause
 	}

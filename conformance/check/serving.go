@@ -60,9 +60,9 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	return nil
 }
 
-// rejectedWithoutCA are the kinds of invalid certificates that the kube-apiserver must refuse no matter which CA it
-// trusts. Invalid certificates of all other kinds must be signed by the CA of the nodes' certificates, so that their
-// defect is the only reason to refuse them.
+// rejectedWithoutCA lists the kinds of invalid certificates that the kube-apiserver must refuse no matter which CA it
+// trusts. An invalid certificate of any other kind must be signed by the CA of the nodes' certificates, so that its
+// defect is the only reason to refuse it.
 var rejectedWithoutCA = []string{"server-self-signed", "server-kubelet-default", "server-unknown-ca"}
 
 func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {

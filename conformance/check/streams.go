@@ -109,7 +109,7 @@ func (n *node) executor(p protocol, verb string, query url.Values) (remotecomman
 	return remotecommand.NewWebSocketExecutor(n.run.config, http.MethodGet, to.String())
 }
 
-// typed returns the data that a check sends through a stream. It is larger than any single buffer.
+// The function "typed" returns the data that a check sends through a stream. The data is larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
 // noteRequests records the requests that the kubelet received as evidence.

@@ -41,8 +41,8 @@ func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	soon := k.run.soon
-	// inTime calls the given function. If the call takes longer than the time limit soon, inTime cancels the context
-	// of the followed log and returns false.
+	// inTime calls the given function. If the call takes longer than the duration "soon", inTime cancels the context of
+	// the followed log and returns false.
 	inTime := func(do func()) bool {
 		timer := time.AfterFunc(soon, stop)
 		do()

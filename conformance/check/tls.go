@@ -51,7 +51,7 @@ func tlsChecks() []Check {
 const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use " +
 	"a supported version, and look for a proxy that terminates TLS between it and the nodes"
 
-// names returns the names of TLS versions or cipher suites in one line.
+// The function "names" returns the names of TLS versions or cipher suites in one line.
 func names(ids []uint16, name func(uint16) string) string {
 	var all []string
 	for _, id := range ids {

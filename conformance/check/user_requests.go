@@ -142,8 +142,8 @@ func (r *run) dial(ctx context.Context, request *http.Request) (*rawConn, error)
 	return l, nil
 }
 
-// readAll reads the data after the head of the response. It stops at the end of the data, after limit bytes, or after a
-// timeout. ended is true if readAll reached the end.
+// readAll reads the data after the head of the response. It stops at the end of the data, after "limit" bytes, or after
+// a timeout. The result "ended" is true if readAll reached the end.
 func (l *rawConn) readAll(from io.Reader, limit int64, within time.Duration) (text string, ended bool) {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
@@ -159,7 +159,8 @@ type reply struct {
 	header http.Header
 	// text is the beginning of the body, at most [part] bytes.
 	text string
-	// hangs is true if a timeout passed before the response was complete and before text reached its maximum length.
+	// hangs is true if a timeout passed before the response was complete and before the field "text" reached its
+	// maximum length.
 	hangs bool
 	err   error
 }
@@ -185,12 +186,12 @@ func (n *node) sendWithin(ctx context.Context, req userRequest, within time.Dura
 	}
 	defer l.Close()
 	got := l.reply(within)
-	got.hangs = got.hangs || ctx.Err() != nil // the response may be a mere consequence of the cancellation
+	got.hangs = got.hangs || ctx.Err() != nil // the end of ctx may have cut the response short
 	return got
 }
 
-// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before
-// the kubelet has responded, the Status in the stream decides.
+// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before the
+// kubelet has responded, the upgrade is a success only if the stream contains a Status with "Success".
 func (a reply) isSuccess(req userRequest) bool {
 	if a.status == http.StatusSwitchingProtocols && req.upgradesEarly() {
 		return strings.Contains(a.text, `"status":"Success"`)
@@ -209,8 +210,8 @@ func (a reply) String() string {
 	return fmt.Sprintf("%d %s", a.status, brief(a.text))
 }
 
-// brief shortens a response for a line of evidence. It returns only the message of a Status, and only printable
-// characters of any text.
+// brief shortens the text of a response for a line of evidence. If the text is a JSON Status, brief keeps only the
+// message. It also removes all characters that are not printable ASCII.
 func brief(text string) string {
 	if _, after, ok := strings.Cut(text, `"message":"`); ok {
 		if message, _, ok := strings.Cut(after, `","`); ok {

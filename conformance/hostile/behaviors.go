@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// The function sends returns a behavior: to send the given text and then read further requests from the connection.
+// The function "sends" returns a behavior that sends the given text and then reads further requests from the
+// connection.
 func sends(name, action, text string) Behavior { return floods(name, action, text, "", 0) }
 
-// The function floods returns a behavior: to send a first text once, and then a second text again and again until
-// limit bytes of the second text have been sent.
+// The function "floods" returns a behavior that sends a first text once, and then sends a second text again and again
+// until "limit" bytes of the second text have been sent.
 func floods(name, action, begin, text string, limit int64) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 		err := x.send(begin)
@@ -103,9 +104,9 @@ func BrokenResponses() []Behavior {
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
-	// The function text returns a behavior: to send the given text and close the connection. The function after returns
-	// another behavior: to send the beginning of a log, call the given function with the TLS connection and the TCP
-	// connection under it, and close both.
+	// The function "text" returns a behavior that sends the given text and closes the connection. The function "after"
+	// returns a behavior that sends the beginning of a log, calls the given function with the TLS connection and the
+	// TCP connection under it, and closes both.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			return cmp.Or(x.send(text), errHangUp)

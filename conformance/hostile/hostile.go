@@ -92,7 +92,8 @@ func (k *Kubelet) Serve(conn net.Conn) {
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
-	// listen reads during the response, because only a read detects that the client has closed the connection.
+	// The method "listen" reads from the connection during the response, because only a read detects that the client
+	// has closed the connection.
 	x := &exchange{conn: conn, in: in, update: update, gone: make(chan struct{})}
 	go x.listen()
 	err = current.behavior.respond(x)
@@ -106,8 +107,8 @@ func (k *Kubelet) Serve(conn net.Conn) {
 // Connections returns all connections so far, in the order in which they began.
 func (k *Kubelet) Connections() []Connection { return k.connections.All() }
 
-// Wait waits until done returns true for the list of all connections. It returns this list, and false if ctx was done
-// first.
+// Wait calls the function "done" with the list of all connections, and again after every change, until the function
+// returns true. Wait then returns the last list and true. If ctx is done first, Wait returns the last list and false.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	return k.connections.Wait(ctx, done)
 }

@@ -58,7 +58,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// ended waits until a kubelet has had n connections, all of which have ended. It returns the connections.
+// The function "ended" waits until a kubelet has had n connections, all of which have ended. It returns the
+// connections.
 func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -48,8 +48,8 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load returns the configuration twice: written is unchanged, and served is changed to listen on loopback with the
-// given serving certificate.
+// load returns two configurations: "written" is the unchanged configuration, and "served" is changed to listen on
+// loopback with the given serving certificate.
 func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -81,8 +81,9 @@ func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
 var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
-// newStandIn returns a stand-in kubelet and two configurations: written is the unchanged configuration, and served is
-// the configuration of the stand-in. It writes a serving certificate that ca signed to dir.
+// newStandIn returns a stand-in kubelet and two configurations: "written" is the unchanged configuration, and "served"
+// is the configuration of the stand-in. newStandIn also creates a serving certificate, which the given CA signs, and
+// writes it to a directory.
 func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authority) (
 	standIn *server.Server, written, served *config.Config, err error,
 ) {

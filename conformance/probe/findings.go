@@ -66,12 +66,14 @@ func (o *observation) findings(now time.Time) []Finding {
 	return all
 }
 
-// The function runs returns true for a request to run a command, and the function reads for a request to read data.
+// The function "runs" returns true for a request to run a command, and the function "reads" returns true for a request
+// to read data.
 func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
 
-// admitted returns those requests of an identity that the kubelet admitted and that are of the given kind.
+// admitted returns the requests of an identity that the kubelet admitted and for which the function "kind" returns
+// true.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for _, a := range o.responses[identity] {

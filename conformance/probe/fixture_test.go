@@ -29,14 +29,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // runs for /healthz/log
-		// A Server that never serves leaves the work queue of its file watchers running.
+		// If the method Serve of a Server is never called, the work queue of the Server's file watchers keeps running.
 		goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop"),
 	)
 }
 
-// world has a CA, a directory, and a review API. kubelet-client has the rights of system:kubelet-api-admin,
-// pods-reader may get nodes/pods, proxy-getter may get nodes/proxy, outsider has no rights. scraper-token is a token
-// of pods-reader.
+// The type "world" has a CA, a directory, and a review API. The user kubelet-client has the rights of
+// system:kubelet-api-admin, the user pods-reader may get nodes/pods, the user proxy-getter may get nodes/proxy, and the
+// user outsider has no rights. The token scraper-token belongs to pods-reader.
 type world struct {
 	dir    string
 	ca     *testcerts.Authority
@@ -133,7 +133,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// as returns an identity with a client certificate that the world's CA signed.
+// The method "as" returns an identity with a client certificate that is signed by the CA of the given "world".
 func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.Identity {
 	t.Helper()
 	pair, err := w.ca.Client(name, nil, mutate...)
@@ -174,8 +174,8 @@ type kubelet struct {
 	readOnly int
 }
 
-// start serves a configuration until the test ends. By default, the serving certificate is signed by the world's CA and
-// valid for 127.0.0.1. The configuration or the flags can set another serving certificate.
+// start serves a configuration until the test ends. By default, the serving certificate is signed by the CA of the
+// given "world" and valid for 127.0.0.1. The configuration or the flags can set another serving certificate.
 func (w *world) start(t *testing.T, changed settings, flags ...string) *kubelet {
 	t.Helper()
 	pair, err := w.ca.Server("system:node:node-1", []string{"127.0.0.1"})
@@ -277,7 +277,7 @@ func values(r *probe.Report) map[string]string {
 	return all
 }
 
-// found returns the IDs of the findings in a report.
+// The function "found" returns the IDs of the findings in a report.
 func found(r *probe.Report) []string {
 	ids := []string{}
 	for _, f := range r.Findings {
@@ -296,7 +296,7 @@ func table(t *testing.T, r *probe.Report) string {
 	return b.String()
 }
 
-// serve accepts TLS connections until the test ends and passes them to answer.
+// serve accepts TLS connections until the test ends and passes them to the function "answer".
 func serve(t *testing.T, certificate tls.Certificate, answer func(net.Conn)) probe.Target {
 	t.Helper()
 	listener := listen(t)

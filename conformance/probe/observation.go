@@ -11,7 +11,8 @@ type observation struct {
 	readOnly    ReadOnlyPort
 }
 
-// find returns the first response for which matches returns true, or nil. It looks at the identities in their order.
+// find returns the first response for which the function "matches" returns true, or nil. It looks at the identities in
+// their order.
 func (o *observation) find(matches func(*Response) bool) *Response {
 	for _, i := range o.identities {
 		for n := range o.responses[i.Name] {
@@ -32,13 +33,13 @@ func (o *observation) response(identity, request string) *Response {
 	return a
 }
 
-// accepted returns a response that shows that an identity was authenticated, or nil.
+// The method "accepted" returns a response that shows that an identity was authenticated, or nil.
 func (o *observation) accepted(identity string) *Response {
 	return o.find(func(a *Response) bool { return a.identity == identity && a.authenticated() })
 }
 
-// refused reports whether authentication of an identity failed: it got a 401, and no response shows that it was
-// authenticated.
+// The method "refused" reports whether authentication of an identity failed: it got a 401, and no response shows that
+// it was authenticated.
 func (o *observation) refused(identity string) bool {
 	return o.accepted(identity) == nil && o.find(func(a *Response) bool {
 		return a.identity == identity && a.Access == Unauthenticated
@@ -75,7 +76,7 @@ func (o *observation) requests() []Request {
 	return all
 }
 
-// list joins names with semicolons. If there are no names, it returns the given text none.
+// list joins the names with semicolons. If there are no names, it returns the second parameter.
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

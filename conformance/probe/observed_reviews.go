@@ -42,8 +42,8 @@ func (o *observation) reviews() *observedReviews {
 	return s
 }
 
-// infer records a user's permissions. If one of two permissions suffices for a request, and no other response shows
-// which of them the user has, infer records the first.
+// infer records a user's permissions. For some requests, a user needs only one of two permissions. If the user may send
+// such a request, and no other response shows which of the two permissions the user has, infer records the first one.
 func (s *observedReviews) infer(user string, responses []Response) {
 	for _, a := range responses {
 		checked := a.row.subresources()
@@ -52,13 +52,15 @@ func (s *observedReviews) infer(user string, responses []Response) {
 		}
 		for _, subresource := range checked {
 			check := accessCheck{user, a.row.verb(), subresource}
-			// Another identity of the same user may have been allowed.
+			// A permission that is already known stays unchanged: another identity of the same user may have shown that
+			// it is granted.
 			if _, known := s.allowed[check]; a.Access == Forbidden && !known {
 				s.allowed[check] = false
 			}
 		}
 	}
-	for width := 1; width <= 2; width++ { // first requests that need one permission, then those with a choice of two
+	// Look first at the requests that need a certain permission, and then at the requests that need one of two.
+	for width := 1; width <= 2; width++ {
 		for _, a := range responses {
 			subresources := a.row.subresources()
 			if !a.admitted() || len(subresources) != width {

@@ -50,8 +50,9 @@ type Options struct {
 	ReadOnlyPort int
 	// Timeout is the maximum duration of each connection attempt, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
-	// If a 401 takes longer than Patience, its identity sends no further requests, because a kubelet whose TokenReviews
-	// fail retries for some seconds before every 401. 0 means 2 seconds.
+	// If an identity waits longer than Patience for a 401, the probe sends no further requests as this identity.
+	// Otherwise the probe could take too long, because a kubelet retries failed TokenReviews for some seconds before
+	// every 401. 0 means 2 seconds.
 	Patience time.Duration
 
 	// Compare, if set, compares the kubelet with a configuration.

@@ -29,7 +29,8 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// ordered returns the responses in the order of the table rows. The response to a request that was not sent is empty.
+// The method "ordered" returns the responses in the order of the table rows. The response to a request that was not
+// sent is empty.
 func (r *ReadOnlyPort) ordered() []Response {
 	var all []Response
 	for n := range rows {
@@ -38,7 +39,7 @@ func (r *ReadOnlyPort) ordered() []Response {
 	return all
 }
 
-// served returns the requests that a kubelet's read-only port serves.
+// The method "served" returns the requests that a kubelet's read-only port serves.
 func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for _, a := range r.ordered() {

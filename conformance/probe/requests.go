@@ -28,7 +28,8 @@ func (r *row) verb() string {
 	return map[string]string{http.MethodGet: "get", http.MethodPost: "create"}[r.method]
 }
 
-// subresources returns the subresources of nodes that the kubelet checks, in this order, until one is allowed.
+// subresources returns the subresources of nodes that the kubelet checks for a request. The kubelet checks them in this
+// order and stops when one of them is allowed.
 func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
 // rights returns the permissions that the kubelet checks for a request, as "VERB nodes/SUBRESOURCE".
@@ -102,9 +103,9 @@ type Response struct {
 	// user and subresources are parsed from the kubelet's 403 or 500.
 	user         string
 	subresources []string
-	// handler is the kubelet's name for the disabled handler: Debug, logs, profiling or flags.
+	// The field "handler" is the kubelet's name for the disabled handler: Debug, logs, profiling or flags.
 	handler string
-	// kubelet is true if the response text is typical of a kubelet.
+	// The field "kubelet" is true if the response text is typical of a kubelet.
 	kubelet bool
 	cause   error // the error behind Error
 	took    time.Duration

@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// longBody limits the size of a response whose body is needed, shortBody the size of any other response, in bytes.
+// longBody is the maximum size, in bytes, of a response whose body is needed, and shortBody the maximum size of any
+// other response.
 const longBody, shortBody = 16 << 20, 64 << 10
 
 // endpoint is the probed server at one address. Its name was resolved once.
 type endpoint struct {
 	target  Target
 	address string
-	// verify verifies the server's certificate before a token is sent. If it is nil, tokens are sent without
-	// verification.
+	// The configuration "verify" is used to verify the server's certificate before a token is sent. If it is nil,
+	// tokens are sent without verification.
 	verify *tls.Config
 	// name is the server name of the handshake, and the name for which the certificate is verified.
 	name string
@@ -97,7 +98,8 @@ func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
 			conn = tls.Client(conn, c.tls)
 		}
 	}
-	c.conn = nil // until the response is complete
+	// c.conn is set again only after a complete response, because the connection cannot be reused before.
+	c.conn = nil
 	defer func() {
 		if c.conn == nil {
 			conn.Close()

@@ -38,8 +38,8 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// fields are the settings in the order of the report. absent is the value that a setting has if a configuration
-// does not contain it. It is empty if that value is unknown.
+// fields are the settings in the order of the report. The field "absent" is the value that a setting has if a
+// configuration does not contain it, or "" if this value is unknown.
 var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
@@ -83,8 +83,9 @@ func (o *observation) values() map[string]string {
 	return values
 }
 
-// compareWith compares the inferred value with the value in /configz, and uses the latter if no value was inferred.
-// configz is "" if /configz does not have the setting. reader is the identity that could read /configz.
+// compareWith compares the inferred value with the value in /configz. If no value was inferred, it uses the value in
+// /configz. The parameter "configz" is "" if /configz does not have the setting. The parameter "reader" is the identity
+// that could read /configz.
 func (s *Setting) compareWith(configz, reader string) {
 	switch {
 	case configz == "":
@@ -134,8 +135,8 @@ func valuesOf(configuration map[string]any) map[string]string {
 	return values
 }
 
-// anonymous infers whether anonymous authentication is enabled: if it is disabled, and only then, a request without a
-// credential gets a 401.
+// anonymous infers whether anonymous authentication is enabled. A request without a credential gets a 401 if anonymous
+// authentication is disabled, and otherwise never.
 func (o *observation) anonymous() (value, evidence string) {
 	if a := o.accepted(NoCredential); a != nil {
 		return isTrue, a.String()
@@ -171,7 +172,8 @@ func (o *observation) webhook() (value, evidence string) {
 		"token to find out"
 }
 
-// clientCA infers whether the kubelet has a client CA: if it has one, and only then, it requests client certificates.
+// clientCA infers whether the kubelet has a client CA. A kubelet with a client CA requests client certificates, and a
+// kubelet without a client CA does not.
 func (o *observation) clientCA() (value, evidence string) {
 	switch {
 	case len(o.tls.chain) == 0:
@@ -257,8 +259,8 @@ func (o *observation) debugging() (value, evidence string) {
 	return unknown, "no response to /configz"
 }
 
-// handler returns a function that infers the setting of one debugging handler. word is the handler's name in the
-// kubelet's message that the handler is disabled.
+// handler returns a function that infers the setting of one debugging handler. The parameter "word" is the handler's
+// name in the kubelet's message that the handler is disabled.
 func handler(path, word string) func(*observation) (value, evidence string) {
 	return func(o *observation) (value, evidence string) {
 		a := o.find(func(a *Response) bool {

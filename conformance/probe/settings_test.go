@@ -39,8 +39,8 @@ var alwaysAllow = settings{"mode": "AlwaysAllow"}
 // or is unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// The default expected values. A probe that cannot read /configz should infer the values in the map outside, a
-	// probe that can read /configz those in the map inside.
+	// The default expected values. The map "outside" has the values that a probe should infer if it cannot read
+	// /configz, and the map "inside" the values that it should infer if it can.
 	outside := map[string]string{
 		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
 		serverBootstrap: "unknown",
@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // values that differ from the map inside (for kubelet-client) or outside
+		want     map[string]string // differences from the map "inside" (for kubelet-client) or "outside"
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},

@@ -41,8 +41,8 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-// names is a resolver. Each lookup returns the next element of answers, and the last element again after that. A nil
-// element is an error.
+// The type "names" is a resolver. Each lookup returns the next element of the field "answers". When no element is left,
+// every further lookup returns the last element again. For a nil element, the lookup returns an error.
 type names struct {
 	answers [][]string
 	asked   int

@@ -22,8 +22,8 @@ import (
 // signerTimeout is the time that the signer has to issue a certificate after the approval of the request.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is how long a run's serving certificates are valid. Certificates that a run signs itself
-// are also valid for this time before they are signed, because clocks differ.
+// ServingCertificateLifetime is how long a run's serving certificates are valid after they are signed. Because clocks
+// differ, a certificate that a run signs itself is also valid for the same time before it is signed.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.

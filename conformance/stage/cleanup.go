@@ -25,9 +25,9 @@ const (
 	namespaceControllerDelay = 500 * time.Millisecond
 )
 
-// resources are the Kubernetes resources of which a run creates objects. The Lease and the service account are missing,
-// because they are deleted with their namespace. Namespaces are last, because the Lease in a namespace identifies the
-// run until its other objects are deleted.
+// resources lists the Kubernetes resources of the objects that a run deletes. Leases and service accounts are not in
+// the list, because they are deleted with their namespace. Namespaces are last, because the Lease in a namespace
+// identifies the run until its other objects are deleted.
 var (
 	pods       = v1.SchemeGroupVersion.WithResource("pods")
 	nodes      = v1.SchemeGroupVersion.WithResource("nodes")
@@ -45,9 +45,9 @@ type owned struct {
 // String returns the kind and the name, for example "node fauxlet-check-x".
 func (o owned) String() string { return strings.TrimSuffix(o.resource.Resource, "s") + " " + o.Name }
 
-// find lists the objects of a run, in the order of the variable resources. If id is empty, it lists the objects of all
-// runs except pods. It ignores an object that has the run's label but not a name of the run, because fauxlet did not
-// create it.
+// find lists the objects of the run with the given ID, in the order of the variable "resources". If the ID is empty,
+// find lists the objects of all runs, but no pods. It ignores an object that has the run's label and a name that no run
+// uses, because fauxlet did not create the object.
 func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {
@@ -111,8 +111,8 @@ func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 	}
 }
 
-// delete deletes objects, which must be in the order of the variable resources. It ignores objects that no longer
-// exist, and objects that were replaced by a new object with the same name.
+// The method "delete" deletes objects, which must be in the order of the variable "resources". It ignores objects that
+// no longer exist, and objects that were replaced by a new object with the same name.
 func (s *Stage) delete(ctx context.Context, all []owned, lastDeletion *time.Time) error {
 	for _, o := range all {
 		options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.UID)}}

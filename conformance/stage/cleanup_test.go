@@ -77,7 +77,7 @@ func TestTeardownFails(t *testing.T) {
 	})
 }
 
-// TestFind checks that find with an empty ID lists the objects of all runs.
+// TestFind checks that the method "find" lists the objects of all runs if the given ID is empty.
 func TestFind(t *testing.T) {
 	s, _ := cluster(t)
 	all, err := s.find(t.Context(), "")

@@ -77,7 +77,8 @@ func lastChanged(o metav1.Object) time.Time {
 }
 
 // deadRuns returns the IDs of dead runs. A run is dead if its Lease has expired, or if it has no Lease and its newest
-// object is older than leaseDuration. leases maps run IDs to Leases. now is the time on the API server's clock.
+// object is older than leaseDuration. The keys of "leases" are run IDs. The parameter "now" is the time on the API
+// server's clock.
 func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last := map[string]time.Time{}
 	for _, o := range all {
@@ -97,7 +98,7 @@ func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Tim
 	return ids
 }
 
-// removeDeadRuns deletes the objects of dead runs. now is the time on the API server's clock.
+// removeDeadRuns deletes the objects of dead runs. The parameter "now" is the time on the API server's clock.
 func (s *Stage) removeDeadRuns(ctx context.Context, now time.Time) error {
 	all, err := s.find(ctx, "")
 	if err != nil {

@@ -43,8 +43,8 @@ type Stage struct {
 	stop     context.CancelCauseFunc
 }
 
-// New returns a Stage with a new run ID. It does not create objects in the cluster. notify is called with progress
-// messages.
+// New returns a Stage with a new run ID. It does not create objects in the cluster. The function "notify" is called
+// with progress messages.
 func New(cluster *rest.Config, client kubernetes.Interface, notify func(string)) (*Stage, error) {
 	objects, err := metadata.NewForConfig(cluster)
 	return &Stage{client: client, objects: objects, id: utilrand.String(8), notify: notify, stop: func(error) {}}, err

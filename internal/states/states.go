@@ -44,7 +44,8 @@ func (l *List[T]) copies() []T {
 	return copies
 }
 
-// Wait waits until done returns true for the list of all states. It returns this list, and false if ctx was done first.
+// Wait calls the function "done" with the list of all states, and again after every change, until the function returns
+// true. Wait then returns the last list and true. If ctx is done first, Wait returns the last list and false.
 func (l *List[T]) Wait(ctx context.Context, done func([]T) bool) ([]T, bool) {
 	stop := context.AfterFunc(ctx, func() { l.Update(func() {}) })
 	defer stop()
