@@ -53,8 +53,8 @@ var imports = map[string][]string{
 	"internal/symptoms":  {"internal/color", "internal/shellword", "internal/tlserror"},
 }
 
-// TestImports compares the imports of every package with that list. It also checks that no package depends on
-// k8s.io/kubernetes, and that kubelettest, which other modules import, has no dependencies beyond its parts.
+// TestImports compares the imports of every package with the variable "imports". It also checks that no package depends
+// on k8s.io/kubernetes, and that kubelettest, which other modules import, has no dependencies beyond its parts.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {

@@ -42,7 +42,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// open has the listening addresses of a running demo, and its folder.
+// The type "open" has the listening addresses and the folder of a running demo.
 type open struct{ Secure, ReadOnly, Admin, dir string }
 
 // startDemo runs a demo on free ports until the test ends.
@@ -52,7 +52,8 @@ func startDemo(t testing.TB) *open {
 	return demo
 }
 
-// startDemoOn runs a demo with an admin address and other flags. The returned function stops it before the test ends.
+// startDemoOn runs a demo with an admin address and other flags. The caller can stop the demo with the returned
+// function before the test ends.
 func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -136,7 +137,7 @@ func newTab(t testing.TB, width, height int64) *tab {
 	return b
 }
 
-// another opens one more tab in the same Chromium.
+// The method "another" opens one more tab in the same Chromium.
 func (b *tab) another() *tab {
 	other := &tab{t: b.t}
 	ctx, shut := chromedp.NewContext(b.ctx, chromedp.WithListener(other.listen))
@@ -172,7 +173,7 @@ func (b *tab) listen(event any) {
 	}
 }
 
-// quiet verifies that the browser console has no errors and no warnings.
+// The method "quiet" verifies that the browser console has no errors and no warnings.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -200,8 +201,8 @@ func js[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits until a JavaScript expression is true. The test evaluates the expression repeatedly, because the page's
-// content security policy forbids the page to evaluate it.
+// The method "until" waits until a JavaScript expression is true. The test itself evaluates the expression again and
+// again. The page could not evaluate it, because the page's content security policy forbids that.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -214,7 +215,8 @@ func (b *tab) until(what, expression string) {
 	}
 }
 
-// set sets the value of a form field and sends the events that a browser sends when a user changes it.
+// The method "set" sets the value of a form field and sends the events that a browser sends when a user changes the
+// field.
 func (b *tab) set(selector, value string) {
 	b.t.Helper()
 	js[bool](b, fmt.Sprintf(`(() => {
@@ -224,7 +226,7 @@ func (b *tab) set(selector, value string) {
 		return true })()`, selector, value))
 }
 
-// prefers tells the page which color scheme the operating system prefers: light or dark.
+// The method "prefers" tells the page which color scheme the operating system prefers: light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -241,11 +243,11 @@ func (b *tab) visit(address string) {
 	b.until("the page follows", `document.body.dataset.state === "live"`)
 }
 
-// shown lists the screenshots that are stored in docs/images.
+// The list "shown" has the names of the screenshots that are stored in docs/images.
 var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
 
-// shoot takes a screenshot. With the flag -update, it writes the screenshots that are listed in shown to docs/images.
-// All other screenshots are test artifacts (go test -artifacts).
+// shoot takes a screenshot. With the flag -update, it writes a screenshot to docs/images if the list "shown" contains
+// the name of the screenshot. All other screenshots are test artifacts (go test -artifacts).
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

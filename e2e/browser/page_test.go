@@ -151,7 +151,8 @@ func TestPage(t *testing.T) {
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
 	b.until("the request appears",
 		`document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
-	// set also removes the slash that the key event typed, because preventDefault has no effect on synthetic events.
+	// The method "set" also removes the slash that the key event typed. That slash gets into the field only in this
+	// test, where preventDefault has no effect on the synthetic key event.
 	b.set("#filter-path", "under-the")
 	b.until("one request is shown", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
@@ -272,7 +273,7 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// fits verifies that the page is not wider than its window.
+// The method "fits" verifies that the page is not wider than its window.
 func (b *tab) fits(when string) {
 	b.t.Helper()
 	if over := js[[]string](b,

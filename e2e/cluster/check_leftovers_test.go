@@ -31,7 +31,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// objects returns the UIDs of all objects of the kinds that fauxlet check creates. The keys are kind and name.
+// objects returns a map with the UID of every object whose kind is among the kinds that "fauxlet check" creates. Each
+// key is the kind and the name of an object.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
@@ -62,7 +63,8 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	return all
 }
 
-// leaves verifies that a check has left nothing behind: the cluster must have the same objects as in the map before.
+// leaves verifies that a check has left nothing behind: the objects in the cluster must equal the given ones, which
+// were listed before the check.
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
@@ -70,7 +72,7 @@ func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	}
 }
 
-// background is a fauxlet check that runs in the background.
+// background is a process of the command "fauxlet check" that runs in the background.
 type background struct {
 	*exec.Cmd
 	stdout, stderr programs.Buffer
@@ -171,8 +173,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		t.Errorf("a connection that is lost: %+v, want status 2 and a list of what is left", got)
 	}
 
-	// For a minute, another check does not remove the objects of an interrupted check, because that check may still
-	// run. After a minute it removes them.
+	// A new check cannot know whether the check that created some objects was killed or still runs. Therefore the new
+	// check removes only objects that are more than a minute old.
 	runCheck(t, plane, "--only", "reach.dialled")
 	after := objects(t, plane)
 	for _, name := range slices.Sorted(maps.Keys(killed)) {
@@ -204,7 +206,7 @@ func foreign(t testing.TB, c *controlplane.Plane) string {
 
 // link forwards connections to kube-apiserver until it is cut.
 type link struct {
-	plane    *controlplane.Plane // the plane's kubeconfig connects through the link
+	plane    *controlplane.Plane // the kubeconfig of this control plane leads through the link
 	listener net.Listener
 
 	mu    sync.Mutex

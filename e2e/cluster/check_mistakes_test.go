@@ -33,7 +33,7 @@ type mistake struct {
 	mint    func(*testcerts.Authority) (*testcerts.Pair, error)
 	without []string // flags to remove
 	with    []string // flags to replace
-	args    []string // more arguments of fauxlet check
+	args    []string // additional arguments for the command "fauxlet check"
 }
 
 // These are the kube-apiserver flags that the mistakes change.
@@ -164,7 +164,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		// The slice more has flags for a check whose serving certificate comes from the cluster's signer.
+		// In the parameter "more" are flags for a check whose serving certificate comes from the cluster's signer.
 		if more != nil {
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}
@@ -270,8 +270,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 
 var remedyFlags = regexp.MustCompile(`--[a-z-]+=[^ ]+`)
 
-// changed returns a changed copy of the kube-apiserver arguments args. It removes the flags whose names are in the list
-// without, and adds the flags in the list with. An added flag replaces a flag of the same name. If the value of an
+// changed returns a copy of the given kube-apiserver arguments with two changes: it lacks the flags named in the list
+// "without", and has the flags in the list "with". An added flag replaces a flag of the same name. If the value of an
 // added flag is a relative path, the path is a file of the PKI.
 func changed(p *controlplane.PKI, args, without, with []string) []string {
 	args = slices.Clone(args)

@@ -65,7 +65,8 @@ func reported(t testing.TB, got programs.Result) checked {
 	return result
 }
 
-// servingCAFlags returns the flags of fauxlet check for the CA that signs its serving certificates.
+// servingCAFlags returns flags for the command "fauxlet check". With these flags, the check signs its serving
+// certificates with the CA of the given PKI.
 func servingCAFlags(p *controlplane.PKI) []string {
 	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", p.CAKeyFile}
 }
@@ -77,7 +78,8 @@ func passed(r conformance.Result) bool {
 		r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")
 }
 
-// The method passes verifies that every conformance check has passed, and that fauxlet check removed its objects.
+// The method "passes" verifies that every conformance check has passed, and that the command "fauxlet check" has
+// removed all objects that it created.
 func (c checked) passes(t testing.TB) {
 	t.Helper()
 	if c.Status != 0 || len(c.report.NotRemoved) > 0 {

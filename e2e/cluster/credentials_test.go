@@ -11,8 +11,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// credentials lists the credentials that the function measure sends. The expected statuses are in the same order. The
-// statuses were measured on the kubelet's own server.
+// The list "credentials" has all credentials that the function "measure" sends. Each list of expected statuses has the
+// same order. The expected statuses were measured on the kubelet's own server.
 var credentials = []string{
 	"none", "good certificate", "certificate of an unknown CA", "expired certificate",
 	"bad token", "service account token",
@@ -20,7 +20,7 @@ var credentials = []string{
 }
 
 // TestAnonymousIsTheLastResort sends GET /pods with each credential to kubelets that allow anonymous requests. Each
-// list of expected statuses has the order of the list credentials.
+// list of expected statuses has the same order as the list "credentials".
 //
 // The test proves statement 6 of docs/claims.md.
 func TestAnonymousIsTheLastResort(t *testing.T) {
@@ -46,7 +46,7 @@ func TestCertificateThenToken(t *testing.T) {
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
-// measure sends GET /pods to a kubelet with each credential in the list credentials, and compares the statuses of the
+// measure sends GET /pods to a kubelet with each entry of the list "credentials", and compares the statuses of the
 // responses with the expected ones. The user kubelet-client has the role system:kubelet-api-admin. If anonymous
 // authentication is on, the user system:anonymous has that role too. The service account has no role.
 func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {

@@ -32,8 +32,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	for _, symptom := range symptoms.Table() {
 		ofProof[symptom.ID] = symptom.Proof == proof
 	}
-	// The function fails runs a kubectl command, which must fail with the error that has the given ID. It returns the
-	// output of kubectl.
+	// The function below runs a kubectl command and returns the output of kubectl. The command must fail with the error
+	// that has the given ID.
 	fails := func(t *testing.T, plane *controlplane.Plane, id string, args ...string) string {
 		t.Helper()
 		proved[id] = true

@@ -63,7 +63,7 @@ func differs(cell, address string, got programs.Result, always string) string {
 	return ""
 }
 
-// waits is how long kubectl must run before the test concludes that kubectl waits for a response.
+// The constant "waits" is how long kubectl must run before the test concludes that kubectl waits for a response.
 const waits = 15 * time.Second
 
 // TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print the text on the page, and after

@@ -62,8 +62,8 @@ func (s *streaming) kubectl(t testing.TB, stdin string, args ...string) programs
 	return programs.Run(t, cmd)
 }
 
-// overEachPath runs a test once for each entry of paths. Afterwards it reads the kubelet's metrics. They count
-// translated WebSockets, and so prove which path the streams took.
+// overEachPath runs a test once for each entry of the list "paths". Afterwards it reads the kubelet's metrics. These
+// metrics count translated WebSockets, and so prove which path the streams took.
 func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

@@ -16,8 +16,8 @@ func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
 
 type podCgroups struct{ cm.PodContainerManager }
 
-// period is the period to which CPU quotas refer, in microseconds. none is the value of a CPU quota that means "no
-// limit".
+// A CPU quota applies to a period, whose length in microseconds is the constant "period". The constant "none" is the
+// CPU quota that means "no limit".
 const (
 	period = 100_000
 	none   = -1

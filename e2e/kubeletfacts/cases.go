@@ -363,8 +363,8 @@ var written = []load{
 		Files: file("registerWithTaints: [{key: a, effect: NoSchedule}]\n")},
 	{Name: "eviction by flag over the file's", Args: []string{config, "--eviction-hard=memory.available<5%"},
 		Files: file("evictionHard: {nodefs.available: 5%}\n")},
-	// AllAlpha=true alone fails: four alpha gates need GenericWorkload, and the kubelet reports these gates in random
-	// order.
+	// Four alpha gates need GenericWorkload. Without it the kubelet would return an error that names these gates in
+	// random order.
 	{Name: "all gates of a stage", Args: []string{"--feature-gates=AllAlpha=true,GenericWorkload=true"}},
 	{Name: "no gates of a stage", Args: []string{"--feature-gates=AllBeta=false"}},
 	{Name: "all gates of a stage in the file", Args: []string{config},

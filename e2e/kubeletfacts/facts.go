@@ -258,7 +258,7 @@ func measureFlags(legacy object) ([]flag, error) {
 
 func measureField(f *flag, legacy object) error {
 	// To find the field of a flag, set the flag and compare the configurations. The usage text of a flag is not
-	// reliable, because for some flags it depends on other flags.
+	// reliable, because some usage texts change with the values of other flags.
 	for _, sample := range samples {
 		fs, kc, err := kubeletFlags()
 		if err != nil {
@@ -284,7 +284,7 @@ func measureField(f *flag, legacy object) error {
 	return nil
 }
 
-// valueType returns the name of a flag's parser: the Go type of the flag's value. For maps, the name also contains
+// valueType returns the name of a flag's parser: the Go type of the flag's value. For maps, the returned name also says
 // whether the parser splits at commas.
 func valueType(v pflag.Value) string {
 	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "*")

@@ -91,7 +91,7 @@ func (b *bootstrapped) start(t testing.TB) {
 	expect.NoError(t, err)
 }
 
-// again restarts the process: it kills the process with SIGKILL and starts a new one.
+// The method "again" restarts the process: it kills the process with SIGKILL and starts a new one.
 func (b *bootstrapped) again(t testing.TB) {
 	t.Helper()
 	_ = b.Cmd.Process.Kill()
@@ -110,8 +110,8 @@ func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	})
 }
 
-// current waits until the symbolic link for the "client" or "server" certificate points to another file than the one
-// that the parameter before names. It checks the name and mode of the new file and returns its path.
+// current waits until the symbolic link for the "client" or "server" certificate points to a file other than the one
+// named by the parameter "before". Then it checks the name and mode of that file and returns its path.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
@@ -157,8 +157,9 @@ func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
 	plane := controlplane.New(t, bootstrapping)
-	// A node rotates a certificate after 70 to 90 % of its lifetime. Because the signer dates certificates back by five
-	// minutes, the node rotates each certificate within 78 seconds of its issue.
+	// A node rotates a certificate after 70 to 90 % of its lifetime. Here a lifetime is seven minutes, and begins five
+	// minutes before the certificate is issued. Therefore the node rotates a certificate at most 78 seconds after its
+	// issue.
 	const life = 2 * time.Minute
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

@@ -19,7 +19,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// jump sets the clock of a node to the real time plus ahead.
+// jump sets the clock of a node ahead of the real time by the given duration.
 func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	t.Helper()
 	file := filepath.Join(b.dir, "clock")

@@ -16,7 +16,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// nodeDifference is an allowed difference between the kubelet (program hollow) and fauxlet.
+// nodeDifference is an allowed difference between the kubelet (program "hollow") and fauxlet.
 type nodeDifference struct {
 	what    string   // the kind of object that differs
 	paths   []string // regular expressions for whole field paths; the test fails if one of them matches no difference
@@ -211,8 +211,8 @@ type comparer struct {
 	met map[string]bool // met contains the allowed differences that occurred, as index in sameNodeDifferences and path
 }
 
-// differ compares two objects. The result all describes the differences that are not allowed. The result known lists
-// the entries of sameNodeDifferences that allow the other differences.
+// differ compares two objects. The first result describes the differences that are not allowed. The result "known"
+// lists the entries of sameNodeDifferences that allow the other differences.
 func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []string) {
 	paths := map[string]bool{}
 	for path := range hollow {
@@ -268,7 +268,7 @@ func whole(pattern, text string) bool {
 	return regexp.MustCompile("^(?s:" + pattern + ")$").MatchString(text)
 }
 
-// unmet reports each entry of sameNodeDifferences that did not occur. Each of them makes the test fail.
+// The method "unmet" reports each entry of sameNodeDifferences that did not occur. Each such entry makes the test fail.
 func (c *comparer) unmet(t testing.TB) {
 	t.Helper()
 	for i, d := range sameNodeDifferences {

@@ -63,7 +63,7 @@ func (h *histories) add(event watch.Event) {
 	h.all[key] = append(h.all[key], moment{time.Now(), pod, event.Type == watch.Deleted})
 }
 
-// of returns the recorded history of one pod.
+// The method "of" returns the recorded history of one pod.
 func (h *histories) of(namespace, name string) []moment {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -46,15 +46,14 @@ type stops struct {
 }
 
 // aWhile is a duration for which a container stays in one state. It is long enough that both nodes must report the
-// state. longer is twice that time.
+// state. The constant "longer" is twice that duration.
 const (
 	aWhile = "6s"
 	longer = "12s"
 )
 
-// ends returns the life of a container that runs for the time in the parameter after, and then exits with the given
-// code. The parameter times is the number of runs, from the first one on, that end in this way. If times is 0, all runs
-// do.
+// ends returns the life of a container that runs for a given time and then exits with a given code. The parameter
+// "times" says how many runs of the container, from the first one on, end in this way. The value 0 means all runs.
 func ends(after string, code, times int) life { return life{Exits: &exits{after, code, times}} }
 
 // pod returns the Pod that the shape describes, in the given namespace and bound to the given node.
@@ -87,7 +86,7 @@ func sidecar(c v1.Container) v1.Container {
 	return c
 }
 
-// named returns containers with the given names.
+// The function "named" returns containers with the given names.
 func named(names ...string) []v1.Container {
 	var all []v1.Container
 	for _, name := range names {

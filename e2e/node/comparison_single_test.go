@@ -11,9 +11,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// single lists pods that, by design, behave differently on fauxlet and on a kubelet. The test runs each of these pods
-// separately and compares only a few of its properties. The function seen returns these properties. It returns nil if
-// the pod does not have its final status yet.
+// The list "single" has pods that, by design, behave differently on fauxlet and on a kubelet. The test runs each of
+// these pods separately and compares only a few of its properties. The function "seen" returns these properties, or nil
+// if the pod does not have its final status yet.
 var single = []struct {
 	what string
 	spec v1.PodSpec
@@ -51,7 +51,7 @@ var single = []struct {
 // after the container has started.
 var failing = v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"1h"}}}
 
-// singlePods runs each pod of single on both nodes and compares the properties.
+// singlePods runs each pod in the list "single" on both nodes and compares the properties of the pod.
 func (s *sameNode) singlePods(t *testing.T) {
 	for i, l := range single {
 		name := fmt.Sprint("single-", i)

@@ -35,7 +35,7 @@ const (
 // sides has the names of the two nodes. The pods of a node are in a namespace that has the name of the node.
 var sides = [2]string{"side-hollow", "side-fauxlet"}
 
-// sameNode is a cluster with two nodes that run the same pods. One node is the program hollow, made of the kubelet's
+// sameNode is a cluster with two nodes that run the same pods. One node is the program "hollow", made of the kubelet's
 // own code; the other node is fauxlet.
 type sameNode struct {
 	*comparer
@@ -55,7 +55,7 @@ type journey struct {
 	problems         []string // differences between the current states of the two pods
 }
 
-// TestSameNode runs fauxlet and a kubelet made of Kubernetes' own code (program hollow) with the same pods. It
+// TestSameNode runs fauxlet and a kubelet made of Kubernetes' own code (program "hollow") with the same pods. It
 // compares Nodes, Leases, static pods, and every status of every pod from its creation to its deletion.
 func TestSameNode(t *testing.T) {
 	t.Parallel()
@@ -136,8 +136,8 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 	}
 }
 
-// scenario writes a scenario for fauxlet that describes how the containers end. hollow reads the same descriptions from
-// environment variables of the containers.
+// scenario writes a scenario for fauxlet that describes how the containers end. The program "hollow" reads the same
+// descriptions from environment variables of the containers.
 func (s *sameNode) scenario(t *testing.T) string {
 	t.Helper()
 	type entry struct {
@@ -227,7 +227,8 @@ func (s *sameNode) objects(t *testing.T) {
 // is longer than the time for which a container stays in any state but its last one, apart from long back-offs.
 const restful = 13 * time.Second
 
-// travel waits until all pods have settled. Then it changes and deletes them, and compares their histories.
+// The method "travel" waits until all pods have settled. Then it changes and deletes them, and compares their
+// histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -340,7 +341,7 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 		inShort(hollow), inShort(fauxlet))
 }
 
-// conduct compares what each node does over all of its pods, such as which events it reports.
+// The method "conduct" compares what each node does over all of its pods, such as which events it reports.
 func (s *sameNode) conduct(t *testing.T) {
 	s.compare(t, "reports of pods", func(side int) (any, error) {
 		is := map[string]string{}

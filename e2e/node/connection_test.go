@@ -19,8 +19,8 @@ type connection struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	// If closed is set, new connections are closed at once. If silent is set, connections stay open, but no data is
-	// forwarded.
+	// If the field "closed" is true, new connections are closed at once. If the field "silent" is true, connections
+	// stay open, but no data is forwarded.
 	closed, silent bool
 }
 
@@ -86,7 +86,7 @@ func (r *connection) carry(conn net.Conn) {
 	r.mu.Unlock()
 }
 
-// muted is a writer that discards data while the connection is set to silent.
+// muted is a writer that discards data while the field "silent" of the connection is true.
 type muted struct {
 	connection *connection
 	to         io.Writer

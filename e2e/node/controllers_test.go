@@ -15,7 +15,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// podReadyIs returns a function for AwaitPod. It waits until the pod's condition Ready has the given status.
+// podReadyIs returns a function for AwaitPod. With this function, AwaitPod waits until the pod's condition Ready has
+// the given status.
 func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		for _, c := range pod.Status.Conditions {

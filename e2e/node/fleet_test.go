@@ -150,7 +150,7 @@ func (r *fleetRun) createPods(t *testing.T) {
 	}))
 }
 
-// eachPod calls do for every pod, with several calls in parallel.
+// eachPod calls the given function once for every pod. Several calls run in parallel.
 func (r *fleetRun) eachPod(do func(node, i int) error) error {
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -223,7 +223,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 }
 
-// await waits for the given time, during which the test measures the fleet.
+// await returns after the given time. Meanwhile the test measures the fleet.
 func await(d time.Duration) { <-time.After(d) }
 
 // startFauxlets starts one fauxlet that runs all nodes.

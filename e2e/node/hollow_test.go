@@ -10,8 +10,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// startHollow starts the program hollow, a kubelet without real containers, as a node with its own client certificate.
-// The program is stopped when the test ends.
+// startHollow starts the program "hollow", a kubelet without real containers, as a node with its own client
+// certificate. The program is stopped when the test ends.
 func startHollow(t testing.TB, c *controlplane.Plane, name string, args ...string) *programs.Process {
 	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")

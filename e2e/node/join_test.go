@@ -28,7 +28,7 @@ type joined struct {
 	name  string
 	plane *controlplane.Plane
 	args  []string
-	// open has the listening addresses from the ready file.
+	// The field "open" has the listening addresses from the ready file.
 	open struct {
 		Secure string
 		Nodes  map[string]string

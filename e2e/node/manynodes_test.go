@@ -67,8 +67,8 @@ func TestManyNodes(t *testing.T) {
 		}
 		return names
 	}
-	// The function called are waits until exactly the named nodes are Ready in the cluster, listed in the ready file,
-	// and present in the metrics.
+	// The function below waits until the named nodes, and no others, are Ready in the cluster, listed in the ready
+	// file, and present in the metrics.
 	are := func(names ...string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("the nodes are %v", names), func() string {

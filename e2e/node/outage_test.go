@@ -18,7 +18,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// works checks that a node still works: a new pod starts and can be deleted, and the node renews its Lease.
+// The method "works" checks that a node still works: a new pod starts and can be deleted, and the node renews its
+// Lease.
 func (n *joined) works(t testing.TB, name string) {
 	t.Helper()
 	plane, now := n.plane, time.Now()
@@ -40,8 +41,8 @@ func (n *joined) works(t testing.TB, name string) {
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// awaitLog waits until the log contains the given words at least as often as the parameter count says. It ignores
-// everything before the byte offset from.
+// awaitLog waits until the log contains the given words at least the given number of times. It ignores everything
+// before the given byte offset.
 func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 	t.Helper()
 	expect.Eventually(t, 3*time.Minute, "fauxlet logs "+words, func() string {

@@ -137,8 +137,9 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 		append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
 	plane := controlplane.New(t, slices.Concat(bootstrapping,
 		[]string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
-	// A node rotates a certificate after 70 to 90 % of its lifetime. Because the signer dates certificates back by five
-	// minutes, the node rotates each certificate within 24 seconds of its issue.
+	// A node rotates a certificate after 70 to 90 % of its lifetime. Here a lifetime is six minutes, and begins five
+	// minutes before the certificate is issued. Therefore the node rotates a certificate at most 24 seconds after its
+	// issue.
 	const life = time.Minute
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	for group, role := range map[string]string{"system:bootstrappers": "nodeclient", "system:nodes": "selfnodeclient"} {
@@ -149,8 +150,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 
 	b := startBootstrapNode(t, plane, "lasting", "auto", true)
 	n := &joined{name: b.name, plane: plane}
-	// The function uses approves the pending request for a serving certificate, and waits until both certificates of
-	// the node come from the given issuer. Then kubectl logs and a new pod must work.
+	// The function below approves the pending request for a serving certificate, and waits until the given issuer has
+	// issued both certificates of the node. Then the command "kubectl logs" and a new pod must work.
 	uses := func(issuer string) {
 		t.Helper()
 		approve(t, plane, plane.PendingRequest(t, b.name, controlplane.ServingSigner).Name)
@@ -358,7 +359,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	}
 }
 
-// described returns a description of each metric, without the value.
+// The function "described" returns a description of each metric, without the value.
 func described(t testing.TB, gatherer compbasemetrics.Gatherer) map[string]string {
 	t.Helper()
 	families, err := gatherer.Gather()

@@ -35,7 +35,7 @@ type settings struct {
 	pods, logs, nodeLogs, ready string
 }
 
-// own adds the flags of command reference that a kubelet does not have.
+// The method "own" adds the flags that the program "reference" has in addition to the flags of a kubelet.
 func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pods, "pods", "", "file with a core/v1 PodList")
 	fs.StringVar(&o.logs, "logs", "",
@@ -82,8 +82,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		// Add the flags that the flag set again does not have yet, with no effect. Each of them sets a global variable,
-		// and was already set by the first parsing.
+		// The second flag set must know all flags. Add those that it does not have yet, but without effect, because
+		// they set global variables and the first parsing has already set these variables.
 		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)

@@ -13,7 +13,7 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestSameAnswers sends the same requests to the kubelet's own server (program reference) and to fauxlet, both with
+// TestSameAnswers sends the same requests to the kubelet's own server (program "reference") and to fauxlet, both with
 // the same configuration, files, ports and policy. It compares status, headers except Date, body, reviews sent, the
 // state of the connection, the TLS parameters offered, and the values of the metrics at the end.
 //

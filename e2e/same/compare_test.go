@@ -22,7 +22,7 @@ import (
 // A mask removes from a response body the parts that differ between two runs of the same server.
 type mask struct {
 	What string
-	of   func(body string) bool // whether the mask applies to a body
+	of   func(body string) bool // "of" reports whether the mask applies to a body
 	do   func(body string) string
 }
 
@@ -266,7 +266,7 @@ func (all divergences) allow(id, aspect string, want, got observation) bool {
 	return allowed
 }
 
-// gone returns the divergences for which at least one entry of Differs did not occur.
+// The method "gone" returns the divergences for which at least one entry of Differs did not occur.
 func (all divergences) gone() divergences {
 	return slices.DeleteFunc(slices.Clone(all), func(d *divergence) bool { return len(d.seen) == len(d.Differs) })
 }

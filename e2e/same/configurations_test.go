@@ -82,8 +82,8 @@ type side struct {
 	same *strings.Replacer
 }
 
-// startSides starts two servers with the same configuration: the kubelet's own server (program reference) and fauxlet.
-// They listen on the same ports of different addresses, and stop when the test ends.
+// startSides starts two servers with the same configuration: the kubelet's own server (program "reference") and
+// fauxlet. They listen on the same ports of different addresses, and stop when the test ends.
 func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
 	t.Helper()
 	var sides [2]*side
@@ -132,8 +132,8 @@ func comparedSettings(t *testing.T, c configuration, address string, readOnly in
 	return all
 }
 
-// startWithFlags starts a server that has flags but no configuration file. In the flags, the values ca.crt and
-// kubeconfig are replaced by the paths of the test's files.
+// startWithFlags starts a server that has flags but no configuration file. If the value of a flag is "ca.crt" or
+// "kubeconfig", startWithFlags replaces that value by the path of such a file.
 func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kubelet {
 	t.Helper()
 	p, err := controlplane.Certificates()

@@ -146,8 +146,8 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
 }
 
-// tls returns the TLS configuration of a client. It presents the client's certificate even if the server does not list
-// the certificate's CA as acceptable.
+// The method "tls" returns a TLS configuration for a client. With this configuration, the client presents its
+// certificate even if the server does not list the certificate's CA as acceptable.
 func (c client) tls() *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	if c.certificate != nil {
@@ -174,7 +174,7 @@ func (r *request) text(header string) string {
 	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
 }
 
-// follows reports whether a request follows a log. The answer to such a request never ends.
+// The method "follows" reports whether a request follows a log. The answer to such a request never ends.
 func (r *request) follows() bool {
 	_, query, _ := strings.Cut(r.path, "?")
 	values, _ := url.ParseQuery(query)
@@ -225,7 +225,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	return true
 }
 
-// afterwards reports whether the server answers one more request on the connection.
+// The function "afterwards" describes how the server reacts to one more request on the connection.
 func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	if _, err := io.WriteString(conn, "GET /and/then HTTP/1.1\r\nHost: node-1:10250\r\n\r\n"); err != nil {
 		return "closed without a word"

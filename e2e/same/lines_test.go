@@ -105,7 +105,7 @@ func TestSameLines(t *testing.T) {
 	t.Logf("%d combinations gave the same bytes", compared)
 }
 
-// wanted returns the writer for a stream, or nil if the log options select only the other stream.
+// The function "wanted" returns the writer for a stream, or nil if the log options select only the other stream.
 func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	if stream != "both" && stream != this {
 		return nil

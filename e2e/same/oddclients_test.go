@@ -37,7 +37,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add := func(name string, certificate *tls.Certificate, header ...string) {
 		all["odd:"+name] = client{certificate: certificate, header: strings.Join(append(header, ""), "\r\n")}
 	}
-	// followed returns a certificate pair with additional certificates at the end of its chain.
+	// The function "followed" returns a certificate pair with additional certificates at the end of its chain.
 	followed := func(first *tls.Certificate, more ...[]byte) *tls.Certificate {
 		chain := *first
 		chain.Certificate = append(append([][]byte{}, first.Certificate...), more...)

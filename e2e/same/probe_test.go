@@ -43,10 +43,10 @@ const (
 	fineGrained     = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// probes lists kubelet configurations, and the credentials with which the test probes each of them. A probe cannot
-// detect the settings in unknown, and must report all other settings correctly. The policy of internal/vectors allows
-// kubelet-client and system:anonymous everything except to get nodes/configz. It allows nothing to outsider and to the
-// user of good-token.
+// probes lists kubelet configurations, and the credentials with which the test probes each of them. The field "unknown"
+// lists the settings that a probe cannot detect. The probe must report all other settings correctly. The policy of
+// internal/vectors allows kubelet-client and system:anonymous everything except to get nodes/configz. It allows nothing
+// to the user "outsider" or to the user of the token "good-token".
 var probes = []struct {
 	name     string
 	settings kubelet.Settings
@@ -104,8 +104,8 @@ var probes = []struct {
 }
 
 // TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. The probe must
-// report each setting correctly or as unknown, and both reports must be equal. Compared with fauxlet serve in the
-// same configuration, the kubelet's own server must show no difference.
+// report each setting correctly or as unknown, and both reports must be equal. The probe also compares each server with
+// a stand-in that has the same configuration, and must find no difference.
 func TestProbeReportsSettings(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)

@@ -23,11 +23,12 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// rbacComparison compares how a real kube-apiserver (real) and package reviewapi (ours) evaluate the same policy.
+// rbacComparison compares how a real kube-apiserver (field "real") and package reviewapi (field "ours") evaluate the
+// same policy.
 type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
-	// alone contains one policy for each binding. That policy contains this binding, all roles, and no other binding.
+	// The field "alone" contains one policy for each binding. Such a policy consists of one binding and all roles.
 	alone []oneBinding
 }
 
@@ -54,7 +55,7 @@ func (w *rbacComparison) serve(t *testing.T, rbac, tokens string) {
 	expect.NoError(t, err)
 }
 
-// split makes a separate policy for each binding, and stores these policies in alone.
+// split makes a separate policy for each binding, and stores these policies in the field "alone".
 func (w *rbacComparison) split(t *testing.T) {
 	t.Helper()
 	var roles []runtime.Object
@@ -119,8 +120,8 @@ func (w *rbacComparison) clusterRoles() (roles []runtime.Object) {
 	return roles
 }
 
-// rbacSentinels returns roles and bindings that allow the user sentinel to read /sentinel, and to read the ConfigMap
-// sentinel in a namespace.
+// rbacSentinels returns roles and bindings for the user "sentinel". They allow this user to get the path /sentinel, and
+// to get ConfigMaps in the namespace default.
 func rbacSentinels() []runtime.Object {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "sentinel"}
 	everywhere := metav1.ObjectMeta{Name: "sentinel"}
@@ -174,8 +175,8 @@ func (w *rbacComparison) ask(spec authorizationv1.SubjectAccessReviewSpec) (real
 	return askAccess(w.real, spec), askAccess(w.ours, spec)
 }
 
-// difference describes how two answers differ. It returns the empty string if they do not differ. It ignores order: if
-// several bindings allow a request, or name missing roles, kube-apiserver reports them in random order.
+// difference describes how two answers differ. It returns the empty string if they do not differ. It ignores the order
+// of bindings and missing roles, because kube-apiserver reports several of them in random order.
 func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	diff := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
 	if diff == "" {

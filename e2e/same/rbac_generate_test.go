@@ -50,7 +50,7 @@ func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < p
 
 func (g *rbacGenerator) one(of []string) string { return of[g.random.IntN(len(of))] }
 
-// some chooses one to three random elements of a list, possibly with repetitions.
+// The method "some" chooses one to three random elements of a list, possibly with repetitions.
 func (g *rbacGenerator) some(of []string) []string {
 	all := []string{g.one(of)}
 	for len(all) < 3 && g.chance(40) {
@@ -136,7 +136,7 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		switch {
 		case i >= 26: // an aggregated role without labels: its own rules are overwritten, and no role selects it
 			role.AggregationRule, role.Labels = g.aggregation(), nil
-		case i >= 22: // a role without rules, because the rules of two roles that select each other grow forever
+		case i >= 22: // no rules, because otherwise the rules of two roles that select each other would grow forever
 			role.AggregationRule, role.Rules = g.aggregation(), nil
 		case i == 0: // the label aggregates the role into a default role of every kube-apiserver
 			role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] = "true"
@@ -223,7 +223,7 @@ func (g *rbacGenerator) anyQuestion() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// aimed returns a review that matches a rule of one of the generated bindings.
+// The method "aimed" returns a review that matches a rule of one of the generated bindings.
 func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	spec.Groups = nil

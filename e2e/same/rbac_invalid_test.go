@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// invalid returns a generated object with up to two mistakes.
+// The method "invalid" returns a generated object with up to two mistakes.
 func (g *rbacGenerator) invalid() runtime.Object {
 	var rules []rbacv1.PolicyRule
 	var meta metav1.ObjectMeta

@@ -72,7 +72,8 @@ func TestSameRBAC(t *testing.T) {
 	w.serve(t, file, tokens)
 	w.split(t)
 	w.awaitAggregation(t)
-	// Create these objects last, because kube-apiserver reads them after all other objects.
+	// Create these objects last. As soon as kube-apiserver uses them, it has also read all objects that were created
+	// before them.
 	for _, object := range rbacSentinels() {
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}
@@ -163,8 +164,8 @@ func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	return tidied(faults)
 }
 
-// tidied sorts errors, and removes errors that kube-apiserver reports twice: for a selector and again for a part of
-// it.
+// tidied sorts errors. If kube-apiserver reports an error both for a whole selector and for a part of that selector,
+// tidied keeps only the error for the part.
 func tidied(faults []string) []string {
 	slices.Sort(faults)
 	return slices.DeleteFunc(slices.Compact(faults), func(fault string) bool {

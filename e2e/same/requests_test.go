@@ -44,8 +44,8 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	return all
 }
 
-// written returns the requests of this file that are useful in the given configuration. They are written by hand, not
-// generated.
+// The function "written" returns the requests of this file that are useful in the given configuration. They are written
+// by hand, not generated.
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
@@ -186,7 +186,7 @@ var askedByAll = []string{
 	"/exec/default/nope/nginx?output=1", "/allocatedPods", "/pods/", "/healthzx", "/metrics/cadvisorx",
 }
 
-// headed lists requests that have special headers or bodies.
+// The list "headed" has requests that have special headers or bodies.
 var headed = []request{
 	{method: "GET", path: "/pods", header: "Accept: text/plain\r\n"},
 	{method: "GET", path: "/pods", header: "Accept: application/json\r\n"},

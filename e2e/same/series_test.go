@@ -17,7 +17,7 @@ var counted = []string{
 	"authenticated_user_requests", "authentication_attempts",
 }
 
-// scrape requests /metrics and returns the values of the metrics that counted lists.
+// scrape requests /metrics and returns the values of the metrics in the list "counted".
 func (s *side) scrape(conn net.Conn, r request) map[string]string {
 	defer conn.Close()
 	values := map[string]string{}

@@ -42,7 +42,7 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	return talk
 }
 
-// smaller returns slightly smaller variants of a conversation, the smallest first.
+// The method "smaller" returns slightly smaller variants of a conversation, the smallest first.
 func (c conversation) smaller() []conversation {
 	var all []conversation
 	with := func(change func(*conversation)) {

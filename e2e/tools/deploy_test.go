@@ -129,15 +129,15 @@ func auditLog(c *controlplane.Plane) string {
 	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
 }
 
-// applied applies a manifest. Its objects are deleted when the test ends.
+// The function "applied" applies a manifest. Its objects are deleted when the test ends.
 func applied(t testing.TB, c *controlplane.Plane, manifest string) {
 	t.Helper()
 	feed(t, c, manifest, "apply", "--server-side")
 	t.Cleanup(func() { feed(t, c, manifest, "delete", "--ignore-not-found", "--timeout=2m") })
 }
 
-// TestDeployManifestsAreAdmitted sends each overlay to kube-apiserver, both without components and with each
-// component. kube-apiserver must accept it without warnings.
+// TestDeployManifestsAreAdmitted sends each overlay to kube-apiserver, both without components and with each component.
+// kube-apiserver must accept the objects without warnings.
 func TestDeployManifestsAreAdmitted(t *testing.T) {
 	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
@@ -167,7 +167,7 @@ func TestDeployManifestsAreAdmitted(t *testing.T) {
 // access is a right: a verb on a resource, in one namespace or (if the namespace is empty) in all namespaces.
 type access struct{ verb, resource, namespace string }
 
-// granted returns the rights that a manifest grants to the service account.
+// The function "granted" returns the rights that a manifest grants to the service account.
 func granted(t testing.TB, manifest string) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -191,8 +191,8 @@ func granted(t testing.TB, manifest string) map[access]bool {
 	return all
 }
 
-// The function used reads the part of the audit log after the byte offset from. It returns the rights that the service
-// account needed for the requests there. The test fails if kube-apiserver refused one of these requests.
+// The function "used" reads the part of the audit log after the given byte offset. It returns the rights that the
+// service account needed for the requests in this part. The test fails if kube-apiserver refused one of these requests.
 func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -377,8 +377,8 @@ func clientToken(plane *controlplane.Plane) (string, error) {
 	return request.Status.Token, nil
 }
 
-// tested uses nodes as a tester does: on each node it creates a pod, reads the log of the pod, runs a command in it,
-// and deletes the pod.
+// The function "tested" uses nodes as a tester does: on each node it creates a pod, reads the log of the pod, runs a
+// command in it, and deletes the pod.
 func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	t.Helper()
 	for _, name := range nodes {

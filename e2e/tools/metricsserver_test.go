@@ -30,8 +30,9 @@ type usage struct {
 	Containers []usage
 }
 
-// TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. kubectl top must print
-// the numbers that the kubelet reported. It reads them through kube-apiserver.
+// TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. The command "kubectl
+// top", which reads the numbers of metrics-server through kube-apiserver, must print the numbers that the kubelet
+// reported.
 func TestMetricsServer(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -44,7 +45,7 @@ func TestMetricsServer(t *testing.T) {
 	declareCapacity(t, k, plane, token)
 	plane.StartMetricsServer(t, token, port)
 
-	// seen has the numbers that the kubelet reported, by the time of their measurement.
+	// The map "seen" has the numbers that the kubelet reported. The keys are the times of their measurement.
 	seen := map[time.Time]map[string]reported{}
 	listen := func() { recordSummary(t, k, token, seen) }
 	var node usage
@@ -134,7 +135,7 @@ func (u usage) memory() string {
 	return fmt.Sprintf("%dMi", memory.Value()>>20)
 }
 
-// reported has the CPU time and the working set that the kubelet reports for a container or for the node.
+// The type "reported" has the CPU time and the working set that the kubelet reports for a container or for the node.
 type reported struct{ cpu, memory uint64 }
 
 // recordSummary records the numbers in /stats/summary. The keys are pod and container; the key of the node is "".

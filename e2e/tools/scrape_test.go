@@ -45,9 +45,9 @@ var measuredPaths = []string{
 	"/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
-// TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the reference report within one
-// interval of measurement: names, labels, types, help texts, and all values except times and values that depend on
-// the machine.
+// TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the program "reference" report
+// within one interval of measurement: names, labels, types, help texts, and all values except times and values that
+// depend on the machine.
 func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -120,8 +120,8 @@ func metricsShape(t testing.TB, text string) []string {
 	var shape []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		// Skip scrape_error: Kubernetes hides this metric since 1.29. The reference shows it, because it is built
-		// without a version and reports 0.0.0.
+		// Skip scrape_error: Kubernetes hides this metric since 1.29. The program "reference" still shows this metric,
+		// because it is built without a version and reports 0.0.0.
 		if strings.HasPrefix(line, "scrape_error ") || strings.HasPrefix(line, "# HELP scrape_error ") ||
 			strings.HasPrefix(line, "# TYPE scrape_error ") {
 			continue
@@ -181,8 +181,8 @@ const cadvisorLint = `cadvisor_version_info label names should be written in 'sn
 container_fs_inodes_total non-counter metrics should not have "_total" suffix
 container_memory_failcnt counter metrics should have "_total" suffix`
 
-// TestPromtoolAcceptsMetrics lints all metrics. promtool may complain only about names about which it also complains
-// for the reference.
+// TestPromtoolAcceptsMetrics lints all metrics. promtool may complain about a name only if it also complains about that
+// name in the metrics of the program "reference".
 func TestPromtoolAcceptsMetrics(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)

@@ -55,8 +55,8 @@ var (
 		VerifyingServingCertificates...)
 )
 
-// own limits how many unshared control planes (from New, NewWithEtcd or NewStopped) run at the same time in one test
-// binary. Even an idle kube-apiserver uses a few percent of a processor core.
+// The channel "own" limits how many unshared control planes (from New, NewWithEtcd or NewStopped) run at the same time
+// in one test binary. Even an idle kube-apiserver uses a few percent of a processor core.
 var own = make(chan struct{}, 3)
 
 // New starts a control plane that no other test uses. The control plane is stopped when the test ends.

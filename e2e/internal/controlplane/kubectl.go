@@ -45,8 +45,8 @@ func (c *Plane) LogsPrinted(t testing.TB) {
 	}
 }
 
-// KubectlPrints runs kubectl and returns its output. kubectl must succeed, and the output must contain each of
-// parts.
+// KubectlPrints runs kubectl and returns its output. kubectl must succeed, and the output must contain each of the
+// given texts.
 func (c *Plane) KubectlPrints(t testing.TB, parts []string, args ...string) string {
 	t.Helper()
 	got := c.Kubectl(t, args...)

@@ -56,7 +56,8 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 	}
 }
 
-// AwaitNode waits until the function problem returns the empty string for a Node, and returns that Node.
+// AwaitNode calls the given function with a Node until the function returns the empty string. Then AwaitNode returns
+// that Node.
 func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node) string) *v1.Node {
 	t.Helper()
 	var node *v1.Node
@@ -85,7 +86,8 @@ func (c *Plane) DeleteNode(t testing.TB, name string) {
 	}
 }
 
-// ReadyIs returns a function for AwaitNode. It waits until the Node's condition Ready has the given status.
+// ReadyIs returns a function for AwaitNode. With this function, AwaitNode waits until the Node's condition Ready has
+// the given status.
 func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	return func(node *v1.Node) string {
 		for _, c := range node.Status.Conditions {
@@ -128,7 +130,8 @@ func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	}
 }
 
-// AwaitPod waits until the function problem returns the empty string for a pod, and returns that pod.
+// AwaitPod calls the given function with a pod until the function returns the empty string. Then AwaitPod returns that
+// pod.
 func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) string) *v1.Pod {
 	t.Helper()
 	var pod *v1.Pod
@@ -143,7 +146,7 @@ func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) 
 	return pod
 }
 
-// PhaseIs returns a function for AwaitPod. It waits until the pod has the given phase.
+// PhaseIs returns a function for AwaitPod. With this function, AwaitPod waits until the pod has the given phase.
 func PhaseIs(phase v1.PodPhase) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		if pod.Status.Phase != phase {
@@ -178,8 +181,8 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	return all
 }
 
-// RunsStill compares a pod with its earlier version, which is in the parameter before. The pod must have the same UID
-// and run the same container, without a restart.
+// RunsStill compares a pod with the given earlier version of it. The pod must have the same UID and run the same
+// container, without a restart.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
 	after := c.AwaitPod(t, before.Name, "still runs", PhaseIs(v1.PodRunning))

@@ -14,7 +14,7 @@ const instances = 2
 type started struct {
 	plane *Plane
 	user  string // user is the top-level test that uses the control plane, or empty if the control plane is free
-	uses  int    // number of calls of Shared by user and its subtests that have not been released yet
+	uses  int    // number of calls of Shared by this test and its subtests, except those whose caller has ended
 }
 
 var shared = struct {
@@ -27,8 +27,8 @@ var shared = struct {
 func init() { shared.freed = sync.NewCond(&shared) }
 
 // Shared returns a control plane whose kube-apiserver has the given flags. No other test uses the control plane until
-// the calling test has ended. Subtests of one test get the same control plane. Names of certificates and keys in flags
-// are files of the PKI. A test deletes the objects that it creates there.
+// the calling test has ended. Subtests of one test get the same control plane. If a flag names a certificate or key by
+// a relative path, the path is a file of the PKI. A test deletes the objects that it creates in the control plane.
 //
 // A test that needs two control planes at once must call Shared for the one with more flags first, so that two tests
 // cannot wait for each other.
@@ -43,8 +43,8 @@ func Shared(t testing.TB, flags []string) *Plane {
 	})
 }
 
-// SharedBy is like Shared, but starts control planes with the function start. Tests that give the same key share
-// control planes, so they must give equal functions.
+// SharedBy is like Shared, but starts control planes with the given function. Tests that give the same key share
+// control planes, so these tests must give equal functions.
 func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	t.Helper()
 	user, _, _ := strings.Cut(t.Name(), "/")

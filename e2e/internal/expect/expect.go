@@ -19,7 +19,8 @@ func NoError(t testing.TB, err error) {
 	}
 }
 
-// Contains fails the test unless text contains part. The name of the text begins the failure message.
+// Contains fails the test unless the parameter "text" contains the parameter "part". The failure message begins with
+// the given name of the text.
 func Contains(t testing.TB, name, text, part string) {
 	t.Helper()
 	if !strings.Contains(text, part) {
@@ -46,8 +47,8 @@ func Page(t testing.TB, url string) string {
 	return string(body)
 }
 
-// Eventually calls the function problem every 25 ms until it returns the empty string. After the timeout it ends the
-// test with the last problem.
+// Eventually calls the given function every 25 ms until the function returns the empty string. After the timeout
+// Eventually ends the test and prints the last text from the function.
 func Eventually(t testing.TB, timeout time.Duration, what string, problem func() string) {
 	t.Helper()
 	if last := Within(timeout, problem); last != "" {
@@ -55,8 +56,8 @@ func Eventually(t testing.TB, timeout time.Duration, what string, problem func()
 	}
 }
 
-// Within calls the function problem every 25 ms until it returns the empty string. After the timeout it returns the
-// last problem.
+// Within calls the given function every 25 ms until the function returns the empty string. After the timeout Within
+// returns the last text from the function.
 func Within(timeout time.Duration, problem func() string) string {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()

@@ -1,5 +1,5 @@
 // Package kubelet starts the kubelets of the end-to-end tests: fauxlet, or the kubelet's own server (program
-// reference), both with the same configuration, pods and logs. It also sends requests to these kubelets.
+// "reference"), both with the same configuration, pods and logs. It also sends requests to these kubelets.
 package kubelet
 
 import (
@@ -26,7 +26,7 @@ func UnderTest() string {
 	return "fauxlet"
 }
 
-// Kubelet is a running kubelet: the program fauxlet or the program reference.
+// Kubelet is a running kubelet: fauxlet, or the program "reference", which is the kubelet's own server.
 type Kubelet struct {
 	*programs.Process
 	Node             string
@@ -37,8 +37,8 @@ type Kubelet struct {
 
 // Options configure a kubelet.
 type Options struct {
-	Kind       string // "fauxlet" or "reference"; empty: as UnderTest returns
-	Program    string // program file to run; empty: the program of package programs
+	Kind       string // "fauxlet" or "reference"; empty: the kind that UnderTest returns
+	Program    string // program file to run; empty: the file that package programs builds
 	Node       string // name of the node; empty: "node-1"
 	Port       int    // port of the kubelet; 0: any free port
 	Dir        string // folder of the configuration file; empty: a new folder
@@ -77,7 +77,8 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	expect.NoError(t, err)
 	config, err := o.Settings.YAML(p)
 	expect.NoError(t, err)
-	// The programs fauxlet and reference read pods and logs from different files.
+	// Each kind of kubelet gets its own folder, because fauxlet reads pods and logs from other files than the program
+	// "reference".
 	own := filepath.Join(k.Dir, o.Kind)
 	expect.NoError(t, os.Mkdir(own, 0o755))
 	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")

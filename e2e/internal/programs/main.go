@@ -57,7 +57,7 @@ func setParallel(pkg string) {
 	}
 }
 
-// slow has the names of the tests that were left out because of -short.
+// The list "slow" has the names of the tests that were left out because of -short.
 var slow struct {
 	sync.Mutex
 	names []string
@@ -120,8 +120,8 @@ func Progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "e2e: "+format+"\n", args...)
 }
 
-// NumberFromEnvironment returns the number in an environment variable. If the variable is empty, it returns the
-// default, which is in the parameter otherwise.
+// NumberFromEnvironment returns the number in an environment variable. If the variable is empty, it returns the given
+// default.
 func NumberFromEnvironment(t testing.TB, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)

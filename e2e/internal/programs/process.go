@@ -69,8 +69,8 @@ func (p *Process) Stop() error {
 	}
 }
 
-// LogOnFailure logs the last lines of the process's output if the test has failed. It ignores the part of the output
-// before the byte offset from.
+// LogOnFailure logs the last lines of the process's output if the test has failed. It ignores the output before the
+// given byte offset.
 func (p *Process) LogOnFailure(t testing.TB, from int) {
 	if !t.Failed() {
 		return

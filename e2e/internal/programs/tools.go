@@ -41,9 +41,9 @@ var needs = map[string][]string{
 // Packages returns the names of the test packages.
 func Packages() []string { return slices.Sorted(maps.Keys(needs)) }
 
-// Missing checks that this machine has the tools that the tests of the given packages need. Otherwise it returns an
-// error that names the missing tools and the Debian packages to install. It returns nil if nothing is missing. A
-// missing tool is an error rather than a reason to skip tests, because a skipped test looks like a passed one.
+// Missing returns nil if this machine has the tools that the tests of the given packages need. Otherwise it returns an
+// error that names the missing tools and the Debian packages to install. A missing tool is an error rather than a
+// reason to skip tests, because a skipped test looks like a passed one.
 func Missing(packages ...string) error {
 	var missing, install []string
 	notRoot := false

@@ -1,5 +1,5 @@
-// Package sample has pods with logs, and writes them to files in the formats that fauxlet and the program reference
-// read.
+// Package sample has pods with logs, and writes them to files in the formats that fauxlet and the program "reference"
+// can read.
 package sample
 
 import (

@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// WritePods writes pods to a file that the program reference reads.
+// WritePods writes pods to a file for the program "reference".
 func WritePods(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
@@ -57,7 +57,7 @@ var nodeLogs = map[string]string{
 	"noext":                    "plain",
 }
 
-// WriteNodeLogs writes the node's own log files for the program reference.
+// WriteNodeLogs writes the node's own log files for the program "reference".
 func WriteNodeLogs(t testing.TB, dir string) string {
 	t.Helper()
 	for name, text := range nodeLogs {
