@@ -35,7 +35,7 @@ func TestAddAffectedByReachesTheDecisionOfTheContext(t *testing.T) {
 	}
 }
 
-// refusing is a CAProvider that refuses every certificate chain after it has been verified.
+// refusing is a CAProvider whose VerifyChain refuses every certificate chain.
 type refusing struct{ authchain.CAProvider }
 
 func (refusing) VerifyChain(chain []*x509.Certificate) error {

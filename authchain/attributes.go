@@ -8,7 +8,8 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// verbs maps an HTTP method to the API verb. All other methods, including HEAD and OPTIONS, have the empty verb.
+// The map "verbs" has the API verb of each HTTP method. Methods that are not in the map, such as HEAD and OPTIONS, have
+// the empty verb.
 var verbs = map[string]string{
 	http.MethodPost:   "create",
 	http.MethodGet:    "get",

@@ -40,9 +40,8 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize checks the subresources in order until one is allowed. If a check ends with an error, and so is neither
-// allowed nor denied, the request is answered with a 500: neither 200 nor 403 would be right, because it is not known
-// whether the user has access. (kubelet: InstallAuthFilter)
+// authorize checks the subresources in order until one is allowed. If a check ends with an error, it is unknown whether
+// the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
 	subresources := Subresources(r.URL.Path, c.fineGrained)

@@ -66,23 +66,23 @@ type Config struct {
 	AuthorizedTTL   time.Duration
 	UnauthorizedTTL time.Duration
 
-	// FineGrained checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the paths that have such
-	// a subresource (feature gate KubeletFineGrainedAuthz). It is always on in a kubelet v1.37; false is the
-	// behaviour of older kubelets.
+	// If FineGrained is true, the chain checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the
+	// paths that have such a subresource (feature gate KubeletFineGrainedAuthz). A kubelet v1.37 always does so; false
+	// is the behaviour of older kubelets.
 	FineGrained bool
 }
 
 // CAProvider supplies the options for verifying client certificates, in particular the root CAs. VerifyOptions returns
-// false while there are no CAs. To change the roots it must return a new pool; it must not change a pool that it has
-// returned before. It must be safe for concurrent use. The dynamic CA of
+// false while there are no CAs. To change the roots, VerifyOptions must return a new pool; a pool that it has returned
+// must not be changed. A CAProvider must be safe for concurrent use. The dynamic CA of
 // k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }
 
 // ChainVerifier is an optional interface of a [CAProvider]. After a client certificate has been verified, VerifyChain
-// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The text of
-// its error becomes the reason of the refused authentication step.
+// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. If
+// VerifyChain returns an error, its text becomes the reason of the refused authentication step.
 //
 // The chain caches verified certificates, and does not call VerifyChain for a certificate in the cache. A provider that
 // sets CurrentTime in its VerifyOptions turns this cache off.
@@ -134,8 +134,8 @@ func New(config Config) (*Chain, error) {
 }
 
 // newAuthenticator sets the order of the authentication steps. The client certificate, the bearer token and the
-// WebSocket token are tried until one succeeds. Anonymous access is tried if all of them were skipped. It is not tried
-// after an error. (delegating.go, DelegatingAuthenticatorConfig.New)
+// WebSocket token are tried until one succeeds. Anonymous access is tried only if all three steps were skipped, and so
+// not after an error. (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
 

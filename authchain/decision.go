@@ -55,8 +55,8 @@ type Decision struct {
 	// AffectedBy and, after a completed handshake, TLS are set too.
 	NoRequest string
 
-	// AffectedBy names the injected faults that affected the request, its connection or its reviews. The chain does
-	// not interpret the names; see [AddAffectedBy].
+	// AffectedBy has the names of the injected faults that affected the request, its connection or its reviews. The
+	// chain does not interpret the names; see [AddAffectedBy].
 	AffectedBy []string
 
 	// Most requests have one step and one check. These arrays save a separate allocation for the step and the check.

@@ -63,7 +63,7 @@ func TestDecisionJSON(t *testing.T) {
 	}
 }
 
-// TestTraceparent expects the Decision to contain the header only if the header has the right length.
+// TestTraceparent expects the Decision to contain the traceparent header only if the header has the right length.
 func TestTraceparent(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, test := range map[string]struct {

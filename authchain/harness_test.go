@@ -59,8 +59,8 @@ func (f fixedCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: f.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-// apiserver answers reviews over HTTP. users maps a token to its user; allowed maps a user to the subresources that
-// the user may access. It records the reviews. Tests can replace its answers with intercept.
+// apiserver answers reviews over HTTP, and records them. The map "users" has the user of each token, and the map
+// "allowed" has the subresources that each user may access. Tests can set "intercept" to answer in its place.
 type apiserver struct {
 	*httptest.Server
 	clients *kubernetes.Clientset
@@ -70,7 +70,8 @@ type apiserver struct {
 	allowed      map[string][]string
 	tokenReviews []string
 	accesses     []authorizationv1api.SubjectAccessReviewSpec
-	// intercept may answer a request itself; it then returns true, and the apiserver does not answer.
+	// The function "intercept" may answer a request itself. In that case it returns true, and the apiserver does not
+	// answer the request.
 	intercept func(w http.ResponseWriter, r *http.Request) bool
 	// tokenError is the status.error of the TokenReview of an unknown token.
 	tokenError string
@@ -139,7 +140,7 @@ func (a *apiserver) counts() (tokenReviews, accessReviews int) {
 	return len(a.tokenReviews), len(a.accesses)
 }
 
-// allow replaces the allowed subresources of all users.
+// The method "allow" replaces the allowed subresources of all users.
 func (a *apiserver) allow(allowed map[string][]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

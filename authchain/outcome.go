@@ -42,8 +42,8 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached returns whether caches supplied every result that otherwise needs a review. It returns false if no result
-// needs a review.
+// Cached reports whether caches supplied all results for which the chain would otherwise have sent a review. It returns
+// false if there are no such results.
 func (d *Decision) Cached() bool {
 	cached := false
 	for i := range d.Authentication {
@@ -114,7 +114,7 @@ func (d *Decision) whyNotAuthenticated() string {
 	return "refused: " + strings.Join(skipped, "; ") + "; anonymous authentication is off"
 }
 
-// sentence is called for each allowed request, so it avoids fmt.
+// The method "sentence" is called for each allowed request, so it does not use package fmt, which is slower.
 func (c *Check) sentence(u user.Info) string {
 	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" +
 		c.Subresource + reasonPhrase(c.Reason)

@@ -59,7 +59,7 @@ type Connection struct {
 	Certificate *Certificate `json:"clientCertificate,omitempty"`
 }
 
-// Certificate describes the client certificate of a [Connection]. The certificate may not have been verified.
+// Certificate describes the client certificate of a [Connection], whether or not it has been verified.
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`

@@ -55,8 +55,8 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 		step(MethodWebSocketToken, "among the WebSocket subprotocols", websocket.NewProtocolAuthenticator(cached)), nil
 }
 
-// explainToken sets the reason of a token step that has not authenticated the user. noToken is the reason if the
-// request has no token for the step.
+// explainToken sets the reason of a token step that has not authenticated the user. If the request has no token for the
+// step, the reason is the parameter noToken.
 func explainToken(s *Step, noToken string) {
 	var failed *failedReview
 	switch {
@@ -105,8 +105,8 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 	return response, ok, err
 }
 
-// withoutToken replaces the token in the text of err by its fingerprint. The review API chooses the text of its
-// errors, and may repeat the token in it.
+// withoutToken returns an error with the text of err, in which the fingerprint of the token replaces the token. The
+// review API chooses the text of its errors, and may repeat the token in that text.
 func withoutToken(err error, token string) error {
 	quoted := strconv.Quote(token)
 	replacement := Fingerprint(token)

@@ -13,18 +13,20 @@ import (
 
 // tokenReviewer sends TokenReviews, and remembers the last review of each token.
 //
-// The cache calls the tokenReviewer when it has no result for a token. Requests that wait for the same token share one
-// review. The review has its own context and does not know these requests, so it cannot tell them that their result is
-// new. Instead, each request looks up afterwards whether a review of its token has ended since the lookup in the cache
-// began. If not, its result came from the cache.
+// The cache calls the tokenReviewer if it has no result for a token. Requests that need a result for the same token at
+// the same time share one review. The review has its own context, which leads to none of these requests, so the review
+// cannot mark their results as new. Instead, each request looks up afterwards whether a review of its token has ended
+// since the request began to use the cache. If no review has, the result of the request came from the cache.
 type tokenReviewer struct {
 	sender authenticator.Token
-	// last has the last review of each token, indexed by the token's hash. If two tokens share a slot and are reviewed
-	// at the same moment, a new result may be recorded as cached. The error affects only the Decision's Cached.
+	// The field "last" has the last review of each token, indexed by the token's hash. If two tokens with the same
+	// index are reviewed at the same moment, a result that came from a review may be recorded as cached. Only the field
+	// Cached of the Decision is then wrong.
 	last slots[tokenReview]
 }
 
-// tokenReview is one TokenReview. The context of the review's HTTP request carries it.
+// tokenReview is a TokenReview that the chain sends. The context of the HTTP request that sends it contains the
+// tokenReview.
 type tokenReview struct {
 	token [sha256.Size]byte
 	ended time.Time

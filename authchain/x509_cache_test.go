@@ -9,7 +9,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// changingCA is a CAProvider that returns the same pool until trust replaces it.
+// changingCA is a CAProvider that returns the same pool until the method "trust" sets a new pool.
 type changingCA struct{ pool atomic.Pointer[x509.CertPool] }
 
 func (c *changingCA) trust(a *testcerts.Authority) { c.pool.Store(a.Pool()) }

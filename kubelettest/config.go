@@ -21,7 +21,8 @@ import (
 
 const loopback = "127.0.0.1"
 
-// load writes a kubelet's configuration file and certificates into dir, and loads them as a kubelet does.
+// The function "load" writes a kubelet's configuration file and certificates into dir, and loads them as a kubelet
+// does.
 func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
 	if strings.TrimSpace(o.nodeName) == "" {
 		return nil, errors.New("WithNodeName: the name is empty")

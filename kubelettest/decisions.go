@@ -11,8 +11,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// patience is how long Decisions, Await and Close wait for a Decision. They wait for a shorter time if the test's
-// deadline is earlier.
+// The constant "patience" is how long Decisions, Await and Close wait for a Decision. They wait for a shorter time if
+// the test's deadline is earlier.
 const patience = 30 * time.Second
 
 // Decisions returns a Decision for each request and for each failed TLS handshake, in order of arrival. It returns no
@@ -37,11 +37,11 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits for a Decision for which wanted returns true, and returns the first such Decision. Earlier Decisions are
-// included. Use Await for a request that another goroutine sends, for a failed handshake (the client may detect the
-// failure before the kubelet does), and for a connection that ended without a request. If no such Decision arrives
-// within 30 s, Await fails the test. Await calls wanted once for each Decision. The function wanted must not call
-// methods of the Kubelet.
+// Await waits for a Decision for which the function "wanted" returns true, and returns the first such Decision. Earlier
+// Decisions are included. Use Await for a request that another goroutine sends, for a failed handshake (the client may
+// detect the failure before the kubelet does), and for a connection that ended without a request. If no such Decision
+// arrives within 30 s, Await fails the test. Await calls "wanted" once for each Decision. The function "wanted" must
+// not call methods of the Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -53,8 +53,8 @@ func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decisi
 	return found
 }
 
-// patient returns a context that ends after the duration patience, or one second before the test's deadline, whichever
-// is earlier.
+// The function "patient" returns a context that ends after the time "patience", or one second before the test's
+// deadline, whichever is earlier.
 func patient(test reporter) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(patience)
 	if limited, ok := test.(interface{ Deadline() (time.Time, bool) }); ok {
@@ -66,7 +66,7 @@ func patient(test reporter) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), until)
 }
 
-// list formats each Decision with the function format, and returns one line per Decision.
+// The function "list" formats each Decision with the function "format", and returns one line per Decision.
 func list(decisions []*authchain.Decision, format func(*authchain.Decision) string) string {
 	if len(decisions) == 0 {
 		return " none"
@@ -94,11 +94,11 @@ func outcome(d *authchain.Decision) string {
 // decisions collects the Decisions of a Kubelet.
 type decisions struct {
 	mu sync.Mutex
-	// all has all Decisions, in the order in which the requests arrived. underWay has the Decisions about requests in
-	// progress.
+	// The field "all" has every Decision, in the order in which the requests arrived. The field underWay has the
+	// Decisions about requests in progress.
 	all      []*authchain.Decision
 	underWay map[*authchain.Decision]bool
-	// changed is closed and replaced by a new channel each time a Decision becomes complete.
+	// The channel "changed" is closed each time a Decision becomes complete, and is then replaced by a new channel.
 	changed chan struct{}
 }
 
@@ -127,8 +127,8 @@ func (d *decisions) observe(made *authchain.Decision) {
 	d.changed = make(chan struct{})
 }
 
-// settled waits until all requests that have arrived so far are complete, and returns the Decisions about them. If ctx
-// ends first, underWay has the Decisions about the requests that are still in progress.
+// The method "settled" waits until all requests that have arrived so far are complete, and returns the Decisions about
+// them. If ctx ends first, the result underWay has the Decisions about the requests that are still in progress.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -142,8 +142,9 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 	}
 }
 
-// first waits for a complete Decision for which wanted returns true, and returns it. If ctx ends first, found is nil.
-// The result others has the Decisions for which wanted has returned false.
+// The method "first" returns the first complete Decision for which the function "wanted" returns true, and waits for it
+// if necessary. If ctx ends before that, the result "found" is nil. The result "others" has the Decisions for which
+// "wanted" has returned false.
 func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision,
 	others []*authchain.Decision) {
 	d.mu.Lock()
@@ -166,8 +167,8 @@ func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) 
 	}
 }
 
-// change unlocks mu, waits until another Decision becomes complete, and locks mu again. It returns false if ctx ends
-// first.
+// The method "change" unlocks mu, waits until another Decision becomes complete, and locks mu again. It returns false
+// if ctx ends first.
 func (d *decisions) change(ctx context.Context) bool {
 	changed := d.changed
 	d.mu.Unlock()

@@ -22,7 +22,7 @@ type collector struct {
 	client *http.Client
 	log    string // log is the URL of the container's log
 	lines  []string
-	last   time.Time // last is the timestamp of the last line in lines
+	last   time.Time // the timestamp of the last line that was received
 }
 
 func (c *collector) collect(ctx context.Context) error {
@@ -33,7 +33,7 @@ func (c *collector) collect(ctx context.Context) error {
 	}
 }
 
-// follow reads the log until it ends or the connection breaks. ended is true if the log has ended.
+// follow reads the log until it ends or the connection breaks. The result "ended" is true if the log has ended.
 func (c *collector) follow(ctx context.Context) (ended bool, err error) {
 	query := url.Values{"follow": {"true"}, "timestamps": {"true"}}
 	if !c.last.IsZero() {

@@ -18,7 +18,7 @@ func TestExec(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "db", map[string]scenario.Container{
 		"postgres": {
-			// The command pg_dump has a fixed answer. Other commands run, and can read the files.
+			// The command pg_dump has a scripted answer. Other commands, such as cat, can read Files.
 			Exec: []scenario.ExecAnswer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n",
 				ExitCode: 3}},
 			Files: map[string]string{"/etc/motd": "do not touch\n"},

@@ -31,9 +31,9 @@ func newFaults(o *options) (*faults.Set, error) {
 	return set, nil
 }
 
-// Inject makes a fault active until the returned function end is called. Inject fails the test if the fault is invalid
-// or if an active fault has the same name. The function end may be called from any goroutine. A second call of end does
-// nothing.
+// Inject makes a fault active until the caller calls "end", the function that Inject returns. Inject fails the test if
+// the fault is invalid or if an active fault has the same name. The function "end" may be called from any goroutine. A
+// second call of "end" does nothing.
 func (k *Kubelet) Inject(f Fault) (end func()) {
 	k.test.Helper()
 	active, err := k.Faults.Add(f)

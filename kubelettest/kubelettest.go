@@ -83,7 +83,7 @@ type Kubelet struct {
 
 	mu      sync.Mutex
 	closed  bool
-	running func() error // running stops the server; it is nil if no server is running
+	running func() error // stops the server; nil if no server is running
 }
 
 // New starts a kubelet for a test, and closes it when the test ends. It fails the test if an option is invalid or a
@@ -252,7 +252,7 @@ type reporter interface {
 	Fatalf(format string, args ...any)
 }
 
-// panicking is the reporter of a kubelet that was not started by New. It panics.
+// panicking is the reporter of a kubelet that was not started by New. It panics instead of failing a test.
 type panicking struct{}
 
 func (panicking) Helper() {}

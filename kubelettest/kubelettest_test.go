@@ -369,7 +369,7 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 		hung := make(chan struct{})
 		go func() {
 			defer close(hung)
-			// Close ends the delay by the fault, and the request.
+			// Close must end this request, which the fault delays by an hour.
 			if response, err := hanging.Get(k.URL + logsPath); err == nil {
 				response.Body.Close()
 			}

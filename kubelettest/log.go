@@ -39,7 +39,7 @@ func (l *testLog) Write(line []byte) (int, error) {
 
 func (l *testLog) Sync() error { return nil }
 
-// end makes the testLog discard all further log lines.
+// The method "end" makes the testLog discard all further log lines.
 func (l *testLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -101,10 +101,10 @@ func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.
 // and sh -c with one of these commands. Package kubelettest/fakeshell has an executor with a shell.
 func WithExecutor(executor pods.Executor) Option { return func(o *options) { o.executor = executor } }
 
-// WithConfig changes the KubeletConfiguration. The function change runs once for each kubelet, before defaults are set
-// and the configuration is validated. The configuration that it receives has webhook authentication and authorization
-// with a cache TTL of one nanosecond, no anonymous authentication, a clientCAFile, a serving certificate, and a free
-// port on 127.0.0.1.
+// WithConfig changes the KubeletConfiguration. The function "change" runs once for each kubelet, before defaults are
+// set and the configuration is validated. The configuration that it receives has webhook authentication and
+// authorization with a cache TTL of one nanosecond, no anonymous authentication, a clientCAFile, a serving certificate,
+// and a free port on 127.0.0.1.
 func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }

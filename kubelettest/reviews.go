@@ -55,8 +55,8 @@ func checks(all []string) string {
 // maxReviews is the maximum number of reviews that Kubelet.Reviews returns.
 const maxReviews = 1 << 20
 
-// newReviewer returns the review API that answers the kubelet's reviews with the users and their rights, or by the
-// options WithAuthorizer and WithReviewClient.
+// newReviewer returns the review API that answers the kubelet's reviews. By default, the answers depend on the users
+// and their rights. The options WithAuthorizer and WithReviewClient change this.
 func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *options) (*reviewapi.Server, error) {
 	options := reviewapi.Options{Records: maxReviews, CA: ca, Logger: logger}
 	if o.authorizer != nil {

@@ -47,7 +47,7 @@ type users struct {
 	manifests []runtime.Object
 
 	mu         sync.Mutex
-	order      []string // order has the names of the users, in the order of the options
+	order      []string // the names of the users, in the order of the options
 	all        map[string]*credential
 	transports []*http.Transport
 }
@@ -106,7 +106,7 @@ func (u *users) add(user User) error {
 	return nil
 }
 
-// rules converts rights, in the form of User.Allow, to RBAC rules.
+// The function "rules" converts rights, in the form of User.Allow, to RBAC rules.
 func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 	verbs := strings.Fields("get create update patch delete *")
 	var rules []rbacv1.PolicyRule
@@ -170,7 +170,7 @@ func (u *users) tokens() *reviewapi.Tokens {
 	return reviewapi.NewTokens(tokens)
 }
 
-// update passes the current tokens and rights to the review API.
+// The method "update" passes the current tokens and rights to the review API.
 func (u *users) update(server *reviewapi.Server) error {
 	policy, err := u.policy()
 	if err != nil {

@@ -23,7 +23,7 @@ func TestWithAuthorizer(t *testing.T) {
 		answer  string
 		code    int
 		allowed bool
-		why     string // why is the reason in the status of the review
+		why     string // the expected reason in the status of the review
 	}{
 		"allowed": {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
 		"denied": {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false,

@@ -85,8 +85,8 @@ type Log struct {
 	// Stderr is the share of the lines, from 0 to 1, that go to standard error. The default is 0.
 	Stderr float64 `json:"stderr,omitempty"`
 
-	// Text contains the lines of the log. If all of them have the CRI's format, as in `2016-10-06T00:17:09.669794202Z
-	// stdout F text`, they also contain their times and streams. Seed and Lines cannot be set together with Text.
+	// Text contains the lines of the log. If every line has the CRI's format, as in `2016-10-06T00:17:09.669794202Z
+	// stdout F text`, each line also contains its time and stream. Seed and Lines cannot be set together with Text.
 	Text string `json:"text,omitempty"`
 
 	// File is the path of a file with the lines of the log, in the form that Text has. A relative path starts at the

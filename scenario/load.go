@@ -105,8 +105,8 @@ func unmarshal(text []byte, s *Scenario) error {
 	return nil
 }
 
-// locate adds the index of the invalid list entry to an error of the decoder, because the decoder does not report
-// it. locate decodes the entries of the lists one by one until one of them fails.
+// locate adds to an error of the decoder the index of the invalid list entry, which the decoder does not report. To
+// find the index, locate decodes the entries of the lists one by one until one of them fails.
 func locate(text []byte, failed error) error {
 	var lists struct{ Pods, Containers, Faults []json.RawMessage }
 	if json.Unmarshal(text, &lists) != nil {

@@ -129,7 +129,7 @@ func (g *generator) section(name string) {
 	}
 }
 
-// text writes the paragraphs and examples of a doc comment.
+// The method "text" writes the paragraphs and examples of a doc comment.
 func (g *generator) text(text string) {
 	var p comment.Parser
 	for _, block := range p.Parse(text).Content {

@@ -11,9 +11,10 @@ import (
 	"path/filepath"
 )
 
-// Folder keeps CAs and pairs in files, each as NAME.crt and NAME.key. It uses existing files and never overwrites them,
-// and makes missing ones. Several processes may use one folder at the same time and get the same pairs. (On a system
-// without flock this holds within one process only.) It is safe for concurrent use.
+// Folder keeps CAs and pairs in files, each as NAME.crt and NAME.key. If the files of a CA or pair exist, the Folder
+// uses them and never overwrites them. Otherwise it makes the CA or pair. Several processes may use one folder at the
+// same time and get the same pairs. (On a system without flock this holds within one process only.) A Folder is safe
+// for concurrent use.
 type Folder struct{ dir string }
 
 // OpenFolder opens a folder, and creates it if it does not exist.
@@ -54,8 +55,9 @@ func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
 
-// obtain loads existing files, or calls mint and writes the files. It locks the folder only to write. A read-only
-// folder that has all files can therefore be used.
+// obtain loads a pair or a CA from its files. If the files do not exist, it makes the pair or the CA with the function
+// "mint", and writes the files. It locks the folder only to write, so a folder that already has all files may be
+// read-only.
 func obtain[T interface {
 	Write(certFile, keyFile string) error
 }](
@@ -87,7 +89,7 @@ func obtain[T interface {
 		return none, err
 	}
 	if err := minted.Write(certFile, keyFile); err != nil {
-		// Do not leave a key without a certificate.
+		// Remove the key, because its certificate could not be written.
 		if removed := os.Remove(keyFile); !errors.Is(removed, fs.ErrNotExist) {
 			err = errors.Join(err, removed)
 		}
@@ -96,8 +98,8 @@ func obtain[T interface {
 	return minted, nil
 }
 
-// has reports whether both files exist; a dangling symbolic link counts as a file. One file without the other is an
-// error, because neither may be overwritten.
+// The function "has" reports whether both files exist. A dangling symbolic link counts as a file. If only one of the
+// files exists, the result is an error, because an existing file must not be overwritten.
 func has(certFile, keyFile string) (bool, error) {
 	var there, missing []string
 	for _, file := range []string{certFile, keyFile} {
@@ -117,8 +119,8 @@ func has(certFile, keyFile string) (bool, error) {
 	return len(there) == 2, nil
 }
 
-// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "". It skips files that
-// are not certificates; whoever loads such a file gets the error.
+// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer. It returns "" if there is
+// none. It skips files that are not certificates; loading such a file reports the error.
 func (f *Folder) issuedBy(ca *x509.Certificate) (file string) {
 	names, _ := fs.Glob(os.DirFS(f.dir), "*.crt")
 	for _, name := range names {

@@ -11,7 +11,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// open opens a folder and obtains two CAs from it, each with one pair.
+// The function "open" opens a folder and obtains two CAs from it, each with one pair.
 func open(dir string) (client *testcerts.Pair, err error) {
 	folder, err := testcerts.OpenFolder(dir)
 	if err != nil {

@@ -45,10 +45,10 @@ type signer int
 
 const (
 	byAuthority    signer = iota
-	byIntermediate        // an intermediate CA, which the pair contains
-	withoutChain          // an intermediate CA, which the pair does not contain
-	byUnknownCA           // a CA that nothing trusts
-	bySelf                // the certificate's own key
+	byIntermediate        // signed by an intermediate CA, which the pair contains
+	withoutChain          // signed by an intermediate CA, which the pair does not contain
+	byUnknownCA           // signed by a CA that no client or kubelet trusts
+	bySelf                // signed by the certificate's own key
 	byKubeletsCA          // see KubeletSelfSigned
 )
 
@@ -107,7 +107,8 @@ var kinds = []Kind{
 			"algorithm"},
 }
 
-// Kinds returns all kinds: first client certificates, then serving certificates. Of each, the valid kinds come first.
+// Kinds returns all kinds: first the client certificates, then the serving certificates. In both groups the valid kinds
+// come first.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
 // KindNamed returns the kind with the given name. If there is none, the error lists all names.

@@ -16,10 +16,11 @@ import (
 
 const unknownAuthority = "x509: certificate signed by unknown authority"
 
-// verdicts has the expected result of each kind. For a client certificate, this is the result of a kubelet's
-// authenticator. For a serving certificate, these are the errors of kube-apiserver v1.37.2 when it dials an IP
-// address (err) and a DNS name (errByName), without times and without the prefix "tls: failed to verify certificate:
-// ". The field openssl is the error number of openssl verify with the CA and opensslArgs; 0 means OK.
+// verdicts has the expected result for each kind of certificate. For a client certificate, this is the result of a
+// kubelet's authenticator. For a serving certificate, these are the errors of kube-apiserver v1.37.2: err when it dials
+// an IP address, and errByName when it dials a DNS name. The errors are without times and without the prefix "tls:
+// failed to verify certificate: ". The field "openssl" is the error number of `openssl verify` with the CA and
+// opensslArgs; 0 means OK.
 var verdicts = map[string]struct {
 	user           string // if not empty, the certificate is accepted and has this user
 	noOpinion      bool

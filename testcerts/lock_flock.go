@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// lock waits for the exclusive lock of the folder. The kernel releases it when the process ends for any reason.
+// The function "lock" waits until it has locked the folder for this process alone. The kernel unlocks the folder when
+// the process ends, even if it crashes.
 func lock(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {

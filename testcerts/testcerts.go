@@ -36,7 +36,7 @@ type Mutate = func(*x509.Certificate)
 type Authority struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
-	// above are the CAs above this CA, from the issuer of Cert up to the root. It is empty for a root CA.
+	// The field "above" has the CAs above this CA, from the issuer of Cert up to the root. It is empty for a root CA.
 	above []*x509.Certificate
 }
 
@@ -88,8 +88,8 @@ func (a *Authority) Server(commonName string, hosts []string, mutate ...Mutate) 
 	return a.issue(template, mutate)
 }
 
-// SelfSigned makes a serving certificate that is signed by its own key. [KubeletSelfSigned] makes a certificate like
-// the one that a kubelet makes for itself, which is not self-signed.
+// SelfSigned makes a serving certificate that is signed by its own key. The certificate that a kubelet makes for itself
+// is different: it is signed by a CA that the kubelet makes too. See [KubeletSelfSigned].
 func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
 	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
@@ -150,7 +150,7 @@ func (a *Authority) chain() []*x509.Certificate {
 	return append([]*x509.Certificate{a.Cert}, a.above...)
 }
 
-// intermediates returns the chain without the root.
+// intermediates returns the certificates of the CA and of the CAs above it, without the root.
 func (a *Authority) intermediates() []*x509.Certificate {
 	chain := a.chain()
 	if top := chain[len(chain)-1]; isRoot(top) {

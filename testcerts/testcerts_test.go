@@ -160,7 +160,8 @@ func TestIntermediateChain(t *testing.T) {
 		}
 	}
 
-	// A CA that is loaded from a file must still sign certificates that clients accept if they trust the root.
+	// Load the intermediate CA from a file. Clients that trust the root must accept certificates that the loaded CA
+	// signs.
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "lower.crt"), filepath.Join(dir, "lower.key")
 	if err := lower.Write(certFile, keyFile); err != nil {

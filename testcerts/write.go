@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Write writes the pair into two files and replaces existing ones. Each file is replaced atomically. At no time can
-// users other than its owner read the key file. All users can read the certificate. To keep existing files, use a
-// [Folder].
+// Write writes the pair into two files, and replaces existing files. Each file is replaced atomically. At every moment,
+// only its owner can read the key file. All users can read the certificate. To keep existing files, use a [Folder].
 func (p *Pair) Write(certFile, keyFile string) error {
 	cert, err := stage(certFile, p.CertPEM, 0o644)
 	if err != nil {
@@ -28,7 +27,8 @@ func (p *Pair) Write(certFile, keyFile string) error {
 	return os.Rename(cert, certFile)
 }
 
-// Write writes the CA's key and its certificate, followed by the certificates of the CAs above it, like [Pair.Write].
+// Write writes the CA's key into keyFile. It writes the CA's certificate into certFile, followed by the certificates of
+// the CAs above the CA. It treats the files as [Pair.Write] does.
 func (a *Authority) Write(certFile, keyFile string) error {
 	p, err := newPair(a.Cert, a.Key, a.above)
 	if err != nil {

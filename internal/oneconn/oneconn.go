@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// Serve runs server on conn until the connection ends or ctx is done, and closes conn. The context of a request is done
-// when the client has closed the connection. After a handler has hijacked the connection, this requires that the
-// handler reads from the connection. Serve sets server.ConnContext.
+// Serve runs server on conn until the connection ends or ctx is done, and then closes conn. When the client closes the
+// connection, the context of the current request is cancelled. If a handler has hijacked the connection, the context is
+// cancelled only if that handler reads from the connection. Serve sets server.ConnContext.
 func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
 	ctx, cancel := context.WithCancel(ctx)
 	listener := &listener{done: make(chan struct{})}
@@ -43,8 +43,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return nil }
 func (l *listener) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// watched is a connection that calls gone when a read fails, except by a timeout. It calls gone and closed when the
-// connection is closed.
+// watched is a connection that calls the function "gone" when a read fails for any reason but a timeout. When the
+// connection is closed, it calls "gone" and the function "closed".
 type watched struct {
 	net.Conn
 	gone   context.CancelFunc

@@ -52,8 +52,9 @@ func TestServeHandlesRequestsUntilClientCloses(t *testing.T) {
 	<-ended
 }
 
-// TestHijackedRequestIsCanceledWhenClientCloses checks that the context of a hijacked request is done when the client
-// closes the connection, and that Serve then waits until the handler has closed it too.
+// TestHijackedRequestIsCanceledWhenClientCloses checks that the context of a hijacked request is cancelled when the
+// client closes the connection, and that Serve then waits until the handler has closed the connection on the server's
+// side.
 func TestHijackedRequestIsCanceledWhenClientCloses(t *testing.T) {
 	client, conn := pair(t)
 	ended := make(chan struct{})
@@ -93,8 +94,9 @@ func TestContextEndsConnection(t *testing.T) {
 	<-ended
 }
 
-// TestWriteToClosedEnd checks that data for an end that has closed is lost without an error, until it exceeds a send
-// buffer. Data that the closed end sent before can still be read.
+// TestWriteToClosedEnd writes to an end of a Pair after the other end has closed. The data must be lost without an
+// error until there is more of it than a send buffer holds. Data that the closed end sent before it closed can still be
+// read.
 func TestWriteToClosedEnd(t *testing.T) {
 	near, far := pair(t)
 	if _, err := io.WriteString(far, "refused"); err != nil {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Pair returns both ends of a connection within the process. The caller closes both. The connection behaves like a TCP
-// connection: each end can write before the other reads, and data that is written after the other end has closed is
+// Pair returns both ends of a connection within the process. The caller closes both ends. The connection behaves like a
+// TCP connection: each end can write before the other reads. Data that is written after the other end has closed is
 // lost without an error, up to maxLost bytes, as in a send buffer.
 func Pair() (net.Conn, net.Conn, error) {
 	a, b, err := connectedSockets()
@@ -27,9 +27,10 @@ type end struct {
 	lost atomic.Int64 // bytes
 }
 
-// Write hides the error of a socket whose other end has closed, up to maxLost bytes. Over TCP such a write succeeds,
-// and the response that the other end sent before it closed can still be read. A proxy that copies in both directions
-// stops at the first error, so with an error here it would lose that response.
+// Write reports success for data that is lost because the other end has closed, up to maxLost bytes. A write to a TCP
+// connection succeeds in this case too, and the response that the other end sent before it closed can still be read. A
+// proxy that copies in both directions stops at the first error. If Write returned an error at once, the proxy would
+// lose that response.
 func (e *end) Write(p []byte) (int, error) {
 	n, err := e.Conn.Write(p)
 	if (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) && e.lost.Add(int64(len(p))) <= maxLost {

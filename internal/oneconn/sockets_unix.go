@@ -35,7 +35,7 @@ func connectedSockets() (net.Conn, net.Conn, error) {
 	return a, b, nil
 }
 
-// connOf returns the connection of a socket, and closes fd.
+// connOf returns a connection that uses a duplicate of the socket fd, and closes fd.
 func connOf(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "socketpair")
 	defer file.Close()

@@ -43,9 +43,9 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the average usage of a resource. It is the given amount if that is positive, else three quarters of
-// the container's request, else three quarters of its limit. For a container that has neither a request nor a limit, it
-// is the value of the parameter none.
+// average returns the average usage of a resource. If the given amount is positive, it is the average. Otherwise the
+// average is three quarters of the container's request or, without a request, three quarters of its limit. Without a
+// request and a limit, the average is the parameter "none".
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
 	none uint64) uint64 {
 	if given > 0 {
@@ -59,8 +59,8 @@ func (l load) average(given int64, container *v1.Container, name v1.ResourceName
 	return none
 }
 
-// positive returns the amount of a resource in a list, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for
-// a missing or negative amount.
+// The function "positive" returns the amount of a resource in a list, but at most scenario.MaxCPU or
+// scenario.MaxMemory. It returns 0 if the amount is missing or negative.
 func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) uint64 {
 	amount, there := list[name]
 	if !there || amount.Sign() <= 0 {
@@ -88,7 +88,7 @@ func hashOf(parts ...string) uint64 {
 		hash.Write([]byte(part))
 		hash.Write([]byte{0})
 	}
-	// In FNV the last bytes hardly affect the upper bits, so mix the bits.
+	// The last bytes of the input hardly affect the upper bits of an FNV hash, so mix the bits.
 	mixed := hash.Sum64()
 	mixed ^= mixed >> 32
 	mixed *= 0x9e3779b97f4a7c15
@@ -103,27 +103,27 @@ func hashOf(parts ...string) uint64 {
 // difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
-// below lowers the mean and the swing of the wave so that it never exceeds a limit.
+// The method "below" lowers the mean and the swing of the wave so that the wave never exceeds a limit.
 func (w *wave) below(limit uint64) {
 	w.mean = min(w.mean, limit)
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// turn returns how many milliseconds of the wave's current period have passed at a time, which is given in milliseconds
-// since 1970.
+// The method "turn" returns how much of the wave's current period has passed at the time ms, in milliseconds. ms is in
+// milliseconds since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }
 
-// at returns the value of the wave at a time, which is given in milliseconds since 1970.
+// The method "at" returns the value of the wave at the time ms, in milliseconds since 1970.
 func (w wave) at(ms int64) uint64 {
 	turn := w.turn(ms)
 	turn = min(turn, w.period-turn)
 	return w.mean - w.swing + mulDiv(w.swing, 4*turn, w.period)
 }
 
-// sum returns the integral of the wave between two times in milliseconds since 1970, rounded down. Its unit is the
-// unit of the wave times seconds. A later end never gives a smaller sum.
+// The method "sum" returns the integral of the wave between two times in milliseconds since 1970, rounded down. The
+// unit of the integral is the unit of the wave times seconds. A later end never gives a smaller integral.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0
@@ -137,12 +137,12 @@ func (w wave) sum(from, to int64) uint64 {
 	return quotient
 }
 
-// swung helps sum. It considers a wave that has the period and phase of w and swings between 0 and 2. The result is the
-// integral of that wave up to the given time, multiplied by the period. The result may overflow, but the difference of
-// two results is correct.
+// The method "swung" does a part of the calculation for the method "sum". It takes an auxiliary wave that has the
+// period and phase of w and swings between 0 and 2. It returns the integral of the auxiliary wave up to the time ms,
+// multiplied by the period. This number may overflow, but the difference of two such numbers is correct.
 func (w wave) swung(ms int64) uint64 {
 	turn := w.turn(ms)
-	// The integral over the whole periods is the sum of their lengths, because the mean of that wave is 1.
+	// The mean of the auxiliary wave is 1, so its integral over whole periods is the length of these periods.
 	whole := (uint64(ms) + w.phase - turn) * w.period
 	if rest := w.period - turn; rest < turn {
 		return whole + w.period*w.period - 2*rest*rest

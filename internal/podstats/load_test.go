@@ -11,7 +11,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestWaveSum compares sum with the exact integral, computed with big.Rat.
+// TestWaveSum compares the results of the method "sum" with the exact integral, computed with big.Rat.
 func TestWaveSum(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2_000 {

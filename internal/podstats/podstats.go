@@ -32,8 +32,8 @@ type Machine struct {
 	// Booted is the boot time of the machine. It must be before the start of the first pod.
 	Booted time.Time
 
-	// Systemd selects the cgroup driver that names the cgroups. CgroupRoot is the parent of the cgroups of all pods:
-	// cgroupRoot in the KubeletConfiguration.
+	// Systemd is true if the cgroup driver "systemd" names the cgroups, and false for the driver "cgroupfs". CgroupRoot
+	// is the parent of the cgroups of all pods: cgroupRoot in the KubeletConfiguration.
 	Systemd    bool
 	CgroupRoot string
 	// Pressure is set if the kernel reports pressure stall information (PSI).
@@ -83,7 +83,7 @@ const (
 	KindRuntime               // the system service of the container runtime
 	KindPods                  // the parent of all pods
 	KindPod                   // a pod
-	KindSandbox               // the sandbox of a pod, which holds its network
+	KindSandbox               // the sandbox of a pod, which holds the network of the pod
 	KindContainer             // a container
 )
 
@@ -195,6 +195,6 @@ func (c *Cgroup) add(other *Cgroup) {
 	c.IO.WriteBytes += other.IO.WriteBytes
 	c.IO.Reads += other.IO.Reads
 	c.IO.Writes += other.IO.Writes
-	// cAdvisor counts processes only in their own cgroup, but threads also in the cgroups above.
+	// cAdvisor counts a process only in the cgroup that contains it, but a thread also in the parents of that cgroup.
 	c.Processes.Threads += other.Processes.Threads
 }

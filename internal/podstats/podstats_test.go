@@ -41,7 +41,7 @@ func running(name string, started ...time.Time) *v1.Pod {
 	return pod
 }
 
-// node is the list of a node's pods, with the defaults and the status that package pods adds.
+// The type "node" is the list of a node's pods, with the defaults and the status that package pods adds.
 type node []scenario.Pod
 
 func newNode(t testing.TB, all ...scenario.Pod) node {
@@ -253,7 +253,7 @@ func TestMeasurePaths(t *testing.T) {
 	for name, test := range map[string]struct {
 		machine    podstats.Machine
 		all        string
-		containers []string // paths without the ids
+		containers []string // the beginning of each path, up to the id
 	}{
 		"cgroupfs": {podstats.Machine{}, "/kubepods",
 			[]string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},

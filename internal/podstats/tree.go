@@ -17,9 +17,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// Measure computes the resource usage of a node at the last multiple of [Interval] before now. A container is
-// included if it runs at that time, and a pod is included if at least one of its containers is. adjust, if not nil,
-// replaces the described usage of a container; a container never uses more than its limits.
+// Measure computes the resource usage of a node at the last multiple of [Interval] before now. A container is included
+// if it runs at that time, and a pod is included if at least one of its containers is. The function "adjust" may change
+// the usage that a container's description contains; it may be nil. A container never uses more than its limits.
 func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 	adjust func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage) *Measurement {
 	if adjust == nil {
@@ -280,8 +280,8 @@ func (t *tree) group(kind Kind, path string) Cgroup {
 		MemoryLimit: Unlimited, SwapLimit: Unlimited}
 }
 
-// This method sets the CPU usage, the memory usage and the number of processes. All parts of the memory are multiples
-// of the page size.
+// This method sets a cgroup's CPU usage, memory usage and number of processes. All memory values are multiples of the
+// page size.
 func (t *tree) use(group *Cgroup, l load) {
 	at, started := t.at.UnixMilli(), group.Created.UnixMilli()
 	before := max(started, t.at.Add(-Interval).UnixMilli())
@@ -311,8 +311,8 @@ func (t *tree) use(group *Cgroup, l load) {
 		Sockets: processes * 2}
 }
 
-// fit chooses the number of cores and the memory of the machine, if they are not set, so that at least half of both is
-// free.
+// The method "fit" chooses the machine's number of cores and its memory, if they are not set. At least half of the
+// cores and half of the memory must be free.
 func (t *tree) fit(node *Cgroup) {
 	if t.machine.Cores == 0 {
 		for t.machine.Cores = 4; uint64(t.machine.Cores)*1e9 < 2*node.CPU.Rate; {
@@ -344,10 +344,11 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	return []Filesystem{shm, root, run}
 }
 
-// since returns the milliseconds from a time until the measurement. It returns 0 for a time after the measurement.
+// The method "since" returns the number of milliseconds between a time and the measurement. It returns 0 for a time
+// after the measurement.
 func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
 
-// parts returns the path elements of a cgroup: the elements of the cgroup root, and the cgroup's name.
+// The method "parts" returns the elements of the cgroup root's path, followed by the given name.
 func (t *tree) parts(name string) []string {
 	parts := strings.FieldsFunc(t.machine.CgroupRoot, func(r rune) bool { return r == '/' })
 	return slices.Clip(append(parts, name))
@@ -380,8 +381,9 @@ func (t *tree) scope(parent, id string) string {
 // period is the period of the kernel's CPU bandwidth control, in microseconds.
 const period = 100_000
 
-// This function returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight
-// from 1 to 10000, so the result is rounded. (cAdvisor: container/common, convertCPUWeightToCPULimit)
+// This function returns the CPU shares that cAdvisor reports for a container with the given CPU request, in millicores.
+// The kernel stores a weight from 1 to 10000, so the result is rounded. (cAdvisor: container/common,
+// convertCPUWeightToCPULimit)
 func shares(millicores uint64) uint64 {
 	shares := min(max(millicores*1024/1000, 2), 262_144)
 	weight := 1 + (shares-2)*9_999/262_142
@@ -390,8 +392,8 @@ func shares(millicores uint64) uint64 {
 
 var hexID = regexp.MustCompile(`^[0-9a-f]{32,64}$`)
 
-// runtimeID returns the id in a container's status if it has the format of a container runtime's ids. Otherwise it
-// returns an id derived from the names.
+// runtimeID returns the id in a container's status if the id has the format that container runtimes use. Otherwise it
+// returns an id that is derived from the pod's UID, the container's name and the status.
 func runtimeID(pod *v1.Pod, name, status string) string {
 	if _, id, _ := strings.Cut(status, "://"); hexID.MatchString(id) {
 		return id

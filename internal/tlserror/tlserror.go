@@ -1,6 +1,6 @@
-// Package tlserror recognizes the reason why a TLS handshake with a kubelet failed from the error texts of Go's
-// crypto/tls and net/http. The server's log, `fauxlet explain` and the table of symptoms all use the table of this
-// package.
+// Package tlserror finds out why a TLS handshake with a kubelet failed. It recognizes the reason by the error texts of
+// Go's crypto/tls and net/http. Three things use this package: the server's log, `fauxlet explain`, and the table of
+// symptoms in the documentation.
 package tlserror
 
 import (
@@ -28,8 +28,8 @@ const (
 	ConnectionReset      Kind = "connection reset"
 )
 
-// table lists the reasons with parts of their error texts. A text that contains another text comes before the other
-// text. Texts with "remote error" are about an alert that the client sent to the kubelet.
+// The variable "table" lists the reasons with parts of their error texts. A text that contains another text of the list
+// comes before that other text. Texts with "remote error" are about an alert that the client sent to the kubelet.
 var table = []struct {
 	kind  Kind
 	texts []string

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTableOrder checks that each text in the table is recognized as its own reason and not as an earlier one, and
-// that the result of Explain is recognized as the same reason.
+// TestTableOrder checks that each error text that the package knows is recognized as its own reason and not as an
+// earlier one. When Explain has added the description of the cause to the text, the reason must still be recognized.
 func TestTableOrder(t *testing.T) {
 	for _, row := range table {
 		for _, text := range row.texts {
