@@ -30,7 +30,7 @@ authentication: {x509: {clientCAFile: /pki/ca.crt}}
 
 	for _, args := range [][]string{
 		{"--hostname-override=node-1"},
-		{"--hostname-override=node-1", "--config=" + file, "--port=10450", "--cgroup-driver=systemd"},
+		{"--hostname-override=node-1", "--config=" + file, "--port=10450", "--max-open-files=5"},
 	} {
 		fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 		fs.SetOutput(io.Discard) // hides the warnings about deprecated flags
@@ -50,5 +50,5 @@ authentication: {x509: {clientCAFile: /pki/ca.crt}}
 	}
 	// Output:
 	// node-1 10250 10255 AlwaysAllow true []
-	// node-1 10450 0 Webhook false [cgroup-driver]
+	// node-1 10450 0 Webhook false [max-open-files]
 }

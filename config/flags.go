@@ -41,6 +41,7 @@ var meaningful = []string{
 	"register-node", "register-with-taints", "provider-id", "max-pods", "pods-per-core", "pod-cidr",
 	"kube-reserved", "system-reserved",
 	"node-status-update-frequency", "pod-manifest-path", "file-check-frequency", "rotate-certificates",
+	"cgroup-driver", "cgroup-root", "enable-controller-attach-detach",
 	"v",
 }
 

@@ -2,7 +2,7 @@
 // certificates with each of the defects that make a connection between a kube-apiserver and a kubelet fail.
 //
 // Begin with [NewAuthority], and sign with [Authority.Server] and [Authority.Client]. A [Mutate] changes one
-// certificate. [Kinds] lists the broken kinds by name. [Folder] keeps certificates in files.
+// certificate. [Kinds] lists valid and broken kinds by name. [Folder] keeps certificates in files.
 //
 // The package is for tests and demonstrations only. An [Authority] signs every certificate without checking it.
 //

@@ -1,6 +1,6 @@
 // Package admin serves the Decisions of a process over HTTP: as JSON, as an event stream, and as JSON lines for
 // export. The same listener has a readiness check, build information, the web page of package page, and the API for
-// faults. It is separate from the kubelet's ports.
+// faults, for what-if, and for sending requests as clients of the demo. It is separate from the kubelet's ports.
 //
 // [Listen] returns a [Server] for the Decisions of a [decisions.Recorder]. [Client] is the client of its API.
 package admin

@@ -2,8 +2,8 @@
 //
 // Everything happens in a [Folder] with certificates, kubelet.yaml, RBAC manifests and tokens. [Run] starts one
 // stand-in kubelet with these files and a review API in place of a kube-apiserver, sends requests of several
-// clients, and prints each request as a curl command with its result. [Tour] is a lesson in scenes. Each scene
-// starts its own stand-in kubelets. The clients, the requests and the texts of the scenes are in script.yaml.
+// clients, and prints each request as a curl command with its result. [Tour] is a lesson in scenes, which start
+// further stand-in kubelets. The clients, the requests and the texts of the scenes are in script.yaml.
 package demo
 
 import (

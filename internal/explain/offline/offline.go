@@ -2,8 +2,9 @@
 // [server.Server] from the configuration and passes the request to it in memory. The result comes from the server
 // itself, so it cannot differ from the result of a running stand-in kubelet.
 //
-// The TLS handshake is not simulated. Package offline passes the client's certificates to the server as if the
-// handshake had succeeded, so it does not need their private keys.
+// There is no TLS handshake. Package offline passes the client's certificates to the server as if the handshake had
+// succeeded, so it does not need their private keys. If [Request.Roots] is set, it first verifies the serving certificate
+// as a client would.
 package offline
 
 import (
