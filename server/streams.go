@@ -249,12 +249,12 @@ type runtime struct {
 
 func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out,
 	err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
-	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command, streams(ctx, in, out, err, tty, resize))
+	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command, streams(in, out, err, tty, resize))
 }
 
 func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
-	return c.pods.Attach(ctx, c.at.namespace, c.at.pod, c.at.container, streams(ctx, in, out, err, tty, resize))
+	return c.pods.Attach(ctx, c.at.namespace, c.at.pod, c.at.container, streams(in, out, err, tty, resize))
 }
 
 func (c *runtime) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
@@ -262,19 +262,22 @@ func (c *runtime) PortForward(_ context.Context, _, _ string, port int32, stream
 }
 
 // streams converts the streams of package remotecommand into [pods.Streams].
-func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty bool,
+func streams(in io.Reader, out, err io.WriteCloser, tty bool,
 	resize <-chan remotecommand.TerminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
 	if resize != nil {
-		sizes := make(chan pods.Size)
+		// Only the newest size is kept, so that this goroutine never blocks. Otherwise a WebSocket would not be read any
+		// more, and its end would not be noticed.
+		sizes := make(chan pods.Size, 1)
 		s.Resize = sizes
 		go func() {
 			defer close(sizes)
 			for size := range resize {
 				select {
-				case sizes <- pods.Size(size):
-				case <-ctx.Done():
+				case <-sizes:
+				default:
 				}
+				sizes <- pods.Size(size)
 			}
 		}()
 	}
