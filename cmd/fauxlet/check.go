@@ -96,8 +96,8 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, timeout)
 	defer cancel()
 	report, err := check.Run(ctx, *options)
-	if err != nil && errors.Is(context.Cause(ctx), timeout) { // also if the time was up before the first check
-		err = timeout
+	if err != nil && errors.Is(context.Cause(ctx), timeout) && !errors.Is(err, timeout) {
+		err = timeout // the time was up before the first check
 	}
 	if report != nil && len(report.Results) > 0 {
 		if err := report.Write(c.OutOrStdout(), k.output); err != nil {
