@@ -1,10 +1,12 @@
 package podlog
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -73,6 +75,13 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 // separately.)
 const chunk = 256 << 10
 
+// manyLines is the number of lines from which write uses a buffer of the pool.
+const manyLines = 1000
+
+// buffers is a pool of empty buffers. A chunk is written after the line that fills it, so a buffer has room for a chunk
+// and one line.
+var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, chunk+1<<10)) }}
+
 // reader is the state of one call of Read.
 type reader struct {
 	*Log
@@ -94,6 +103,14 @@ type reader struct {
 // write writes the lines from number "next" up to, but not including, number "end". The result "done" is true if the
 // limit of bytes is reached or ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
+	if end-next >= manyLines {
+		pooled := buffers.Get().(*bytes.Buffer)
+		r.buffer = pooled.AvailableBuffer()
+		defer func() {
+			r.buffer = nil
+			buffers.Put(pooled)
+		}()
+	}
 	// The lines of most generated logs all go to standard output unchanged. Write whole chunks of them while the limit
 	// of bytes is not near.
 	g, ok := r.lines.(*generatedLines)
