@@ -20,7 +20,8 @@ import (
 // leaks lists goroutines that the leak test ignores. They run until the process ends, or client-go stops them late.
 var leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // the handler of /healthz/log starts this goroutine
+	// The handler of /healthz/log starts this goroutine.
+	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"),
 	// After a WebSocket connection is closed, the heartbeat goroutine of client-go runs until its next ping.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
 	// After an SPDY connection is closed, a goroutine of package spdystream runs until the last error is read or a
@@ -43,7 +44,8 @@ type fakeT struct {
 // failing runs a test that is expected to fail, and returns its error messages.
 func failing(t *testing.T, test func(testing.TB)) string {
 	t.Helper()
-	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)} // methods stop waiting one second before the deadline
+	// The methods of kubelettest stop waiting one second before the deadline.
+	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

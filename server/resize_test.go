@@ -9,8 +9,8 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// TestResizeNeverBlocks checks that a client's changes of its terminal size are accepted while nothing reads them, as in
-// attach, and that the newest size is delivered.
+// TestResizeNeverBlocks checks that a client's changes of its terminal size are accepted while nothing reads them, as
+// in attach, and that the newest size is delivered.
 func TestResizeNeverBlocks(t *testing.T) {
 	resize := make(chan remotecommand.TerminalSize)
 	converted := streams(nil, nil, nil, true, resize)

@@ -139,7 +139,7 @@ func TestStatsAgree(t *testing.T) {
 		return time.Now().Truncate(podstats.Interval).Equal(before)
 	})
 
-	tells := func(from map[string]sample, series string, want uint64, scale float64) {
+	hasValue := func(from map[string]sample, series string, want uint64, scale float64) {
 		t.Helper()
 		got, there := from[series]
 		if at := summary.Node.CPU.Time.UnixMilli(); !there || got.value != float64(want)/scale || got.at != at {
@@ -147,24 +147,24 @@ func TestStatsAgree(t *testing.T) {
 		}
 	}
 	const cpu, memory = "cpu_usage_seconds_total", "memory_working_set_bytes"
-	tells(resources, "node_"+cpu+"{}", *summary.Node.CPU.UsageCoreNanoSeconds, 1e9)
-	tells(resources, "node_"+memory+"{}", *summary.Node.Memory.WorkingSetBytes, 1)
+	hasValue(resources, "node_"+cpu+"{}", *summary.Node.CPU.UsageCoreNanoSeconds, 1e9)
+	hasValue(resources, "node_"+memory+"{}", *summary.Node.Memory.WorkingSetBytes, 1)
 	if len(summary.Pods) != 5 {
 		t.Errorf("the summary has %d pods, want the 5 running pods", len(summary.Pods))
 	}
 	for _, pod := range summary.Pods {
 		of := ",namespace=default,pod=" + pod.PodRef.Name + "}"
-		tells(resources, "pod_"+cpu+"{"+of[1:], *pod.CPU.UsageCoreNanoSeconds, 1e9)
-		tells(resources, "pod_"+memory+"{"+of[1:], *pod.Memory.WorkingSetBytes, 1)
+		hasValue(resources, "pod_"+cpu+"{"+of[1:], *pod.CPU.UsageCoreNanoSeconds, 1e9)
+		hasValue(resources, "pod_"+memory+"{"+of[1:], *pod.Memory.WorkingSetBytes, 1)
 		for _, container := range pod.Containers {
-			tells(resources, "container_"+cpu+"{container="+container.Name+of, *container.CPU.UsageCoreNanoSeconds,
+			hasValue(resources, "container_"+cpu+"{container="+container.Name+of, *container.CPU.UsageCoreNanoSeconds,
 				1e9)
-			tells(resources, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes,
+			hasValue(resources, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes,
 				1)
-			tells(cadvisor, "container_"+cpu+"{container="+container.Name+",cpu=total"+of,
+			hasValue(cadvisor, "container_"+cpu+"{container="+container.Name+",cpu=total"+of,
 				*container.CPU.UsageCoreNanoSeconds, 1e9)
-			tells(cadvisor, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes, 1)
-			tells(cadvisor, "container_memory_rss{container="+container.Name+of, *container.Memory.RSSBytes, 1)
+			hasValue(cadvisor, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes, 1)
+			hasValue(cadvisor, "container_memory_rss{container="+container.Name+of, *container.Memory.RSSBytes, 1)
 		}
 		if len(pod.Containers) != 2 {
 			t.Errorf("pod %s: %d containers, want 2", pod.PodRef.Name, len(pod.Containers))

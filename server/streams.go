@@ -266,8 +266,8 @@ func streams(in io.Reader, out, err io.WriteCloser, tty bool,
 	resize <-chan remotecommand.TerminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
 	if resize != nil {
-		// Only the newest size is kept, so that this goroutine never blocks. Otherwise a WebSocket would not be read any
-		// more, and its end would not be noticed.
+		// Only the newest size is kept, so that this goroutine never blocks. While it blocked, a WebSocket would not be
+		// read, so the server would not notice that the client has closed it.
 		sizes := make(chan pods.Size, 1)
 		s.Resize = sizes
 		go func() {

@@ -23,7 +23,7 @@
 //   - [run.connectTo] makes the kube-apiserver connect to a kubelet, and returns the first connection.
 //   - [hostileKubelet.try] sends a request while the kubelet misbehaves in one way (package hostile).
 //   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
-//   - The [observed] connections to a kubelet are in its field states.
+//   - The field "states" of a kubelet has its [observed] connections.
 //
 // The objects are deleted when the run ends.
 package check

@@ -162,9 +162,9 @@ func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 	})
 }
 
-// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. The time is
-// short for a request whose protocol kube-apiserver v1.37 translates: waiting longer is useless, because the
-// kube-apiserver leaves the connection to the kubelet open until garbage collection closes it.
+// closeTimeout is how long to wait for the kube-apiserver to close its connection to the kubelet after a refused
+// upgrade. If kube-apiserver v1.37 translates the protocol of the request, the time is short. In that case the
+// kube-apiserver leaves the connection open until garbage collection closes it, so waiting longer is useless.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond

@@ -24,7 +24,8 @@ import (
 // userRequest is a request for a log or a stream as a user's client sends it to the kube-apiserver.
 type userRequest struct {
 	name string
-	// verb is the requested subresource of the pod.
+	// The field "verb" is the subresource of the pod that the user requests, for example exec. It is not the verb of a
+	// permission.
 	verb, query string
 	header      http.Header
 	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,

@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // differences from the map "inside" (for kubelet-client) or "outside"
+		want     map[string]string // differences from a map: "inside" if kubelet-client probes, else "outside"
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},

@@ -226,7 +226,7 @@ func (b *tab) set(selector, value string) {
 		return true })()`, selector, value))
 }
 
-// The method "prefers" tells the page which color scheme the operating system prefers: light or dark.
+// The method "prefers" sets the color scheme that the page gets from the operating system: light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {

@@ -301,7 +301,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				spare[access{"patch", "nodes/status", ""}] = true // used if the node runs longer
 			}
 			for _, resource := range []string{"nodes", "pods"} {
-				// The watches of an older kube-apiserver do not begin with a list, so the node needs this right.
+				// The watches of an older kube-apiserver do not begin with a list, so the node also needs the
+				// permission to list.
 				spare[access{"list", resource, ""}] = true
 			}
 			granted, used := granted(t, manifest), used(t, plane, from)

@@ -46,7 +46,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 		return wanted
 	}
 	if clientset == nil {
-		wake() // there is nothing to wake, because the certificate library does not sleep if ClientsetFn is nil
+		wake() // nothing has to wait for the certificate library, because it does not sleep if ClientsetFn is nil
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			overslept := r.overslept()

@@ -1,6 +1,7 @@
 // Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard
 // interfaces around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, the
-// transport by which it sends reviews, and the resource usage that it reports. [Node.FollowCaches] empties its caches. The server itself contains no code for faults.
+// transport by which it sends reviews, and the resource usage that it reports. [Node.FollowCaches] empties its caches.
+// The server itself contains no code for faults.
 //
 // A fault never grants access. Faults that change responses apply after the request has been authorized. Faults that
 // change reviews can turn "allowed" into "denied", but not "denied" into "allowed". While the clock is skewed, a client

@@ -98,8 +98,8 @@ func (c *container) exit() *scenario.Exit {
 	return exits
 }
 
-// due returns the time at which the container next changes by itself, or zero for never. The argument "restarts" tells
-// whether the container starts again after its latest run.
+// due returns the time at which the container next changes by itself, or zero for never. The argument "restarts" is
+// true if the container starts again after its latest run.
 func (c *container) due(restarts bool) time.Time {
 	switch {
 	case c.isFixed():

@@ -88,7 +88,7 @@ func (l *Life) Update(pod *v1.Pod, now time.Time) {
 
 // At returns the status at a time. If an earlier call had a later time, At returns the status at that later time. The
 // result "next" is the time at which the status next changes without an update, or zero for never. The result "gone"
-// tells that the pod has a deletionTimestamp and none of its containers runs. The caller may delete such a pod after
+// is true if the pod has a deletionTimestamp and none of its containers runs. The caller may delete such a pod after
 // reporting the status.
 //
 // The status shares unchanged parts with the pod, and must not be changed.

@@ -25,7 +25,7 @@ func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 }
 
 // Read writes lines of the log to stdout and stderr. The options select the lines. A nil writer drops the lines of its
-// stream, and both may be the same writer. The argument "running" tells whether the container runs, so that more lines
+// stream, and both may be the same writer. The argument "running" is true if the container runs, so that more lines
 // may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
@@ -182,8 +182,8 @@ func (r *reader) flushWriters() {
 	}
 }
 
-// wait waits until line i is written or the run has ended. The result "more" tells whether there may be further lines;
-// it is false if ctx is done first. The result "running" tells whether the run still continues.
+// wait waits until line i is written or the run has ended. The result "more" is true if there may be further
+// lines, and false if ctx is done first. The result "running" is true if the run still continues.
 func (l *Log) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
 	if l.lines.has(i) {

@@ -55,8 +55,8 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 	return New(config, time.Now)
 }
 
-// New creates a container. Its commands read the time from now. The files of config are added to the system files that
-// every container has, and may replace them. Errors name the field of config.
+// New creates a container. Its commands call the function "now" to get the time. The files in the configuration are added
+// to the system files that every container has, and may replace them. Errors name the field of the configuration.
 func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) {
 	c := &Container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
 		files: newFilesystem(now)}

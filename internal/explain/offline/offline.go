@@ -3,8 +3,8 @@
 // itself, so it cannot differ from the result of a running stand-in kubelet.
 //
 // There is no TLS handshake. Package offline passes the client's certificates to the server as if the handshake had
-// succeeded, so it does not need their private keys. If [Request.Roots] is set, it first verifies the serving certificate
-// as a client would.
+// succeeded, so it does not need their private keys. If [Request.Roots] is set, it first verifies the serving
+// certificate as a client would.
 package offline
 
 import (

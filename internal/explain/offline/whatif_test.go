@@ -229,7 +229,7 @@ func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settin
 	check(t, flags.Set("config", file))
 	check(t, flags.Set("hostname-override", running.NodeName))
 	overrides := maps.Clone(w.inFile(settings))
-	for field := range base { // a field that only the file sets is reset to its default
+	for field := range base { // a field that is only in base gets its default value
 		if _, ok := overrides[field]; !ok {
 			overrides[field] = defaults[field]
 		}
