@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"path"
@@ -65,9 +66,14 @@ func (c *Container) Validate(limits v1.ResourceList) error {
 			return fmt.Errorf("exec[%d].%w", i, err)
 		}
 	}
-	for name := range c.Files {
+	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
 		if !path.IsAbs(name) || path.Clean(name) != name || name == "/" {
 			return fmt.Errorf("files: %q: must be the absolute path of a file, as in /etc/motd", name)
+		}
+		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
+			if _, isFile := c.Files[dir]; isFile {
+				return fmt.Errorf("files: %q: %s is a file, not a directory; remove one of them", name, dir)
+			}
 		}
 	}
 	for i, port := range c.Ports {

@@ -79,6 +79,8 @@ func TestValidateContainer(t *testing.T) {
 			want: "exec[0].delay: -1ns: must be from 0 to 24h"},
 		{name: "relative file", container: scenario.Container{Files: map[string]string{"etc/motd": ""}},
 			want: `files: "etc/motd": must be the absolute path`},
+		{name: "file below a file", container: scenario.Container{Files: map[string]string{"/a": "", "/a/b/c": ""}},
+			want: `files: "/a/b/c": /a is a file, not a directory; remove one of them`},
 		{name: "port zero", container: scenario.Container{Ports: []scenario.Port{{}}},
 			want: "ports[0].port: 0: must be from 1 to 65535"},
 		{name: "forward to another host",
