@@ -110,17 +110,17 @@ func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	for i, kind := range timedConditions {
 		add(kind, l.conditions[i], why[i].reason, why[i].message)
 	}
-	// The conditions that the next lines of code add never change.
-	since := func(kind v1.PodConditionType) time.Time {
-		if c := conditionOf(old, kind); c != nil {
+	// The conditions that the next lines of code add never change, but an earlier status may have other values.
+	since := func(kind v1.PodConditionType, status v1.ConditionStatus) time.Time {
+		if c := conditionOf(old, kind); c != nil && c.Status == status {
 			return c.LastTransitionTime.Time
 		}
 		return l.began
 	}
-	add(v1.PodScheduled, condition{met: true, since: since(v1.PodScheduled)}, "", "")
+	add(v1.PodScheduled, condition{met: true, since: since(v1.PodScheduled, v1.ConditionTrue)}, "", "")
 	if kind := v1.AllContainersRestarting; restartsAllContainers(l.pod) {
 		reason := map[v1.PodPhase]string{v1.PodSucceeded: "PodCompleted", v1.PodFailed: "PodFailed"}[concluded]
-		add(kind, condition{since: since(kind)}, reason, "")
+		add(kind, condition{since: since(kind, v1.ConditionFalse)}, reason, "")
 		s.Conditions[len(s.Conditions)-1].ObservedGeneration = 0
 	}
 }

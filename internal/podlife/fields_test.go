@@ -260,6 +260,11 @@ func TestReasonsAndMessages(t *testing.T) {
 				LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
 		}), want: []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu",
 			`lastTransitionTime: "2026-11-23T09:00:00Z"`}},
+		{name: "changed-condition", pod: newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
+			pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionFalse,
+				LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
+		}), want: []string{
+			`lastTransitionTime: "2026-11-23T10:00:00Z" observedGeneration: 1 status: "True" type: PodScheduled`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := statusAfter(t, test.pod, test.containers, test.after)
