@@ -3,10 +3,13 @@ package pods
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -38,22 +41,50 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 		return splice(ctx, stream, forward)
 	}
 	number := e.connections.Add(1)
-	defer stream.Close()
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	defer stop()
-	for reader := bufio.NewReader(stream); ; {
-		r, err := http.ReadRequest(reader)
-		if err != nil {
-			return nil // no request came: the client has closed the connection, or does not use HTTP
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		page := fmt.Sprintf("pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method,
+	servePages(ctx, stream, func(r *http.Request) string {
+		return fmt.Sprintf("pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method,
 			r.URL.RequestURI())
+	})
+	return nil
+}
+
+// servePages answers each HTTP request on stream with a page. It closes stream when the client sends something else,
+// when no request comes for a minute, or when ctx is done.
+func servePages(ctx context.Context, stream io.ReadWriteCloser, page func(*http.Request) string) {
+	input, fed := net.Pipe() // has deadlines, which a stream does not have
+	go func() {
+		_, _ = io.Copy(fed, stream)
+		fed.Close()
+	}()
+	end := func() {
+		stream.Close()
+		input.Close()
+	}
+	defer end()
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	limited := &io.LimitedReader{R: input}
+	for reader := bufio.NewReader(limited); ; {
+		limited.N = http.DefaultMaxHeaderBytes
+		_ = input.SetReadDeadline(time.Now().Add(time.Minute))
+		r, err := http.ReadRequest(reader)
+		if err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			_, _ = io.WriteString(stream, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+			return
+		}
+		limited.N = math.MaxInt64
+		_ = input.SetReadDeadline(time.Time{})
+		_, _ = io.Copy(io.Discard, r.Body)
+		body := page(r)
 		response := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: r.ProtoMinor, Request: r,
-			Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, Close: r.Close,
-			ContentLength: int64(len(page)), Body: io.NopCloser(strings.NewReader(page))}
+			Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"},
+				"Date": {time.Now().UTC().Format(http.TimeFormat)}},
+			Close: r.Close, ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body))}
 		if response.Write(stream) != nil || r.Close {
-			return nil
+			return
 		}
 	}
 }

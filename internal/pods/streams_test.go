@@ -175,3 +175,38 @@ func TestPorts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPortWithoutValidRequest checks that a connection to a port ends if the client sends no valid request, and that
+// requests are limited in size and time.
+func TestPortWithoutValidRequest(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		sent   string
+		ends   time.Duration // how long the connection lasts
+		answer string        // the beginning of the answer
+	}{
+		{name: "nothing", ends: time.Minute},
+		{name: "half a request", sent: "GET / HTTP/1.1\r\n", ends: time.Minute},
+		{name: "no HTTP", sent: "PING\r\n", answer: "HTTP/1.1 400 Bad Request\r\n"},
+		{name: "too long a line", sent: "GET /" + strings.Repeat("a", 2<<20)},
+		{name: "too long a header", sent: "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 1<<20),
+			answer: "HTTP/1.1 400 Bad Request\r\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c")})
+				client, stream := duplex()
+				defer client.Close()
+				go store.PortForward(t.Context(), "default", "p", 80, stream)
+				go io.WriteString(client, test.sent)
+				began := time.Now()
+				answer, err := io.ReadAll(client)
+				if lasted := time.Since(began); err != nil || lasted != test.ends ||
+					!strings.HasPrefix(string(answer), test.answer) || test.answer == "" && len(answer) > 0 {
+					t.Errorf("answer %q after %v, error %v; want %q after %v", answer, lasted, err, test.answer,
+						test.ends)
+				}
+			})
+		})
+	}
+}
