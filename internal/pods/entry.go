@@ -70,15 +70,17 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 		if c.run, err = e.makeRun(c, "", described, made); err != nil {
 			return err
 		}
-		if len(c.described.Files) > 0 { // create the environment now, to report invalid files
+		if len(c.described.Files) > 0 { // create the environment now, to report files for which it has no space
 			if _, err := e.environment(s.executor, c); err != nil {
 				return err
 			}
 		}
 		if previous := c.described.Log.Previous; previous != nil {
-			c.previous, err = e.makeRun(c, "", podlog.Finished(*previous), c.log.Began())
+			if c.previous, err = e.makeRun(c, "", podlog.Finished(*previous), c.log.Began()); err != nil {
+				return fmt.Errorf("previous %w", err)
+			}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -148,11 +150,20 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 			return err
 		}
 		log := c.described.Log
-		c.previous, err = e.findOrMakeRun(c, last, *cmp.Or(log.Previous, &log), earlier)
-		return err
+		if c.previous, err = e.findOrMakeRun(c, last, *cmp.Or(log.Previous, &log), earlier); err != nil {
+			return fmt.Errorf("previous %w", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range e.containers { // end runs only now, because an error must not change the earlier version
+		if status := podlife.ContainerStatus(pod.Pod, c.name); status != nil {
+			current, last := runsOf(status)
+			c.run.endAt(current.ended)
+			c.previous.endAt(last.ended)
+		}
 	}
 	if samePod {
 		e.connections = before.connections
@@ -186,11 +197,10 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 }
 
 // findOrMakeRun returns the run that a container status describes. This is the earlier run with the same container ID
-// or, if there is none, a new run. If the status shows the end of the run, findOrMakeRun ends the run.
+// or, if there is none, a new run.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
 	i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id })
 	if i >= 0 {
-		earlier[i].endAt(at.ended)
 		return earlier[i], nil
 	}
 	if described.Start == nil {
@@ -203,13 +213,12 @@ func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log,
 	if at.id == "" {
 		r.log.End(at.began) // the container has never started, and has no log
 	}
-	r.endAt(at.ended)
 	return r, nil
 }
 
-// endAt ends the run at a time. It does nothing if the time is zero.
+// endAt ends the run at a time. It does nothing if the run is nil or the time is zero.
 func (r *run) endAt(when time.Time) {
-	if !when.IsZero() {
+	if r != nil && !when.IsZero() {
 		r.log.End(when)
 	}
 }

@@ -184,6 +184,8 @@ func TestInvalidPods(t *testing.T) {
 			err: "container c of pod default/a: log: lines: -1"},
 		{name: "usage-above-limit", specs: aboveLimit(),
 			err: "container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
+		{name: "no-previous-file", specs: withLog(scenario.Log{Previous: &scenario.Log{File: "does/not/exist"}}),
+			err: "previous log: file: open does/not/exist"},
 		{name: "no-file", specs: withLog(scenario.Log{File: "does/not/exist"}), err: "file: open does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -215,18 +215,29 @@ func TestPutKeepsOrder(t *testing.T) {
 
 // TestPutInvalid checks that Put with an invalid description leaves the Store unchanged.
 func TestPutInvalid(t *testing.T) {
-	store := newStore(t)
-	put(t, store, living(0, time.Now()))
-	for name, containers := range map[string]map[string]scenario.Container{
-		"unknown container": {"d": {}},
-		"no such file":      {"c": {Log: scenario.Log{File: "/nonexistent"}}},
-	} {
-		if err := store.Put(scenario.Pod{Pod: living(1, time.Now()), Containers: containers}); err == nil {
-			t.Errorf("%s: Put returned no error", name)
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		put(t, store, living(0, time.Now()))
+		for name, containers := range map[string]map[string]scenario.Container{
+			"unknown container": {"e": {}},
+			"no such file":      {"d": {Log: scenario.Log{File: "/nonexistent"}}},
+		} {
+			restarted := living(1, time.Now())
+			restarted.Spec.Containers = append(restarted.Spec.Containers, v1.Container{Name: "d"})
+			added := restarted.Status.ContainerStatuses[0]
+			added.Name = "d"
+			restarted.Status.ContainerStatuses = append(restarted.Status.ContainerStatuses, added)
+			if err := store.Put(scenario.Pod{Pod: restarted, Containers: containers}); err == nil {
+				t.Errorf("%s: Put returned no error", name)
+			}
 		}
-	}
-	pod, _ := store.Get("default", "p")
-	if pod.Status.ContainerStatuses[0].RestartCount != 0 {
-		t.Error("a failed Put has replaced the pod")
-	}
+		pod, _ := store.Get("default", "p")
+		if pod.Status.ContainerStatuses[0].RestartCount != 0 {
+			t.Error("a failed Put has replaced the pod")
+		}
+		time.Sleep(5 * time.Second)
+		if got := lines(t, store, v1.PodLogOptions{}); got != 6 {
+			t.Errorf("5 s after a failed Put: %d lines, want 6", got)
+		}
+	})
 }
