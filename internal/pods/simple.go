@@ -40,7 +40,8 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + config.Hostname,
 		"HOME=" + home,
 	} {
-		if name, _, _ := strings.Cut(variable, "="); e.variable(name) == "" {
+		name, _, _ := strings.Cut(variable, "=")
+		if !slices.ContainsFunc(e.env, func(given string) bool { return strings.HasPrefix(given, name+"=") }) {
 			e.env = append(e.env, variable)
 		}
 	}

@@ -58,15 +58,15 @@ func splitCommand(text string, variable func(string) string) ([]string, error) {
 			i++
 			word.WriteByte(text[i])
 			inWord = true
-		case c == '$':
+		case c == '$' && shellVariable.MatchString(text[i:]):
 			match := shellVariable.FindStringSubmatch(text[i:])
-			if match == nil {
-				return nil, fmt.Errorf("syntax error: %q is not supported", text[i:min(i+2, len(text))])
-			}
 			value := variable(match[1] + match[2])
 			word.WriteString(value)
 			i, inWord = i+len(match[0])-1, inWord || value != ""
-		case c == '`', quote == 0 && strings.IndexByte("|&;<>()*?[]{}~#\n", c) >= 0:
+		case c == '$' && i+1 < len(text) && strings.IndexByte("({?$#@*!-", text[i+1]) >= 0:
+			return nil, fmt.Errorf("syntax error: %q is not supported", text[i:i+2])
+		case c == '`', quote == 0 && strings.IndexByte("|&;<>()*?\n", c) >= 0,
+			quote == 0 && !inWord && strings.IndexByte("[{}~#", c) >= 0:
 			return nil, fmt.Errorf("syntax error: %q is not supported", string(c))
 		case quote == 0 && (c == ' ' || c == '\t'):
 			if inWord {

@@ -20,12 +20,9 @@ func newSimpleEnvironment(t *testing.T, config ContainerConfig) Environment {
 }
 
 func TestSimpleCommands(t *testing.T) {
-	e := newSimpleEnvironment(t, ContainerConfig{
-		Hostname: "web-1", IP: "10.0.0.7", UID: 1000, GID: 3000, WorkingDir: "/srv", Env: []string{"COLOR=blue"},
-		Files: map[string]string{"/srv/a.txt": "first\n", "/srv/sub/b.txt": "second\n"},
-	})
 	for _, test := range []struct {
 		name    string
+		env     []string // COLOR=blue if empty
 		command []string
 		stdin   string
 		stdout  string
@@ -46,6 +43,8 @@ func TestSimpleCommands(t *testing.T) {
 		{name: "ls missing", command: []string{"ls", "none"}, stderr: "ls: none: No such file or directory\n", code: 1},
 		{name: "env", command: []string{"env"}, stdout: "COLOR=blue\n" +
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=web-1\nHOME=/\n"},
+		{name: "env with an empty variable", env: []string{"HOME=", "PATH=/bin", "HOSTNAME=x"},
+			command: []string{"env"}, stdout: "HOME=\nPATH=/bin\nHOSTNAME=x\n"},
 		{name: "hostname", command: []string{"hostname"}, stdout: "web-1\n"},
 		{name: "id", command: []string{"id"}, stdout: "uid=1000 gid=3000 groups=3000\n"},
 		{name: "id -u", command: []string{"id", "-u"}, stdout: "1000\n"},
@@ -56,6 +55,11 @@ func TestSimpleCommands(t *testing.T) {
 			code: 1},
 		{name: "sh", command: []string{"sh", "-c", `echo 'a  b' "$COLOR-${COLOR}" \$x $NONE`},
 			stdout: "a  b blue-blue $x\n"},
+		{name: "sh special characters in words", command: []string{"sh", "-c", `echo 5$ "$" a#b a~b x{y} x[1] ]`},
+			stdout: "5$ $ a#b a~b x{y} x[1] ]\n"},
+		{name: "sh comment", command: []string{"sh", "-c", "#a"}, code: 2,
+			stderr: "sh: syntax error: \"#\" is not supported; commands here are limited to `sh -c` with one " +
+				"simple command\n"},
 		{name: "sh exit", command: []string{"/bin/sh", "-c", "exit 3"}, code: 3},
 		{name: "sh empty", command: []string{"sh", "-c", " "}},
 		{name: "sh unknown command", command: []string{"sh", "-c", "grep a"}, stderr: "sh: grep: not found\n",
@@ -73,6 +77,13 @@ func TestSimpleCommands(t *testing.T) {
 			stderr: "sh: no script; commands here are limited to `sh -c` with one simple command\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.env == nil {
+				test.env = []string{"COLOR=blue"}
+			}
+			e := newSimpleEnvironment(t, ContainerConfig{
+				Hostname: "web-1", IP: "10.0.0.7", UID: 1000, GID: 3000, WorkingDir: "/srv", Env: test.env,
+				Files: map[string]string{"/srv/a.txt": "first\n", "/srv/sub/b.txt": "second\n"},
+			})
 			var stdout, stderr bytes.Buffer
 			code, err := e.Run(t.Context(), test.command,
 				Streams{Stdin: strings.NewReader(test.stdin), Stdout: &stdout, Stderr: &stderr})
