@@ -23,8 +23,9 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 	var stdout, stderr io.Writer // nil if the client did not request the stream
 	echo := io.Discard
 	if streams.Stdout != nil {
-		stdout = &lockedWriter{to: streams.Stdout}
-		echo = stdout
+		w := &lockedWriter{to: streams.Stdout}
+		defer w.close() // the echo of later input is dropped
+		stdout, echo = w, w
 	}
 	if streams.TTY {
 		stderr = stdout

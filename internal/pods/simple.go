@@ -14,8 +14,7 @@ import (
 )
 
 // simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep,
-// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files. On a
-// terminal there is no echo of the input.
+// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files.
 type simpleExecutor struct{}
 
 // simpleEnvironment is the environment of a container with the default Executor. It is immutable.
@@ -75,7 +74,15 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	if streams.Stdin == nil {
 		streams.Stdin = strings.NewReader("")
 	}
-	c := &simpleCommand{simpleEnvironment: e, Streams: streams.forTerminal()}
+	stdout, stderr := &lockedWriter{to: streams.Stdout}, &lockedWriter{to: streams.Stderr}
+	defer stdout.close()
+	defer stderr.close()
+	streams.Stdout, streams.Stderr = stdout, stderr
+	streams = streams.forTerminal()
+	if streams.TTY {
+		streams.Stdin = &keyboard{from: streams.Stdin, echo: streams.Stdout}
+	}
+	c := &simpleCommand{simpleEnvironment: e, Streams: streams}
 	// The command runs in a separate goroutine, because it may block while reading its input. The goroutine ends
 	// when the caller closes the input.
 	ended := make(chan int, 1)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -121,12 +122,36 @@ func TestSimpleCommandEndsWithContext(t *testing.T) {
 	}
 }
 
+// TestSimpleCommandWritesNothingAfterRun checks that a command that still reads its input after Run has returned does
+// not write anymore.
+func TestSimpleCommandWritesNothingAfterRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		input, typed := io.Pipe()
+		var stdout bytes.Buffer
+		_, _ = newSimpleEnvironment(t, ContainerConfig{}).Run(ctx, []string{"cat"},
+			Streams{Stdin: input, Stdout: &stdout})
+		_, _ = io.WriteString(typed, "late")
+		typed.Close()
+		synctest.Wait()
+		if stdout.Len() > 0 {
+			t.Errorf("stdout %q, want no output", &stdout)
+		}
+	})
+}
+
 func TestSimpleCommandOnTerminal(t *testing.T) {
 	e := newSimpleEnvironment(t, ContainerConfig{})
-	var screen bytes.Buffer
-	code, err := e.Run(t.Context(), []string{"cat"},
-		Streams{Stdin: strings.NewReader("hi\n"), Stdout: &screen, TTY: true})
-	if code != 0 || err != nil || screen.String() != "hi\r\n" {
-		t.Errorf("code %d, error %v, screen %q; want the input with a carriage return", code, err, &screen)
+	for _, end := range []string{"\x03", "\x04"} {
+		input, typed := io.Pipe() // stays open, as the input of a terminal does
+		go io.WriteString(typed, "hi\r"+end+"more")
+		var screen bytes.Buffer
+		code, err := e.Run(t.Context(), []string{"cat"}, Streams{Stdin: input, Stdout: &screen, TTY: true})
+		if code != 0 || err != nil || screen.String() != "hi\r\nhi\r\n" {
+			t.Errorf("code %d, error %v, screen %q; want the input twice: as echo and as output of cat", code, err,
+				&screen)
+		}
+		input.Close()
 	}
 }

@@ -116,6 +116,24 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// TestAttachWritesNothingAfterEnd checks that input that comes after Attach has returned is not echoed.
+func TestAttachWritesNothingAfterEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c")})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		stdin, typed := io.Pipe()
+		var stdout bytes.Buffer
+		_ = store.Attach(ctx, "default", "p", "c", pods.Streams{Stdin: stdin, Stdout: &stdout})
+		_, _ = io.WriteString(typed, "late")
+		typed.Close()
+		synctest.Wait()
+		if stdout.Len() > 0 {
+			t.Errorf("stdout %q, want no output", &stdout)
+		}
+	})
+}
+
 // TestAttachOnce checks that attach to a container with stdinOnce returns at the end of the input.
 func TestAttachOnce(t *testing.T) {
 	pod := newPod("default", "p", "c")

@@ -30,11 +30,28 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockedWriter serializes writes. It drops empty writes, because each empty write would send an empty frame on a
-// stream.
+// keyboard reads the input of a terminal, and echoes it. The Enter key becomes a line feed. Ctrl-C or Ctrl-D ends the
+// input.
+type keyboard struct {
+	from io.Reader
+	echo io.Writer
+}
+
+func (k *keyboard) Read(p []byte) (int, error) {
+	n, err := k.from.Read(p)
+	if end := bytes.IndexAny(p[:n], "\x03\x04"); end >= 0 {
+		n, err = end, io.EOF
+	}
+	copy(p, bytes.ReplaceAll(p[:n], []byte("\r"), []byte("\n")))
+	_, _ = k.echo.Write(p[:n])
+	return n, err
+}
+
+// lockedWriter serializes writes until it is closed. It drops empty writes, because each empty write would send an
+// empty frame on a stream.
 type lockedWriter struct {
 	lock sync.Mutex
-	to   io.Writer
+	to   io.Writer // nil after close
 }
 
 func (w *lockedWriter) Write(p []byte) (int, error) {
@@ -43,5 +60,15 @@ func (w *lockedWriter) Write(p []byte) (int, error) {
 	}
 	w.lock.Lock()
 	defer w.lock.Unlock()
+	if w.to == nil {
+		return 0, io.ErrClosedPipe
+	}
 	return w.to.Write(p)
+}
+
+// close waits for a write in progress, and makes later writes fail.
+func (w *lockedWriter) close() {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.to = nil
 }
