@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // CredentialFiles are the files that hold the credential of an [Identity]. In errors, the fields have the names of
@@ -82,15 +83,13 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 func (c CredentialFiles) config() (*rest.Config, error) {
 	config := &rest.Config{}
 	if c.Kubeconfig != "" {
-		var err error
-		if config, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
+		user, err := currentUser(c.Kubeconfig)
+		if err != nil {
 			return nil, fmt.Errorf("kubeconfig: %s: %w", c.Kubeconfig, err)
 		}
-		if config.ExecProvider != nil || config.AuthProvider != nil {
-			return nil, fmt.Errorf("kubeconfig: %s: its user gets its credential from a program, which the probe does "+
-				"not run; write the user's token to a file, and give it as token-file", c.Kubeconfig)
-		}
-		config.CAData, config.CAFile = nil, "" // the probe verifies the kubelet, not the apiserver
+		config.BearerToken, config.BearerTokenFile = user.Token, user.TokenFile
+		config.TLSClientConfig = rest.TLSClientConfig{CertFile: user.ClientCertificate, KeyFile: user.ClientKey,
+			CertData: user.ClientCertificateData, KeyData: user.ClientKeyData}
 	}
 	if (c.ClientCert == "") != (c.ClientKey == "") {
 		return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert, c.ClientKey)
@@ -102,4 +101,30 @@ func (c CredentialFiles) config() (*rest.Config, error) {
 		config.BearerToken, config.BearerTokenFile = "", c.TokenFile
 	}
 	return config, nil
+}
+
+// currentUser returns the user of the kubeconfig's current context. It does not call clientcmd.BuildConfigFromFlags:
+// for a kubeconfig without a cluster, that function returns the credential of the pod in which the probe runs.
+func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
+	config, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := clientcmd.ResolveLocalPaths(config); err != nil {
+		return nil, err
+	}
+	current := config.Contexts[config.CurrentContext]
+	if current == nil {
+		return nil, fmt.Errorf("the current context %q does not exist; choose one with kubectl config use-context",
+			config.CurrentContext)
+	}
+	user := config.AuthInfos[current.AuthInfo]
+	switch {
+	case user == nil:
+		return nil, fmt.Errorf("the user %q of the current context does not exist", current.AuthInfo)
+	case user.Exec != nil || user.AuthProvider != nil:
+		return nil, errors.New("its user gets its credential from a program, which the probe does not run; write the " +
+			"user's token to a file, and give it as token-file")
+	}
+	return user, nil
 }
