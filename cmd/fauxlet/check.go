@@ -163,9 +163,15 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 	return nil
 }
 
-// clusterConfig returns the client configuration for a kubeconfig's current context.
+// clusterConfig returns the client configuration for a kubeconfig's current context. It does not call
+// clientcmd.BuildConfigFromFlags: in a pod, that function replaces an empty kubeconfig by the pod's service account.
 func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	content, err := rules.Load()
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*content, "", nil, rules).ClientConfig()
 	if err != nil {
 		return nil, err
 	}
