@@ -52,11 +52,14 @@ const linger = 10 * time.Second
 // the connection. If data were left unread, the kernel would reset the connection, and the client could lose the end of
 // the output. (With a real kubelet, the end of the output of an exec is sometimes lost.)
 func (h *hijacked) Close() error {
-	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		// Close uses a timer rather than a deadline, because a concurrent reader keeps setting its own deadlines.
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		// Close uses a timer rather than a deadline, because a concurrent reader keeps setting its own deadlines. The
+		// timer starts before CloseWrite, because over TLS CloseWrite waits for a concurrent Write.
 		timer := time.AfterFunc(linger, func() { h.Conn.Close() })
-		io.Copy(io.Discard, h.Conn)
-		timer.Stop()
+		defer timer.Stop()
+		if half.CloseWrite() == nil {
+			io.Copy(io.Discard, h.Conn)
+		}
 	}
 	return h.Conn.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 )
 
 // TestHijackedClose expects the client to receive everything that was written before Close, even if the client is
@@ -47,4 +48,32 @@ func TestHijackedClose(t *testing.T) {
 	}
 	client.Close()
 	<-closed
+}
+
+// TestHijackedCloseDuringWrite expects Close to return if CloseWrite waits, as in a tls.Conn, for a Write that is
+// blocked because the client does not read.
+func TestHijackedCloseDuringWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, client := net.Pipe()
+		defer client.Close()
+		served := &hijacked{Conn: waitingConn{conn, make(chan struct{})}}
+		go served.Write([]byte("x"))
+		served.Close()
+	})
+}
+
+// waitingConn is a connection whose CloseWrite waits for the end of Write.
+type waitingConn struct {
+	net.Conn
+	written chan struct{}
+}
+
+func (w waitingConn) Write(p []byte) (int, error) {
+	defer close(w.written)
+	return w.Conn.Write(p)
+}
+
+func (w waitingConn) CloseWrite() error {
+	<-w.written
+	return net.ErrClosed
 }
