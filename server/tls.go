@@ -27,11 +27,17 @@ type secureTLS struct {
 // cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
 func (s *Server) newTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
-	minVersion, badVersion := cliflag.TLSVersion(kubelet.TLSMinVersion)
-	cipherSuites, badSuite := cliflag.TLSCipherSuites(kubelet.TLSCipherSuites)
-	curves, badCurve := cliflag.TLSCurvePreferences(kubelet.TLSCurvePreferences)
-	if err := errors.Join(badVersion, badSuite, badCurve); err != nil {
-		return nil, fmt.Errorf("tlsMinVersion, tlsCipherSuites or tlsCurvePreferences: %w", err)
+	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
+	if err != nil {
+		return nil, fmt.Errorf("tlsMinVersion: %w", err)
+	}
+	cipherSuites, err := cliflag.TLSCipherSuites(kubelet.TLSCipherSuites)
+	if err != nil {
+		return nil, fmt.Errorf("tlsCipherSuites: %w", err)
+	}
+	curves, err := cliflag.TLSCurvePreferences(kubelet.TLSCurvePreferences)
+	if err != nil {
+		return nil, fmt.Errorf("tlsCurvePreferences: %w", err)
 	}
 	secure := &secureTLS{}
 	serving, err := s.sharedCertificate()

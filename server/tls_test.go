@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"fauxlet/config"
 	"fauxlet/internal/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
@@ -212,6 +213,30 @@ func TestCertificateRequests(t *testing.T) {
 				t.Errorf("%s %d %q", got.Proto, got.StatusCode, body)
 			}
 		})
+	}
+}
+
+// TestBadTLSLimits checks that the error names the field with the invalid value.
+func TestBadTLSLimits(t *testing.T) {
+	store, err := pods.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := prepare(t, fixtureOptions{})
+	for field, set := range map[string]func(*config.Config){
+		"tlsMinVersion":       func(c *config.Config) { c.Kubelet.TLSMinVersion = "VersionTLS9" },
+		"tlsCipherSuites":     func(c *config.Config) { c.Kubelet.TLSCipherSuites = []string{"none"} },
+		"tlsCurvePreferences": func(c *config.Config) { c.Kubelet.TLSCurvePreferences = []int32{-1} },
+	} {
+		cfg := f.load(t, []string{"--authorization-mode=AlwaysAllow", "--authentication-token-webhook=false"})
+		set(cfg) // config.Load itself would refuse the value
+		unserved, err := server.New(server.Options{Config: cfg, Pods: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unserved.Listen(); err == nil || !strings.HasPrefix(err.Error(), field+": ") {
+			t.Errorf("%s: error %v, want the name of the field first", field, err)
+		}
 	}
 }
 
