@@ -182,17 +182,18 @@ func TestLikeServersSelfSign(t *testing.T) {
 }
 
 // TestMetricsOfAllNodes checks that one registry has the metrics of all serving nodes. A Server that never served must
-// not prevent another Server of the same name from registering its metrics.
+// not prevent another Server of the same name from registering its metrics. If it then tries to serve, the metrics of
+// the other Server stay.
 func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()
 	if err != nil {
 		t.Fatal(err)
 	}
-	unserved := prepare(t, fixtureOptions{})
-	if _, err := server.New(server.Options{Config: unserved.load(t,
+	unserved, err := server.New(server.Options{Config: prepare(t, fixtureOptions{}).load(t,
 		[]string{"--hostname-override=node-1", "--authorization-mode=AlwaysAllow",
-			"--authentication-token-webhook=false"}), Pods: store, Metrics: registry}); err != nil {
+			"--authentication-token-webhook=false"}), Pods: store, Metrics: registry})
+	if err != nil {
 		t.Fatal(err)
 	}
 	nodes := func() (names []string) {
@@ -220,6 +221,10 @@ func TestMetricsOfAllNodes(t *testing.T) {
 				yaml: byCertificateAlone}, registry)
 		for _, url := range urls {
 			f.getAs(t, url, "/healthz", &tls.Config{})
+		}
+		if err := unserved.Serve(t.Context(), &server.Listeners{}); err == nil ||
+			!strings.Contains(err.Error(), "metrics of node node-1") {
+			t.Errorf("a second node-1: error %v, want the name of the node", err)
 		}
 		if got := nodes(); !slices.Equal(got, []string{"node-1", "node-2"}) {
 			t.Errorf("metrics of %v, want of node-1 and node-2", got)

@@ -34,6 +34,8 @@ type metrics struct {
 	// The field "elsewhere" is the registry Options.Metrics, wrapped so that each metric also gets the label "node". If
 	// Options.Metrics is nil, registering a metric there does nothing.
 	elsewhere prometheus.Registerer
+	// registered are the collectors that the Server has registered there.
+	registered []prometheus.Collector
 }
 
 // register adds the metrics to Options.Metrics; the Server's own registry already has them. It returns an error if the
@@ -43,13 +45,14 @@ func (m *metrics) register() error {
 		if err := m.elsewhere.Register(c); err != nil {
 			return err
 		}
+		m.registered = append(m.registered, c)
 	}
 	return nil
 }
 
-// unregister removes the metrics from Options.Metrics.
+// unregister removes from Options.Metrics what register has added. The metrics of another node of the same name stay.
 func (m *metrics) unregister() {
-	for _, c := range m.all {
+	for _, c := range m.registered {
 		m.elsewhere.Unregister(c)
 	}
 }
