@@ -243,7 +243,9 @@ func TestBadRequests(t *testing.T) {
 		"GET /api/decisions?limit=-1": `400 limit: "-1" is not a number of decisions; example: 10`,
 		"GET /api/decisions?verb=get": `400 verb: unknown parameter; the parameters are outcome, user, node, ` +
 			`path, status, since, limit, explanation`,
-		"GET /api/decisions?user=a&user=b":    `400 user: given 2 times, but it may be given only once`,
+		"GET /api/decisions?user=a&user=b": `400 user: given 2 times, but it may be given only once`,
+		"GET /api/decisions?since=x&limit=x&explanation=long&f=&e=&d=": `400 d: unknown parameter; the ` +
+			`parameters are outcome, user, node, path, status, since, limit, explanation`,
 		"GET /api/decisions?explanation=long": `400 explanation: "long" is neither true nor false`,
 		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions; example: 10`,
 		"GET /api/events?limit=3": `400 limit: an event stream has no limit; use /api/decisions for the ` +

@@ -2,6 +2,7 @@ package decisions
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,11 +13,13 @@ import (
 // parameters are the query parameters of a [Filter].
 var parameters = []string{"outcome", "user", "node", "path", "status", "since", "limit", "explanation"}
 
-// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter.
+// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter. If
+// several are invalid, it is the first in the order of the alphabet.
 func ParseFilter(query url.Values) (Filter, error) {
 	f := Filter{Outcome: query.Get("outcome"), User: query.Get("user"), Node: query.Get("node"),
 		Path: query.Get("path"), Status: query.Get("status")}
-	for name, values := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		values := query[name]
 		var err error
 		switch {
 		case !slices.Contains(parameters, name):
