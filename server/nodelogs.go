@@ -19,8 +19,9 @@ import (
 // nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. They
 // exist only in memory. The logs of the host are never read.
 type nodeLogs struct {
-	files   fs.FS
-	journal *journal
+	files      fs.FS
+	fileServer http.Handler // serves the files below /logs/
+	journal    *journal
 	// queries is true if /logs/ accepts queries for logs. This requires enableSystemLogQuery and the feature gate
 	// NodeLogQuery.
 	queries bool
@@ -52,6 +53,7 @@ func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeL
 	}
 	tree["."] = &fstest.MapFile{Mode: 0o755 | fs.ModeDir, ModTime: booted}
 	l.files = hostNames{tree}
+	l.fileServer = http.StripPrefix("/logs/", http.FileServerFS(l.files))
 	return l, nil
 }
 
@@ -86,7 +88,6 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 // serve serves /logs/. With a query for logs it returns the logs of services or one file. Without a query it serves the
 // file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
-	files := http.StripPrefix("/logs/", http.FileServerFS(l.files))
 	var query *logQuery
 	if l.queries {
 		var errs field.ErrorList
@@ -95,7 +96,7 @@ func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if query == nil {
-		files.ServeHTTP(w, r)
+		l.fileServer.ServeHTTP(w, r)
 		return nil
 	}
 	if strings.Trim(strings.TrimPrefix(r.URL.Path, "/logs/"), "/") != "" {
@@ -109,7 +110,7 @@ func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	r.URL.Path = "/logs/" + strings.ReplaceAll(query.files[0], `\`, "/")
-	files.ServeHTTP(w, r)
+	l.fileServer.ServeHTTP(w, r)
 	return nil
 }
 
