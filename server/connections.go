@@ -17,7 +17,8 @@ import (
 // without a request, because no handler runs for such a connection and net/http does not log it.
 type connections struct {
 	*recorder
-	open sync.Map // net.Conn -> *connection
+	open      sync.Map // net.Conn -> *connection
+	byAddress sync.Map // address of the client -> *connection
 }
 
 // connection is an open connection.
@@ -67,21 +68,28 @@ func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context
 	}
 	opened.affected, _ = below.(affected)
 	c.open.Store(conn, opened)
+	c.byAddress.Store(conn.RemoteAddr().String(), opened)
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
 // The method "at" returns the open connection from the given client address. It returns nil if there is none.
-func (c *connections) at(remote string) (found *connection) {
+func (c *connections) at(remote string) *connection {
 	if c == nil {
 		return nil
 	}
-	c.open.Range(func(conn, open any) bool {
-		if conn.(net.Conn).RemoteAddr().String() == remote {
-			found = open.(*connection)
-		}
-		return found == nil
-	})
-	return found
+	found, _ := c.byAddress.Load(remote)
+	open, _ := found.(*connection)
+	return open
+}
+
+// remove stops tracking a connection and returns it. It returns nil if the connection is not tracked.
+func (c *connections) remove(conn net.Conn) *connection {
+	value, _ := c.open.LoadAndDelete(conn)
+	removed, ok := value.(*connection)
+	if ok {
+		c.byAddress.CompareAndDelete(conn.RemoteAddr().String(), removed)
+	}
+	return removed
 }
 
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
@@ -91,11 +99,10 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 			value.(*connection).received = true
 		}
 	case http.StateHijacked:
-		c.open.Delete(conn)
+		c.remove(conn)
 	case http.StateClosed:
-		value, ok := c.open.LoadAndDelete(conn)
-		if ok && !value.(*connection).requested.Load() {
-			c.closed(conn, value.(*connection))
+		if ended := c.remove(conn); ended != nil && !ended.requested.Load() {
+			c.closed(conn, ended)
 		}
 	}
 }
