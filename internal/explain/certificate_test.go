@@ -72,6 +72,10 @@ func TestAllProblemsAreFound(t *testing.T) {
 	check(t, err)
 	narrow, err := ca.Intermediate("narrow-ca", testcerts.ServerAuthOnly)
 	check(t, err)
+	last, err := ca.Intermediate("last-ca", func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true })
+	check(t, err)
+	tooMany, err := last.Intermediate("one-too-many-ca")
+	check(t, err)
 	for _, test := range []struct {
 		name   string
 		signer *testcerts.Authority
@@ -88,6 +92,11 @@ func TestAllProblemsAreFound(t *testing.T) {
 			[]string{"it expired at", `its CA "old-ca" expired at`}},
 		{"CA without the usage", narrow, nil,
 			[]string{`the extended key usage of its CA "narrow-ca" is serverAuth, without clientAuth`}},
+		// At the start of the certificate's validity, its CA is not yet valid. At all other times, the path length is
+		// the problem.
+		{"too many CAs, older than its CA", tooMany,
+			[]testcerts.Mutate{testcerts.ValidFor(time.Now().AddDate(-1, 0, 0), time.Now().Add(time.Hour))},
+			[]string{"too many intermediates for path length constraint"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, err := test.signer.Client("kubelet-client", nil, test.mutate...)

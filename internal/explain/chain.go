@@ -20,7 +20,8 @@ type verifier struct {
 
 // chain returns a certificate chain from the certificate to a root CA, and a time at which that chain is valid. It does
 // not use the current time. Instead, it tries each time at which a certificate becomes valid or expires. If
-// verification succeeds at any time, it succeeds at one of these times.
+// verification succeeds at any time, it succeeds at one of these times. If it never succeeds, the error is one that does
+// not depend on the time, if there is such an error.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
@@ -29,7 +30,7 @@ func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) 
 				return chain, at, nil
 			}
 			expired := x509.CertificateInvalidError{}
-			if err == nil || errors.As(verifyError, &expired) && expired.Reason == x509.Expired {
+			if err == nil || errors.As(err, &expired) && expired.Reason == x509.Expired {
 				err = verifyError
 			}
 		}
