@@ -1,8 +1,10 @@
 package kubelettest_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +17,10 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
@@ -348,53 +353,74 @@ func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	}
 }
 
-// TestCloseEndsRequestsUnderWay checks that Close ends requests in progress, and leaves no files or goroutines behind.
-// It also checks that Decisions can be read after Close.
+// TestCloseEndsRequestsUnderWay checks that Close ends requests in progress, even if a reviewer ignores the context. It
+// checks that Close leaves no files or goroutines behind, and that Decisions can be read after Close.
 func TestCloseEndsRequestsUnderWay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Run("closed", func(t *testing.T) {
-		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
-			kubelettest.WithPods(kubelettest.Pod("default", "nginx",
-				map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 10_000_000}}})),
-			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
-		client := k.Client("kubelet-client")
-		for _, path := range []string{logsPath, logsPath + "?follow=true"} {
-			if _, err := client.Get(k.URL + path); err != nil { // the response's body is neither read nor closed
-				t.Fatal(err)
-			}
+	asked, release := make(chan struct{}), make(chan struct{})
+	webhook := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); bytes.Contains(body, []byte(prometheus)) {
+			asked <- struct{}{}
+			<-r.Context().Done()
 		}
-		k.Inject(faults.Fault{Kind: faults.ReviewerSlow, Delay: metav1.Duration{Duration: time.Hour},
-			Scope: faults.Scope{Review: faults.TokenReview}})
-		hanging := k.Client(prometheus)
-		hung := make(chan struct{})
-		go func() {
-			defer close(hung)
-			// Close must end this request, which the fault delays by an hour.
-			if response, err := hanging.Get(k.URL + logsPath); err == nil {
-				response.Body.Close()
-			}
-		}()
-		for k.Faults.List()[0].Applied() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-
-		began := time.Now()
-		k.Close()
-		if took := time.Since(began); took > 9*time.Second {
-			t.Errorf("Close took %v", took)
-		}
-		<-hung
-		if _, err := k.Client("kubelet-client").Get(k.URL); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("a request to a closed kubelet: error %v", err)
-		}
-		if n := len(k.Decisions()); n != 3 {
-			t.Errorf("%d Decisions, want 3", n)
-		}
-		k.Close()
+		w.Write([]byte(`{"status":{"allowed":true}}`))
 	})
+	client := fake.NewClientset() // it does not pass the context to its reactors
+	client.PrependReactor("create", "tokenreviews", func(k8stesting.Action) (bool, runtime.Object, error) {
+		asked <- struct{}{}
+		<-release
+		return true, nil, errors.New("the test has ended")
+	})
+	client.PrependReactor("create", "subjectaccessreviews", func(k8stesting.Action) (bool, runtime.Object, error) {
+		status := authorizationv1.SubjectAccessReviewStatus{Allowed: true}
+		return true, &authorizationv1.SubjectAccessReview{Status: status}, nil
+	})
+	t.Run("webhook", func(t *testing.T) { closesRequests(t, kubelettest.WithAuthorizer(webhook), asked) })
+	t.Run("review client that ignores the context", func(t *testing.T) {
+		closesRequests(t, kubelettest.WithReviewClient(client), asked)
+	})
+	close(release)
 	if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
 		t.Error(err)
 	}
+}
+
+// closesRequests closes a kubelet while a request of the user prometheus waits for the reviewer. The channel "asked"
+// receives a value when the reviewer has received a review for that request.
+func closesRequests(t *testing.T, reviewer kubelettest.Option, asked <-chan struct{}) {
+	k := kubelettest.New(t, kubelettest.WithReadOnlyPort(), reviewer,
+		kubelettest.WithPods(kubelettest.Pod("default", "nginx",
+			map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 10_000_000}}})),
+		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
+	client := k.Client("kubelet-client")
+	for _, path := range []string{logsPath, logsPath + "?follow=true"} {
+		if _, err := client.Get(k.URL + path); err != nil { // the response's body is neither read nor closed
+			t.Fatal(err)
+		}
+	}
+	hanging := k.Client(prometheus)
+	hung := make(chan error, 1)
+	go func() {
+		response, err := hanging.Get(k.URL + logsPath)
+		if err == nil {
+			response.Body.Close()
+		}
+		hung <- err
+	}()
+	<-asked
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-hung; err == nil {
+		t.Error("the request that waited for the reviewer got a response")
+	}
+	if _, err := k.Client("kubelet-client").Get(k.URL); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a request to a closed kubelet: error %v", err)
+	}
+	if n := len(k.Decisions()); n != 3 {
+		t.Errorf("%d Decisions, want 3", n)
+	}
+	k.Close()
 }
 
 func TestStartLogsToTheGivenLogger(t *testing.T) {

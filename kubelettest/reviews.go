@@ -79,11 +79,18 @@ func (k *Kubelet) reviewClients(ctx context.Context) (authenticationclient.Authe
 	authorizationclient.AuthorizationV1Interface, error) {
 	config := k.Reviewer.RESTConfig("reviewer")
 	config.ContentType = k.config.Kubelet.ContentType
-	config.WrapTransport = k.faulty.RoundTripper
-	return reviewapi.ClientsOf(config, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		merged, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		k.Reviewer.Handler().ServeHTTP(w, r.WithContext(merged))
-	}))
+	config.WrapTransport = func(next http.RoundTripper) http.RoundTripper {
+		next = k.faulty.RoundTripper(next)
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			merged, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+			return next.RoundTrip(r.WithContext(merged)) // the response is in memory, so it can be read after cancel
+		})
+	}
+	return reviewapi.ClientsOf(config, k.Reviewer.Handler())
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

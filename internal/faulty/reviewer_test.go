@@ -2,11 +2,15 @@ package faulty_test
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -235,6 +239,42 @@ func TestRoundTripperPassesOtherRequests(t *testing.T) {
 	if len(sent) != 2 {
 		t.Errorf("the transport sent %q", sent)
 	}
+}
+
+// TestSlowReviewEndsWhenTheNodeStops checks that a delay ends when the node's listener is closed.
+func TestSlowReviewEndsWhenTheNodeStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, set := node()
+		add(t, set, `{"kind": "reviewer-slow", "delay": "1h"}`)
+		const review = `{"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1"}`
+		transport := n.RoundTripper(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusCreated, Header: http.Header{},
+				Body: io.NopCloser(strings.NewReader(review))}, nil
+		}))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			"http://apiserver/apis/authentication.k8s.io/v1/tokenreviews", strings.NewReader(review))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		sent := make(chan error, 1)
+		go func() {
+			_, err := transport.RoundTrip(request)
+			sent <- err
+		}()
+		synctest.Wait()
+		if len(sent) != 0 {
+			t.Fatalf("the review was not delayed: %v", <-sent)
+		}
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Listener(inner, true).Close()
+		if err := <-sent; err != nil || time.Since(began) != 0 {
+			t.Errorf("the review ended after %v with the error %v", time.Since(began), err)
+		}
+	})
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

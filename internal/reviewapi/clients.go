@@ -1,6 +1,8 @@
 package reviewapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,24 +31,39 @@ func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.
 	return tokens, access, err
 }
 
-// inMemory is an http.RoundTripper that calls a handler in place of sending the request over a network.
+// inMemory is an http.RoundTripper that calls a handler in place of sending the request over a network. The request
+// ends with its context, as over a network, even if the handler does not watch the context.
 type inMemory struct{ handler http.Handler }
 
-func (m inMemory) RoundTrip(request *http.Request) (_ *http.Response, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the handler of the in-memory review API panicked: %v", p)
-		}
-	}()
+func (m inMemory) RoundTrip(request *http.Request) (*http.Response, error) {
 	r := request.Clone(request.Context())
 	r.RequestURI = request.URL.RequestURI()
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
-	defer r.Body.Close()
 	w := httptest.NewRecorder()
-	m.handler.ServeHTTP(w, r)
-	response := w.Result()
-	response.Request = request
-	return response, nil
+	served := make(chan error, 1)
+	go func() {
+		err := errors.New("the handler of the in-memory review API ended its goroutine") // as t.Fatal does
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the handler of the in-memory review API panicked: %v", p)
+			}
+			served <- err
+		}()
+		defer r.Body.Close()
+		m.handler.ServeHTTP(w, r)
+		err = nil
+	}()
+	select {
+	case err := <-served:
+		if err != nil {
+			return nil, err
+		}
+		response := w.Result()
+		response.Request = request
+		return response, nil
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	}
 }
