@@ -125,7 +125,7 @@ func split(data []byte) (documents [][]byte, err error) {
 }
 
 // decode returns the objects of one document. A document that contains only comments has no objects. A List has one
-// object for each item.
+// object for each item that is not null.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {
@@ -158,6 +158,9 @@ func decode(document []byte) ([]runtime.Object, error) {
 	var objects []runtime.Object
 	var problems []error
 	for i, item := range items {
+		if item == nil { // an item of a v1.List is null
+			continue
+		}
 		decoded := []runtime.Object{item}
 		if unknown, ok := item.(*runtime.Unknown); ok { // the List is a v1.List, so its items are not decoded yet
 			if decoded, err = decode(unknown.Raw); err != nil {

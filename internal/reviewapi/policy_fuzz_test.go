@@ -41,13 +41,13 @@ func FuzzManifests(f *testing.F) {
 		if err != nil {
 			return
 		}
-		policy, err := newPolicy(manifests)
-		if err != nil {
-			return
-		}
 		var written objects
 		for _, m := range manifests {
-			written = append(written, m.object) // newPolicy has set the object's defaults
+			written = append(written, m.object)
+		}
+		policy, err := NewPolicy(written...) // it works on copies
+		if err != nil {
+			return
 		}
 		q := question{user, groups, verb, what, name, namespace}
 		written.check(t, policy, q.spec())
