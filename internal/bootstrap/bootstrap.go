@@ -58,6 +58,8 @@ type Connection struct {
 	logger  *zap.Logger
 	dialer  *connrotation.Dialer
 	manager certificate.Manager // nil without rotation
+	ending  <-chan struct{}     // closed when the context of Connect ends
+	ended   chan struct{}       // closed when the manager has stopped
 	metrics []prometheus.Collector
 
 	lastCertificate *tls.Certificate
@@ -116,21 +118,27 @@ func (c *Connection) Await(ctx context.Context) error {
 		return nil
 	}
 	err := c.checkUntil(ctx, time.Second, func() bool { return c.lastCertificate != nil })
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("no client certificate for node %s: %w", c.node, err)
 	}
 	return err
 }
 
-// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an
-// error when a kubelet would exit, so that the next start can bootstrap again. A kubelet exits five minutes after its
-// certificate has expired, if the apiserver answers but issues no new certificate. Call Run once.
+// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. If the context of
+// Connect has ended too, Run first waits until the certificate manager has stopped. Run returns an error when a kubelet
+// would exit, so that the next start can bootstrap again. A kubelet exits five minutes after its certificate has
+// expired, if the apiserver answers but issues no new certificate. Call Run once.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
 		return nil
 	}
 	err := c.checkUntil(ctx, checkPeriod, func() bool { return false })
+	select {
+	case <-c.ending:
+		<-c.ended
+	default:
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -67,3 +67,14 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 		})
 	}
 }
+
+// TestAwaitAfterItsContext checks that Await returns no error if there is a certificate, even if its context has ended.
+func TestAwaitAfterItsContext(t *testing.T) {
+	m := &manager{}
+	m.current.Store(&tls.Certificate{})
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := (&Connection{manager: m}).Await(ctx); err != nil {
+		t.Error(err)
+	}
+}

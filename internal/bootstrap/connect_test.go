@@ -3,11 +3,15 @@ package bootstrap_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +19,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/keyutil"
 )
 
 func TestBootstrapWithRotation(t *testing.T) {
@@ -47,6 +52,25 @@ func TestBootstrapWithRotation(t *testing.T) {
 			t.Errorf("after a restart: authenticated as %q, and %d certificates were requested", got, len(w.all()))
 		}
 	})
+}
+
+// TestRequestWithRSAKey checks the usages in the request for an RSA key, and their order. The name of the request is a
+// digest that includes the usages in this order.
+func TestRequestWithRSAKey(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, false)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	data, err := keyutil.MarshalPrivateKeyToPEM(key)
+	must(t, err)
+	must(t, keyutil.WriteKey(w.path("pki/kubelet-client.key.tmp"), data))
+	done := w.connect()
+	usages := w.nth(t, 0).Spec.Usages
+	if !slices.Equal(usages, []certificatesv1.KeyUsage{"digital signature", "client auth", "key encipherment"}) {
+		t.Errorf("usages %q", usages)
+	}
+	w.stop()
+	<-done
 }
 
 // TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key
@@ -197,10 +221,23 @@ func TestAdminsKubeconfig(t *testing.T) {
 		if got := whoami(t, connection); got != "system:node:node-1" {
 			t.Errorf("authenticated as %q", got)
 		}
+		stopped := false
+		connection.Config.Transport = idleCloser{connection.Config.Transport, func() { stopped = true }}
 		w.stop()
 		must(t, <-ran)
+		if !stopped {
+			t.Error("Run has returned, but the connection has not stopped")
+		}
 	})
 }
+
+// idleCloser is a transport that calls a function in place of closing its idle connections.
+type idleCloser struct {
+	http.RoundTripper
+	closeIdle func()
+}
+
+func (c idleCloser) CloseIdleConnections() { c.closeIdle() }
 
 func TestKubeconfigWithToken(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -123,7 +124,12 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	usages := certificate.DefaultKubeletClientGetUsages(key)
+	// DefaultKubeletClientGetUsages has another order, which would result in another name. (kubelet:
+	// bootstrap.requestNodeCertificate)
+	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
+	if _, ok := key.(*rsa.PrivateKey); ok {
+		usages = append(usages, certificatesv1.UsageKeyEncipherment)
+	}
 	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR accepts no other type of key
 	if err != nil {
 		return nil, err

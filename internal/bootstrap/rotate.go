@@ -94,7 +94,9 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 
 	own = rest.CopyConfig(c.Config)
 	c.manager.Start()
+	c.ending, c.ended = ctx.Done(), make(chan struct{})
 	context.AfterFunc(ctx, func() {
+		defer close(c.ended)
 		c.manager.Stop()
 		utilnet.CloseIdleConnectionsFor(c.Config.Transport)
 	})
