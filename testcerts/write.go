@@ -1,21 +1,20 @@
 package testcerts
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // Write writes the pair into two files, and replaces existing files. Each file is replaced atomically. At every moment,
 // only its owner can read the key file. All users can read the certificate. To keep existing files, use a [Folder].
 func (p *Pair) Write(certFile, keyFile string) error {
-	cert, err := stage(certFile, p.CertPEM, 0o644)
+	cert, err := atomicfile.Stage(certFile, p.CertPEM, 0o644)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(cert) // does nothing after a successful rename
-	key, err := stage(keyFile, p.KeyPEM, 0o600)
+	key, err := atomicfile.Stage(keyFile, p.KeyPEM, 0o600)
 	if err != nil {
 		return err
 	}
@@ -35,21 +34,4 @@ func (a *Authority) Write(certFile, keyFile string) error {
 		return err
 	}
 	return p.Write(certFile, keyFile)
-}
-
-// stage writes data into a temporary file in the folder of path and returns its name. The caller renames the file to
-// path.
-func stage(path string, data []byte, mode os.FileMode) (_ string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // created with mode 0600
-	if err != nil {
-		return "", fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = file.Write(data)
-	if err == nil && mode != 0o600 {
-		err = file.Chmod(mode)
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(file.Name()))
-	}
-	return file.Name(), nil
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/config"
+	"fauxlet/internal/atomicfile"
 	"fauxlet/internal/host"
 )
 
@@ -126,12 +127,7 @@ func (s *serving) writeReady(h *host.Host) error {
 	if err != nil {
 		return err
 	}
-	temporary := s.readyFile + ".tmp"
-	err = os.WriteFile(temporary, append(data, '\n'), 0o644)
-	if err == nil {
-		err = os.Rename(temporary, s.readyFile)
-	}
-	if err != nil {
+	if err := atomicfile.Write(s.readyFile, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("--ready-file: %w", err)
 	}
 	return nil

@@ -3,11 +3,12 @@ package reviewapi
 import (
 	"fmt"
 	"net"
-	"os"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // WriteKubeconfig writes a kubeconfig for the server at address, which is a host and port. The file contains
@@ -21,17 +22,11 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: callerName}
 	config.CurrentContext = name
 	data, err := clientcmd.Write(*config)
+	if err == nil {
+		err = atomicfile.Write(path, data, 0o600)
+	}
 	if err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
-	}
-	temporary := path + ".tmp"
-	defer os.Remove(temporary) // after the rename, the temporary file no longer exists
-	_ = os.Remove(temporary)   // a process that was killed may have left this file
-	if err = os.WriteFile(temporary, data, 0o600); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		return fmt.Errorf("kubeconfig %s: %w", path, err)
 	}
 	return nil
 }

@@ -203,6 +203,7 @@ func TestKubeconfig(t *testing.T) {
 	server, address := start(t, Options{})
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	write(t, path, "the old one")
+	write(t, path+".tmp", "a file of another program")
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -216,8 +217,8 @@ func TestKubeconfig(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("temporary files remain: %v", entries)
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 2 {
+		t.Errorf("the folder contains %v, want the two files from before", entries)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
