@@ -20,8 +20,8 @@ type verifier struct {
 
 // chain returns a certificate chain from the certificate to a root CA, and a time at which that chain is valid. It does
 // not use the current time. Instead, it tries each time at which a certificate becomes valid or expires. If
-// verification succeeds at any time, it succeeds at one of these times. If it never succeeds, chain returns an error that
-// does not depend on the time, if there is one.
+// verification succeeds at any time, it succeeds at one of these times. If it never succeeds, chain returns an error
+// that does not depend on the time, if there is one.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
