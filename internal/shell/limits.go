@@ -25,6 +25,7 @@ const (
 	maxBraces    = 1 << 20   // all words from brace expansions of one command
 	maxSubshells = 32        // concurrent subshells of one Run: left sides of pipes, and background commands
 	maxLine      = 256 << 10 // one line in a command's input
+	maxTyped     = 256 << 10 // lines on a terminal that no command has read yet
 	maxBuffer    = 8 << 20   // the input that a command such as sort or tail holds in memory
 	maxPattern   = 256       // one pattern of case, [[ ]] or ${ }, or one replacement in ${ }
 	maxProgram   = 2000      // instructions of a regular expression; a match may execute all of them for each byte

@@ -212,7 +212,7 @@ func (p *process) open(name string) (io.Reader, error) {
 		return p.stdin, nil
 	case "/dev/tty":
 		if p.session.terminal != nil {
-			return p.session.stdin, nil
+			return &guardedReader{ctx: p.ctx, from: p.session.stdin}, nil
 		}
 	}
 	file, err := p.container.files.open(p.path(name), os.O_RDONLY, 0)

@@ -15,23 +15,23 @@ import (
 type terminal struct {
 	ctx    context.Context
 	screen io.Writer // writes to the client, without CRLF conversion
-	// lines are typed lines with their line ends. An empty line means end of input. The channel is closed when the
-	// client sends no more keys.
-	lines chan string
 
-	lock      sync.Mutex
-	rest      string // the rest of a line that a command has read in part
-	interrupt func()
+	lock sync.Mutex
+	// lines are the typed lines that no command has read yet, with their line ends. A command may have read a part of
+	// the first one. An empty line means end of input.
+	lines     []string
+	ended     bool       // the client sends no more keys
+	changed   *sync.Cond // lines or ended has changed, or the context of a reader has ended
+	interrupt func()     // called with the lock
 	size      Size
 	editor    *term.Terminal
 }
 
 func newTerminal(s *session, streams Streams) *terminal {
-	t := &terminal{ctx: s.ctx, screen: s.stdout, lines: make(chan string, 64), size: Size{Width: 80, Height: 24}}
+	t := &terminal{ctx: s.ctx, screen: s.stdout, ended: streams.Stdin == nil, size: Size{Width: 80, Height: 24}}
+	t.changed = sync.NewCond(&t.lock)
 	t.interrupt = func() { s.cancel(signal(sigInt)) }
-	if streams.Stdin == nil {
-		close(t.lines)
-	} else {
+	if streams.Stdin != nil {
 		go t.pump(&keyboard{terminal: t, from: bufio.NewReader(streams.Stdin)})
 	}
 	if streams.Resize != nil {
@@ -91,7 +91,7 @@ func (k *keyboard) Write(p []byte) (int, error) { return k.screen.Write(p) }
 
 // pump reads the client's keys as they arrive, so that ^C works even if no command reads.
 func (t *terminal) pump(k *keyboard) {
-	defer close(t.lines)
+	defer t.change(func() { t.ended = true })
 	history := term.NewTerminal(k, "").History
 	for k.err == nil && t.ctx.Err() == nil {
 		// Make a new line editor. The previous one cannot be used again, because after its first error it returns that
@@ -111,48 +111,55 @@ func (t *terminal) pump(k *keyboard) {
 		case k.err != nil:
 		case k.last == interruptKey:
 			_, _ = io.WriteString(k, "^C\r\n")
-			for more := true; more; {
-				select {
-				case <-t.lines:
-				default:
-					more = false
-				}
-			}
-			t.lock.Lock()
-			interrupt := t.interrupt
-			t.lock.Unlock()
-			interrupt()
+			t.change(func() {
+				t.lines = nil
+				t.interrupt()
+			})
 		default:
 			t.add("")
 		}
 	}
 }
 
-// add sends a typed line to the commands that read. It blocks while the channel t.lines is full.
+// change changes the state of the terminal with a function, and wakes the commands that read.
+func (t *terminal) change(change func()) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	change()
+	t.changed.Broadcast()
+}
+
+// add passes a typed line to the commands that read. It drops the line if too much is typed ahead: pump must not wait
+// for the commands, because it must see ^C.
 func (t *terminal) add(line string) {
-	select {
-	case t.lines <- line:
-	case <-t.ctx.Done():
-	}
+	t.change(func() {
+		size := len(line)
+		for _, waiting := range t.lines {
+			size += len(waiting) + 16
+		}
+		if size <= maxTyped {
+			t.lines = append(t.lines, line)
+		}
+	})
 }
 
 // take waits for a typed line and returns at most its next n bytes. It returns an empty text at the end of the input or
 // when ctx ends.
 func (t *terminal) take(ctx context.Context, n int) string {
-	t.lock.Lock()
-	line := t.rest
-	t.rest = ""
-	t.lock.Unlock()
-	if line == "" {
-		select {
-		case line = <-t.lines:
-		case <-ctx.Done():
-		}
-	}
-	n = min(n, len(line))
+	defer context.AfterFunc(ctx, func() { t.change(func() {}) })()
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	t.rest = line[n:]
+	for len(t.lines) == 0 && !t.ended && ctx.Err() == nil {
+		t.changed.Wait()
+	}
+	if len(t.lines) == 0 || ctx.Err() != nil {
+		return ""
+	}
+	line := t.lines[0]
+	n = min(n, len(line))
+	if t.lines[0] = line[n:]; n == len(line) {
+		t.lines = t.lines[1:]
+	}
 	return line[:n]
 }
 
@@ -181,14 +188,17 @@ func terminalOf(from io.Reader) *terminal {
 // converse runs an interactive shell: it prompts for lines and runs them until exit or ^D.
 func (sh *interpreter) converse(t *terminal) {
 	text, ctx := "", sh.ctx
+	cancel := func(error) {} // ends the current line
+	before := t.onInterrupt(func() { cancel(signal(sigInt)) })
+	defer t.onInterrupt(before)
 	for !sh.stopped() {
+		lineCtx, cancelLine := context.WithCancelCause(ctx)
+		t.change(func() { cancel = cancelLine })
 		prompt := "> "
 		if text == "" {
 			prompt = sh.prompt()
 		}
 		_, _ = io.WriteString(t.screen, prompt)
-		lineCtx, cancel := context.WithCancelCause(ctx)
-		before := t.onInterrupt(func() { cancel(signal(sigInt)) })
 		line := t.take(lineCtx, maxLine)
 		text += line
 		sh.ctx = lineCtx
@@ -200,7 +210,6 @@ func (sh *interpreter) converse(t *terminal) {
 			}
 		}
 		sh.ctx = ctx
-		t.onInterrupt(before)
 		if sh.jump == returnFunction {
 			sh.jump = noJump
 		}
@@ -211,7 +220,7 @@ func (sh *interpreter) converse(t *terminal) {
 			_, _ = io.WriteString(t.screen, "\r\n")
 			sh.jump = exitShell
 		}
-		cancel(nil)
+		cancelLine(nil)
 	}
 }
 

@@ -108,6 +108,12 @@ func TestTerminal(t *testing.T) {
 		{"interrupt of endless output", "sh",
 			[]string{prompt, "while :; do echo y; sleep 0.01; done\r", "y\r\ny\r\n", "\x03", "^C\r\n/ # ", "exit\r"},
 			nil, 130},
+		{"interrupt of a command that reads the terminal", "sh",
+			[]string{prompt, "cat /dev/tty\r", "\r\n", "\x03", "^C\r\n/ # ", "cat < /dev/tty\r", "\r\n", "\x03",
+				"^C\r\n/ # ", "exit 4\r"}, []string{"exit 4"}, 4},
+		{"interrupt after many lines", "sh", []string{prompt, "sleep 1000\r" + strings.Repeat("x\r\x04", 300) +
+			strings.Repeat(strings.Repeat("x", 1000)+"\r", 300) + "\x03", "^C\r\n/ # ", "exit 7\r"},
+			[]string{"exit 7"}, 7},
 		{"input of a command", "sh",
 			[]string{prompt, "cat\r", "\r\n", "hellp\x7fo\r", "hello\r\n", "\x04", prompt, "exit\r"},
 			[]string{"\r\nhello\r\n/ # "}, 0},
@@ -156,6 +162,31 @@ func TestTerminal(t *testing.T) {
 				rest = rest[at+len(want):]
 			}
 		})
+	}
+}
+
+// writerFunc is a writer that calls a function.
+type writerFunc func(string)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(string(p))
+	return len(p), nil
+}
+
+// TestInterruptBetweenLines checks that ^C does not end a shell that has just run a line and will print its prompt.
+func TestInterruptBetweenLines(t *testing.T) {
+	c := newContainer(t)
+	// While ^C is printed, the shell cannot print its prompt. Wait here until it has run the line.
+	screen := writerFunc(func(text string) {
+		for text == "^C\r\n" && sh(t, c, "test -e /tmp/done").exit != 0 {
+		}
+	})
+	in, keys := io.Pipe()
+	defer keys.Close()
+	go func() { _, _ = io.WriteString(keys, "> /tmp/done\r\x03exit 6\r") }()
+	exit, err := c.Run(t.Context(), []string{"sh"}, Streams{Stdin: in, Stdout: screen, TTY: true})
+	if exit != 6 || err != nil {
+		t.Errorf("exit code %d, error %v", exit, err)
 	}
 }
 
