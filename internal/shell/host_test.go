@@ -100,6 +100,8 @@ func TestHostIsNotReachable(t *testing.T) {
 		"users again": "case ~games in /*) echo host-secret;; esac; cat < ~games/x; for i in " +
 			"~games; do echo $i; done; [[ ~games == /* ]] && echo host-secret; a=(~games); echo ${a[0]}; " +
 			"a[1]=~games; echo ${a[1]}; d=~games; echo $d | cat; (echo ~games) & wait",
+		"users after too large expansions": "x=$(head -c 60000 /dev/zero | tr '\\0' x); " +
+			"true <<< \"$x$x$x$x$x\" > ~games",
 		"archive": "tar cf - " + secret + "; tar cf " + marker +
 			" /etc/motd; tar cf /tmp/t /etc/motd; tar xf /tmp/t -C " + dir,
 		"proc": "cat /proc/self/environ /proc/1/environ /proc/self/maps /proc/self/root" +
@@ -122,8 +124,9 @@ func TestHostIsNotReachable(t *testing.T) {
 	for name, script := range scripts {
 		for how, wrap := range around {
 			t.Run(name+"/"+how, func(t *testing.T) {
-				got := sh(t, newContainer(t), wrap(script))
-				all := got.stdout + got.stderr
+				c := newContainer(t)
+				got := sh(t, c, wrap(script))
+				all := got.stdout + got.stderr + sh(t, c, "find /usr /var").stdout
 				for _, of := range []string{"host-secret", "/usr/games", "/var/spool/lpd", "internal error", "fifo"} {
 					if strings.Contains(all, of) {
 						t.Errorf("%s\nsaw %q:\n%s", wrap(script), of, all)

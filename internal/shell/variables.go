@@ -93,6 +93,9 @@ type environment struct{ *interpreter }
 func (e environment) Get(name string) expand.Variable {
 	name, short := strings.CutPrefix(name, inPattern)
 	v := e.lookup(name)
+	if strings.HasPrefix(name, "HOME ") {
+		return v
+	}
 	size := len(v.Str)
 	for _, element := range v.List {
 		size += len(element) + 16
@@ -145,8 +148,8 @@ func (sh *interpreter) lookup(name string) expand.Variable {
 	case "HOME root":
 		return text("/root")
 	}
-	// Package expand reads the variable "HOME user" for ~user. If this variable had no value, package expand would look
-	// up the user on the host.
+	// Package expand reads the variable "HOME user" for ~user. It must always have a value, or package expand would
+	// look up the user on the host. So environment.Get does not count it towards maxExpansion.
 	if user, ok := strings.CutPrefix(name, "HOME "); ok {
 		return text("~" + user)
 	}
