@@ -1,9 +1,9 @@
 package shell
 
 import (
-	"cmp"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -42,11 +42,9 @@ type filesystem struct {
 	uid, gid int64 // the owner of new files
 
 	lock  sync.Mutex
-	nodes map[string]*node // by path
-	bytes int
-	// The field "given" is the number of system files that every container has. System files do not count towards
-	// maxFiles.
-	given int
+	root  *node
+	bytes int // in the client's files
+	files int // the number of the client's files, directories and devices
 }
 
 // node is a file, a directory or a device.
@@ -54,7 +52,8 @@ type node struct {
 	mode     fs.FileMode
 	uid, gid int64
 	modTime  time.Time
-	data     []byte // the content of a file, or the kind of a device
+	data     []byte           // the content of a file, or the kind of a device
+	children map[string]*node // the entries of a directory
 }
 
 // The method "used" returns the number of bytes in the client's files.
@@ -64,51 +63,70 @@ func (f *filesystem) used() int {
 	return f.bytes
 }
 
+func newDirectory(mode fs.FileMode) *node {
+	return &node{mode: fs.ModeDir | mode, children: map[string]*node{}}
+}
+
 func newFilesystem(now func() time.Time) *filesystem {
-	root := &node{mode: fs.ModeDir | 0o755, modTime: now()}
-	return &filesystem{now: now, nodes: map[string]*node{"/": root}, given: maxFiles}
+	root := newDirectory(0o755)
+	root.modTime = now()
+	return &filesystem{now: now, root: root}
 }
 
 // find returns the file, directory or device at a path. The caller holds f.lock.
 func (f *filesystem) find(name string) (*node, error) {
-	if n := f.nodes[name]; n != nil {
-		return n, nil
-	}
-	for dir := path.Dir(name); dir != "/" && len(name) <= maxPath; dir = path.Dir(dir) {
-		if n := f.nodes[dir]; n != nil && !n.mode.IsDir() {
+	n := f.root
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' }) {
+		switch child := n.children[part]; {
+		case !n.mode.IsDir():
 			return nil, errNotDirectory
+		case child == nil:
+			return nil, errNotExist
+		default:
+			n = child
 		}
 	}
-	return nil, errNotExist
+	return n, nil
+}
+
+// parent returns the directory in which a file with the given path can be. The caller holds f.lock.
+func (f *filesystem) parent(name string) (*node, error) {
+	dir, err := f.find(path.Dir(name))
+	switch {
+	case err != nil:
+		return nil, err
+	case !dir.mode.IsDir():
+		return nil, errNotDirectory
+	case strings.Contains(name, "\x00"):
+		return nil, errInvalid
+	case len(path.Base(name)) > maxName || len(name) > maxPath:
+		return nil, errNameTooLong
+	}
+	return dir, nil
 }
 
 // add adds a new file, directory or device at a path. The caller holds f.lock.
 func (f *filesystem) add(name string, n *node) error {
-	dir, err := f.find(path.Dir(name))
-	switch {
-	case err != nil:
-		return err
-	case !dir.mode.IsDir():
-		return errNotDirectory
-	case strings.Contains(name, "\x00"):
-		return errInvalid
-	case len(path.Base(name)) > maxName || len(name) > maxPath:
-		return errNameTooLong
-	case len(f.nodes) >= f.given+maxFiles:
-		return errNoSpace
+	dir, err := f.parent(name)
+	if err == nil && f.files >= maxFiles {
+		err = errNoSpace
 	}
+	if err != nil {
+		return err
+	}
+	f.files++
 	n.uid, n.gid, n.modTime, dir.modTime = f.uid, f.gid, f.now(), f.now()
-	f.nodes[name] = n
+	dir.children[path.Base(name)] = n
 	return nil
 }
 
 func (f *filesystem) mkdir(name string, mode fs.FileMode) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if f.nodes[name] != nil {
+	if _, err := f.find(name); err == nil {
 		return errExist
 	}
-	return f.add(name, &node{mode: fs.ModeDir | mode})
+	return f.add(name, newDirectory(mode))
 }
 
 // mkdirAll makes a directory and its parents. An existing directory is not an error.
@@ -119,6 +137,8 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 		return errNotDirectory
 	case err != errNotExist:
 		return err
+	case len(name) > maxPath:
+		return errNameTooLong
 	}
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -155,19 +175,13 @@ func (f *filesystem) stat(name string) (fileInfo, error) {
 	return n.info(path.Base(name)), nil
 }
 
-// The method "below" returns the paths of all files and directories below a directory, sorted so that a directory comes
-// directly before its content. The caller holds f.lock.
-func (f *filesystem) below(dir string) (names []string) {
-	prefix := strings.TrimSuffix(dir, "/") + "/"
-	for name := range f.nodes {
-		if strings.HasPrefix(name, prefix) && name != "/" {
-			names = append(names, name)
-		}
+// The method "each" calls the function "do" with the path of a file or directory, and then for everything below the
+// directory, sorted by name. The caller holds the lock of the file system.
+func (n *node) each(name string, do func(name string, n *node)) {
+	do(name, n)
+	for _, base := range slices.Sorted(maps.Keys(n.children)) {
+		n.children[base].each(path.Join(name, base), do)
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
-	})
-	return names
 }
 
 // readDir returns the entries of a directory, sorted.
@@ -181,10 +195,8 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range f.below(name) {
-		if path.Dir(file) == name {
-			infos = append(infos, f.nodes[file].info(path.Base(file)))
-		}
+	for _, base := range slices.Sorted(maps.Keys(n.children)) {
+		infos = append(infos, n.children[base].info(base))
 	}
 	return infos, nil
 }
@@ -192,8 +204,12 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 // walk calls the function "do" for a file or directory, and then for everything below the directory. If the function
 // returns false for a directory, walk skips everything below that directory.
 func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
+	names := []string{root}
 	f.lock.Lock()
-	names := append([]string{root}, f.below(root)...)
+	if n, err := f.find(root); err == nil {
+		names = nil
+		n.each(root, func(name string, _ *node) { names = append(names, name) })
+	}
 	f.lock.Unlock()
 	skipped := "\x00"
 	for _, name := range names {
@@ -210,20 +226,21 @@ func (f *filesystem) walk(root string, do func(name string, info fileInfo, err e
 func (f *filesystem) remove(name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if _, err := f.find(name); err != nil {
-		return err
-	}
-	below := f.below(name)
+	n, err := f.find(name)
 	switch {
-	case name == "/":
+	case err != nil:
+		return err
+	case n == f.root:
 		return errBusy
-	case len(below) > 0 && !all:
+	case len(n.children) > 0 && !all:
 		return errNotEmpty
 	}
-	for _, file := range append(below, name) {
-		f.bytes -= len(f.nodes[file].data) // the content of a removed file does not count, even while the file is open
-		delete(f.nodes, file)
-	}
+	n.each(name, func(_ string, n *node) {
+		f.bytes -= len(n.data) // the content of a removed file does not count, even while the file is open
+		f.files--
+	})
+	dir, _ := f.find(path.Dir(name))
+	delete(dir.children, path.Base(name))
 	return nil
 }
 
@@ -232,7 +249,7 @@ func (f *filesystem) rename(from, to string) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	n, err := f.find(from)
-	old := f.nodes[to]
+	old, _ := f.find(to)
 	switch {
 	case err != nil || from == to:
 		return err
@@ -241,16 +258,25 @@ func (f *filesystem) rename(from, to string) error {
 	case old != nil && (old.mode.IsDir() || n.mode.IsDir()):
 		return errExist
 	}
-	if err := f.add(to, &node{}); err != nil {
+	dir, err := f.parent(to)
+	if err != nil {
+		return err
+	}
+	n.each(to, func(name string, _ *node) {
+		if len(name) > maxPath {
+			err = errNameTooLong
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if old != nil {
 		f.bytes -= len(old.data)
+		f.files--
 	}
-	for _, name := range append(f.below(from), from) {
-		f.nodes[to+strings.TrimPrefix(name, from)] = f.nodes[name]
-		delete(f.nodes, name)
-	}
+	above, _ := f.find(path.Dir(from))
+	delete(above.children, path.Base(from))
+	dir.children[path.Base(to)], dir.modTime = n, f.now()
 	return nil
 }
 

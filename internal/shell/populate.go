@@ -67,7 +67,7 @@ func (c *Container) populate() error {
 			return err
 		}
 	}
-	c.files.bytes, c.files.given = 0, len(c.files.nodes)
+	c.files.bytes, c.files.files = 0, 0
 	c.files.uid, c.files.gid = c.config.UID, c.config.GID
 	return nil
 }

@@ -29,6 +29,8 @@ func TestScripts(t *testing.T) {
 		{"backquotes", "echo `echo a`", "a\n", "", 0},
 		{"glob", `cd /data; echo *.txt; echo /data/?.txt; echo *.none; echo \*`,
 			"a.txt b.txt\n/data/a.txt /data/b.txt\n*.none\n*\n", "", 0},
+		{"glob without PWD", `cd /data; unset PWD; echo *; PWD=; echo *.txt`,
+			"a.txt b.txt\na.txt b.txt\n", "", 0},
 		{"functions", `f() { echo "$1-$#"; return 4; }; f a b; echo $?`, "a-2\n4\n", "", 0},
 		{"a function in the place of a builtin",
 			`echo() { printf '<%s>\n' "$1"; }; echo a; command echo b; unset -f echo; echo c`, "<a>\nb\nc\n", "", 0},

@@ -55,8 +55,8 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 	return New(config, time.Now)
 }
 
-// New creates a container. Its commands call the function "now" to get the time. The files in the configuration are added
-// to the system files that every container has, and may replace them. Errors name the field of the configuration.
+// New creates a container. Its commands call the function "now" to get the time. The files in the configuration are
+// added to the system files that every container has, and may replace them. Errors name the field of the configuration.
 func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) {
 	c := &Container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
 		files: newFilesystem(now)}
@@ -81,10 +81,8 @@ func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) 
 	if err := c.files.mkdirAll(c.config.WorkingDir, 0o755); err != nil {
 		return nil, fmt.Errorf("workingDir: %q: %w", config.WorkingDir, err)
 	}
-	for _, n := range c.files.nodes {
-		if !config.Started.IsZero() {
-			n.modTime = config.Started
-		}
+	if !config.Started.IsZero() {
+		c.files.root.each("/", func(_ string, n *node) { n.modTime = config.Started })
 	}
 	return c, nil
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -311,7 +310,7 @@ func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 
 // readDir returns the entries of a directory, for package expand to compare with a glob.
 func (sh *interpreter) readDir(name string) ([]fs.DirEntry, error) {
-	infos, err := sh.container.files.readDir(path.Clean(name))
+	infos, err := sh.container.files.readDir(sh.path(name))
 	entries := make([]fs.DirEntry, 0, len(infos))
 	for _, info := range infos {
 		if !sh.charge(len(info.name) + 8) {
