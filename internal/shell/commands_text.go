@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,20 +38,6 @@ func readAll(from io.Reader) ([]byte, error) {
 		return nil, errTooLong
 	}
 	return content, err
-}
-
-// contents yields the names and contents of the files that the operands name, or the content of stdin if there are no
-// operands. It prints errors.
-func (p *process) contents() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		for name, from := range p.inputs(p.operands) {
-			if content, err := readAll(from); err != nil {
-				p.fail("%s: %v", name, err)
-			} else if !yield(name, content) {
-				return
-			}
-		}
-	}
 }
 
 func tee(p *process) int {
@@ -88,10 +74,11 @@ func (p *process) counted() (number int, sign string, ok bool) {
 	text := cmp.Or(p.options['c'], p.options['n'], "10")
 	sign = prefix(text, 1, "+-")
 	number, err := strconv.Atoi(text[len(sign):])
-	if err != nil {
+	if err != nil || number < 0 {
 		p.fail("invalid number '%s'", text)
+		return 0, "", false
 	}
-	return number, sign, err == nil
+	return number, sign, true
 }
 
 // If there are several files, header prints the name of a file before the content of the file.
@@ -137,15 +124,7 @@ func tail(p *process) int {
 	var followed []io.Reader
 	for name, from := range p.inputs(p.operands) {
 		p.header(name)
-		var err error
-		if p.options.has('c') && sign == "+" {
-			if _, err = io.CopyN(io.Discard, from, int64(max(0, number-1))); err == nil {
-				err = copyAll(p.out, from)
-			}
-		} else {
-			err = p.tailOne(from, number, sign == "+")
-		}
-		if err != nil && err != io.EOF {
+		if err := p.tailOne(from, number, sign == "+"); err != nil && err != io.EOF {
 			p.fail("%s: %v", name, err)
 		}
 		followed = append(followed, from)
@@ -165,26 +144,40 @@ func tail(p *process) int {
 	return 0
 }
 
-// tailOne prints the end of one input of tail: the last bytes or lines or, with fromStart, all lines from the given
-// line number on.
+// tailOne prints the end of one input of tail: the last bytes or lines or, with fromStart, everything from the byte or
+// line with the given number on.
 func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
-	content, err := readAll(from)
-	if p.options.has('c') {
-		p.print(string(content[max(0, len(content)-number):]))
-		return err
-	}
-	lines := bytes.SplitAfter(content, []byte("\n"))
-	start := len(lines) - number
-	if len(lines[len(lines)-1]) == 0 { // the empty text after the last line end is not a line
-		start--
-	}
+	bytewise := p.options.has('c')
 	if fromStart {
-		start = number - 1
+		in := bufio.NewReader(from)
+		for left := number - 1; left > 0; {
+			c, err := in.ReadByte()
+			if err != nil {
+				return err
+			}
+			left -= oneIf(bytewise || c == '\n')
+		}
+		return copyAll(p.out, in)
 	}
-	for _, line := range lines[min(max(0, start), len(lines)):] {
-		p.print(string(line))
+	var end []byte
+	for {
+		piece, err := io.ReadAll(io.LimitReader(from, maxBuffer))
+		end = append(end, piece...)
+		start := max(0, len(end)-number)
+		if !bytewise {
+			start = len(end)
+			for left := number; left > 0 && start > 0; left-- {
+				start = bytes.LastIndexByte(end[:start-1], '\n') + 1
+			}
+		}
+		switch end = end[start:]; {
+		case err != nil || len(piece) < maxBuffer:
+			p.print(string(end))
+			return err
+		case len(end) > maxBuffer:
+			return errTooLong
+		}
 	}
-	return err
 }
 
 func count(p *process) int {
@@ -208,8 +201,16 @@ func count(p *process) int {
 		p.print(strings.Join(columns, " ") + "\n")
 	}
 	var total [3]int
-	for name, content := range p.contents() {
-		counts := [3]int{bytes.Count(content, []byte("\n")), len(bytes.Fields(content)), len(content)}
+	space := func(c byte) bool { return strings.IndexByte(" \t\n\v\f\r", c) >= 0 }
+	for name, from := range p.inputs(p.operands) {
+		var counts [3]int
+		in, before := bufio.NewReader(from), byte(' ')
+		for c, err := in.ReadByte(); err == nil; c, err = in.ReadByte() {
+			counts[0] += oneIf(c == '\n')
+			counts[1] += oneIf(space(before) && !space(c))
+			counts[2]++
+			before = c
+		}
 		for i := range total {
 			total[i] += counts[i]
 		}
@@ -223,7 +224,16 @@ func count(p *process) int {
 
 func sortLines(p *process) int {
 	var all []string
-	for _, content := range p.contents() {
+	size := 0
+	for name, from := range p.inputs(p.operands) {
+		content, err := readAll(from)
+		size += len(content) + 24*bytes.Count(content, []byte("\n")) // 24 bytes for each line in the slice
+		if err == nil && size > maxBuffer {
+			err = errTooLong
+		}
+		if err != nil {
+			return p.fail("%s: %v", name, err)
+		}
 		for line := range strings.Lines(string(content)) {
 			all = append(all, strings.TrimSuffix(line, "\n"))
 		}
@@ -468,20 +478,36 @@ func repeat(p *process) int {
 }
 
 func encodeBase64(p *process) int {
-	for _, content := range p.contents() {
+	width, chunk := p.options.number('w', 76), make([]byte, 3<<10)
+	if width <= 0 {
+		width = math.MaxInt
+	}
+	for _, from := range p.inputs(p.operands) {
 		if p.options.has('d') {
-			text, err := base64.StdEncoding.DecodeString(string(content))
-			if p.print(string(text)); err != nil {
+			err := copyAll(p.out, base64.NewDecoder(base64.StdEncoding, from))
+			if err != nil && p.out.Flush() == nil {
 				return p.fail("invalid input")
 			}
 			continue
 		}
-		width := p.options.number('w', 76)
-		text := base64.StdEncoding.EncodeToString(content)
-		for ; width > 0 && len(text) > width; text = text[width:] {
-			p.print(text[:width] + "\n")
+		column := 0
+		for err := error(nil); err == nil; {
+			var n int
+			n, err = io.ReadFull(from, chunk)
+			for rest := base64.StdEncoding.EncodeToString(chunk[:n]); rest != ""; {
+				if column == width {
+					column = 0
+					p.print("\n")
+				}
+				part := rest[:min(len(rest), width-column)]
+				rest = rest[len(part):]
+				column += len(part)
+				if _, err := p.out.WriteString(part); err != nil {
+					return 1
+				}
+			}
 		}
-		p.print(text + "\n")
+		p.print("\n")
 	}
 	return 0
 }

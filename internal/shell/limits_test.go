@@ -99,7 +99,13 @@ func TestBombs(t *testing.T) {
 		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; ` +
 			`sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; ` +
 			`head -n 1 /dev/zero | wc -c`, "too long", false},
-		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "too long", false},
+		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "", true},
+		{"many empty lines", `head -c 8000000 /dev/zero | tr '\0' '\n' > /tmp/x; tail -n 7000000 /tmp/x; sort /tmp/x`,
+			"sort: /tmp/x: too long", false},
+		{"many sorted files", `head -c 7000000 /dev/zero > /tmp/x; sort` + deep(" /tmp/x", 50), "too long", false},
+		{"functions", `while :; do eval "f$((i=i+1))() { :; }"; done`, "out of memory", false},
+		{"many groups", `head -c 250000 /dev/zero | tr '\0' a > /tmp/x; sed -E 's/` + deep("()", 450) + `/b/g' /tmp/x`,
+			"", false},
 		{"endless sort", `yes | sort > /tmp/x`, "too long", false},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},

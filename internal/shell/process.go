@@ -2,13 +2,13 @@ package shell
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -103,14 +103,16 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	if err != nil {
 		return 127, err
 	}
-	content, err := s.container.files.content(file)
+	content, err := s.container.files.open(file, os.O_RDONLY, 0)
 	if err != nil {
 		return 127, err
 	}
-	name, ok := strings.CutPrefix(string(content[:min(len(content), 128)]), program)
+	head := make([]byte, 256) // as much as Linux reads
+	n, _ := content.Read(head)
+	name, ok := strings.CutPrefix(string(head[:n]), program)
 	if !ok {
 		name = "sh"
-		if err := shebang(content); err != nil {
+		if err := shebang(head[:n]); err != nil {
 			return 127, err
 		}
 		p.args = append([]string{"sh", file}, p.args[1:]...)
@@ -155,14 +157,19 @@ func (p *process) child(args, env []string) int {
 	}
 }
 
-// shebang returns an error if sh cannot run a file, because it is binary or a script for a different interpreter.
-func shebang(content []byte) error {
-	line, _, _ := bytes.Cut(content, []byte("\n"))
+// shebang returns an error if sh cannot run a file, because it is binary or a script for a different interpreter. The
+// argument is the beginning of the file.
+func shebang(head []byte) error {
+	line, _, _ := strings.Cut(string(head), "\n")
+	words := strings.Fields(strings.TrimPrefix(line, "#!"))
+	if len(words) > 1 && path.Base(words[0]) == "env" {
+		words = words[1:]
+	}
 	switch {
-	case bytes.IndexByte(line, 0) >= 0 || bytes.HasPrefix(line, []byte("\x7fELF")):
+	case strings.Contains(line, "\x00") || strings.HasPrefix(line, "\x7fELF"):
 		return errFormat
-	case bytes.HasPrefix(line, []byte("#!")) && !bytes.HasSuffix(bytes.Fields(line)[0], []byte("sh")) &&
-		!bytes.Contains(line, []byte("env bash")) && !bytes.Contains(line, []byte("env sh")):
+	case strings.HasPrefix(line, "#!") &&
+		(len(words) == 0 || !slices.Contains([]string{"sh", "ash", "bash"}, path.Base(words[0]))):
 		return errNotExist
 	}
 	return nil

@@ -1,6 +1,9 @@
 package shell
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestScripts checks the output of shell scripts.
 func TestScripts(t *testing.T) {
@@ -102,6 +105,15 @@ func TestScripts(t *testing.T) {
 			2},
 		{"exec", `exec > /tmp/out; echo hi; cat /tmp/out >&2; exec sh -c 'exit 6'; echo no`, "", "hi\n", 6},
 		{"exec in a branch", `if true; then exec 2>&1; fi; echo err >&2`, "err\n", "", 0},
+		{"interpreters of scripts", `for i in '! /bin/sh' '!/usr/bin/env  bash -e' '!ash' ` +
+			`'!/bin/fish' '!/usr/bin/env zsh' '!/usr/bin/env' '!'; ` +
+			`do printf '#%s\necho $0\n' "$i" > /tmp/x; chmod +x /tmp/x; /tmp/x 2>&1; done`,
+			"/tmp/x\n/tmp/x\n/tmp/x\n" + strings.Repeat("sh: /tmp/x: not found\n", 4), "", 127},
+		{"large files", `seq 1 100000 > /tmp/a; cd /tmp; cat a a a a a a a a a a a a a a a > x; wc x; tail -n 2 x; ` +
+			`tail -n +1500000 x; tail -c 3 x; base64 -w 0 x | base64 -d | tail -n +1500000; ` +
+			`seq 1 9 | tail -n +0 | tail -c +3 | tail -n 8 | base64 -w 5`,
+			"  1500000   1500000   8833425 x\n99999\n100000\n100000\n00\n100000\nMgozC\njQKNQ\no2Cjc\nKOAo5\nCg==\n",
+			"", 0},
 		{"names", `echo $0; sh -c 'echo $0 $1' name one`, "sh\nname one\n", "", 0},
 		{"missing builtins", `getopts a b; alias a=b; mapfile x; shopt -s extglob; pushd /`, "",
 			"sh: getopts: not found\nsh: alias: not found\nsh: mapfile: not found\nsh: shopt: not found\nsh: " +
