@@ -258,7 +258,7 @@ func unset(sh *interpreter, args []string) int {
 		case arg == "-f" || arg == "-v":
 			functions = arg == "-f"
 		case functions:
-			delete(sh.funcs, arg)
+			sh.define(arg, nil)
 		case sh.vars[arg].ReadOnly:
 			return sh.usage("unset: %s: readonly variable", arg)
 		case !syntax.ValidName(arg):

@@ -121,14 +121,18 @@ func (e *sedCommand) selects(number int, text string, last bool) bool {
 	return selected != e.negated
 }
 
-// substitute applies a sed command such as s/old/new/. It does not change a line that would become too long.
+// substitute applies a sed command such as s/old/new/. It does not change a line that would become too long,
+// or in which the groups of all matches take more than maxBuffer.
 func (e *sedCommand) substitute(text string) (string, bool) {
 	var made []byte
 	most, end := 1, 0
 	if e.global {
-		most = -1
+		most = maxBuffer / 16 / (1 + e.re.NumSubexp()) // each group of each match takes 16 bytes
 	}
 	found := e.re.FindAllStringSubmatchIndex(text, most)
+	if e.global && len(found) == most {
+		return text, false
+	}
 	for _, at := range found {
 		made = e.re.ExpandString(append(made, text[end:at[0]]...), e.with, text, at)
 		if end = at[1]; len(made) > maxLine {

@@ -40,7 +40,7 @@ type interpreter struct {
 	levels    int  // the number of loops that a pending break or continue still has to leave
 	keepFiles bool // exec has made the redirections of its statement permanent
 	budget    int  // the bytes that the expansions of the current statement may still use
-	variables int  // the size of all variables beyond the initial environment
+	variables int  // the size of all functions, and of all variables beyond the initial environment
 }
 
 // jump is a pending break, continue, return or exit. While a jump is pending, statements do not run.
@@ -324,7 +324,7 @@ func (sh *interpreter) command(command syntax.Command) {
 	case *syntax.CaseClause:
 		sh.choose(command)
 	case *syntax.FuncDecl:
-		sh.funcs[command.Name.Value] = command.Body
+		sh.define(command.Name.Value, command.Body)
 		sh.status = 0
 	case *syntax.TestClause:
 		yes, err := sh.condTest(command.X)
@@ -358,6 +358,7 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 		return
 	}
 	in, out := io.Pipe()
+	defer in.Close() // ends the left side even if the right side panics
 	left, right := sh.subshell(), sh.subshell()
 	left.broken = new(atomic.Bool)
 	left.stdout = &guardedWriter{sh.ctx, out, left.broken}

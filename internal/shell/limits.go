@@ -18,7 +18,7 @@ const (
 
 	maxScript    = 64 << 10  // a script that is parsed in one piece
 	maxFrames    = 2500      // Go stack frames; limits the nesting of scripts, functions, $( ), eval and sh
-	maxVariables = 64 << 10  // all variables of a shell, without its initial environment
+	maxVariables = 64 << 10  // all variables and functions of a shell, without its initial environment
 	maxArguments = 128 << 10 // all words of one command
 	maxCapture   = 64 << 10  // the output of one $( )
 	maxExpansion = 256 << 10 // all values, outputs of $( ) and file names that one statement expands to

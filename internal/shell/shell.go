@@ -6,10 +6,10 @@
 // own interpreter (interpreter.go), because the library's interpreter uses the host. Package expand would look up the
 // users of the host to expand ~name; the environment in variables.go prevents that.
 //
-// The memory that a client can use is limited: files, variables, arguments, the expansions of a statement, the output
-// of $( ), scripts, nesting, patterns and the number of subshells. A script that exceeds a limit ends (limits.go).
-// After the end of its context, a statement may continue to match a pattern for a few seconds. A command that writes
-// waits until the client reads its output.
+// The memory that a client can use is limited: files, variables, functions, arguments, the expansions of a statement,
+// the output of $( ), scripts, nesting, patterns and the number of subshells. A script that exceeds a limit ends
+// (limits.go). After the end of its context, a statement may continue to match a pattern for a few seconds. A command
+// that writes waits until the client reads its output.
 //
 // The language is POSIX shell, and from bash [[ ]], (( )), <<< and local. There are no arrays, no job control, and no
 // getopts, let, select, coproc, alias or process substitution. Only the file descriptors 0, 1 and 2 exist.

@@ -189,14 +189,38 @@ func (sh *interpreter) set(name, value string) error {
 // put sets or removes a variable. It ends the whole command if the variables become too large.
 func (sh *interpreter) put(name string, v expand.Variable) {
 	size := func(v expand.Variable) int { return oneIf(v.Set) * (len(name) + len(v.Str) + 64) }
-	sh.variables += size(v) - size(sh.vars[name])
-	if sh.variables > maxVariables {
-		sh.session.fail("sh: out of memory: variables are too large", 2)
+	if !sh.resize(size(v) - size(sh.vars[name])) {
 		return
 	}
 	if sh.vars[name] = v; !v.Set {
 		delete(sh.vars, name)
 	}
+}
+
+// define sets a function or, if the body is nil, removes it. It ends the whole command if the functions become too
+// large.
+func (sh *interpreter) define(name string, body *syntax.Stmt) {
+	size := func(body *syntax.Stmt) int {
+		if body == nil {
+			return 0
+		}
+		return len(name) + int(body.End().Offset()-body.Pos().Offset()) + 64
+	}
+	if !sh.resize(size(body) - size(sh.funcs[name])) {
+		return
+	}
+	if sh.funcs[name] = body; body == nil {
+		delete(sh.funcs, name)
+	}
+}
+
+// resize adds to the size of all variables and functions. It ends the whole command and returns false if they become
+// too large.
+func (sh *interpreter) resize(by int) bool {
+	if sh.variables += by; sh.variables > maxVariables {
+		sh.session.fail("sh: out of memory: variables and functions are too large", 2)
+	}
+	return sh.variables <= maxVariables
 }
 
 // The method "exported" returns the exported variables as NAME=value, sorted by name.
