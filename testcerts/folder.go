@@ -40,7 +40,11 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 		if err != nil {
 			return nil, err
 		}
-		if orphan := f.issuedBy(a.Cert); orphan != "" {
+		orphan, err := f.issuedBy(a.Cert)
+		if err != nil {
+			return nil, err
+		}
+		if orphan != "" {
 			return nil, fmt.Errorf("%s and %s do not exist, but %s is signed by a CA %q; "+
 				"restore the CA, or remove all certificates that it signed",
 				certFile, keyFile, orphan, commonName)
@@ -121,17 +125,23 @@ func has(certFile, keyFile string) (bool, error) {
 
 // issuedBy returns a file in the folder whose certificate has the name of ca as its issuer. It returns "" if there is
 // none. It skips files that are not certificates; loading such a file reports the error.
-func (f *Folder) issuedBy(ca *x509.Certificate) (file string) {
-	names, _ := fs.Glob(os.DirFS(f.dir), "*.crt")
-	for _, name := range names {
-		file := filepath.Join(f.dir, name)
+func (f *Folder) issuedBy(ca *x509.Certificate) (file string, err error) {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return "", err
+	}
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".crt" {
+			continue
+		}
+		file := filepath.Join(f.dir, entry.Name())
 		data, _ := os.ReadFile(file)
 		if block, _ := pem.Decode(data); block != nil {
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err == nil && bytes.Equal(cert.RawIssuer, ca.RawSubject) {
-				return file
+				return file, nil
 			}
 		}
 	}
-	return ""
+	return "", nil
 }

@@ -126,6 +126,10 @@ func KindNamed(name string) (Kind, error) {
 // Mint makes a certificate of the kind. It is signed by a, or by an intermediate CA below a, unless the kind is
 // self-signed or signed by an unknown CA.
 func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
+	k, err := KindNamed(k.Name) // the caller may have made a Kind with this name, without the unexported fields
+	if err != nil {
+		return nil, err
+	}
 	if k.NeedsHosts && len(r.Hosts) == 0 {
 		return nil, fmt.Errorf("kind %s: a serving certificate needs hosts; give a DNS name or an IP address", k.Name)
 	}

@@ -217,4 +217,7 @@ func TestMintRequest(t *testing.T) {
 			}
 		})
 	}
+	if _, err := (testcerts.Kind{Name: "made-up"}).Mint(ca, testcerts.Request{}); err == nil {
+		t.Error("a Kind that does not come from Kinds minted a certificate")
+	}
 }
