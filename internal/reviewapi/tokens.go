@@ -74,7 +74,6 @@ func parseTokens(f file) (*Tokens, error) {
 			tokens.warnings = append(tokens.warnings,
 				fmt.Sprintf("token file %s: line %d: ", f.name, line)+fmt.Sprintf(format, args...))
 		}
-		before, twice := lines[token]
 		switch {
 		case token == "":
 			warn("the token is empty; the line is ignored")
@@ -86,9 +85,11 @@ func parseTokens(f file) (*Tokens, error) {
 		case len(record) > 4:
 			warn("%d columns: only the 4th holds groups, the rest is ignored; quote the groups: \"group1,group2\"",
 				len(record))
-		case slices.ContainsFunc(record, func(column string) bool { return column != strings.TrimSpace(column) }):
+		}
+		if slices.ContainsFunc(record, func(column string) bool { return column != strings.TrimSpace(column) }) {
 			warn("spaces around a column are part of it; remove them")
-		case twice:
+		}
+		if before, twice := lines[token]; twice {
 			warn("token %s is also in line %d; the later line counts", fingerprint(token), before)
 		}
 		lines[token] = line
