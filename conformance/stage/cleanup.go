@@ -85,14 +85,14 @@ func isOwned(o metav1.Object) bool {
 func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	var lastDeletion time.Time
+	var namespaceDeleted time.Time
 	for {
 		all, err := s.find(ctx, id)
 		if err == nil && len(all) == 0 {
 			return nil
 		}
 		if err == nil {
-			err = s.delete(ctx, all, &lastDeletion)
+			err = s.delete(ctx, all, &namespaceDeleted)
 		}
 		select {
 		case <-ctx.Done():
@@ -112,8 +112,9 @@ func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 }
 
 // The method "delete" deletes objects, which must be in the order of the variable "resources". It ignores objects that
-// no longer exist, and objects that were replaced by a new object with the same name.
-func (s *Stage) delete(ctx context.Context, all []owned, lastDeletion *time.Time) error {
+// no longer exist, and objects that were replaced by a new object with the same name. It deletes a namespace only when
+// no Nodes and requests are left. It does not wait for pods, which are deleted with their namespace.
+func (s *Stage) delete(ctx context.Context, all []owned, namespaceDeleted *time.Time) error {
 	for _, o := range all {
 		options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.UID)}}
 		if o.resource == pods {
@@ -121,13 +122,19 @@ func (s *Stage) delete(ctx context.Context, all []owned, lastDeletion *time.Time
 		}
 		var err error
 		switch {
-		case o.resource == namespaces && all[0].resource != namespaces:
+		case o.resource == namespaces && slices.ContainsFunc(all, func(o owned) bool {
+			return o.resource == nodes || o.resource == requests
+		}):
 			return nil // the caller lists the objects again before it deletes the namespaces
-		case o.DeletionTimestamp == nil || o.resource != namespaces:
+		case o.resource == namespaces && o.DeletionTimestamp != nil:
+			if time.Since(*namespaceDeleted) > namespaceControllerDelay {
+				err = s.finalize(ctx, o.Name)
+			}
+		default:
 			err = s.objects.Resource(o.resource).Namespace(o.Namespace).Delete(ctx, o.Name, options)
-			*lastDeletion = time.Now()
-		case time.Since(*lastDeletion) > namespaceControllerDelay:
-			err = s.finalize(ctx, o.Name)
+			if o.resource == namespaces {
+				*namespaceDeleted = time.Now()
+			}
 		}
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return err

@@ -6,21 +6,26 @@ import (
 	"testing"
 	"testing/synctest"
 
+	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	kubernetesfake "k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
 )
+
+// object returns the metadata of an object that has the label of the run with the given ID.
+func object(kind, apiVersion, namespace, name, id string) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{Kind: kind, APIVersion: apiVersion},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{runLabel: id}},
+	}
+}
 
 // cluster returns the Stage of run a, and a cluster with objects of run a, of run b, and of other owners.
 func cluster(t *testing.T) (*Stage, *fake.FakeMetadataClient) {
 	t.Helper()
-	object := func(kind, apiVersion, namespace, name, id string) runtime.Object {
-		return &metav1.PartialObjectMetadata{
-			TypeMeta:   metav1.TypeMeta{Kind: kind, APIVersion: apiVersion},
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{runLabel: id}},
-		}
-	}
 	scheme := fake.NewTestScheme()
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -73,6 +78,47 @@ func TestTeardownFails(t *testing.T) {
 		want = []string{"the objects of run a: refused"}
 		if left := s.Teardown(t.Context()); !slices.Equal(left, want) {
 			t.Errorf("not removed: %q, want %q", left, want)
+		}
+	})
+}
+
+// TestTeardownWithAPodThatStays checks that a pod that cannot be deleted, for example because of a finalizer, does not
+// prevent the deletion of the namespace. There is no kube-controller-manager, so the run also finalizes the namespace.
+func TestTeardownWithAPodThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, objects := cluster(t)
+		objects.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, nil
+		})
+		var deleted *metav1.Time
+		objects.PrependReactor("delete", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+			deleted = ptr.To(metav1.Now())
+			return true, nil, nil
+		})
+		finalized := false
+		objects.PrependReactor("list", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+			list := &metav1.List{}
+			if !finalized {
+				namespace := object("Namespace", "v1", "", "fauxlet-check-a", "a")
+				namespace.DeletionTimestamp = deleted
+				list.Items = []runtime.RawExtension{{Object: namespace}}
+			}
+			return true, list, nil
+		})
+		client := kubernetesfake.NewClientset(&v1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: "fauxlet-check-a"},
+			Spec:       v1.NamespaceSpec{Finalizers: []v1.FinalizerName{v1.FinalizerKubernetes}},
+		})
+		client.PrependReactor("create", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			finalized = finalized || action.GetSubresource() == "finalize"
+			return true, &v1.Namespace{}, nil
+		})
+		s.client = client
+		if left, want := s.Teardown(t.Context()), []string{"pod fauxlet-check-a-x"}; !slices.Equal(left, want) {
+			t.Errorf("not removed: %q, want %q", left, want)
+		}
+		if deleted == nil || !finalized {
+			t.Errorf("namespace deleted: %v, finalized: %v", deleted, finalized)
 		}
 	})
 }
