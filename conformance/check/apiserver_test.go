@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -216,6 +217,10 @@ func (a *apiserver) log(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
+	if a.defect == "connects to no kubelet" {
+		answerError(w, apierrors.NewInternalError(errors.New("no connection")))
+		return
+	}
 	location, _ := a.location(r, "containerLogs")
 	follow := r.URL.Query().Get("follow") == "true"
 	resource := schema.GroupResource{Resource: "pods/log"}
@@ -316,6 +321,10 @@ func (newChecker) Check(r *http.Response) error {
 func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) {
 	if verb == "portforward" {
 		verb = "portForward"
+	}
+	if a.defect == "connects to no kubelet" {
+		answerError(w, apierrors.NewInternalError(errors.New("no connection")))
+		return
 	}
 	location, features := a.location(r, verb)
 	if a.defect == "speaks no "+map[bool]string{true: "WebSocket", false: "SPDY"}[r.Method == http.MethodGet] {

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -103,6 +104,9 @@ func withHostileKubelet(name string, check func(context.Context, *hostileKubelet
 	}
 }
 
+// errNotConnected is the error of a trial in which the kube-apiserver did not connect to the kubelet.
+var errNotConnected = errors.New("kube-apiserver did not connect")
+
 // trial records what happened when a user sent a request while the kubelet misbehaved.
 type trial struct {
 	// The field what is a description of the request and of the kubelet's behavior, for the report.
@@ -116,8 +120,8 @@ type trial struct {
 
 // The method "try" makes the kubelet misbehave and calls the function "send", which sends the request. After that
 // function has returned, the method waits until the connections to the kubelet have ended, but at most for the duration
-// "within". It then closes the remaining connections. It returns an error if the kube-apiserver did not connect, or if
-// ctx is done.
+// "within". It then closes the remaining connections. It returns an error that wraps errNotConnected if the
+// kube-apiserver did not connect, and another error if ctx is done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
@@ -134,7 +138,7 @@ func (v *hostileKubelet) try(
 	t.visits = t.visits[v.before:]
 	err := context.Cause(ctx)
 	if err == nil && len(t.visits) == 0 {
-		err = fmt.Errorf("kube-apiserver did not connect: %s; the user got %s", t.what, t.got)
+		err = fmt.Errorf("%w: %s; the user got %s", errNotConnected, t.what, t.got)
 	}
 	return t, err
 }

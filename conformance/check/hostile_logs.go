@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -68,6 +69,8 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 			}
 			t, err := v.trySending(ctx, req, behavior)
 			switch {
+			case errors.Is(err, errNotConnected):
+				f.fail("%v", err)
 			case err != nil:
 				return err
 			case t.got.hangs:

@@ -90,6 +90,9 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 // passed.
 const waits = 2 * time.Second
 
+// The constant "noWait" is the value of run.soon in tests in which a check waits in vain for a connection.
+const noWait = 500 * time.Millisecond
+
 // TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the
 // check looks for.
 func TestDefectsAreFound(t *testing.T) {
@@ -126,6 +129,15 @@ func TestDefectsAreFound(t *testing.T) {
 			0,
 		},
 		{"goes on after a refused upgrade", "hostile.not-switching", "a smuggled request reached the kubelet", 0},
+		{
+			"connects to no kubelet",
+			"hostile.refused-upgrades",
+			"kube-apiserver did not connect: exec by SPDY",
+			noWait,
+		},
+		{"connects to no kubelet", "hostile.not-switching", "kube-apiserver did not connect: exec by SPDY", noWait},
+		{"connects to no kubelet", "hostile.other-protocol", "kube-apiserver did not connect: exec by SPDY", noWait},
+		{"connects to no kubelet", "hostile.broken", "kube-apiserver did not connect: logs", noWait},
 		{"takes any protocol", "hostile.other-protocol", "kube-apiserver accepted a 101 for another protocol", 0},
 		{
 			"reads headers without an end",

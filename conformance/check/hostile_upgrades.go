@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -56,11 +57,13 @@ func checkSmuggling(
 					return nil
 				}
 				t, smuggled, err := v.trySmuggling(ctx, req, behavior(status))
-				if err != nil {
-					return err
-				}
 				last = t.got
 				switch {
+				case errors.Is(err, errNotConnected):
+					f.fail("%v", err)
+					continue
+				case err != nil:
+					return err
 				case smuggled:
 					f.fail("a smuggled request reached the kubelet with kube-apiserver's credential "+
 						"(CVE-2018-1002105): %s", t.what)
@@ -93,6 +96,8 @@ func checkOtherProtocol(ctx context.Context, v *hostileKubelet, f *finding) erro
 	for _, req := range upgradeRequests {
 		t, smuggled, err := v.trySmuggling(ctx, req, hostile.OtherProtocol())
 		switch {
+		case errors.Is(err, errNotConnected):
+			f.fail("%v", err)
 		case err != nil:
 			return err
 		case !t.ended && !req.upgradesEarly():
