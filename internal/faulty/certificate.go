@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"slices"
+	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -15,8 +17,8 @@ import (
 type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 // GetCertificate decorates next, the source of the serving certificate. In a handshake to which a serving-certificate
-// fault applies, the returned function returns a new certificate of the kind that the fault names. In other handshakes
-// it calls next.
+// fault applies, the returned function returns a certificate of the kind that the fault names. In other handshakes it
+// calls next.
 func (n *Node) GetCertificate(next getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		fault := n.applyToNode(faults.ServingCertificate)
@@ -27,7 +29,7 @@ func (n *Node) GetCertificate(next getCertificate) getCertificate {
 			conn.addAffectedBy(fault)
 		}
 		own, _ := next(hello)
-		return n.mint(fault, n.hosts(own, hello))
+		return n.certificate(fault.Certificate, n.hosts(own, hello))
 	}
 }
 
@@ -78,13 +80,37 @@ func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string 
 	return slices.Compact(hosts)
 }
 
-// mint returns a new certificate for hosts. The fault's field Certificate is the kind of the certificate.
-func (n *Node) mint(fault *faults.Active, hosts []string) (*tls.Certificate, error) {
+const (
+	// keepCertificates is how long a certificate is presented again. It is much shorter than a day, because a
+	// certificate of the kind server-not-yet-valid becomes valid after a day.
+	keepCertificates = time.Hour
+	// maxCertificates is how many certificates a node keeps. A client chooses the server name, so there may be many.
+	maxCertificates = 64
+)
+
+// certificate returns a certificate of the given kind for hosts. Like a kubelet, a node presents the same certificate in
+// each handshake.
+func (n *Node) certificate(kind string, hosts []string) (*tls.Certificate, error) {
+	n.minting.Lock()
+	defer n.minting.Unlock()
+	key := kind + " " + strings.Join(hosts, " ")
+	if kept, ok := n.certificates.Get(key); ok {
+		return kept.(*tls.Certificate), nil
+	}
+	certificate, err := n.mint(kind, hosts)
+	if err == nil {
+		n.certificates.Add(key, certificate, keepCertificates)
+	}
+	return certificate, err
+}
+
+// mint returns a new certificate of the given kind for hosts.
+func (n *Node) mint(name string, hosts []string) (*tls.Certificate, error) {
 	authority, err := n.authority()
 	if err != nil {
 		return nil, err
 	}
-	kind, err := testcerts.KindNamed(fault.Certificate)
+	kind, err := testcerts.KindNamed(name)
 	if err != nil {
 		return nil, err
 	}

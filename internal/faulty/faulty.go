@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/cache"
 
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
@@ -31,6 +32,10 @@ type Node struct {
 	// authority returns the CA that signs the certificates of serving-certificate faults. It creates the CA at the
 	// first call.
 	authority func() (*testcerts.Authority, error)
+	// certificates has the certificates of serving-certificate faults, by their kind and hosts. The mutex "minting" is
+	// locked while a certificate is looked up or made, so that two handshakes at once get the same certificate.
+	certificates *cache.LRUExpireCache
+	minting      sync.Mutex
 	// stopping is a context that ends when a listener of the node is closed. Closing the listener calls the function
 	// "stop".
 	stopping context.Context
@@ -43,7 +48,8 @@ func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 	if logger == nil {
 		logger = zap.NewNop()
 	}
-	n := &Node{name: name, faults: set, logger: logger}
+	n := &Node{name: name, faults: set, logger: logger,
+		certificates: cache.NewLRUExpireCache(maxCertificates)}
 	n.authority = sync.OnceValues(func() (*testcerts.Authority, error) {
 		return testcerts.NewAuthority("fauxlet-fault-ca")
 	})
