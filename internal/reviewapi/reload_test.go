@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -167,6 +168,22 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	if logged.Len() != 0 {
 		t.Errorf("logged again: %+v", logged.All())
 	}
+}
+
+// TestNothingToReload checks that a server without files does not watch anything.
+func TestNothingToReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := false
+		go func() { server.watch(t.Context()); ended = true }()
+		synctest.Wait()
+		if !ended {
+			t.Error("a server without files watches files")
+		}
+	})
 }
 
 // replace replaces a file atomically, so that no reader sees only a part of the new content.
