@@ -51,7 +51,9 @@ func (l *List[T]) Wait(ctx context.Context, done func([]T) bool) ([]T, bool) {
 	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cond.L = &l.mu
+	if l.cond.L == nil { // other callers that wait read the field without the lock
+		l.cond.L = &l.mu
+	}
 	for {
 		all := l.copies()
 		switch {
