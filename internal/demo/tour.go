@@ -189,15 +189,17 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 			return false, err
 		}
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return false, err
-	}
-	if !s.Unreachable {
-		var open host.Addresses
+	var open host.Addresses
+	if s.Unreachable {
+		address, err := freeAddress()
+		if err != nil {
+			return false, err
+		}
+		open.Secure, open.ReadOnly = address, address
+	} else {
 		open.Secure, open.ReadOnly = t.current.Addresses()
-		address = s.Send.address(open)
 	}
+	address := s.Send.address(open)
 	if s.Send.ServerName != "" {
 		s.Send.ServerName = t.current.Name()
 	}
