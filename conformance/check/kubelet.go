@@ -72,6 +72,8 @@ type kubeletOptions struct {
 	// verification; see node.logsInsecurely.
 	certificate *tls.Certificate
 	selfSigned  bool
+	// handler, if set, serves the requests in place of a stand-in.
+	handler http.HandlerFunc
 	// raw, if set, handles each connection after the TLS handshake, in place of an HTTP server. The connection is
 	// closed when raw returns.
 	raw func(net.Conn)
@@ -107,18 +109,21 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	}
 	k := &kubelet{Listener: listener}
 	o.node.port = k.port()
-	if k.node, err = r.node(ctx, o.node); err == nil && o.raw == nil {
+	if k.node, err = r.node(ctx, o.node); err == nil && o.handler == nil && o.raw == nil {
 		err = k.standIn(scenario.Container{})
 	}
 	if err != nil {
 		listener.Close()
 		return nil, err
 	}
+	if o.handler != nil {
+		k.handle(o.handler)
+	}
 	k.serve(o)
 	return k, nil
 }
 
-// handle sets the function that serves further requests instead of the stand-in.
+// handle sets the function that serves all further requests.
 func (k *kubelet) handle(serve http.HandlerFunc) { k.handler.Store(serve) }
 
 // standIn makes a stand-in kubelet serve all further requests. Its pod has a container named c.

@@ -191,12 +191,14 @@ func (r *run) tryCertificate(
 	ctx context.Context, name string, certificate *tls.Certificate,
 ) (accepted bool, message string, err error) {
 	const text = "accepted"
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name}, certificate: certificate})
+	k, err := r.kubelet(ctx, kubeletOptions{
+		node: nodeOptions{name: name}, certificate: certificate,
+		handler: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) },
+	})
 	if err != nil {
 		return false, "", err
 	}
 	defer k.Close()
-	k.handle(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	got := k.logs(ctx)
 	if got.err == nil {
 		return got.String() == text, got.String(), nil
