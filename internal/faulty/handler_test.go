@@ -1,11 +1,16 @@
 package faulty_test
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -88,4 +93,41 @@ func TestHandlerCutsAnAnswer(t *testing.T) {
 	if body, err := io.ReadAll(response.Body); string(body) != "0123" || err == nil {
 		t.Errorf("body %q, error %v", body, err)
 	}
+}
+
+// hijackable is a response whose connection can be hijacked.
+type hijackable struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), nil), nil
+}
+
+// TestHandlerSlowsAStream checks that a slow-body fault limits the rate of a stream, but does not delay the headers.
+func TestHandlerSlowsAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, set := node()
+		add(t, set, `{"kind": "slow-body", "rate": 500}`)
+		const head = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+		server, client := net.Pipe()
+		handler := n.Handler(names)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			stream, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+			}
+			defer server.Close()
+			io.WriteString(stream, head+strings.Repeat("x", 1000))
+		}))
+		begin := time.Now()
+		go handler.ServeHTTP(hijackable{httptest.NewRecorder(), server}, httptest.NewRequest("POST", "/exec/", nil))
+		if _, err := io.ReadFull(client, make([]byte, len(head))); err != nil || time.Since(begin) != 0 {
+			t.Errorf("headers: after %v, error %v", time.Since(begin), err)
+		}
+		body, err := io.ReadAll(client)
+		if len(body) != 1000 || err != nil || time.Since(begin) != 2*time.Second {
+			t.Errorf("%d bytes after %v, error %v; want 1000 bytes after 2 s", len(body), time.Since(begin), err)
+		}
+	})
 }
