@@ -31,11 +31,9 @@ var leaks = []goleak.Option{
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, leaks...) }
 
-// fakeT is a testing.TB that records failures in place of failing the test. It has an early deadline, so that methods
-// that wait for a Decision time out soon.
+// fakeT is a testing.TB that records failures in place of failing the test.
 type fakeT struct {
 	testing.TB
-	deadline time.Time
 
 	mu     sync.Mutex
 	errors []string
@@ -44,8 +42,7 @@ type fakeT struct {
 // failing runs a test that is expected to fail, and returns its error messages.
 func failing(t *testing.T, test func(testing.TB)) string {
 	t.Helper()
-	// The methods of kubelettest stop waiting one second before the deadline.
-	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)}
+	f := &fakeT{TB: t}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -57,7 +54,9 @@ func failing(t *testing.T, test func(testing.TB)) string {
 	return strings.Join(f.errors, "\n")
 }
 
-func (f *fakeT) Deadline() (time.Time, bool) { return f.deadline, true }
+// Deadline makes each method of kubelettest wait for half a second. The methods stop waiting one second before the
+// deadline.
+func (f *fakeT) Deadline() (time.Time, bool) { return time.Now().Add(1500 * time.Millisecond), true }
 
 func (f *fakeT) Errorf(format string, args ...any) {
 	f.mu.Lock()

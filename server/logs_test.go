@@ -292,7 +292,6 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	_, lines := follow(t.Context(), t, f, f.client(t, f.certificate(t, "kubelet-client")))
 	stopped := make(chan error, 1)
-	began := time.Now()
 	go func() { stopped <- f.stop() }()
 	rest, err := io.ReadAll(lines)
 	if err != nil {
@@ -303,9 +302,6 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Serve: %v", err)
-	}
-	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("Serve took %v to stop", took)
 	}
 	if d := f.find(t, "of the followed log", isFollow); d.Status != 200 || d.Err != "" {
 		t.Errorf("status %d, error %q", d.Status, d.Err)

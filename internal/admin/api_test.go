@@ -415,6 +415,7 @@ func TestIncompleteRequestsTimeOut(t *testing.T) {
 		t.Errorf("the server responded with %q, want no response", answer)
 	}
 	// The request header is larger than the limit and never ends.
+	s, _ = serve(t, admin.Options{})
 	conn = dial(t, s)
 	go io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 40<<10))
 	if answer, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(answer, "431") {
