@@ -88,8 +88,8 @@ const (
 	maxCertificates = 64
 )
 
-// certificate returns a certificate of the given kind for hosts. Like a kubelet, a node presents the same certificate in
-// each handshake.
+// certificate returns a certificate of the given kind for hosts. Like a kubelet, a node presents the same certificate
+// in each handshake.
 func (n *Node) certificate(kind string, hosts []string) (*tls.Certificate, error) {
 	n.minting.Lock()
 	defer n.minting.Unlock()
