@@ -37,10 +37,9 @@ type Result struct {
 	Flag string `json:"flag,omitempty"`
 	// Remedy is a command, or a flag with its value, that the user can paste.
 	Remedy string `json:"remedy,omitempty"`
-	// Incomplete is true if the check was interrupted by an error, which Reason contains. The verdict is then Skipped.
-	Incomplete bool `json:"incomplete,omitempty"`
-	// Duration is the time that the check took.
-	Duration Seconds `json:"durationSeconds"`
+	// Incomplete means that an error interrupted the check. Reason contains the error, and the verdict is Skipped.
+	Incomplete bool    `json:"incomplete,omitempty"`
+	Duration   Seconds `json:"durationSeconds"`
 }
 
 // Seconds is a duration that JSON represents as a number of seconds.
@@ -65,9 +64,8 @@ func (s *Seconds) UnmarshalJSON(data []byte) error {
 type Report struct {
 	// Tool is the name and version of the program that ran the checks.
 	Tool string `json:"tool"`
-	// Target is the URL of the server that was checked.
-	Target string `json:"target"`
-	// TargetVersion is the version that the checked server reports.
+	// Target is the URL of the checked server, and TargetVersion the version that the server reports.
+	Target        string    `json:"target"`
 	TargetVersion string    `json:"targetVersion,omitempty"`
 	Started       time.Time `json:"started"`
 	Duration      Seconds   `json:"durationSeconds"`

@@ -85,13 +85,11 @@ func (r *Report) Summary() string {
 	return text
 }
 
-// writeJUnit writes one test suite. JUnit has no warnings, so a check that warns is a passed test with the warning
-// in its output. A check that did not complete is a test error.
+// writeJUnit writes one test suite. JUnit has no warnings: a check that warns is a passed test with the warning in its
+// output. A check that did not complete is a test error.
 func (r *Report) writeJUnit(w io.Writer) error {
-	suite := junit.Testsuite{
-		Name: "fauxlet " + r.Target, Time: seconds(r.Duration),
-		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
-	}
+	suite := junit.Testsuite{Name: "fauxlet " + r.Target, Time: seconds(r.Duration),
+		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
 	for _, result := range r.Results {
 		class, _, _ := strings.Cut(result.ID, ".")
 		test := junit.Testcase{Classname: class, Name: result.ID, Time: seconds(result.Duration)}
@@ -115,10 +113,8 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		}
 		suite.AddTestcase(test)
 	}
-	suites := junit.Testsuites{
-		Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Time: suite.Time,
-		Suites: []junit.Testsuite{suite},
-	}
+	suites := junit.Testsuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Time: suite.Time,
+		Suites: []junit.Testsuite{suite}}
 	return suites.WriteXML(w)
 }
 

@@ -11,12 +11,10 @@ import (
 	"time"
 )
 
-// The function "sends" returns a behavior that sends the given text and then reads further requests from the
-// connection.
+// sends returns a behavior that sends the given text and then reads further requests from the connection.
 func sends(name, action, text string) Behavior { return floods(name, action, text, "", 0) }
 
-// The function "floods" returns a behavior that sends a first text once, and then sends a second text again and again
-// until "limit" bytes of the second text have been sent.
+// floods returns a behavior that sends begin once, and then repeats text until limit bytes of text have been sent.
 func floods(name, action, begin, text string, limit int64) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 		err := x.send(begin)
@@ -31,8 +29,8 @@ func floods(name, action, begin, text string, limit int64) Behavior {
 // follow the redirect, and must not pass it on to a user who requested an upgrade.
 //
 // CVE-2018-1002102: kube-apiserver before v1.14 followed a kubelet's redirect with its own credential for kubelets.
-// CVE-2020-8559: kube-apiserver before v1.18.6 passed the redirect on to the user's client, and that client followed
-// it with the user's credential.
+// CVE-2020-8559: kube-apiserver before v1.18.6 passed the redirect on to a user's client, which followed the redirect
+// with the user's credential.
 func Redirect(status int, target, location string) Behavior {
 	return sends(fmt.Sprintf("redirect-%d", status), fmt.Sprintf("redirects (%d) to %s", status, target),
 		head(status, "Location: "+location, "Refresh: 0; url="+location, "Connection: close",
@@ -85,9 +83,8 @@ func Informational(limit int64) Behavior {
 	return floods("informational", "sends endless interim responses (103)", "", strings.Repeat(interim, 16), limit)
 }
 
-// EndlessBody sends a body that does not end, up to limit bytes. If the body is a log, the client must not read more
-// than its user does, and must close the connection when the user leaves. If the body is an error, the client must
-// read and pass on only a limited part.
+// EndlessBody sends a body that does not end, up to limit bytes. Of a log, the client must not read more than its user
+// reads, and must close the connection when the user leaves. Of an error, the client must read only a limited part.
 func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
 	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless message", status),
@@ -104,9 +101,6 @@ func BrokenResponses() []Behavior {
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
-	// The function "text" returns a behavior that sends the given text and closes the connection. The function "after"
-	// returns a behavior that sends the beginning of a log, calls the given function with the TLS connection and the
-	// TCP connection under it, and closes both.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			return cmp.Or(x.send(text), errHangUp)
@@ -117,6 +111,7 @@ func BrokenResponses() []Behavior {
 		b.NotHTTP = true
 		return b
 	}
+	// after returns a behavior that sends the beginning of a log, calls do, and then closes the connection.
 	after := func(name, action string, do func(secure *tls.Conn, tcp net.Conn)) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			if err := x.send(chunked); err != nil {
@@ -185,15 +180,12 @@ func Drip(every time.Duration) Behavior {
 // connection when its user leaves.
 func Silence() Behavior { return sends("silence", "accepts the request and never responds", "") }
 
-// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a
-// log as plain text, and must not pass on any of these headers.
+// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log
+// as plain text, and none of these headers.
 func Page(status int) Behavior {
 	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
-		head(status, append(pageHeaders,
-			"Content-Type: text/html",
-			"Strict-Transport-Security: max-age=0",
-			"Connection: X-Hostile, close",
-			"Trailer: X-Trailer",
+		head(status, append(pageHeaders, "Content-Type: text/html", "Strict-Transport-Security: max-age=0",
+			"Connection: X-Hostile, close", "Trailer: X-Trailer",
 			fmt.Sprintf("Content-Length: %d", len(script)))...)+script)
 }
 
@@ -202,14 +194,9 @@ const script = "<html><script>alert(document.domain)</script></html>\n"
 
 // pageHeaders are the headers of [Page] that must not reach a user who reads a log.
 var pageHeaders = []string{
-	"Set-Cookie: hostile=1; Path=/",
-	"X-Hostile: 1",
-	"Access-Control-Allow-Origin: *",
-	"Access-Control-Allow-Credentials: true",
-	"Content-Security-Policy: script-src *",
-	"Alt-Svc: h2=\"hostile.invalid:443\"",
-	"Clear-Site-Data: \"*\"",
-	"Keep-Alive: timeout=1000",
+	"Set-Cookie: hostile=1; Path=/", "X-Hostile: 1", "Access-Control-Allow-Origin: *",
+	"Access-Control-Allow-Credentials: true", "Content-Security-Policy: script-src *",
+	"Alt-Svc: h2=\"hostile.invalid:443\"", "Clear-Site-Data: \"*\"", "Keep-Alive: timeout=1000",
 	"Proxy-Authenticate: Basic",
 }
 
@@ -223,7 +210,6 @@ func PageHeaders() []string {
 	return names
 }
 
-// head returns a status line and headers.
 func head(status int, headers ...string) string {
 	return fmt.Sprintf("HTTP/1.1 %d %s\r\n%s\r\n\r\n", status, http.StatusText(status), strings.Join(headers, "\r\n"))
 }

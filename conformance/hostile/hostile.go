@@ -1,12 +1,9 @@
 // Package hostile provides a kubelet that misbehaves. It answers each request on the raw connection in a way that no
 // real kubelet would, and records how the client reacts. The checks of a kube-apiserver register it as a Node's
-// kubelet and observe whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act
-// with the kube-apiserver's rights.
+// kubelet. They observe whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act
+// with its rights. The file behaviors.go defines the ways to misbehave.
 //
-// A kubelet that returns the log of another pod or runs another command is out of scope: a kube-apiserver cannot
-// detect it.
-//
-// The file behaviors.go defines the ways to misbehave.
+// A wrong log or a wrong command is out of scope, because a kube-apiserver cannot detect it.
 package hostile
 
 import (
@@ -26,8 +23,7 @@ import (
 
 // Behavior is one way to misbehave.
 type Behavior struct {
-	// Name consists of lower-case words with hyphens.
-	Name string
+	Name string // lower-case words with hyphens
 	// Action describes what the kubelet does, as a verb phrase: "answers 302".
 	Action string
 	// NotHTTP means that even the head of the response is not valid HTTP.
@@ -39,8 +35,7 @@ type Behavior struct {
 type Connection struct {
 	// Path is the path of the first request with the query; empty if there was no request.
 	Path string
-	// More lists the method and the path of every request after the first. Noise counts the received bytes that are not
-	// a request.
+	// More lists the method and path of every further request. Noise counts the received bytes that are not requests.
 	More  []string
 	Noise int64
 	// Sent counts the response bytes that the kernel accepted.
@@ -92,8 +87,7 @@ func (k *Kubelet) Serve(conn net.Conn) {
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
-	// The method "listen" reads from the connection during the response, because only a read detects that the client
-	// has closed the connection.
+	// Read during the response, because only a read detects that the client has closed the connection.
 	x := &exchange{conn: conn, in: in, update: update, gone: make(chan struct{})}
 	go x.listen()
 	err = current.behavior.respond(x)
@@ -107,8 +101,8 @@ func (k *Kubelet) Serve(conn net.Conn) {
 // Connections returns all connections so far, in the order in which they began.
 func (k *Kubelet) Connections() []Connection { return k.connections.All() }
 
-// Wait calls the function "done" with the list of all connections, and again after every change, until the function
-// returns true. Wait then returns the last list and true. If ctx is done first, Wait returns the last list and false.
+// Wait calls done with all connections now and after every change, until done returns true or ctx is done. Wait returns
+// the last connections, and false if ctx was done first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	return k.connections.Wait(ctx, done)
 }
@@ -134,8 +128,8 @@ func (x *exchange) send(text string) error {
 	return err
 }
 
-// listen reads all data after the first request until the connection ends. It records every further request and
-// answers it with the body Smuggled, so that a check can recognize the response.
+// listen reads all data after the first request until the connection ends. It records every further request, and
+// answers with the body Smuggled, which a check can recognize.
 func (x *exchange) listen() {
 	defer close(x.gone)
 	for {

@@ -12,7 +12,6 @@ import (
 
 // Certificate describes the serving certificate.
 type Certificate struct {
-	// Kind is the apparent origin of the certificate.
 	Kind      CertificateKind `json:"kind"`
 	Subject   string          `json:"subject"`
 	Issuer    string          `json:"issuer"`
@@ -35,13 +34,11 @@ type CertificateKind string
 
 const (
 	// KubeletSelfSigned is a certificate that a kubelet generates in its certificate directory. Its subject is
-	// NAME@TIME, its issuer NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the
-	// certificate.
+	// NAME@TIME, its issuer NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the certificate.
 	KubeletSelfSigned CertificateKind = "kubelet self-signed"
 	// SelfSigned is a certificate that is signed by its own key.
 	SelfSigned CertificateKind = "self-signed"
-	// IssuedForNode is a certificate with the subject system:node:NAME, as the signer kubernetes.io/kubelet-serving
-	// issues it.
+	// IssuedForNode is a certificate with the subject system:node:NAME. The cluster's signer requires this subject.
 	IssuedForNode CertificateKind = "issued for a node"
 	// OtherKind is any other certificate.
 	OtherKind CertificateKind = "other"
@@ -53,16 +50,12 @@ var (
 	nodeName       = regexp.MustCompile(`^system:node:(.+)$`)
 )
 
-// describeCertificate describes the serving certificate of a handshake. If roots is nil, the certificate is not
-// verified.
+// describeCertificate describes the first certificate of a chain, and verifies it if roots is not nil.
 func describeCertificate(chain []*x509.Certificate, host string, roots *x509.CertPool, now time.Time) *Certificate {
 	leaf := chain[0]
-	c := &Certificate{
-		Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
-		Names:     append([]string{}, leaf.DNSNames...),
-		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Signature: leaf.SignatureAlgorithm.String(),
-		ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown,
-	}
+	c := &Certificate{Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
+		Names: append([]string{}, leaf.DNSNames...), NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
+		Signature: leaf.SignatureAlgorithm.String(), ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown}
 	for _, ip := range leaf.IPAddresses {
 		c.Names = append(c.Names, ip.String())
 	}

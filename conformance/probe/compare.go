@@ -25,20 +25,18 @@ type Comparison struct {
 
 // Difference is a difference in a setting, or in the responses to one or more requests.
 type Difference struct {
-	// The field What is the name of a setting or, for a difference in the responses to the client NAME, the text
-	// "as NAME".
+	// What names a setting or a property of TLS. For responses, it names the client, for example "as unknown-ca".
 	What string `json:"what"`
 	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`
-	// Kubelet is the value or response of the real kubelet. Configuration is the value or response of a stand-in that
-	// runs the given configuration.
+	// Kubelet is the real kubelet's value or response. Configuration is the stand-in's value or response.
 	Kubelet       string `json:"kubelet"`
 	Configuration string `json:"configuration"`
 }
 
 // compare starts a stand-in with the given configuration and lists how it differs from the observed kubelet.
 func (p *prober) compare(ctx context.Context, seen *observation, settings []Setting) (*Comparison, error) {
-	standIn, configured, err := p.observeStandIn(ctx, seen)
+	standIn, configured, err := p.standIn(ctx, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +92,6 @@ func (c *Comparison) settings(settings []Setting, values map[string]string) {
 	}
 }
 
-// handshakes compares the TLS settings.
 func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 	if len(kubelet.chain) == 0 {
 		c.skip("TLS: no handshake succeeded")
@@ -105,10 +102,11 @@ func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 			c.differ(what, list(a, none), list(b, none))
 		}
 	}
+	words := map[bool]string{true: "accepted", false: "refused"}
 	for n, v := range kubelet.Versions {
 		other := standIn.Versions[n]
 		if v.Accepted != other.Accepted {
-			c.differ(v.Name, accepted(v.Accepted), accepted(other.Accepted))
+			c.differ(v.Name, words[v.Accepted], words[other.Accepted])
 			continue
 		}
 		if v.Name != "VersionTLS13" {
@@ -124,15 +122,7 @@ func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 	}
 }
 
-func accepted(yes bool) string {
-	if yes {
-		return "accepted"
-	}
-	return "refused"
-}
-
-// certificate compares the origin of the serving certificate. The contents of tlsCertFile are on the node and cannot
-// be compared.
+// certificate compares only the origin of the serving certificate, because the file tlsCertFile is on the node.
 func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config) {
 	if kubelet == nil {
 		return
@@ -147,8 +137,8 @@ func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config
 	}
 }
 
-// responses compares the kubelet's responses to one client with the stand-in's responses, which have the same order. It
-// compares whether both admit a request. If both admit the request, it also compares the status.
+// responses compares the kubelet's and the stand-in's responses to one client. Both lists have the same order.
+// Responses differ if they have different statuses. Requests with the same difference are reported together.
 func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string

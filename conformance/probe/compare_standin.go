@@ -48,8 +48,8 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load returns two configurations: "written" is the unchanged configuration, and "served" is changed to listen on
-// loopback with the given serving certificate.
+// load returns the unchanged configuration ("written"), and a copy that listens on loopback with the given serving
+// certificate ("served").
 func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -81,9 +81,8 @@ func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
 var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
-// newStandIn returns a stand-in kubelet and two configurations: "written" is the unchanged configuration, and "served"
-// is the configuration of the stand-in. newStandIn also creates a serving certificate, which the given CA signs, and
-// writes it to a directory.
+// newStandIn returns a stand-in kubelet, the unchanged configuration ("written"), and the stand-in's configuration
+// ("served"). It writes the stand-in's serving certificate, signed by ca, to the directory.
 func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authority) (
 	standIn *server.Server, written, served *config.Config, err error,
 ) {
@@ -126,11 +125,9 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 	return standIn, written, served, nil
 }
 
-// observeStandIn starts a stand-in kubelet that has the given configuration and listens on loopback in this process. It
-// probes the stand-in in the same way as the real kubelet. It also returns the unchanged configuration.
-func (p *prober) observeStandIn(ctx context.Context, seen *observation) (
-	o *observation, written *config.Config, err error,
-) {
+// standIn runs a stand-in kubelet with the given configuration on loopback and probes it like the real kubelet. It also
+// returns the unchanged configuration.
+func (p *prober) standIn(ctx context.Context, seen *observation) (o *observation, written *config.Config, err error) {
 	dir, err := os.MkdirTemp("", "fauxlet-probe-")
 	if err != nil {
 		return nil, nil, err

@@ -12,15 +12,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// CredentialFiles are the files that hold the credential of an [Identity]. In errors, the fields have the names of
-// the KINDs of [ParseCredentialFiles]: client-cert, client-key, token-file and kubeconfig.
+// CredentialFiles are the files that hold the credential of an [Identity]. Errors name the fields client-cert,
+// client-key, token-file and kubeconfig, like [ParseCredentialFiles].
 type CredentialFiles struct {
 	// ClientCert and ClientKey are PEM files. Either both or neither are set.
 	ClientCert, ClientKey string
 	// TokenFile holds a bearer token.
 	TokenFile string
-	// Kubeconfig is a kubeconfig file. The method Identity uses the user of its current context. The other fields take
-	// precedence over that user's credential.
+	// Kubeconfig is a kubeconfig file, whose current context selects the user. The other fields take precedence.
 	Kubeconfig string
 }
 
@@ -28,10 +27,8 @@ type CredentialFiles struct {
 // token-file and kubeconfig.
 func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	var c CredentialFiles
-	fields := map[string]*string{
-		"client-cert": &c.ClientCert, "client-key": &c.ClientKey, "token-file": &c.TokenFile,
-		"kubeconfig": &c.Kubeconfig,
-	}
+	fields := map[string]*string{"client-cert": &c.ClientCert, "client-key": &c.ClientKey,
+		"token-file": &c.TokenFile, "kubeconfig": &c.Kubeconfig}
 	for source := range strings.SplitSeq(list, ",") {
 		kind, file, _ := strings.Cut(source, ":")
 		if fields[kind] == nil || file == "" {
@@ -79,7 +76,7 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	return i, nil
 }
 
-// config reads the files and returns a client configuration with their credential.
+// config returns a client configuration with the credential. Of the files, it reads only the kubeconfig.
 func (c CredentialFiles) config() (*rest.Config, error) {
 	config := &rest.Config{}
 	if c.Kubeconfig != "" {
@@ -103,8 +100,8 @@ func (c CredentialFiles) config() (*rest.Config, error) {
 	return config, nil
 }
 
-// currentUser returns the user of the kubeconfig's current context. It does not call clientcmd.BuildConfigFromFlags:
-// for a kubeconfig without a cluster, that function returns the credential of the pod in which the probe runs.
+// currentUser returns the user of the kubeconfig's current context. It does not call clientcmd.BuildConfigFromFlags,
+// which returns the service account of the pod in which the probe runs if the kubeconfig has no cluster.
 func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	config, err := clientcmd.LoadFromFile(kubeconfig)
 	if err != nil {

@@ -30,8 +30,7 @@ type Finding struct {
 	Evidence string   `json:"evidence"`
 	// Risk is what an attacker could do. Empty for a Note.
 	Risk string `json:"risk,omitempty"`
-	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy describes what
-	// else the operator can or must do to fix it.
+	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy describes other steps to fix it.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
 }
@@ -52,7 +51,6 @@ const (
 // expiresSoon is the remaining lifetime below which a certificate is reported.
 const expiresSoon = 7 * 24 * time.Hour
 
-// findings returns the findings for an observation.
 func (o *observation) findings(now time.Time) []Finding {
 	all, values := []Finding{}, o.values()
 	if o.isKubelet() {
@@ -66,14 +64,11 @@ func (o *observation) findings(now time.Time) []Finding {
 	return all
 }
 
-// The function "runs" returns true for a request to run a command, and the function "reads" returns true for a request
-// to read data.
-func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
+func runsCommand(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
-func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
+func readsData(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runsCommand(r) }
 
-// admitted returns the requests of an identity that the kubelet admitted and for which the function "kind" returns
-// true.
+// admitted returns the admitted requests of an identity for which kind returns true.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for _, a := range o.responses[identity] {
@@ -86,74 +81,62 @@ func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 
 func (o *observation) judgeAnonymous() []Finding {
 	accepted := o.accepted(NoCredential)
-	run, read := o.admitted(NoCredential, runs), o.admitted(NoCredential, reads)
+	run, read := o.admitted(NoCredential, runsCommand), o.admitted(NoCredential, readsData)
 	switch {
 	case accepted == nil:
 		return nil
 	case len(run) > 0:
-		return []Finding{{
-			ID: "anonymous-runs", Severity: Critical,
+		return []Finding{{ID: "anonymous-runs", Severity: Critical,
 			What:     "Requests without a credential may run commands in every container of the node.",
 			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
 			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted " +
 				"secrets, service account tokens, and with a privileged container the node.",
-			Configuration: anonymousOff + webhookMode, Remedy: unbind,
-		}}
+			Configuration: anonymousOff + webhookMode, Remedy: unbind}}
 	case len(read) > 0:
-		return []Finding{{
-			ID: "anonymous-reads", Severity: High, What: "Requests without a credential may read from the node.",
+		return []Finding{{ID: "anonymous-reads", Severity: High,
+			What:     "Requests without a credential may read from the node.",
 			Evidence: "without a credential: " + strings.Join(read, ", ") + " were admitted",
 			Risk: "Anyone who reaches the port can read these paths: /pods has the environment of all containers, " +
 				"logs have what they write, /configz and /metrics help to plan an attack.",
-			Configuration: anonymousOff, Remedy: unbind,
-		}}
+			Configuration: anonymousOff, Remedy: unbind}}
 	}
-	return []Finding{{
-		ID: "anonymous-enabled", Severity: Medium,
+	return []Finding{{ID: "anonymous-enabled", Severity: Medium,
 		What:     "Requests without a credential are authenticated as system:anonymous, which may do little.",
 		Evidence: accepted.String(),
 		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, would open " +
 			"the node.",
-		Configuration: anonymousOff,
-	}}
+		Configuration: anonymousOff}}
 }
 
 func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	var all []Finding
 	if a := o.accepted(UnknownCA); a != nil && o.tls.ClientCertificateRequested {
-		all = append(all, Finding{
-			ID: "unknown-ca-accepted", Severity: Critical,
-			What:     "A client certificate of a CA that the probe generated is accepted.",
-			Evidence: a.String(), Risk: "Anyone can act as any user, for example with a certificate for " +
-				"system:masters.",
-			Remedy: "No kubelet does this. Find out which program listens on this port.",
-		})
+		all = append(all, Finding{ID: "unknown-ca-accepted", Severity: Critical, Evidence: a.String(),
+			What:   "A client certificate of a CA that the probe generated is accepted.",
+			Risk:   "Anyone can act as any user, for example with a certificate for system:masters.",
+			Remedy: "No kubelet does this. Find out which program listens on this port."})
 	}
 	if values[webhookEnabled] == isFalse {
-		f := Finding{
-			ID: "tokens-ignored", Severity: Note, What: "Tokens are ignored: scrapers that send one get 401.",
-			Evidence: webhookEnabled + " is false", Configuration: webhookOn,
-			Remedy: "The kubelet's user must be allowed to create tokenreviews " + delegate + ".",
-		}
+		f := Finding{ID: "tokens-ignored", Severity: Note, Evidence: webhookEnabled + " is false",
+			What: "Tokens are ignored: scrapers that send one get 401.", Configuration: webhookOn,
+			Remedy: "The kubelet's user must be allowed to create tokenreviews " + delegate + "."}
 		if a := o.accepted(InvalidToken); a != nil {
 			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, a.String()
 			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
 			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is " +
 				"invalid."
-			if len(o.admitted(InvalidToken, reads)) > 0 {
+			if len(o.admitted(InvalidToken, readsData)) > 0 {
 				f.Severity = High
 			}
 		}
 		all = append(all, f)
 	}
 	if values[clientCAFile] == notSet {
-		all = append(all, Finding{
-			ID: "no-client-ca", Severity: Note,
+		all = append(all, Finding{ID: "no-client-ca", Severity: Note,
 			What:          "The kubelet requests no client certificate, so it cannot authenticate kube-apiserver.",
 			Evidence:      "the handshake had no CertificateRequest",
 			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
-			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate.",
-		})
+			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate."})
 	}
 	return all
 }
@@ -161,46 +144,38 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	var all []Finding
 	if values[authorizationMode] == "AlwaysAllow" {
-		all = append(all, Finding{
-			ID: "always-allow", Severity: High,
+		all = append(all, Finding{ID: "always-allow", Severity: High,
 			What:     "Every authenticated user may do everything: there are no authorization checks.",
 			Evidence: "authorization.mode is AlwaysAllow",
 			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all containers " +
 				"of the node.",
 			Configuration: webhookMode,
 			Remedy: "Bind the users that need access: kubectl create clusterrolebinding kubelet-client " +
-				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
-		})
+				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client"})
 	}
 	for _, i := range o.identities {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
-			all = append(all, Finding{
-				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is " +
-					"not read-only: exec over WebSocket is a GET.",
+			all = append(all, Finding{ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not " +
+				"create it. That is not read-only: exec over WebSocket is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
-				Risk: "This credential, perhaps of a monitoring agent, runs commands in all containers of the " +
-					"node.",
+				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
 				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, " +
-					"nodes/healthz and nodes/configz instead of nodes/proxy.",
-			})
+					"nodes/healthz and nodes/configz instead of nodes/proxy."})
 		}
 	}
 	reaches := "Check that it reaches the kube-apiserver of its --kubeconfig and may create "
 	if a := o.find(func(a *Response) bool { return a.Access == AuthorizationError }); a != nil {
-		all = append(all, Finding{
-			ID: "reviews-fail", Severity: Note, What: "The kubelet cannot authorize requests: it answers 500.",
-			Evidence: a.String(), Remedy: reaches + "subjectaccessreviews " + delegate + ".",
-		})
+		all = append(all, Finding{ID: "reviews-fail", Severity: Note, Evidence: a.String(),
+			What:   "The kubelet cannot authorize requests: it answers 500.",
+			Remedy: reaches + "subjectaccessreviews " + delegate + "."})
 	}
 	for _, i := range o.identities {
 		if a := o.find(func(a *Response) bool { return a.identity == i.Name && a.slow }); a != nil {
-			all = append(all, Finding{
-				ID: "slow-refusal", Severity: Note,
+			all = append(all, Finding{ID: "slow-refusal", Severity: Note,
 				What:     "The kubelet takes long to refuse " + i.Name + ". Perhaps its TokenReviews fail.",
 				Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),
-				Remedy:   reaches + "tokenreviews " + delegate + ".",
-			})
+				Remedy:   reaches + "tokenreviews " + delegate + "."})
 		}
 	}
 	return all
@@ -210,15 +185,13 @@ func (o *observation) judgeReadOnly() []Finding {
 	if o.readOnly.State != Open {
 		return nil
 	}
-	return []Finding{{
-		ID: "read-only-port", Severity: High,
+	return []Finding{{ID: "read-only-port", Severity: High,
 		What:     fmt.Sprintf("Port %d serves every client without authentication and TLS.", o.readOnly.Port),
 		Evidence: "without a credential: " + list(o.readOnly.served(), "a kubelet responds"),
 		Risk: "Anyone who reaches the port reads the specifications of all pods, with the environment of their " +
 			"containers. Anyone on the network path reads along.",
 		Configuration: "readOnlyPort: 0\n",
-		Remedy:        "Let scrapers use the secure port, with a token that may get nodes/metrics and nodes/stats.",
-	}}
+		Remedy:        "Let scrapers use the secure port, with a token that may get nodes/metrics and nodes/stats."}}
 }
 
 func (o *observation) judgeVersions() []Finding {
@@ -235,36 +208,28 @@ func (o *observation) judgeVersions() []Finding {
 		}
 	}
 	if len(old) > 0 {
-		all = append(all, Finding{
-			ID: "old-tls", Severity: Medium, What: "Deprecated TLS versions are accepted (RFC 8996).",
-			Evidence:      strings.Join(old, ", "),
+		all = append(all, Finding{ID: "old-tls", Severity: Medium, Evidence: strings.Join(old, ", "),
+			What:          "Deprecated TLS versions are accepted (RFC 8996).",
 			Risk:          "An attacker on the network path can attack connections of clients that still use them.",
-			Configuration: "tlsMinVersion: VersionTLS12\n",
-		})
+			Configuration: "tlsMinVersion: VersionTLS12\n"})
 	}
 	if len(weak) > 0 {
-		all = append(all, Finding{
-			ID: "weak-ciphers", Severity: Medium, What: "Cipher suites are accepted that Go lists as insecure.",
-			Evidence: strings.Join(weak, ", "),
-			Risk:     "An attacker on the network path can attack connections of clients that choose them.",
+		all = append(all, Finding{ID: "weak-ciphers", Severity: Medium, Evidence: strings.Join(weak, ", "),
+			What: "Cipher suites are accepted that Go lists as insecure.", Remedy: "Or remove tlsCipherSuites.",
+			Risk: "An attacker on the network path can attack connections of clients that choose them.",
 			Configuration: "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, " +
 				"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, " +
-				"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n",
-			Remedy: "Or remove tlsCipherSuites.",
-		})
+				"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"})
 	}
 	return all
 }
 
 func (o *observation) judgeCertificate(now time.Time) []Finding {
 	if o.tls.pending() {
-		return []Finding{{
-			ID: "no-serving-certificate", Severity: Note,
-			What:     "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
-			Evidence: o.tls.Error,
+		return []Finding{{ID: "no-serving-certificate", Severity: Note, Evidence: o.tls.Error,
+			What: "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
 			Remedy: approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both " +
-				"set.",
-		}}
+				"set."}}
 	}
 	c := o.certificate
 	if c == nil {

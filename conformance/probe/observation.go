@@ -1,6 +1,9 @@
 package probe
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // observation is everything that was observed of a kubelet.
 type observation struct {
@@ -11,8 +14,7 @@ type observation struct {
 	readOnly    ReadOnlyPort
 }
 
-// find returns the first response for which the function "matches" returns true, or nil. It looks at the identities in
-// their order.
+// find returns the first response for which matches returns true, in the order of the identities, or nil.
 func (o *observation) find(matches func(*Response) bool) *Response {
 	for _, i := range o.identities {
 		for n := range o.responses[i.Name] {
@@ -26,20 +28,16 @@ func (o *observation) find(matches func(*Response) bool) *Response {
 
 // response returns the response to a request (method and path) of an identity.
 func (o *observation) response(identity, request string) *Response {
-	a := o.find(func(a *Response) bool { return a.identity == identity && a.row.String() == request })
-	if a == nil {
-		return &Response{Access: NotSent}
-	}
-	return a
+	return cmp.Or(o.find(func(a *Response) bool { return a.identity == identity && a.row.String() == request }),
+		&Response{Access: NotSent})
 }
 
-// The method "accepted" returns a response that shows that an identity was authenticated, or nil.
+// accepted returns a response that shows that an identity was authenticated. It returns nil if there is none.
 func (o *observation) accepted(identity string) *Response {
 	return o.find(func(a *Response) bool { return a.identity == identity && a.authenticated() })
 }
 
-// The method "refused" reports whether authentication of an identity failed: it got a 401, and no response shows that
-// it was authenticated.
+// refused reports whether the kubelet sent an identity a 401, and no response that shows successful authentication.
 func (o *observation) refused(identity string) bool {
 	return o.accepted(identity) == nil && o.find(func(a *Response) bool {
 		return a.identity == identity && a.Access == Unauthenticated
@@ -53,11 +51,7 @@ func (o *observation) isKubelet() bool {
 
 // userOf returns the user name of an identity according to the kubelet, or "".
 func (o *observation) userOf(identity string) string {
-	a := o.find(func(a *Response) bool { return a.identity == identity && a.user != "" })
-	if a == nil {
-		return ""
-	}
-	return a.user
+	return cmp.Or(o.find(func(a *Response) bool { return a.identity == identity && a.user != "" }), &Response{}).user
 }
 
 // requests returns all requests with their responses.
@@ -76,7 +70,7 @@ func (o *observation) requests() []Request {
 	return all
 }
 
-// list joins the names with semicolons. If there are no names, it returns the second parameter.
+// list joins the names with semicolons. If there are no names, it returns the parameter none.
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

@@ -13,10 +13,9 @@ import (
 // accessCheck identifies a SubjectAccessReview for a subresource of nodes.
 type accessCheck struct{ user, verb, subresource string }
 
-// observedReviews answers TokenReviews and SubjectAccessReviews with the results that the kubelet's responses imply:
-// a token that the kubelet accepted is valid, and a request that the kubelet admitted is allowed. Other
-// SubjectAccessReviews fail with an error. The stand-in then answers 500, which marks the responses that depend on
-// unknown RBAC rules.
+// observedReviews answers the stand-in's reviews with the results that the kubelet's responses imply: a token that the
+// kubelet accepted is valid, and a request that the kubelet admitted is allowed. For a SubjectAccessReview with an
+// unknown result, it returns an error. The stand-in then answers 500.
 type observedReviews struct {
 	users   map[string]string // by token
 	allowed map[accessCheck]bool
@@ -42,8 +41,8 @@ func (o *observation) reviews() *observedReviews {
 	return s
 }
 
-// infer records a user's permissions. For some requests, a user needs only one of two permissions. If the user may send
-// such a request, and no other response shows which of the two permissions the user has, infer records the first one.
+// infer records a user's permissions. Some requests need only one of two permissions. If no other response shows which
+// of the two the user has, infer records the first one.
 func (s *observedReviews) infer(user string, responses []Response) {
 	for _, a := range responses {
 		checked := a.row.subresources()
@@ -52,14 +51,13 @@ func (s *observedReviews) infer(user string, responses []Response) {
 		}
 		for _, subresource := range checked {
 			check := accessCheck{user, a.row.verb(), subresource}
-			// A permission that is already known stays unchanged: another identity of the same user may have shown that
-			// it is granted.
+			// Another identity of the same user may have shown that the permission is granted.
 			if _, known := s.allowed[check]; a.Access == Forbidden && !known {
 				s.allowed[check] = false
 			}
 		}
 	}
-	// Look first at the requests that need a certain permission, and then at the requests that need one of two.
+	// Look first at requests that need one certain permission, and then at requests that need one of two permissions.
 	for width := 1; width <= 2; width++ {
 		for _, a := range responses {
 			subresources := a.row.subresources()
@@ -77,13 +75,12 @@ func (s *observedReviews) infer(user string, responses []Response) {
 	}
 }
 
-// user returns the user name of an identity, from the kubelet's responses or, if they do not contain it, from the
-// credential that the kubelet must have accepted. The name is empty if the identity was not authenticated.
+// user returns an identity's user name. If no response of the kubelet contains the name, it comes from the credential
+// that the kubelet accepted. It is empty if the kubelet did not authenticate the identity.
 func (o *observation) user(i *Identity) string {
-	if user := o.userOf(i.Name); user != "" {
+	switch user := o.userOf(i.Name); {
+	case user != "":
 		return user
-	}
-	switch {
 	case o.accepted(i.Name) == nil:
 		return ""
 	case i.commonName() != "" && o.tls.ClientCertificateRequested:
@@ -94,8 +91,8 @@ func (o *observation) user(i *Identity) string {
 	return "system:anonymous"
 }
 
-// tokenIgnored reports whether the kubelet ignored the identity's token, or may have ignored it: either the webhook
-// is disabled, or the kubelet authenticated the client certificate first.
+// tokenIgnored reports whether the kubelet may have ignored the identity's token, because the webhook is disabled or
+// because the kubelet authenticates a client certificate first.
 func (o *observation) tokenIgnored(i *Identity) bool {
 	webhook, _ := o.webhook()
 	return i.Token == "" || webhook == isFalse || i.Certificate != nil && o.tls.ClientCertificateRequested
@@ -129,7 +126,6 @@ func (s *observedReviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !known {
 		w.WriteHeader(http.StatusForbidden) // the stand-in does not retry a review that gets 403
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"apiVersion": review.APIVersion, "kind": review.Kind, "status": result,
-	})
+	_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": review.APIVersion, "kind": review.Kind,
+		"status": result})
 }

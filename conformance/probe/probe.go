@@ -41,18 +41,15 @@ type Options struct {
 	// not verified.
 	CA         *x509.CertPool
 	ServerName string
-	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use the
-	// tokens.
+	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use them.
 	SendTokensUnverified bool
 
-	// ReadOnlyPort is the read-only port to probe. If an identity may read /configz, the port in /configz takes
-	// precedence. 0 means that no read-only port is probed.
+	// ReadOnlyPort is the read-only port to probe; 0 means none. A port in the kubelet's /configz takes precedence.
 	ReadOnlyPort int
 	// Timeout is the maximum duration of each connection attempt, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
-	// If an identity waits longer than Patience for a 401, the probe sends no further requests as this identity.
-	// Otherwise the probe could take too long, because a kubelet retries failed TokenReviews for some seconds before
-	// every 401. 0 means 2 seconds.
+	// If an identity waits longer than Patience for a 401, the probe sends no further requests as this identity,
+	// because a kubelet retries a failed TokenReview for some seconds before every 401. 0 means 2 seconds.
 	Patience time.Duration
 
 	// Compare, if set, compares the kubelet with a configuration.
@@ -120,15 +117,12 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	report := &Report{
-		URL: options.Target.String(), Address: s.address, Version: seen.metric(versionMetric),
+	report := &Report{URL: options.Target.String(), Address: s.address, Version: seen.metric(versionMetric),
 		Requests: seen.requests(), ReadOnly: seen.readOnly, TLS: seen.tls, Certificate: seen.certificate,
-		Settings: seen.settings(),
-	}
+		Settings: seen.settings(), Findings: seen.findings(time.Now())}
 	for _, i := range all {
 		report.Identities = append(report.Identities, IdentityReport{i.Name, i.credential(), seen.userOf(i.Name)})
 	}
-	report.Findings = seen.findings(time.Now())
 	if options.Compare != nil {
 		if report.Comparison, err = p.compare(ctx, seen, report.Settings); err != nil {
 			return nil, err
@@ -137,7 +131,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return report, nil
 }
 
-// Run returns ErrUnverified if an identity has a token and no CA is given to verify the server.
+// ErrUnverified is the error of Run if an identity has a token, but no CA is given to verify the server.
 var ErrUnverified = errors.New("its token is not sent to a server that is not verified")
 
 // observe probes the secure port and returns everything that was observed.

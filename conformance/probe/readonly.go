@@ -29,8 +29,7 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// The method "ordered" returns the responses in the order of the table rows. The response to a request that was not
-// sent is empty.
+// ordered returns the responses in the order of the table rows. The response to an unsent request is empty.
 func (r *ReadOnlyPort) ordered() []Response {
 	var all []Response
 	for n := range rows {
@@ -39,7 +38,7 @@ func (r *ReadOnlyPort) ordered() []Response {
 	return all
 }
 
-// The method "served" returns the requests that a kubelet's read-only port serves.
+// served returns the requests that the read-only port serves.
 func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for _, a := range r.ordered() {
@@ -58,15 +57,14 @@ func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadO
 		return ro
 	}
 	number := strconv.Itoa(port)
-	client := &client{p: p, address: net.JoinHostPort(host, number),
-		hostHeader: net.JoinHostPort(s.target.Host, number)}
-	defer client.close()
+	c := &client{p: p, address: net.JoinHostPort(host, number), hostHeader: net.JoinHostPort(s.target.Host, number)}
+	defer c.close()
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {
 			continue
 		}
-		a := client.send(ctx, r)
+		a := c.send(ctx, r)
 		p.progress(fmt.Sprintf("%s on the read-only port", r))
 		if a.cause != nil && ro.Responses == nil {
 			ro.State, ro.Error = Unresponsive, a.Error

@@ -39,7 +39,7 @@ func line(s string) string {
 	}, s)
 }
 
-// section writes a heading and below it the rows, in aligned columns without trailing spaces, and an empty line.
+// section writes a heading, the rows in aligned columns without trailing spaces, and an empty line.
 func section(b *strings.Builder, heading string, rows [][]string) {
 	var aligned strings.Builder
 	w := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
@@ -94,8 +94,7 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 }
 
-// cell returns the text for a response in the table: the status or, if there is no status, a reference to the reason in
-// the list of reasons.
+// cell returns the status of a response. If there is no status, it returns a reference to an element of reasons.
 func cell(key string, responses map[string]Response, reasons *[]string) string {
 	a, sent := responses[key]
 	switch {
@@ -131,15 +130,11 @@ func (r *Report) writeTLS(b *strings.Builder) {
 		}
 		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error,
 			unknown: "no CA was given (--ca)"}
-		rows = append(rows, [][]string{
-			{"ALPN", list(r.TLS.Protocols, "none")},
-			{"client certificate", requested},
+		rows = append(rows, [][]string{{"ALPN", list(r.TLS.Protocols, "none")}, {"client certificate", requested},
 			{"serving certificate", c.Subject + ", issued by " + c.Issuer + ": " + string(c.Kind)},
 			{"names", list(c.Names, "none")},
 			{"valid", c.NotBefore.Format(time.DateTime) + " to " + c.NotAfter.Format(time.DateTime) + " UTC"},
-			{"key", c.Key + "; signed with " + c.Signature},
-			{"verified", verified[c.Verified]},
-		}...)
+			{"key", c.Key + "; signed with " + c.Signature}, {"verified", verified[c.Verified]}}...)
 	}
 	section(b, "TLS", rows)
 }

@@ -15,10 +15,8 @@ import (
 // row is one of the fixed requests.
 type row struct {
 	method, path string
-	// readOnly means that the request is also sent to the read-only port.
-	readOnly bool
-	// body means that the probe needs the response body.
-	body bool
+	readOnly     bool // the request is also sent to the read-only port
+	body         bool // the probe needs the response body
 }
 
 func (r *row) String() string { return r.method + " " + r.path }
@@ -28,11 +26,10 @@ func (r *row) verb() string {
 	return map[string]string{http.MethodGet: "get", http.MethodPost: "create"}[r.method]
 }
 
-// subresources returns the subresources of nodes that the kubelet checks for a request. The kubelet checks them in this
-// order and stops when one of them is allowed.
+// subresources returns the subresources of nodes that the kubelet checks in this order until one of them is allowed.
 func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
-// rights returns the permissions that the kubelet checks for a request, as "VERB nodes/SUBRESOURCE".
+// rights returns the permissions for the request as "VERB nodes/SUBRESOURCE". One of them is sufficient.
 func (r *row) rights() []string {
 	var all []string
 	for _, subresource := range r.subresources() {
@@ -77,8 +74,7 @@ const (
 	Disabled Access = "disabled"
 	// Forbidden means that the client was authenticated, but is not authorized (403).
 	Forbidden Access = "forbidden"
-	// AuthorizationError means that the client was authenticated, but the authorization check ended with an error
-	// (500).
+	// AuthorizationError means that the authorization check of an authenticated client ended with an error (500).
 	AuthorizationError Access = "authorization error"
 	// Unauthenticated means that authentication failed (401).
 	Unauthenticated Access = "unauthenticated"
@@ -103,14 +99,12 @@ type Response struct {
 	// user and subresources are parsed from the kubelet's 403 or 500.
 	user         string
 	subresources []string
-	// The field "handler" is the kubelet's name for the disabled handler: Debug, logs, profiling or flags.
-	handler string
-	// The field "kubelet" is true if the response text is typical of a kubelet.
-	kubelet bool
-	cause   error // the error behind Error
-	took    time.Duration
-	slow    bool // the client sent no further requests because this one took too long
-	body    []byte
+	handler      string // the kubelet's name for a disabled handler: Debug, logs, profiling or flags
+	kubelet      bool   // the response text is typical of a kubelet
+	cause        error  // the error behind Error
+	took         time.Duration
+	slow         bool // the client sent no further requests because this one took too long
+	body         []byte
 }
 
 // String returns the identity, the request and the status, as evidence.
@@ -125,9 +119,8 @@ func (a *Response) authenticated() bool {
 }
 
 var (
-	forbidden = regexp.MustCompile(
-		`^Forbidden \(user=(.*), verb=[a-z]*, resource=nodes, subresource(?:=|\(s\)=\[)([a-z ]*)\]?\)\s*$`,
-	)
+	forbidden = regexp.MustCompile(`^Forbidden \(user=(.*), verb=[a-z]*, resource=nodes, ` +
+		`subresource(?:=|\(s\)=\[)([a-z ]*)\]?\)\s*$`)
 	undecided = regexp.MustCompile(`^Authorization error \(user=(.*), verb=[a-z]*, resource=nodes, subresource=`)
 	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
@@ -153,8 +146,7 @@ func classify(r *row, status int, body []byte) Response {
 		a.Access = NotServed
 	case status == http.StatusMethodNotAllowed && disabled.MatchString(text):
 		a.Access, a.kubelet, a.handler = Disabled, true, disabled.FindStringSubmatch(text)[1]
-	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
-		status == http.StatusGatewayTimeout:
+	case status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout: // 502, 503 or 504
 		a.Access, a.Error = NoResponse, "a proxy answered: "+http.StatusText(status)
 	case status == http.StatusOK && r.path == "/pods":
 		a.kubelet = bytes.Contains(body, []byte(`"kind":"PodList"`))

@@ -14,24 +14,19 @@ import (
 	"time"
 )
 
-// longBody is the maximum size, in bytes, of a response whose body is needed, and shortBody the maximum size of any
-// other response.
+// The probe reads at most longBody bytes of a response whose body it needs, and shortBody bytes of any other response.
 const longBody, shortBody = 16 << 20, 64 << 10
 
 // endpoint is the probed server at one address. Its name was resolved once.
 type endpoint struct {
 	target  Target
 	address string
-	// The configuration "verify" is used to verify the server's certificate before a token is sent. If it is nil,
-	// tokens are sent without verification.
-	verify *tls.Config
-	// name is the server name of the handshake, and the name for which the certificate is verified.
-	name string
+	verify  *tls.Config // verifies the server's certificate before a token is sent; nil means no verification
+	name    string      // the server name of the handshake, and the name for which the certificate is verified
 }
 
-// client sends the requests of one identity over one connection, and makes a new one when the server closes it. It does
-// not use http.Transport, because http.Transport logs data that arrives without a request, and such data may contain
-// the token.
+// client sends the requests of one identity over one connection, and dials again when the server closes the connection.
+// It does not use http.Transport, which logs data that arrives without a request: such data may contain the token.
 type client struct {
 	p                   *prober
 	identity, token     string
@@ -46,8 +41,8 @@ func (c *client) close() {
 	}
 }
 
-// client returns a client for an identity. It verifies the server's certificate only before it sends a token, which
-// an impostor could use. An impostor cannot use a client certificate, because the key is not sent.
+// client returns a client for an identity. A client with a token verifies the server, because an impostor could use
+// the token. An impostor cannot use a client certificate, because the client does not send the key.
 func (p *prober) client(s *endpoint, i *Identity) *client {
 	config := &tls.Config{ServerName: s.name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	if i.secret() && s.verify != nil {

@@ -38,8 +38,8 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// fields are the settings in the order of the report. The field "absent" is the value that a setting has if a
-// configuration does not contain it, or "" if this value is unknown.
+// fields are the settings in the order of the report. A setting that a configuration does not contain has the value
+// absent. If absent is "", this value is unknown.
 var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
@@ -58,8 +58,7 @@ var fields = []struct {
 	{fineGrained, "", (*observation).fineGrained},
 }
 
-// settings infers the settings. If an identity may read /configz, settings that cannot be inferred are taken from
-// /configz.
+// settings infers all settings. If an identity may read /configz, settings that cannot be inferred come from /configz.
 func (o *observation) settings() []Setting {
 	var all []Setting
 	reported, reader := o.configz()
@@ -83,9 +82,8 @@ func (o *observation) values() map[string]string {
 	return values
 }
 
-// compareWith compares the inferred value with the value in /configz. If no value was inferred, it uses the value in
-// /configz. The parameter "configz" is "" if /configz does not have the setting. The parameter "reader" is the identity
-// that could read /configz.
+// compareWith compares the inferred value with the value in /configz, and replaces an unknown value. The parameter
+// configz is "" if /configz does not have the setting. The parameter reader is the identity that read /configz.
 func (s *Setting) compareWith(configz, reader string) {
 	switch {
 	case configz == "":
@@ -102,8 +100,7 @@ func (s *Setting) compareWith(configz, reader string) {
 	}
 }
 
-// configz returns the settings in the kubelet's /configz and the identity that could read it, or nil if no identity
-// could.
+// configz returns the settings in the kubelet's /configz and the identity that read it, or nil if no identity could.
 func (o *observation) configz() (values map[string]string, reader string) {
 	a := o.find(func(a *Response) bool { return a.row.path == "/configz" && a.body != nil })
 	if a == nil {
@@ -135,8 +132,7 @@ func valuesOf(configuration map[string]any) map[string]string {
 	return values
 }
 
-// anonymous infers whether anonymous authentication is enabled. A request without a credential gets a 401 if anonymous
-// authentication is disabled, and otherwise never.
+// anonymous infers whether anonymous authentication is enabled. Without it, requests without a credential get a 401.
 func (o *observation) anonymous() (value, evidence string) {
 	if a := o.accepted(NoCredential); a != nil {
 		return isTrue, a.String()
@@ -172,8 +168,7 @@ func (o *observation) webhook() (value, evidence string) {
 		"token to find out"
 }
 
-// clientCA infers whether the kubelet has a client CA. A kubelet with a client CA requests client certificates, and a
-// kubelet without a client CA does not.
+// clientCA infers whether the kubelet has a client CA. A kubelet requests client certificates only if it has one.
 func (o *observation) clientCA() (value, evidence string) {
 	switch {
 	case len(o.tls.chain) == 0:
@@ -184,15 +179,14 @@ func (o *observation) clientCA() (value, evidence string) {
 	return notSet, "no client certificate is requested"
 }
 
-// mode infers the authorization mode. A denied request, or a failed authorization check, shows that the mode is
-// Webhook. If every request is allowed, the mode can be Webhook or AlwaysAllow.
+// mode infers the authorization mode. A denied request or an authorization error shows that the mode is Webhook. If
+// every request is allowed, the mode can be Webhook or AlwaysAllow.
 func (o *observation) mode() (value, evidence string) {
-	if a := o.find(func(a *Response) bool {
-		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
-	}); a != nil {
+	a := o.find(func(a *Response) bool { return a.kubelet && a.authenticated() && !a.admitted() })
+	if a != nil {
 		return "Webhook", a.String()
 	}
-	if a := o.find((*Response).admitted); a != nil {
+	if a = o.find((*Response).admitted); a != nil {
 		return unknown, "every request of " + a.identity +
 			" was allowed: the mode is AlwaysAllow, or RBAC allows that user everything"
 	}
@@ -259,8 +253,8 @@ func (o *observation) debugging() (value, evidence string) {
 	return unknown, "no response to /configz"
 }
 
-// handler returns a function that infers the setting of one debugging handler. The parameter "word" is the handler's
-// name in the kubelet's message that the handler is disabled.
+// handler returns a function that infers the setting of one debugging handler. A kubelet's message that the handler is
+// disabled begins with word.
 func handler(path, word string) func(*observation) (value, evidence string) {
 	return func(o *observation) (value, evidence string) {
 		a := o.find(func(a *Response) bool {
@@ -303,7 +297,7 @@ func (o *observation) fineGrained() (value, evidence string) {
 
 var versionMetric = regexp.MustCompile(`(?m)^kubernetes_build_info\{[^}]*git_version="(v[0-9][^"]*)"`)
 
-// metric returns the text that the pattern's first group matches in the kubelet's /metrics, or "" if there is no match.
+// metric returns the match of the pattern's first group in the kubelet's /metrics, or "" without a match.
 func (o *observation) metric(pattern *regexp.Regexp) string {
 	a := o.find(func(a *Response) bool { return a.row.path == "/metrics" && pattern.Match(a.body) })
 	if a == nil {

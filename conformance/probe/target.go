@@ -13,8 +13,7 @@ import (
 
 // Target is the secure port of the kubelet to probe.
 type Target struct {
-	// Host is a host name or an IP address, Port a number.
-	Host, Port string
+	Host, Port string // a host name or an IP address, and a number
 }
 
 // ParseTarget parses https://HOST:PORT. The scheme is optional, and the port defaults to 10250.
@@ -54,7 +53,7 @@ func (t Target) authority() string { return net.JoinHostPort(t.Host, t.Port) }
 type Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 
 // resolve returns the addresses of the target. Unless allowPublic is true, all of them must be loopback or private.
-// The probe later dials one of them and does not resolve the name again, because the result could change.
+// The probe dials one of them, and does not resolve the name again, because the result could change.
 func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([]netip.Addr, error) {
 	addresses := []netip.Addr{}
 	if a, err := netip.ParseAddr(t.Host); err == nil {

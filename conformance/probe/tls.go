@@ -13,13 +13,12 @@ import (
 
 // TLS describes the handshakes of the secure port.
 type TLS struct {
-	// Error is the reason why no handshake succeeded. It is empty if a handshake succeeded.
+	// Error is the reason why no handshake succeeded; empty if one succeeded.
 	Error    string    `json:"error,omitempty"`
 	Versions []Version `json:"versions"`
 	// Protocols are the protocols that the server accepts by ALPN.
 	Protocols []string `json:"protocols"`
-	// ClientCertificateRequested means that the server requests a client certificate. ClientCAs are the CAs that it
-	// lists.
+	// ClientCertificateRequested means that the server requests a client certificate. Its request lists ClientCAs.
 	ClientCertificateRequested bool     `json:"clientCertificateRequested"`
 	ClientCAs                  []string `json:"clientCAs,omitempty"`
 
@@ -31,14 +30,12 @@ type Version struct {
 	// Name is a value of tlsMinVersion, for example VersionTLS12.
 	Name     string `json:"name"`
 	Accepted bool   `json:"accepted"`
-	// CipherSuites are the suites that the server accepts, in the order of its preference. For TLS 1.3, only the
-	// first suite can be observed. A server never accepts suites that need another kind of key than its certificate
-	// has, even if they are configured.
+	// CipherSuites are the suites that the server accepts, in the order of its preference. For TLS 1.3, only the first
+	// suite can be observed. A server accepts only suites for the type of its key, even if others are configured.
 	CipherSuites []string `json:"cipherSuites,omitempty"`
 	Error        string   `json:"error,omitempty"`
 
-	// refused is true if the server sent a TLS alert.
-	refused bool
+	refused bool // the server sent a TLS alert
 }
 
 // versions are the TLS versions that tlsMinVersion can name.
