@@ -38,9 +38,7 @@ func (d *Decision) beginStep(method Method) *Step {
 	return d.currentStep()
 }
 
-func (d *Decision) currentStep() *Step {
-	return &d.Authentication[len(d.Authentication)-1]
-}
+func (d *Decision) currentStep() *Step { return &d.Authentication[len(d.Authentication)-1] }
 
 // beginCheck appends a check that begins now. The pointer is valid until the next check begins.
 func (d *Decision) beginCheck(attrs authorizer.AttributesRecord) *Check {

@@ -47,9 +47,7 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	})}
 
 	step := func(method Method, place string, next authenticator.Request) authenticator.Request {
-		return recordedStep{method, next, func(_ *http.Request, s *Step) {
-			explainToken(s, "no bearer token "+place)
-		}}
+		return recordedStep{method, next, func(_ *http.Request, s *Step) { explainToken(s, "no bearer token "+place) }}
 	}
 	return step(MethodBearerToken, "in the Authorization header", bearertoken.New(cached)),
 		step(MethodWebSocketToken, "among the WebSocket subprotocols", websocket.NewProtocolAuthenticator(cached)), nil
@@ -75,9 +73,7 @@ func explainToken(s *Step, noToken string) {
 
 // Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show the
 // fingerprint in place of the token: it distinguishes tokens without revealing them.
-func Fingerprint(token string) string {
-	return fingerprint(sha256.Sum256([]byte(token)))
-}
+func Fingerprint(token string) string { return fingerprint(sha256.Sum256([]byte(token))) }
 
 func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 

@@ -16,9 +16,7 @@ type Scope = faults.Scope
 
 // WithFaults makes faults active when the kubelet starts. [Kubelet.Inject] activates faults later. If a fault is
 // invalid, [New] fails the test, and [Start] and [NewUnstarted] return an error.
-func WithFaults(all ...Fault) Option {
-	return func(o *options) { o.faults = append(o.faults, all...) }
-}
+func WithFaults(all ...Fault) Option { return func(o *options) { o.faults = append(o.faults, all...) } }
 
 // newFaults returns a Set with the faults of WithFaults.
 func newFaults(o *options) (*faults.Set, error) {
