@@ -7,10 +7,9 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getCadvisorMetrics serves the metrics of cAdvisor about the machine and its cgroups. cAdvisor is a part of the
-// kubelet. With the feature gate PodAndContainerStatsFromCRI, a kubelet gets the metrics of cgroups from the container
-// runtime; the container runtime of a stand-in has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
-// containerPrometheusLabelsFunc)
+// getCadvisorMetrics serves cAdvisor's metrics of the machine and its cgroups. With the feature gate
+// PodAndContainerStatsFromCRI, a kubelet gets the metrics of cgroups from the container runtime instead, but the
+// runtime of a stand-in has none. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now, metrics := h.measure(r), h.now(), exposition{}
 	metrics.addMachine(&m.Machine)
@@ -65,10 +64,9 @@ func (e exposition) addMachine(m *podstats.Machine) {
 	e.with().gauge("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", 0)
 }
 
-// The methods below add the metrics of a cgroup. They omit metrics that the kubelet turns off or that cgroup v2 does
-// not have. (cAdvisor: metrics/prometheus.go; kubelet: includedMetrics of InstallAuthNotRequiredHandlers)
-
-// addLimits adds the limits and the start time of a cgroup. cAdvisor reports them without a timestamp.
+// addLimits adds the limits and the start time of a cgroup. cAdvisor reports them without a timestamp. Like the methods
+// of the other metrics, it omits metrics that the kubelet turns off or that cgroup v2 does not have. (cAdvisor:
+// metrics/prometheus.go; kubelet: includedMetrics of InstallAuthNotRequiredHandlers)
 func (l labelled) addLimits(c *podstats.Cgroup) {
 	created := float64(c.Created.Unix())
 	l.gauge("container_creation_time_seconds", "Container creation time since unix epoch in seconds.", created)
@@ -83,7 +81,7 @@ func (l labelled) addLimits(c *podstats.Cgroup) {
 	l.gauge("container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container.", 0)
 }
 
-// limit returns a limit in bytes as cAdvisor reports it: 0 means unlimited.
+// The function "limit" returns a memory limit as cAdvisor reports it: in bytes, with 0 for unlimited.
 func limit(bytes uint64) float64 {
 	if bytes == podstats.Unlimited {
 		return 0
@@ -162,7 +160,6 @@ func (l labelled) addDisks(c *podstats.Cgroup) {
 		disk.counter(reads, readsHelp, float64(io.Reads))
 		disk.counter("container_fs_writes_bytes_total", "Cumulative count of bytes written", float64(io.WriteBytes))
 		disk.counter(writes, writesHelp, float64(io.Writes))
-
 		const name, help = "container_blkio_device_usage_total", "Blkio Device bytes usage"
 		disk = disk.and("major", strconv.Itoa(podstats.DiskMajor), "minor", "0")
 		disk.and("operation", "Read").counter(name, help, float64(io.ReadBytes))

@@ -21,25 +21,21 @@ type connections struct {
 	byAddress sync.Map // address of the client -> *connection
 }
 
-// connection is an open connection.
 type connection struct {
 	opened time.Time
 	// requested is true if the connection has had a request. The request has its own Decision.
 	requested atomic.Bool
 	// received is true if the client has sent at least one byte. Only the goroutine that serves the connection uses it.
 	received bool
-	// The field "affected" is the connection below TLS, if that connection has the method AffectedBy. Otherwise the
-	// field is nil.
+	// The field "affected" is the connection below TLS. It is nil if that connection has no method AffectedBy.
 	affected affected
 }
 
 type connectionKey struct{}
 
-// affected is the interface of connections that can tell which faults affect them. AffectedBy returns the names of
-// these faults; see [Listeners].
+// The method AffectedBy returns the names of the faults that affect a connection; see [Listeners].
 type affected interface{ AffectedBy() []string }
 
-// affectedBy returns the names of the faults that affect the connection.
 func (c *connection) affectedBy() []string {
 	if c == nil || c.affected == nil {
 		return nil
@@ -54,7 +50,6 @@ func connectionOf(r *http.Request) *connection {
 	return c
 }
 
-// trackConnections sets the hooks and the log of an http.Server.
 func (s *recorder) trackConnections(server *http.Server) {
 	c := &connections{recorder: s}
 	server.ConnContext, server.ConnState = c.opened, c.changed
@@ -107,7 +102,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// This method records the Decision about a connection that has been closed and had no request.
+// The method "closed" records the Decision about a connection that was closed without a request.
 func (c *connections) closed(conn net.Conn, ended *connection) {
 	var state *tls.ConnectionState
 	if secure, ok := conn.(*tls.Conn); ok {

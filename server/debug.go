@@ -37,13 +37,11 @@ func (processHandlers) putVerbosity(w http.ResponseWriter, r *http.Request) erro
 
 const (
 	maxVerbosityBody = 1 << 20
-	// maxVerbosity is the highest verbosity that can be set. From 8 on, client-go would log the tokens in
-	// TokenReviews.
+	// maxVerbosity is the highest verbosity that can be set. From 8 on, client-go would log the tokens in TokenReviews.
 	maxVerbosity = 7
 )
 
-// setVerbosity sets the verbosity, but at most to maxVerbosity. For a higher value it also returns the kubelet's
-// message.
+// setVerbosity sets the verbosity, but at most to maxVerbosity. For higher values it still returns the kubelet's text.
 func setVerbosity(value string) (string, error) {
 	level, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || level <= maxVerbosity {

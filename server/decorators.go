@@ -34,7 +34,6 @@ type Decorators struct {
 	Usage func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
 }
 
-// clockSkew returns how far the node's clock is ahead of the true time.
 func (d *Decorators) clockSkew() time.Duration {
 	if d.ClockSkew == nil {
 		return 0

@@ -23,12 +23,10 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("%d %s", e.status, e.body) }
 
-// statusErrorf returns a statusError with a formatted body.
 func statusErrorf(status int, format string, args ...any) error {
 	return &statusError{status: status, body: fmt.Sprintf(format, args...)}
 }
 
-// plainError returns a statusError that net/http.Error writes.
 func plainError(status int, err error) error {
 	return &statusError{status: status, body: err.Error(), plain: true}
 }
@@ -36,8 +34,8 @@ func plainError(status int, err error) error {
 var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
 
 // writeError writes the response for an error of [authchain.Chain.Decide] or of a handler. An error that is neither a
-// Refusal nor a statusError becomes a 500 with the error's text. It records the error of a handler in the request's
-// Decision. A Refusal is already recorded there.
+// Refusal nor a statusError becomes a 500 with the error's text. writeError records a handler's error in the Decision
+// of the request. The chain has already recorded a Refusal.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *authchain.Refusal
 	if errors.As(err, &refusal) {
@@ -63,13 +61,11 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	io.WriteString(w, response.body)
 }
 
-// errorHandler answers every request with the same error.
 type errorHandler struct{ err error }
 
 func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
 
-// explainChainError adds to an error of [authchain.New] what the user should change. The text of the error itself is
-// the kubelet's.
+// explainChainError adds a remedy to an error of [authchain.New], whose text is the kubelet's.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):

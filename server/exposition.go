@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -16,14 +17,10 @@ type exposition map[string]*dto.MetricFamily
 
 // Gather implements prometheus.Gatherer.
 func (e exposition) Gather() ([]*dto.MetricFamily, error) {
-	families := make([]*dto.MetricFamily, 0, len(e))
-	for _, family := range e {
-		families = append(families, family)
-	}
-	return families, nil
+	return slices.Collect(maps.Values(e)), nil
 }
 
-// write answers a scrape with the metrics of e and of the given gatherers. If one gatherer fails, the response still
+// The method "write" responds with the metrics of e and of further gatherers. If one gatherer fails, the response still
 // contains the metrics of the others.
 func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prometheus.Gatherer) error {
 	gatherers := append(prometheus.Gatherers{e}, beside...) // prometheus.Gatherers sorts the metrics
@@ -32,7 +29,7 @@ func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prom
 	return nil
 }
 
-// labelled adds metrics to an exposition. All metrics that it adds get the same labels.
+// labelled adds metrics with the same labels to an exposition.
 type labelled struct {
 	exposition
 	labels []*dto.LabelPair
@@ -40,18 +37,17 @@ type labelled struct {
 	at *int64
 }
 
-// The method "with" returns a value of type labelled, by which metrics without a timestamp are added to e. All of these
-// metrics get the labels in namesAndValues: a name, its value, the next name, and so on.
+// The method "with" returns a value that adds metrics without a timestamp to e. Each metric gets the given labels: a
+// name, its value, the next name, and so on.
 func (e exposition) with(namesAndValues ...string) labelled {
 	return labelled{exposition: e}.and(namesAndValues...)
 }
 
-// This method returns a copy of l with additional labels: a name, its value, the next name, and so on.
+// The method "and" returns a copy of l with additional labels: a name, its value, the next name, and so on.
 func (l labelled) and(namesAndValues ...string) labelled {
 	l.labels = slices.Clone(l.labels)
-	for i := 0; i < len(namesAndValues); i += 2 {
-		name, value := namesAndValues[i], namesAndValues[i+1]
-		l.labels = append(l.labels, &dto.LabelPair{Name: &name, Value: &value})
+	for pair := range slices.Chunk(namesAndValues, 2) {
+		l.labels = append(l.labels, &dto.LabelPair{Name: &pair[0], Value: &pair[1]})
 	}
 	slices.SortFunc(l.labels, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return l
@@ -59,8 +55,7 @@ func (l labelled) and(namesAndValues ...string) labelled {
 
 // timed returns a copy of l that adds metrics with a timestamp.
 func (l labelled) timed(at time.Time) labelled {
-	ms := at.UnixMilli()
-	l.at = &ms
+	l.at = new(at.UnixMilli())
 	return l
 }
 
@@ -82,5 +77,5 @@ func (l labelled) add(name, help string, kind dto.MetricType, metric *dto.Metric
 	family.Metric = append(family.Metric, metric)
 }
 
-// This function converts nanoseconds to seconds, the unit of metrics.
+// The function "seconds" converts nanoseconds to seconds, the unit of time in metrics.
 func seconds(nanoseconds uint64) float64 { return float64(nanoseconds) / float64(time.Second) }

@@ -22,7 +22,6 @@ type handlers struct {
 // the handler must not have written anything before.
 type handler func(*handlers, http.ResponseWriter, *http.Request) error
 
-// ServeHTTP calls h with the handlers of the request's Server.
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(&serverOf(r).handlers, w, r); err != nil {
 		writeError(w, r, err)
@@ -32,11 +31,10 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // newHandlers returns the handlers of s. Its caller must have set all other fields of s.
 func (s *Server) newHandlers() handlers {
 	kubelet, store, machine := &s.config.Kubelet, s.options.Pods, s.options.Machine
-	machine.Node = s.config.NodeName
+	machine.Node, machine.CgroupRoot = s.config.NodeName, kubelet.CgroupRoot
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
-	machine.CgroupRoot = kubelet.CgroupRoot
 	return handlers{
-		podHandlers: podHandlers{store},
+		podHandlers: podHandlers{store}, configHandlers: configHandlers{s.config},
 		logHandlers: logHandlers{
 			pods: store, clockSkew: s.options.clockSkew, draining: s.draining,
 			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),
@@ -48,14 +46,12 @@ func (s *Server) newHandlers() handlers {
 		},
 		statsHandlers: statsHandlers{
 			pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
-			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"),
-			metrics: s.metrics,
+			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"), metrics: s.metrics,
 		},
 		nodeLogHandlers: nodeLogHandlers{sync.OnceValues(func() (*nodeLogs, error) {
 			query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
 			return newNodeLogs(s.config.NodeName, s.options.NodeLogs, query)
 		})},
-		configHandlers: configHandlers{s.config},
 	}
 }
 

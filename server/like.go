@@ -9,15 +9,15 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// sharedTLS is the part of a Server's TLS settings that other Servers share with it through their Options.Like.
+// sharedTLS is the part of a Server's TLS settings that other Servers can use through their Options.Like.
 type sharedTLS struct {
 	serving func() *tls.Certificate
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate returns the serving certificate of a Server with Options.Like. If the certificate comes from files,
-// it is the certificate of Options.Like. A self-signed certificate is made only when the first client connects, because
-// making one takes long. The result is nil if servingCertificate must read or make the certificate.
+// sharedCertificate returns the serving certificate of a Server with Options.Like. A certificate from files is the same
+// as the certificate of Options.Like. A self-signed certificate is made only when the first client connects, because
+// making it takes long. The result is nil if servingCertificate must read or make the certificate.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.options.Like == nil || s.options.ServingCertificate != nil {
 		return nil, nil
@@ -41,9 +41,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	}), nil
 }
 
-// shareHints changes config so that the new Server requests client certificates in the same way as the Server in
-// Options.Like, with the same list of acceptable CAs. While that Server serves, the list follows changes of the client
-// CA file.
+// shareHints makes the new Server request client certificates with the list of acceptable CAs of Options.Like. While
+// Options.Like serves, the list follows changes of the client CA file.
 func (s *Server) shareHints(config *tls.Config) {
 	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert

@@ -48,8 +48,7 @@ func listen(address string, port int32, field string) (net.Listener, error) {
 		return listener, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: %d on %s is in use by another program (a kubelet?); stop it, or choose another "+
-			"port with %s",
-			field, port, address, flagOf[field])
+			"port with %s", field, port, address, flagOf[field])
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: no permission to listen on %s:%d; choose a port above 1023 with %s",
 			field, address, port, flagOf[field])

@@ -26,8 +26,7 @@ func (h *podHandlers) getRunningPods(w http.ResponseWriter, _ *http.Request) err
 	return writePods(w, h.pods.Running())
 }
 
-// getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet:
-// Server.getAllocatedPods)
+// getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet: Server.getAllocatedPods)
 func (h *podHandlers) getAllocatedPods(w http.ResponseWriter, _ *http.Request) error {
 	all := h.pods.List()
 	for i, pod := range all {

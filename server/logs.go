@@ -40,7 +40,6 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	case namespace == "":
 		return statusErrorf(http.StatusBadRequest, `{"message": "Missing podNamespace."}`)
 	}
-
 	options, err := decodeLogOptions(r.URL.Query())
 	if err != nil {
 		return statusErrorf(http.StatusBadRequest, `{"message": "Unable to decode query."}`)
@@ -48,7 +47,6 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	if !validLogOptions(options) {
 		return statusErrorf(http.StatusUnprocessableEntity, `{"message": "Invalid request."}`)
 	}
-
 	pod, found := h.pods.Get(namespace, name)
 	if !found {
 		return statusErrorf(http.StatusNotFound, "pod %q does not exist", name)
@@ -102,9 +100,9 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 // chunked is the Transfer-Encoding header of a log. All responses share the slice, because net/http does not change it.
 var chunked = []string{"chunked"}
 
-// decodeLogOptions decodes core/v1 PodLogOptions from a query as the kubelet's parameter codec does: it uses the
-// first value of each name, ignores unknown names, and treats every boolean except 0 and false as true.
-// (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
+// decodeLogOptions decodes PodLogOptions from a query as the kubelet's parameter codec does: it uses the first value of
+// each name, ignores unknown names, and treats every boolean except 0 and false as true. (k8s.io/kubernetes
+// pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
 func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	// The parameter tail is the older name of tailLines. It takes precedence, and its value "all" means no limit.
 	if tail := query.Get("tail"); tail == "all" {
@@ -112,13 +110,10 @@ func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	} else if tail != "" {
 		query.Set("tailLines", tail)
 	}
-
 	options := &v1.PodLogOptions{
-		Container:                    query.Get("container"),
-		Follow:                       queryBool(query, "follow"),
-		Previous:                     queryBool(query, "previous"),
-		Timestamps:                   queryBool(query, "timestamps"),
-		InsecureSkipTLSVerifyBackend: queryBool(query, "insecureSkipTLSVerifyBackend"),
+		Container: query.Get("container"), Follow: queryBool(query, "follow"), Previous: queryBool(query, "previous"),
+		Timestamps: queryBool(query, "timestamps"), InsecureSkipTLSVerifyBackend: queryBool(query,
+			"insecureSkipTLSVerifyBackend"),
 	}
 	if values := query["sinceTime"]; len(values) > 0 {
 		options.SinceTime = &metav1.Time{}
@@ -149,8 +144,7 @@ func queryBool(query url.Values, name string) bool {
 // validLogOptions validates PodLogOptions. (k8s.io/kubernetes pkg/apis/core/v1/validation)
 func validLogOptions(o *v1.PodLogOptions) bool {
 	switch {
-	case o.TailLines != nil && *o.TailLines < 0,
-		o.LimitBytes != nil && *o.LimitBytes < 1,
+	case o.TailLines != nil && *o.TailLines < 0, o.LimitBytes != nil && *o.LimitBytes < 1,
 		o.SinceSeconds != nil && (o.SinceTime != nil || *o.SinceSeconds < 1):
 		return false
 	case o.Stream == nil:

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,10 +33,10 @@ type metrics struct {
 
 	// The field "all" contains every collector of the Server, including those in Options.Collectors.
 	all []prometheus.Collector
-	// The field "elsewhere" is the registry Options.Metrics, wrapped so that each metric also gets the label "node". If
-	// Options.Metrics is nil, registering a metric there does nothing.
+	// The field "elsewhere" adds metrics to Options.Metrics, with the label "node". If Options.Metrics is nil, it does
+	// nothing.
 	elsewhere prometheus.Registerer
-	// registered are the collectors that the Server has registered there.
+	// registered are the collectors that the Server has registered in Options.Metrics.
 	registered []prometheus.Collector
 }
 
@@ -50,7 +52,7 @@ func (m *metrics) register() error {
 	return nil
 }
 
-// unregister removes from Options.Metrics what register has added. The metrics of another node of the same name stay.
+// unregister removes only the metrics that register has added, so the metrics of another node of the same name stay.
 func (m *metrics) unregister() {
 	for _, c := range m.registered {
 		m.elsewhere.Unregister(c)
@@ -76,15 +78,13 @@ func newMetrics(options Options) *metrics {
 	}
 	handshakes := counters("fauxlet_tls_handshake_failures_total", "TLS handshakes that failed.")
 	m := &metrics{
-		registry:  prometheus.NewRegistry(),
-		process:   process,
+		registry: prometheus.NewRegistry(), process: process, handshakes: handshakes.WithLabelValues(),
 		elsewhere: prometheus.WrapRegistererWith(prometheus.Labels{"node": options.Config.NodeName}, options.Metrics),
 		requests: counters("kubelet_http_requests_total",
 			"[ALPHA] Number of the http requests received since the server started", labels...),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "kubelet_http_requests_duration_seconds",
-			Help:    "[ALPHA] Duration in seconds to serve http requests",
-			Buckets: prometheus.DefBuckets,
+			Name: "kubelet_http_requests_duration_seconds", Buckets: prometheus.DefBuckets,
+			Help: "[ALPHA] Duration in seconds to serve http requests",
 		}, labels),
 		inflight: gauges("kubelet_http_inflight_requests", "[ALPHA] Number of the inflight http requests", labels...),
 		webSockets: counters("kubelet_websocket_streaming_requests_total", "[ALPHA] Total number of WebSocket "+
@@ -92,7 +92,6 @@ func newMetrics(options Options) *metrics {
 		decisions: counters("fauxlet_decisions_total", "Requests on which the chain decided, by authentication step "+
 			"(none: not authenticated), outcome (allowed, refused, error), and whether all results of reviews came "+
 			"from a cache.", "authenticated_by", "outcome", "cached"),
-		handshakes: handshakes.WithLabelValues(),
 	}
 	m.all = append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, provider, m.decisions,
 		handshakes}, options.Collectors...)
@@ -112,20 +111,14 @@ func (m *metrics) countDecision(d *authchain.Decision) {
 	if len(d.Authentication) == 0 {
 		return
 	}
-	by := string(d.By())
-	if by == "" {
-		by = "none"
-	}
+	by := cmp.Or(string(d.By()), "none")
 	m.decisions.WithLabelValues(by, d.Outcome(), strconv.FormatBool(d.Cached())).Inc()
 }
 
 // knownMethods are the values of the `method` label. Any other method is "other".
-var knownMethods = map[string]bool{
-	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true,
-	"CONNECT": true,
-}
+var knownMethods = []string{"OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT"}
 
-// series has the metrics of all requests that have a certain method and a certain path.
+// series has the metrics of all requests with one method and one path.
 type series struct {
 	requests prometheus.Counter
 	inflight prometheus.Gauge
@@ -137,7 +130,7 @@ type seriesKey struct{ method, path string }
 // seriesOf returns the metrics for a request. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
 func (p *port) seriesOf(request *http.Request) *series {
 	method := request.Method
-	if !knownMethods[method] {
+	if !slices.Contains(knownMethods, method) {
 		method = "other"
 	}
 	root, rest, more := strings.Cut(strings.TrimPrefix(request.URL.Path, "/"), "/")
@@ -158,10 +151,7 @@ func (p *port) seriesOf(request *http.Request) *series {
 		serverType = "readonly"
 	}
 	labels := []string{method, root, serverType, strconv.FormatBool(longRunning)}
-	loaded, _ := p.series.LoadOrStore(key, &series{
-		requests: m.requests.WithLabelValues(labels...),
-		inflight: m.inflight.WithLabelValues(labels...),
-		duration: m.duration.WithLabelValues(labels...),
-	})
+	loaded, _ := p.series.LoadOrStore(key, &series{m.requests.WithLabelValues(labels...),
+		m.inflight.WithLabelValues(labels...), m.duration.WithLabelValues(labels...)})
 	return loaded.(*series)
 }

@@ -70,10 +70,8 @@ func (h hostNames) Open(name string) (fs.File, error) {
 	return h.FS.Open(name)
 }
 
-// nodeLogHandlers serve /logs/.
 type nodeLogHandlers struct {
-	// nodeLogs returns the node's logs. The first call makes them.
-	nodeLogs func() (*nodeLogs, error)
+	nodeLogs func() (*nodeLogs, error) // the first call makes the logs
 }
 
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs and its logServer)
@@ -85,8 +83,9 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return logs.serve(w, r)
 }
 
-// serve serves /logs/. With a query for logs it returns the logs of services or one file. Without a query it serves the
-// file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go, Run)
+// The method "serve" responds to a request for /logs/. If the request has a query for logs, the response is the logs of
+// services or one file. Otherwise it is the file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go,
+// Run)
 func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	var query *logQuery
 	if l.queries {
@@ -114,8 +113,8 @@ func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answer writes the logs of the services that a query names. The log of a service comes from the journal. If the
-// journal has no entries of the service, the log comes from the file with the service's name. (kubelet:
+// The method "answer" writes the logs of the services that a query names. The log of a service comes from the journal,
+// or, if the journal has no entries of the service, from the file with the service's name. (kubelet:
 // journalServer.ServeHTTP, nodeLogQuery.Copy)
 func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuery) {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
@@ -139,7 +138,6 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 	}
 }
 
-// file returns the log file of a service, and whether there is one.
 func (l *nodeLogs) file(service string) ([]byte, bool) {
 	for _, name := range []string{service, service + ".log", service + "/" + service + ".log"} {
 		if text, err := fs.ReadFile(l.files, name); err == nil {
@@ -157,7 +155,6 @@ func (q *logQuery) hasOptions() bool {
 // journalAge is how long the node has been running when its kubelet starts. The journal contains entries for this time.
 const journalAge = time.Hour
 
-// journalServices are the services in the journal.
 var journalServices = []string{"containerd", "kubelet"}
 
 // journal imitates journald's log of the node's services. It has one entry every ten seconds since the node started.
@@ -170,14 +167,10 @@ type journal struct {
 const journalInterval = 10 * time.Second
 
 var journalMessages = map[string][]string{
-	"kubelet": {
-		`"Status for pod updated" node=%q`, `"Nothing to do for the pods of the node" node=%q`,
-		`"Lease renewed" node=%q`,
-	},
-	"containerd": {
-		`level=info msg="image garbage collection: nothing to collect" node=%q`,
-		`level=info msg="containers listed" node=%q`,
-	},
+	"kubelet": {`"Status for pod updated" node=%q`, `"Nothing to do for the pods of the node" node=%q`,
+		`"Lease renewed" node=%q`},
+	"containerd": {`level=info msg="image garbage collection: nothing to collect" node=%q`,
+		`level=info msg="containers listed" node=%q`},
 }
 
 // inJournal returns whether the journal has entries of the given service. As with journald, the given name may be only
@@ -186,13 +179,12 @@ func inJournal(service string) bool {
 	return slices.ContainsFunc(journalServices, func(known string) bool { return strings.HasSuffix(known, service) })
 }
 
-// query returns what journalctl prints for a query.
+// The method "query" returns the text that journalctl would print for a query.
 func (j *journal) query(q *logQuery) string {
 	if ptr.Deref(q.boot, 0) < 0 {
 		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n", *q.boot)
 	}
-	now := time.Now()
-	since, until := j.booted, now
+	since, until := j.booted, time.Now()
 	if q.since != nil && q.since.After(since) {
 		since = *q.since
 	}

@@ -63,9 +63,9 @@ type recorder struct {
 	observe func(*authchain.Decision) // Options.Observe
 }
 
-// recovered ends a request whose handler panicked. If the response has not begun, it sends a 500, except after a panic
-// with http.ErrAbortHandler. In all other cases the connection is closed, so that the client does not mistake an
-// incomplete response for a complete one.
+// recovered ends a request whose handler panicked. If the response has not begun, it responds with status 500. If the
+// response has begun, or after a panic with http.ErrAbortHandler, it makes ServeHTTP close the connection. The client
+// then does not mistake an incomplete response for a complete one.
 func (s *recorder) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)
@@ -104,7 +104,6 @@ func levelOf(d *authchain.Decision) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
-// logMessage returns the Decision as one log line.
 func logMessage(d *authchain.Decision) string {
 	switch {
 	case d.Handshake != "":
@@ -129,11 +128,8 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 		fields = append(fields, zap.Int("status", d.Status), zap.String("method", d.Method), zap.String("path", d.Path))
 	}
 	if d.User != nil {
-		fields = append(fields,
-			zap.String("user", d.User.GetName()),
-			zap.String("by", string(d.By())),
-			zap.Bool("cached", d.Cached()),
-		)
+		fields = append(fields, zap.String("user", d.User.GetName()), zap.String("by", string(d.By())),
+			zap.Bool("cached", d.Cached()))
 	}
 	fields = append(fields, zap.String("remote", d.Remote))
 	if d.Err != "" {
@@ -153,8 +149,7 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
-	// abort is true if the connection must be closed after the response.
-	abort bool
+	abort  bool // the connection must be closed after the response
 }
 
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
@@ -175,8 +170,7 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the ErrorLog for the http.Servers of healthzPort and the container runtime. Their connections are
-// not tracked.
+// errorLog returns the log for an http.Server whose connections are not tracked.
 func (s *recorder) errorLog() *log.Logger { return log.New(errorWriter{s, nil}, "", 0) }
 
 // errorWriter records failed handshakes as Decisions, because net/http reports such failures only in its log.
@@ -185,8 +179,8 @@ type errorWriter struct {
 	connections *connections // may be nil
 }
 
-// handshakeError is the beginning of the line that net/http logs about a failed handshake. The client's address, a
-// colon and the error follow.
+// handshakeError begins the line that net/http logs about a failed handshake. The client's address, a colon and the
+// error follow.
 const handshakeError = "http: TLS handshake error from "
 
 func (w errorWriter) Write(line []byte) (int, error) {

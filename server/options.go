@@ -15,8 +15,7 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// drainTimeout is the default of Options.Drain.
-const drainTimeout = 10 * time.Second
+const drainTimeout = 10 * time.Second // the default of Options.Drain
 
 // Options configure a [Server]. Config and Pods are required.
 type Options struct {

@@ -27,7 +27,7 @@ type router struct {
 	buckets map[string]bool
 }
 
-// port is the HTTP handler of one of a Server's two ports.
+// port is the HTTP handler of the secure or the read-only port of a Server.
 type port struct {
 	server *Server
 	routes *router
@@ -45,7 +45,6 @@ func withPort(ctx context.Context, p *port) context.Context {
 
 func serverOf(r *http.Request) *Server { return r.Context().Value(portKey{}).(*port).server }
 
-// newRouter installs the services of a configuration on one of the two ports.
 func newRouter(c *config.Config, readOnly bool) *router {
 	r := &router{mux: http.NewServeMux(), readOnly: readOnly, buckets: map[string]bool{}}
 	installHealthz(r)
@@ -75,8 +74,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 	return r
 }
 
-// The function "off" returns a service that answers 405 with a message. It takes the place of a service that the
-// configuration has turned off.
+// The function "off" returns a service that replaces a service which the configuration has turned off. It answers 405
+// with a message.
 func off(prefix, bucket, message string, longRunning bool) *service {
 	err := &statusError{status: http.StatusMethodNotAllowed, body: message, plain: true}
 	refuse := func(*handlers, http.ResponseWriter, *http.Request) error { return err }
@@ -159,8 +158,8 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 	return &copied
 }
 
-// accepting returns a handler that calls next if the client accepts the content type of next's responses, which is
-// given in produces. Otherwise the handler answers 406.
+// accepting returns a handler that answers 406 if the client does not accept the content type in "produces". Otherwise
+// it calls next, whose responses have that type.
 func accepting(produces string, next http.Handler) http.Handler {
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
 		produces)
@@ -173,10 +172,9 @@ func accepting(produces string, next http.Handler) http.Handler {
 	})
 }
 
-// accepts returns whether an Accept header accepts a response. The header is a comma-separated list; it must contain
-// */* or the response's content type, which is given in produces. Parameters in the header are ignored. An empty header
-// accepts everything. If produces is empty, only */* and an empty header accept the response. (go-restful,
-// Route.matchesAccept)
+// The function "accepts" returns whether an Accept header accepts the content type in "produces". It ignores parameters
+// in the header. An empty header accepts everything. If "produces" is empty, only */* and an empty header accept it.
+// (go-restful, Route.matchesAccept)
 func accepts(accept, produces string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")

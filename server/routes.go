@@ -39,7 +39,6 @@ type service struct {
 	debug, refused bool
 }
 
-// label returns the service's `path` label in the metrics.
 func (s *service) label() string {
 	if s.bucket != "" {
 		return s.bucket
@@ -47,9 +46,8 @@ func (s *service) label() string {
 	return strings.Trim(s.prefix, "/")
 }
 
-// route is one entry in the list of paths of a [service]. It has the path below the service's prefix, in the syntax of
-// gorilla/mux, the HTTP methods, and the handler. If the service's field exact is true, the service has one route, in
-// which only the handler is set.
+// route is one path of a [service]: the HTTP methods, the path below the service's prefix in the syntax of gorilla/mux,
+// and the handler. If the service's field exact is true, the service has one route, in which only the handler is set.
 type route struct {
 	methods []string
 	path    string
@@ -102,9 +100,8 @@ var services = []service{
 		{get, "", (*handlers).getAllocatedPods},
 		{get, pod, (*handlers).getAllocatedPod}, {get, podUID, (*handlers).getAllocatedPod}}},
 
-	{prefix: "/logs/", debug: true, refused: true, when: systemLogs, off: "logs endpoint is disabled.",
-		routes: []route{
-			{get, "", (*handlers).getNodeLogs}, {get, "/{path:.*}", (*handlers).getNodeLogs}}},
+	{prefix: "/logs/", debug: true, refused: true, when: systemLogs, off: "logs endpoint is disabled.", routes: []route{
+		{get, "", (*handlers).getNodeLogs}, {get, "/{path:.*}", (*handlers).getNodeLogs}}},
 	{prefix: "/debug/pprof/", bucket: "debug", debug: true, refused: true, longRunning: true,
 		when: profiling, off: "profiling endpoint is disabled.", routes: []route{
 			{get, "/{path:.+}", (*handlers).getProfile}}},

@@ -14,14 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// These are the limits of a kubelet's http.Server.
-const (
-	idleTimeout    = 90 * time.Second
-	readTimeout    = 4 * time.Hour
-	writeTimeout   = 4 * time.Hour
-	maxHeaderBytes = 1 << 20
-)
-
 // Serve serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new connections, ends
 // streams and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if a
 // listener fails. If the caller has made the listeners without [Server.Listen], Serve also reads or makes the serving
@@ -103,17 +95,12 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 }
 
 func (s *Server) httpServer(running context.Context, handler *port, config *tls.Config) *http.Server {
-	// A request in progress may finish after the context "running" is done. So the contexts of requests do not end with
-	// it.
+	// A request in progress may finish after the context "running" is done, so its own context must not end then.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
-		BaseContext:    func(net.Listener) context.Context { return base },
-		Handler:        handler,
-		TLSConfig:      config,
-		IdleTimeout:    idleTimeout,
-		ReadTimeout:    readTimeout,
-		WriteTimeout:   writeTimeout,
-		MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return base }, Handler: handler, TLSConfig: config,
+		// The limits are the kubelet's.
+		IdleTimeout: 90 * time.Second, ReadTimeout: 4 * time.Hour, WriteTimeout: 4 * time.Hour, MaxHeaderBytes: 1 << 20,
 	}
 	s.trackConnections(server)
 	if s.options.ConfigureHTTP != nil {

@@ -77,25 +77,21 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// loadChain makes the [authchain.Chain] with which the Server authenticates and authorizes requests. It first reads the
-// client CA file. If Options.Like is set, it does not read the file, but uses the client CA of that Server.
+// loadChain makes the [authchain.Chain] of the Server. It first reads the client CA file. If Options.Like is set, it
+// instead uses the client CA of Options.Like.
 func (s *Server) loadChain() error {
-	kubelet, options := &s.config.Kubelet, &s.options
+	authn, authz, options := &s.config.Kubelet.Authentication, &s.config.Kubelet.Authorization, &s.options
 	s.chainConfig = authchain.Config{
-		NodeName:        s.config.NodeName,
-		TokenWebhook:    isTrue(kubelet.Authentication.Webhook.Enabled),
-		TokenReviews:    options.TokenReviews,
-		TokenTTL:        kubelet.Authentication.Webhook.CacheTTL.Duration,
-		Anonymous:       isTrue(kubelet.Authentication.Anonymous.Enabled),
-		Mode:            string(kubelet.Authorization.Mode),
-		AccessReviews:   options.AccessReviews,
-		AuthorizedTTL:   kubelet.Authorization.Webhook.CacheAuthorizedTTL.Duration,
-		UnauthorizedTTL: kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration,
+		NodeName: s.config.NodeName, Anonymous: isTrue(authn.Anonymous.Enabled),
+		TokenWebhook: isTrue(authn.Webhook.Enabled), TokenReviews: options.TokenReviews,
+		TokenTTL: authn.Webhook.CacheTTL.Duration, Mode: string(authz.Mode), AccessReviews: options.AccessReviews,
+		AuthorizedTTL:   authz.Webhook.CacheAuthorizedTTL.Duration,
+		UnauthorizedTTL: authz.Webhook.CacheUnauthorizedTTL.Duration,
 		FineGrained:     s.config.Enabled("KubeletFineGrainedAuthz"),
 	}
 	if options.Like != nil {
 		s.clientCA = options.Like.clientCA
-	} else if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
+	} else if file := authn.X509.ClientCAFile; file != "" {
 		var err error
 		if s.clientCA, err = s.loadClientCA(file); err != nil {
 			return err

@@ -32,7 +32,7 @@ type statsHandlers struct {
 	metrics *metrics
 }
 
-// now returns the time by the node's clock.
+// The method "now" returns the time of the node's clock.
 func (h *statsHandlers) now() time.Time { return time.Now().Add(h.clockSkew()) }
 
 // measure returns the last measurement of the node. Within one [podstats.Interval] all endpoints return the same
@@ -132,7 +132,7 @@ func (s *summarizer) node(root *podstats.Cgroup) statsapi.NodeStats {
 	return node
 }
 
-// basics returns the statistics that every cgroup has: CPU, memory, swap and IO.
+// The method "basics" returns the statistics that every cgroup has: CPU, memory, swap and IO.
 func (s *summarizer) basics(c *podstats.Cgroup, name string, started time.Time) statsapi.ContainerStats {
 	stats := statsapi.ContainerStats{Name: name, StartTime: metav1.NewTime(started), CPU: s.cpu(c), Memory: s.memory(c),
 		Swap: s.swap(c)}
@@ -145,8 +145,7 @@ func (s *summarizer) basics(c *podstats.Cgroup, name string, started time.Time) 
 func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 	stats := statsapi.PodStats{
 		PodRef:    statsapi.PodReference{Name: c.Pod.Name, Namespace: c.Pod.Namespace, UID: string(c.Pod.UID)},
-		StartTime: metav1.NewTime(c.Created),
-		CPU:       s.cpu(c), Memory: s.memory(c), Swap: s.swap(c),
+		StartTime: metav1.NewTime(c.Created), CPU: s.cpu(c), Memory: s.memory(c), Swap: s.swap(c),
 	}
 	if !s.brief {
 		// Each pod has one more file besides the files of its containers: /etc/hosts.
@@ -181,8 +180,7 @@ func (s *summarizer) memory(c *podstats.Cgroup) *statsapi.MemoryStats {
 	m := &c.Memory
 	stats := &statsapi.MemoryStats{
 		Time: s.at, UsageBytes: &m.Usage, WorkingSetBytes: &m.WorkingSet, RSSBytes: &m.RSS, PageFaults: &m.Faults,
-		MajorPageFaults: &m.MajorFaults,
-		PSI:             &statsapi.PSIStats{},
+		MajorPageFaults: &m.MajorFaults, PSI: &statsapi.PSIStats{},
 	}
 	if c.MemoryLimit != podstats.Unlimited {
 		stats.AvailableBytes = ptr.To(c.MemoryLimit - min(m.WorkingSet, c.MemoryLimit))
@@ -202,7 +200,7 @@ func (s *summarizer) io() *statsapi.IOStats {
 	return &statsapi.IOStats{Time: s.at, PSI: &statsapi.PSIStats{}}
 }
 
-// fs returns the statistics of a filesystem on the node's disk.
+// The method "fs" returns the statistics of a part of the node's disk.
 func (s *summarizer) fs(part podstats.Disk) *statsapi.FsStats {
 	return &statsapi.FsStats{
 		Time:           s.at,

@@ -96,8 +96,7 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 }
 
 // The method "running" returns the container that the path of a request names. If the container is not running, the
-// method returns an error with the text notRunning: a format, whose arguments are the names of the container and the
-// pod.
+// text of the error is notRunning, which formats the names of the container and the pod.
 func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
 	at, err := locate(h.pods, r)
 	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
@@ -170,7 +169,7 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 // maxOutput is how much of a command's output a container runtime keeps, in bytes. (containerd: execSync)
 const maxOutput = 16 << 20
 
-// limitedBuffer keeps the first maxOutput bytes, and discards the rest.
+// limitedBuffer keeps the first maxOutput bytes and discards the rest.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -195,7 +194,8 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 	return at, nil
 }
 
-// stream proxies a connection to the container runtime. A WebSocket of protocol version 5 is translated to SPDY.
+// The method "stream" proxies a connection to the container runtime. It translates WebSockets of protocol version 5 to
+// SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) {
 	handler := h.toRuntime(serve)
@@ -208,12 +208,11 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 	serveHijacked(handler, w, withoutCredentials(r))
 }
 
-// runtimeURL is the URL of the container runtime. Its host name is never resolved, because runtimeTransport does not
-// dial.
+// runtimeURL has a host name that is never resolved, because runtimeTransport does not dial.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
-// toRuntime returns a proxy that forwards an upgraded connection to the container runtime. There the handler "serve"
-// serves the connection.
+// toRuntime returns a proxy that upgrades a connection and forwards it to the container runtime. The handler "serve" is
+// the runtime's side of the connection.
 func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
@@ -238,9 +237,8 @@ func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// runtime is the container runtime of one request. It forwards ports until the context of the request is done. The
-// contexts that k8s.io/cri-streaming passes are not used for this, because they are not canceled when the client's
-// connection ends.
+// runtime is the container runtime of one request. It forwards ports until the context of the request is done. Unlike
+// this context, the context that k8s.io/cri-streaming passes does not end with the client's connection.
 type runtime struct {
 	pods    *pods.Store
 	at      location
@@ -262,12 +260,11 @@ func (c *runtime) PortForward(_ context.Context, _, _ string, port int32, stream
 }
 
 // streams converts the streams of package remotecommand into [pods.Streams].
-func streams(in io.Reader, out, err io.WriteCloser, tty bool,
-	resize <-chan remotecommand.TerminalSize) pods.Streams {
+func streams(in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
 	if resize != nil {
-		// Only the newest size is kept, so that this goroutine never blocks. While it blocked, a WebSocket would not be
-		// read, so the server would not notice that the client has closed it.
+		// The channel keeps only the newest size, so that the goroutine never blocks. If it blocked, the WebSocket
+		// would not be read, so the server would not notice that the client has closed the WebSocket.
 		sizes := make(chan pods.Size, 1)
 		s.Resize = sizes
 		go func() {

@@ -50,9 +50,7 @@ func (s *Server) newTLS() (*secureTLS, error) {
 	s.tls.serving = serving
 
 	secure.config = &tls.Config{
-		MinVersion:       minVersion,
-		CipherSuites:     cipherSuites,
-		CurvePreferences: curves,
+		MinVersion: minVersion, CipherSuites: cipherSuites, CurvePreferences: curves,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if certificate := serving(); certificate != nil {
 				return certificate, nil
@@ -108,9 +106,9 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 	return ca, nil
 }
 
-// servingCertificate returns a function that returns the current serving certificate. It is the certificate that the
-// cluster has issued, or the certificate in the configured files, or a self-signed certificate in --cert-dir, which
-// servingCertificate makes if there is none.
+// servingCertificate returns a function that returns the current serving certificate: the certificate that the cluster
+// has issued, or the certificate in the configured files, or a self-signed certificate in --cert-dir. If --cert-dir has
+// none, servingCertificate makes it.
 func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
@@ -187,9 +185,9 @@ func (p *servingPair) Enqueue() {
 // newPair is the remedy in an error about a self-signed certificate or key that cannot be used.
 const newPair = "remove both files, and a new pair will be made"
 
-// selfSign makes a self-signed serving certificate for the node's name, if the folder does not contain one. It is valid
-// for a year; its CN is NAME@TIME. The key is an RSA key, as in a kubelet. (Handshakes with the ECDSA keys of `fauxlet
-// certs` are much faster.)
+// selfSign makes a self-signed serving certificate for the node's name, unless the files already contain one. The
+// certificate is valid for a year, and its CN is NAME@TIME. Its key is an RSA key, as in a kubelet. (Handshakes with
+// the ECDSA keys of `fauxlet certs` are much faster.)
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
