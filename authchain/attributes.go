@@ -11,10 +11,7 @@ import (
 // The map "verbs" has the API verb of each HTTP method. Methods that are not in the map, such as HEAD and OPTIONS, have
 // the empty verb.
 var verbs = map[string]string{
-	http.MethodPost:   "create",
-	http.MethodGet:    "get",
-	http.MethodPut:    "update",
-	http.MethodPatch:  "patch",
+	http.MethodPost: "create", http.MethodGet: "get", http.MethodPut: "update", http.MethodPatch: "patch",
 	http.MethodDelete: "delete",
 }
 
@@ -56,17 +53,9 @@ func Subresources(path string, fineGrained bool) []string {
 	return proxyOnly
 }
 
-// attributesOf returns the attributes of one authorization check: may user u send request r, if access to the given
-// subresource of the node allows it? (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+// attributesOf returns the attributes of one authorization check of request r from user u. (kubelet:
+// pkg/kubelet/server/auth.go, GetRequestAttributes)
 func attributesOf(u user.Info, r *http.Request, node, subresource string) authorizer.AttributesRecord {
-	return authorizer.AttributesRecord{
-		User:            u,
-		Verb:            verbs[r.Method],
-		APIVersion:      "v1",
-		Resource:        "nodes",
-		Subresource:     subresource,
-		Name:            node,
-		ResourceRequest: true,
-		Path:            r.URL.Path,
-	}
+	return authorizer.AttributesRecord{User: u, Verb: verbs[r.Method], APIVersion: "v1", Resource: "nodes",
+		Subresource: subresource, Name: node, ResourceRequest: true, Path: r.URL.Path}
 }

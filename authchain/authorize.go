@@ -14,8 +14,8 @@ import (
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
 )
 
-// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook without authorizerfactory, because it
-// must wrap the webhook's metrics in a reviewCounter. The webhook calls the metrics once for each review that it sends.
+// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook without authorizerfactory, so that it
+// can wrap the webhook's metrics in a reviewCounter. The webhook calls the metrics once for each review that it sends.
 func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	switch config.Mode {
 	case AlwaysAllow:
@@ -24,15 +24,9 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 		if config.AccessReviews == nil {
 			return nil, ErrNoAccessReviews
 		}
-		return webhook.NewFromInterface(
-			config.AccessReviews,
-			config.AuthorizedTTL,
-			config.UnauthorizedTTL,
-			retryBackoff,
-			authorizer.DecisionNoOpinion,
-			reviewCounter{authorizerfactory.NewDelegatingAuthorizerMetrics()},
-			cel.NewDefaultCompiler(),
-		)
+		return webhook.NewFromInterface(config.AccessReviews, config.AuthorizedTTL, config.UnauthorizedTTL,
+			retryBackoff, authorizer.DecisionNoOpinion,
+			reviewCounter{authorizerfactory.NewDelegatingAuthorizerMetrics()}, cel.NewDefaultCompiler())
 	case "":
 		return nil, errors.New("no authorization mode specified")
 	default:
@@ -40,8 +34,8 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize checks the subresources in order until one is allowed. If a check ends with an error, it is unknown whether
-// the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
+// The method "authorize" checks the subresources in order until one is allowed. If a check ends with an error, it is
+// unknown whether the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
 	subresources := Subresources(r.URL.Path, c.fineGrained)
@@ -54,11 +48,9 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		check.Cached = err == nil && c.sendsReviews && check.Reviews == 0
 		if err != nil {
 			check.Result, check.err = CheckError, err
-			return &Refusal{
-				Status: http.StatusInternalServerError,
-				Body: fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=%s, subresource=%s)",
-					user.GetName(), attrs.Verb, attrs.Resource, attrs.Subresource),
-			}
+			return &Refusal{http.StatusInternalServerError, fmt.Sprintf(
+				"Authorization error (user=%s, verb=%s, resource=%s, subresource=%s)",
+				user.GetName(), attrs.Verb, attrs.Resource, attrs.Subresource)}
 		}
 		if result == authorizer.DecisionAllow {
 			check.Result = CheckAllowed
@@ -66,15 +58,12 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		}
 		check.Result = CheckDenied
 	}
-	return &Refusal{
-		Status: http.StatusForbidden,
-		Body: fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=%s, subresource(s)=%v)\n",
-			user.GetName(), verbs[r.Method], "nodes", subresources),
-	}
+	return &Refusal{http.StatusForbidden, fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=%s, subresource(s)=%v)\n",
+		user.GetName(), verbs[r.Method], "nodes", subresources)}
 }
 
-// reviewCounter wraps the webhook's metrics to count the reviews of each check. A check without a review was answered
-// from the cache.
+// reviewCounter wraps the webhook's metrics, and counts the reviews of each check. The result of a check without a
+// review came from the cache.
 type reviewCounter struct{ metrics.AuthorizerMetrics }
 
 func (c reviewCounter) RecordRequestTotal(ctx context.Context, code string) {

@@ -101,8 +101,8 @@ type Chain struct {
 	authorizer    authorizer.UnconditionalAuthorizer
 	nodeName      string
 	fineGrained   bool
-	// sendsReviews is true if the authorizer sends SubjectAccessReviews. In that case, a check without a review was
-	// answered from the cache.
+	// sendsReviews is true if the authorizer sends SubjectAccessReviews. The result of a check without a review then
+	// came from the cache.
 	sendsReviews bool
 }
 
@@ -124,21 +124,15 @@ func New(config Config) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Chain{
-		authenticator: authn,
-		authorizer:    authz,
-		nodeName:      config.NodeName,
-		fineGrained:   config.FineGrained,
-		sendsReviews:  config.Mode == Webhook,
-	}, nil
+	return &Chain{authenticator: authn, authorizer: authz, nodeName: config.NodeName, fineGrained: config.FineGrained,
+		sendsReviews: config.Mode == Webhook}, nil
 }
 
-// newAuthenticator sets the order of the authentication steps. The client certificate, the bearer token and the
-// WebSocket token are tried until one succeeds. Anonymous access is tried only if all three steps were skipped, and so
-// not after an error. (delegating.go, DelegatingAuthenticatorConfig.New)
+// newAuthenticator sets the order of the authentication steps. It tries the client certificate, the bearer token and
+// the WebSocket token until one step succeeds. It tries anonymous access only if all three steps were skipped.
+// (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
-
 	if config.TokenWebhook {
 		if config.TokenReviews == nil {
 			return nil, ErrNoTokenReviews
@@ -151,7 +145,6 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 	} else {
 		steps = append(steps, ignoredToken{})
 	}
-
 	credential := group.NewAuthenticatedGroupAdder(union.New(steps...))
 	if !config.Anonymous {
 		return credential, nil
@@ -176,10 +169,7 @@ func (c *Chain) Decide(r *http.Request) (*Decision, error) {
 		return decision, &Refusal{Status: http.StatusUnauthorized, Body: "Unauthorized"}
 	}
 	decision.User = response.User
-	if err := c.authorize(r, decision); err != nil {
-		return decision, err
-	}
-	return decision, nil
+	return decision, c.authorize(r, decision)
 }
 
 // Refusal is the response to a request that is not allowed: 401 if it is not authenticated, 403 if it is not

@@ -137,7 +137,7 @@ type Check struct {
 	err error
 }
 
-// decisionContext is a context that contains its Decision, so that both need only one allocation.
+// decisionContext is a context that contains a Decision, so that both need only one allocation.
 type decisionContext struct {
 	context.Context
 	decision Decision
@@ -152,8 +152,8 @@ func (c *decisionContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// longQuery is the length of a query, in bytes, above which a Decision has a copy of the path. The path is a substring
-// of the request line. Without the copy, the Decision would keep the whole request line in memory.
+// longQuery is the length of a query, in bytes, above which a Decision copies the path. The path is a substring of the
+// request line. Without the copy, the Decision would keep the whole request line in memory.
 const longQuery = 1 << 10
 
 // traceparentLength is the length of a traceparent of version 00, in bytes.
@@ -162,13 +162,8 @@ const traceparentLength = 55
 // NewDecision returns a new Decision about r with the current time, and a shallow copy of r whose context carries
 // the Decision. Pass the copy to [Chain.Decide] and to the handlers; they find the Decision by [FromContext].
 func NewDecision(r *http.Request) (*Decision, *http.Request) {
-	ctx := &decisionContext{Context: r.Context(), decision: Decision{
-		Time:   time.Now(),
-		Remote: r.RemoteAddr,
-		TLS:    r.TLS,
-		Method: r.Method,
-		Path:   r.URL.Path,
-	}}
+	ctx := &decisionContext{Context: r.Context(), decision: Decision{Time: time.Now(), Remote: r.RemoteAddr, TLS: r.TLS,
+		Method: r.Method, Path: r.URL.Path}}
 	decision := &ctx.decision
 	if len(r.URL.RawQuery) > longQuery {
 		decision.Path = strings.Clone(decision.Path)

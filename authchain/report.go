@@ -95,20 +95,14 @@ func connectionOf(state *tls.ConnectionState) *Connection {
 		return nil
 	}
 	c := &Connection{
-		Version:     tls.VersionName(state.Version),
-		CipherSuite: tls.CipherSuiteName(state.CipherSuite),
-		ServerName:  state.ServerName,
-		Protocol:    state.NegotiatedProtocol,
-		Resumed:     state.DidResume,
+		Version: tls.VersionName(state.Version), CipherSuite: tls.CipherSuiteName(state.CipherSuite),
+		ServerName: state.ServerName, Protocol: state.NegotiatedProtocol, Resumed: state.DidResume,
 	}
 	if len(state.PeerCertificates) > 0 {
 		leaf := state.PeerCertificates[0]
 		c.Certificate = &Certificate{
-			Subject:   leaf.Subject.String(),
-			Issuer:    leaf.Issuer.String(),
-			Serial:    leaf.SerialNumber.String(),
-			NotBefore: leaf.NotBefore,
-			NotAfter:  leaf.NotAfter,
+			Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.String(),
+			NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
 		}
 	}
 	return c

@@ -42,10 +42,8 @@ func (d *Decision) currentStep() *Step { return &d.Authentication[len(d.Authenti
 
 // beginCheck appends a check that begins now. The pointer is valid until the next check begins.
 func (d *Decision) beginCheck(attrs authorizer.AttributesRecord) *Check {
-	d.Authorization = append(d.Authorization, Check{
-		Verb: attrs.Verb, Resource: attrs.Resource, Subresource: attrs.Subresource, Name: attrs.Name,
-		Start: time.Since(d.Time),
-	})
+	d.Authorization = append(d.Authorization, Check{Verb: attrs.Verb, Resource: attrs.Resource,
+		Subresource: attrs.Subresource, Name: attrs.Name, Start: time.Since(d.Time)})
 	return d.currentCheck()
 }
 

@@ -45,7 +45,6 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	cached := &recordedToken{reviewer: reviewer, cache: sync.OnceValue(func() authenticator.Token {
 		return cache.New(reviewer, false, ttl, ttl)
 	})}
-
 	step := func(method Method, place string, next authenticator.Request) authenticator.Request {
 		return recordedStep{method, next, func(_ *http.Request, s *Step) { explainToken(s, "no bearer token "+place) }}
 	}
@@ -77,7 +76,7 @@ func Fingerprint(token string) string { return fingerprint(sha256.Sum256([]byte(
 
 func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 
-// recordedToken looks tokens up in the cache. It records in the current step the token's fingerprint, and whether
+// recordedToken looks tokens up in the cache. In the current step, it records the fingerprint of the token and whether
 // the result came from the cache.
 type recordedToken struct {
 	reviewer *tokenReviewer
@@ -113,7 +112,6 @@ func withoutToken(err error, token string) error {
 	return &rewordedError{text, err}
 }
 
-// rewordedError is an error whose text has been replaced.
 type rewordedError struct {
 	text string
 	err  error
@@ -122,8 +120,7 @@ type rewordedError struct {
 func (e *rewordedError) Error() string { return e.text }
 func (e *rewordedError) Unwrap() error { return e.err }
 
-// ignoredToken replaces the token steps when bearer tokens are turned off. It records that a bearer token was
-// ignored.
+// ignoredToken replaces the token steps when bearer tokens are turned off. It records that a bearer token was ignored.
 type ignoredToken struct{}
 
 func (ignoredToken) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {

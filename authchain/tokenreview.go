@@ -20,8 +20,7 @@ import (
 type tokenReviewer struct {
 	sender authenticator.Token
 	// The field "last" has the last review of each token, indexed by the token's hash. If two tokens with the same
-	// index are reviewed at the same moment, a result that came from a review may be recorded as cached. Only the field
-	// Cached of the Decision is then wrong.
+	// index are reviewed at the same moment, the Decision may record a result as cached although it came from a review.
 	last slots[tokenReview]
 }
 
@@ -44,8 +43,8 @@ func tokenReviewFrom(ctx context.Context) *tokenReview {
 	return review
 }
 
-// AuthenticateToken sends a review. The error is a failedReview if the review API did not answer; otherwise it is
-// the review API's error about the token.
+// AuthenticateToken sends a TokenReview. If the review API does not answer, the error is a failedReview. Otherwise, it
+// is the error that the review API returned about the token.
 func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	review := &tokenReview{token: sha256.Sum256([]byte(token))}
 	response, ok, err := t.sender.AuthenticateToken(context.WithValue(ctx, tokenReviewKey{}, review), token)
@@ -61,8 +60,7 @@ func (t *tokenReviewer) slot(sum [sha256.Size]byte) *atomic.Pointer[tokenReview]
 	return t.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
 }
 
-// reviewedSince returns the last review of a token if the review ended at the time start or later. Otherwise it returns
-// nil.
+// reviewedSince returns the last review of a token, or nil if that review ended before the time start.
 func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *tokenReview {
 	if last := t.slot(sum).Load(); last != nil && last.token == sum && !last.ended.Before(start) {
 		return last

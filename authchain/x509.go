@@ -1,6 +1,7 @@
 package authchain
 
 import (
+	"cmp"
 	stdx509 "crypto/x509"
 	"encoding/binary"
 	"errors"
@@ -60,7 +61,7 @@ func newX509Step(ca CAProvider) authenticator.Request {
 type cachingX509 struct {
 	verify        func() (stdx509.VerifyOptions, bool)
 	authenticator authenticator.Request
-	// cache is indexed by the last bytes of the leaf certificate's signature. A later certificate with the same
+	// The cache is indexed by the last bytes of the leaf certificate's signature. A later certificate with the same
 	// index replaces an earlier one.
 	cache slots[verified]
 }
@@ -113,14 +114,13 @@ type userWithChain struct {
 	chain []*stdx509.Certificate
 }
 
-// validAt returns whether all certificates in the user's certificate chain are valid at a time.
+// validAt returns whether all certificates in the user's chain are valid at a time.
 func (u *userWithChain) validAt(now time.Time) bool {
 	return !slices.ContainsFunc(u.chain, func(c *stdx509.Certificate) bool {
 		return now.Before(c.NotBefore) || now.After(c.NotAfter)
 	})
 }
 
-// userOfChain returns the user of a verified chain of certificates. The user is a userWithChain.
 func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 	response, ok, err := x509.CommonNameUserConversion(chain)
 	if ok && err == nil {
@@ -129,16 +129,13 @@ func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, e
 	return response, ok, err
 }
 
-// certificateError describes the error of verifying a certificate, with the certificate's issuer or dates. now is the
-// time of the verification; zero means the current time.
+// certificateError returns a text for an error of verifying a certificate, with the certificate's issuer or dates. The
+// parameter now is the time of the verification; zero means the current time.
 func certificateError(err error, now time.Time) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {
-		issuer := unknown.Cert.Issuer.CommonName
-		if issuer == "" {
-			issuer = unknown.Cert.Issuer.String()
-		}
-		return fmt.Sprintf("certificate signed by unknown authority %q", issuer)
+		return fmt.Sprintf("certificate signed by unknown authority %q",
+			cmp.Or(unknown.Cert.Issuer.CommonName, unknown.Cert.Issuer.String()))
 	}
 	var invalid stdx509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Cert != nil {
