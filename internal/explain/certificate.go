@@ -80,7 +80,6 @@ func servingCertificateProblems(served, roots []*x509.Certificate, host string, 
 	return problems
 }
 
-// hostsOf lists the names and addresses for which a serving certificate is valid.
 func hostsOf(c *x509.Certificate) string {
 	hosts := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
@@ -90,8 +89,7 @@ func hostsOf(c *x509.Certificate) string {
 }
 
 // commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
-// and reports all problems, not only the first. The parameter "source" is the name of the setting that contains the
-// roots. The messages mention this name.
+// and reports all problems, not only the first. The parameter "source" is the setting with the roots, for messages.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}
@@ -120,7 +118,6 @@ func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage
 	return problems
 }
 
-// dateProblems returns the problem with the dates of a certificate, if there is one.
 func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	switch {
 	case now.After(notAfter):
@@ -133,8 +130,6 @@ func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	return nil
 }
 
-// roughly returns a duration as text. A duration of two days or more is given in whole days, a shorter one is rounded
-// to minutes.
 func roughly(d time.Duration) string {
 	if d >= 48*time.Hour {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
@@ -161,7 +156,6 @@ func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
-// The function "usages" lists a certificate's extended key usages.
 func usages(c *x509.Certificate) string {
 	var all []string
 	for _, usage := range c.ExtKeyUsage {
@@ -176,6 +170,4 @@ func usages(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// nameOf returns the common name of a certificate's subject or issuer. If the common name is empty, it returns the
-// whole distinguished name.
 func nameOf(name pkix.Name) string { return cmp.Or(name.CommonName, name.String()) }

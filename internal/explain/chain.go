@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// verifier verifies a certificate against root CAs. The field "source" is the name of the setting that contains the
-// roots. Messages mention this name.
+// verifier verifies a certificate against root CAs. The field "source" is the setting with the roots, for messages.
 type verifier struct {
 	leaf                 *x509.Certificate
 	intermediates, roots []*x509.Certificate
 	source               string
 }
 
-// chain returns a certificate chain from the certificate to a root CA, and a time at which that chain is valid. It does
-// not use the current time. Instead, it tries each time at which a certificate becomes valid or expires. If
-// verification succeeds at any time, it succeeds at one of these times. If it never succeeds, chain returns an error
-// that does not depend on the time, if there is one.
+// The method "chain" returns a certificate chain from the certificate to a root CA, and a time at which that chain is
+// valid. It does not use the current time. Instead, it tries each time at which a certificate becomes valid or expires.
+// If verification succeeds at any time, it succeeds at one of these times. Otherwise the error is one that does not
+// depend on the time, if there is such an error.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
@@ -56,8 +55,8 @@ func (v *verifier) verify(at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certifi
 	return chains[0], nil
 }
 
-// chainProblem returns the problem of a certificate from which no certificate chain leads to a root CA. The message
-// states why. The parameter err is the error from the method "chain".
+// chainProblem states why no certificate chain leads from the certificate to a root CA. The parameter err is the error
+// from the method "chain".
 func (v *verifier) chainProblem(err error) problem {
 	last := v.last()
 	signed, issuer := "signed", nameOf(last.Issuer)

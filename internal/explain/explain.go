@@ -76,10 +76,8 @@ type explainer struct {
 // noRequest reports whether the connection ended before the client sent a request.
 func (e *explainer) noRequest() bool { return e.d.Handshake != "" || e.d.NoRequest != "" }
 
-// noAuthentication reports whether the request was answered without authentication.
 func (e *explainer) noAuthentication() bool { return !e.noRequest() && len(e.d.Authentication) == 0 }
 
-// outcome returns the outcome of the request, and the reason for the outcome.
 func (e *explainer) outcome() (Outcome, string) {
 	switch {
 	case e.d.NoRequest != "":

@@ -59,7 +59,6 @@ func fill(remedies []Remedy, values ...string) []Remedy {
 	return filled
 }
 
-// The function "remedies" returns all remedies for a request that was refused or ended with an error.
 func remedies(d *authchain.Report, facts Facts) []Remedy {
 	switch {
 	case d.Handshake != "":
@@ -96,7 +95,6 @@ func authenticationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	return slices.Concat(all, credentialRemedies(d, facts), table().Other["anonymous off"])
 }
 
-// credentialRemedies returns the remedies for a client without a credential.
 func credentialRemedies(d *authchain.Report, facts Facts) []Remedy {
 	missing := "no certificate"
 	if facts.noClientCA() {
@@ -111,7 +109,6 @@ func credentialRemedies(d *authchain.Report, facts Facts) []Remedy {
 	return slices.Concat(all, table().Other["no token"])
 }
 
-// clientCertificateRemedies returns the remedies for each problem of a client certificate that was refused.
 func clientCertificateRemedies(d *authchain.Report, facts Facts) []Remedy {
 	if d.Connection == nil || d.Connection.Certificate == nil {
 		return table().Other["no certificate"]
@@ -147,19 +144,17 @@ func problemRemedies(remedies map[problemID][]Remedy, problems []problem) []Reme
 	return all
 }
 
-// reviewRemedies returns the remedies for a TokenReview or SubjectAccessReview that failed or got no response. The text
-// why contains the error of the review.
+// reviewRemedies returns the remedies for a TokenReview or SubjectAccessReview that failed or got no response. The
+// parameter "why" contains the error of the review.
 func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy {
 	node := "NODE"
 	if facts.Config != nil {
 		node = facts.Config.NodeName
 	}
 	all := slices.Concat(table().Other["review failed"], table().Other["review refused"])
-	for _, refusal := range []string{"forbidden", "Unauthorized", "asked for the client to provide credentials"} {
-		if strings.Contains(why, refusal) {
-			slices.Reverse(all)
-			break
-		}
+	refusals := []string{"forbidden", "Unauthorized", "asked for the client to provide credentials"}
+	if slices.ContainsFunc(refusals, func(text string) bool { return strings.Contains(why, text) }) {
+		slices.Reverse(all)
 	}
 	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node)
 }
@@ -204,17 +199,15 @@ func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 // canI returns a kubectl auth can-i command that repeats the first authorization check of a Decision.
 func canI(d *authchain.Report) string {
 	c := &d.Authorization[0]
-	words := []string{
-		"kubectl", "auth", "can-i", c.Verb, c.Resource + "/" + c.Name, "--subresource=" + c.Subresource,
-		"--as=" + d.User.Name,
-	}
+	words := []string{"kubectl", "auth", "can-i", c.Verb, c.Resource + "/" + c.Name, "--subresource=" + c.Subresource,
+		"--as=" + d.User.Name}
 	for _, group := range d.User.Groups {
 		words = append(words, "--as-group="+group)
 	}
 	return shellword.Join(words)
 }
 
-// objectName derives the name of a ClusterRole from a user name. It takes the part after the last colon, and replaces
+// objectName derives the name of a ClusterRole from the part of a user name after the last colon. It replaces
 // characters that object names must not contain.
 func objectName(userName string) string {
 	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {

@@ -12,7 +12,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// The method "stages" returns all stages in the order in which a kubelet handles a request.
+// The method "stages" returns the stages in the order in which a kubelet handles a request.
 func (e *explainer) stages() []Stage {
 	var all []Stage
 	add := func(id, name string, explain func(*Stage)) {
@@ -242,8 +242,8 @@ func (e *explainer) step(methods ...authchain.Method) (found *authchain.Step) {
 	return found
 }
 
-// notReached returns the message for an authentication stage that was not reached. The message states which result of
-// an earlier stage ended the authentication.
+// notReached returns the message for an authentication stage that was not reached: the result of the earlier stage that
+// ended the authentication.
 func (e *explainer) notReached() string {
 	switch e.d.By {
 	case authchain.MethodX509:

@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// WriteText writes the explanation as text for humans: the stages, the outcome and the remedies.
+// WriteText writes the explanation as text: the stages, the outcome and the remedies.
 func (e *Explanation) WriteText(w io.Writer, style color.Style) error {
 	p := textPrinter{style: style}
 	p.stages(e)
@@ -87,7 +87,6 @@ var colorOfOutcome = map[Outcome]color.Color{
 	NoRequest: color.Red, Error: color.Magenta,
 }
 
-// result returns the outcome as one line of text.
 func (p *textPrinter) result(e *Explanation) string {
 	status := ""
 	if e.Status != 0 {

@@ -43,8 +43,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return nil }
 func (l *listener) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// watched is a connection that calls the function "gone" when a read fails for any reason but a timeout. When the
-// connection is closed, it calls "gone" and the function "closed".
+// watched is a connection that calls the function "gone" when a read fails, except with a timeout. When the connection
+// is closed, it calls "gone" and then the function "closed".
 type watched struct {
 	net.Conn
 	gone   context.CancelFunc

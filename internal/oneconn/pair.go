@@ -27,10 +27,9 @@ type end struct {
 	lost atomic.Int64 // bytes
 }
 
-// Write reports success for data that is lost because the other end has closed, up to maxLost bytes. A write to a TCP
-// connection succeeds in this case too, and the response that the other end sent before it closed can still be read. A
-// proxy that copies in both directions stops at the first error. If Write returned an error at once, the proxy would
-// lose that response.
+// Write reports success for up to maxLost bytes that are lost because the other end has closed. A write to a TCP
+// connection succeeds in this case too, and the other end's last response can still be read. If Write returned an error
+// at once, a proxy that copies in both directions would stop, and would lose that response.
 func (e *end) Write(p []byte) (int, error) {
 	n, err := e.Conn.Write(p)
 	if (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) && e.lost.Add(int64(len(p))) <= maxLost {

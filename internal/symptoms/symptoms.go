@@ -107,8 +107,8 @@ func (e *Entry) find(remaining []byte) (Finding, bool) {
 	return Finding{e.filled(values), found, values}, true
 }
 
-// filled returns the symptom with all names in braces replaced by their values. The values come from an untrusted text,
-// so filled quotes them for the shell in commands.
+// The method "filled" replaces all names in braces by their values. The values come from an untrusted text, so in
+// commands they are quoted for the shell.
 func (s Symptom) filled(values map[string]string) Symptom {
 	s.Meaning = fill(s.Meaning, values)
 	s.Causes, s.Next = slices.Clone(s.Causes), slices.Clone(s.Next)
@@ -127,8 +127,8 @@ func (s Symptom) filled(values map[string]string) Symptom {
 
 var valueName = regexp.MustCompile(`\{[a-z]+\}`)
 
-// fill replaces names in braces by their values. If there is no value, it writes the name in capitals, as a placeholder
-// for the reader.
+// The function "fill" replaces names in braces by their values. A name without a value becomes a placeholder for the
+// reader: the name in capitals.
 func fill(text string, values map[string]string) string {
 	return valueName.ReplaceAllStringFunc(text, func(name string) string {
 		name = strings.Trim(name, "{}")

@@ -8,12 +8,12 @@ import (
 	"fauxlet/internal/color"
 )
 
-// WriteText writes the diagnosis as text for humans.
+// WriteText writes the diagnosis as text. It writes nothing if there are no findings.
 func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
-	var b strings.Builder
 	if len(d.Findings) == 0 {
 		return nil // without a finding, it does not help to know which program printed the text
 	}
+	var b strings.Builder
 	for _, source := range d.Sources {
 		fmt.Fprintf(&b, "Reported by %s: %s.\n\n", source.Name, source.Meaning)
 	}

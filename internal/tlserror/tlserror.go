@@ -1,6 +1,5 @@
 // Package tlserror finds out why a TLS handshake with a kubelet failed. It recognizes the reason by the error texts of
-// Go's crypto/tls and net/http. Three things use this package: the server's log, `fauxlet explain`, and the table of
-// symptoms in the documentation.
+// Go's crypto/tls and net/http.
 package tlserror
 
 import (
@@ -28,8 +27,8 @@ const (
 	ConnectionReset      Kind = "connection reset"
 )
 
-// The variable "table" lists the reasons with parts of their error texts. A text that contains another text of the list
-// comes before that other text. Texts with "remote error" are about an alert that the client sent to the kubelet.
+// The variable "table" lists the reasons with parts of their error texts. A longer text comes before a text that it
+// contains. Texts with "remote error" are about an alert that the client sent to the kubelet.
 var table = []struct {
 	kind  Kind
 	texts []string

@@ -96,7 +96,6 @@ func (k *Kubelet) Decide(ctx context.Context, request Request) (*authchain.Decis
 	return d, err
 }
 
-// decide returns the Decision about a request and the beginning of the response.
 func (k *Kubelet) decide(ctx context.Context, request Request) (*authchain.Decision, *responseStart, error) {
 	handler, err := k.handler(request.ReadOnly)
 	if err != nil {
@@ -116,7 +115,6 @@ func (k *Kubelet) decide(ctx context.Context, request Request) (*authchain.Decis
 	return k.decided, w, nil
 }
 
-// handler returns the handler of the secure or the read-only port.
 func (k *Kubelet) handler(readOnly bool) (http.Handler, error) {
 	kubelet := &k.options.Config.Kubelet
 	switch {
@@ -191,9 +189,8 @@ func (k *Kubelet) httpRequest(ctx context.Context, request *Request) (*http.Requ
 		r.Header.Set("Authorization", "Bearer "+request.Token)
 	}
 	if !request.ReadOnly {
-		r.TLS = &tls.ConnectionState{
-			HandshakeComplete: true, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256,
-		}
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13,
+			CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 		// Without a client CA the kubelet requests no client certificate, so the client sends none.
 		if k.options.Config.Kubelet.Authentication.X509.ClientCAFile != "" {
 			r.TLS.PeerCertificates = request.Certificates

@@ -28,9 +28,9 @@ const placeholder = "the-token-of-the-decision"
 
 var encodedPlaceholder = base64.RawURLEncoding.EncodeToString([]byte(placeholder))
 
-// replay answers TokenReviews and SubjectAccessReviews. Without a reviewer, every review is answered with the result in
-// the Decision. With a reviewer, only a TokenReview of the constant "placeholder" is answered from the Decision, and
-// the reviewer answers every other review.
+// replay answers TokenReviews and SubjectAccessReviews. Without a reviewer, it answers every review with the result in
+// the Decision. With a reviewer, it answers only a TokenReview of the constant "placeholder" from the Decision, and the
+// reviewer answers every other review.
 type replay struct {
 	decision *authchain.Decision
 	reviewer *reviewapi.Server // may be nil
@@ -73,9 +73,8 @@ func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		status = http.StatusForbidden
 		answer = metav1.Status{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-			Status:   metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
-			Message: err.Error(),
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Message: err.Error(),
+			Status: metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -83,7 +82,6 @@ func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// reviewToken answers a TokenReview with the result in the Decision.
 func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 	for i := range p.decision.Authentication {
 		s := &p.decision.Authentication[i]
@@ -107,7 +105,6 @@ func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 		"because a decision does not contain the token")
 }
 
-// reviewAccess answers a SubjectAccessReview with the result in the Decision.
 func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) error {
 	spec, user := &review.Spec, p.decision.User
 	if a := spec.ResourceAttributes; user != nil && a != nil &&

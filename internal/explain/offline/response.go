@@ -39,8 +39,7 @@ func (s *responseStart) wantsUpgrade() bool {
 }
 
 func (s *responseStart) Header() http.Header { return s.header }
-
-func (s *responseStart) WriteHeader(int) {}
+func (s *responseStart) WriteHeader(int)     {}
 
 func (s *responseStart) Write(p []byte) (int, error) {
 	if s.body.Len()+len(p) > maxResponse {

@@ -50,7 +50,7 @@ func newSetting(field, current string, values []string, set func(string)) settin
 	return setting{Setting{field, append([]string{current}, others...)}, set}
 }
 
-// Settings returns the settings that can be changed, with their possible values.
+// Settings returns the settings that WhatIf can change, with their possible values.
 func (w WhatIf) Settings() []Setting {
 	var all []Setting
 	for _, s := range settings(w.Config) {
