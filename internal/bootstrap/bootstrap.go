@@ -1,13 +1,13 @@
 // Package bootstrap obtains a node's client and serving certificates from the cluster, as a kubelet does. It uses the
 // kubelet's own library, k8s.io/client-go/util/certificate.
 //
-// [Connect] returns a client configuration for the apiserver. It uses the certificate of the kubeconfig. If this
-// certificate is missing or expired, it requests a new one as the user of the bootstrap kubeconfig. [NewServing]
-// requests a serving certificate as the node. Both certificates are stored under the kubelet's file names and
-// renewed before they expire. There is no global state, so one process may run any number of nodes.
+// [Connect] returns a client configuration for the apiserver. It uses the client certificate in the kubeconfig. If this
+// certificate is missing or expired, Connect requests a new one as the user of the bootstrap kubeconfig. [NewServing]
+// requests a serving certificate as the node. Both certificates are stored under the kubelet's file names and renewed
+// before they expire. There is no global state, so one process may run any number of nodes.
 //
-// Sources of the behaviour, in k8s.io/kubernetes v1.37: cmd/kubelet/app/server.go (buildKubeletClientConfig),
-// pkg/kubelet/certificate and its bootstrap.
+// Sources of the behaviour in k8s.io/kubernetes v1.37: cmd/kubelet/app/server.go (buildKubeletClientConfig),
+// pkg/kubelet/certificate and pkg/kubelet/certificate/bootstrap.
 package bootstrap
 
 import (
@@ -28,32 +28,29 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Options configure [Connect]. The flags in the comments are the kubelet's.
+// Options configure [Connect]. NodeName and Kubeconfig are required. The flags in the comments are the kubelet's.
 type Options struct {
-	// NodeName is the name of the node. Required.
 	NodeName string
-	// Kubeconfig is the file of --kubeconfig. Connect writes this file when it requests a certificate. Required.
+	// Kubeconfig is the file of --kubeconfig. Connect writes this file when it requests a certificate.
 	Kubeconfig string
-	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig. Its credential, such as a bootstrap token, may
-	// request a client certificate. It is read if Kubeconfig is missing, invalid, or has an expired certificate.
-	// Empty: no bootstrap.
+	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig, or empty. Its credential, such as a bootstrap token,
+	// is used to request a client certificate if Kubeconfig is missing or invalid, or has an expired certificate.
 	BootstrapKubeconfig string
-	// CertDir is the folder of --cert-dir. Required if a certificate is requested.
+	// CertDir is the folder of --cert-dir. It is required if a certificate is requested.
 	CertDir string
-	// Rotate is the field rotateCertificates: renew the client certificate before it expires.
+	// Rotate is the field rotateCertificates. If it is true, the client certificate is renewed before it expires.
 	Rotate bool
 	// Configure, if set, changes each rest.Config before it is used, for example its rate limits, content type and user
 	// agent. It must not change transport, dialer or TLS.
 	Configure func(*rest.Config)
-	// Logger logs each certificate request and its result. Nil: no log.
+	// Logger logs each certificate request and its result. If Logger is nil, nothing is logged.
 	Logger *zap.Logger
 }
 
 // Connection is an authenticated connection to the apiserver.
 type Connection struct {
 	// Config is the configuration for clients. It has its own transport or dialer, so all clients share connections.
-	Config *rest.Config
-
+	Config  *rest.Config
 	node    string
 	logger  *zap.Logger
 	dialer  *connrotation.Dialer
@@ -74,10 +71,10 @@ const (
 	exitAfter = 5 * time.Minute
 )
 
-// Connect returns a connection for the node. Its error is the error with which a kubelet would exit, or the error of
-// ctx. If there is no certificate yet, Connect requests one. Without Rotate it waits until the request is approved
-// and signed. With Rotate it returns at once, and the client is unauthenticated until [Connection.Await] returns, as
-// in a kubelet. If there is a certificate already, the apiserver need not be reachable.
+// Connect returns a connection for the node. It returns the error with which a kubelet would exit, or the error of ctx.
+// If there is a certificate already, the apiserver need not be reachable. Otherwise Connect requests a certificate.
+// Without Rotate it waits until the request is approved and signed. With Rotate it returns at once, and the client is
+// unauthenticated until [Connection.Await] returns, as in a kubelet.
 //
 // All goroutines of a Connection end with ctx, so ctx must last as long as the Connection is used. With Rotate the
 // caller must also call [Connection.Run].
@@ -94,7 +91,6 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if o.Rotate {
 		return o.connectRotating(ctx)
 	}
-
 	if err := o.bootstrap(ctx); err != nil {
 		return nil, err
 	}
@@ -111,8 +107,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
 }
 
-// Await waits until there is a client certificate. Its error is the error with which a kubelet would exit, or the error
-// of ctx. A caller that needs no certificate yet need not call Await. Do not call Await after Run.
+// Await waits until there is a client certificate. It returns the error with which a kubelet would exit, or the error
+// of ctx. Calling Await is optional, but it must not be called after Run.
 func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil
@@ -126,8 +122,8 @@ func (c *Connection) Await(ctx context.Context) error {
 
 // Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. If the context of
 // Connect has ended too, Run first waits until the certificate manager has stopped. Run returns an error when a kubelet
-// would exit, so that the next start can bootstrap again. A kubelet exits five minutes after its certificate has
-// expired, if the apiserver answers but issues no new certificate. Call Run once.
+// would exit: five minutes after its certificate has expired, if the apiserver answers but issues no new certificate.
+// The next start can then bootstrap again. Call Run once.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -149,7 +145,7 @@ func (c *Connection) Run(ctx context.Context) error {
 // only idle connections (with utilnet.CloseIdleConnectionsFor), unless DISABLE_HTTP2 is set.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
-// dial opens all connections to the apiserver. Tests replace it.
+// dial opens all connections to the apiserver. Tests replace this variable.
 var dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 
 // subject returns the subject of a node's client and serving certificates.
@@ -162,8 +158,8 @@ func libraryLogger(nodeName string) klog.Logger {
 	return klog.Background().WithValues("node", nodeName)
 }
 
-// mustBeWritable returns an error if files cannot be created in dir. It is called before a certificate is requested.
-// Without the check a certificate that cannot be stored would be requested again and again.
+// mustBeWritable returns an error if files cannot be created in dir. It is called before a certificate is requested,
+// because a certificate that cannot be stored would be requested again and again.
 func mustBeWritable(dir string) error {
 	if dir == "" {
 		return errors.New("--cert-dir is empty; set it to a folder for certificates")

@@ -29,8 +29,8 @@ import (
 )
 
 const (
-	// temporaryKey is the file with the private key of a pending request. After a restart the node uses the same key
-	// and so continues the same request.
+	// temporaryKey is the file with the private key of a pending request. With the same key, the node continues the
+	// same request after a restart.
 	temporaryKey = "kubelet-client.key.tmp"
 	// serverTimeout is how long to wait for a healthy apiserver before requesting the certificate anyway.
 	serverTimeout = time.Minute
@@ -38,8 +38,8 @@ const (
 	approvalTimeout = time.Hour
 )
 
-// bootstrap does what a kubelet without rotateCertificates does. If the kubeconfig is not valid, it requests one
-// certificate, with a request name derived from the key, and writes the kubeconfig. (kubelet: bootstrap.LoadClientCert)
+// bootstrap requests a certificate and writes the kubeconfig if the kubeconfig is not valid, as a kubelet without
+// rotateCertificates does. The name of the request is derived from the key. (kubelet: bootstrap.LoadClientCert)
 func (o *Options) bootstrap(ctx context.Context) error {
 	config, err := o.bootstrapConfig()
 	if err != nil || config == nil {
@@ -60,7 +60,6 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-
 	o.awaitServer(ctx, client)
 	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client",
 		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
@@ -81,8 +80,7 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	return write(o.Kubeconfig, config, files.CurrentPath())
 }
 
-// bootstrapKey returns the private key for the request, in PEM. It is the key of the previous certificate, the key
-// of a pending request, or a new key.
+// bootstrapKey returns a private key in PEM: the key of the previous certificate, of a pending request, or a new key.
 func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	if current, err := files.Current(); err == nil && current.PrivateKey != nil {
 		if key, err := keyutil.MarshalPrivateKeyToPEM(current.PrivateKey); err == nil {
@@ -113,7 +111,7 @@ func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) 
 	}
 }
 
-// The function "request" requests a client certificate for the key and waits until the certificate is issued. (kubelet:
+// The function "request" requests a client certificate and waits until the certificate is issued. (kubelet:
 // bootstrap.requestNodeCertificate)
 func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, subject pkix.Name) ([]byte, error) {
 	key, err := keyutil.ParsePrivateKeyPEM(keyPEM)
@@ -124,8 +122,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	// DefaultKubeletClientGetUsages has another order, which would result in another name. (kubelet:
-	// bootstrap.requestNodeCertificate)
+	// The order of the usages is part of the request's name. DefaultKubeletClientGetUsages has another order.
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
 	if _, ok := key.(*rsa.PrivateKey); ok {
 		usages = append(usages, certificatesv1.UsageKeyEncipherment)
@@ -149,8 +146,8 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	return issued, err
 }
 
-// requestName returns the kubelet's name for a request with this key, subject and usages: a digest of the parts, each
-// base64-encoded and followed by a vertical bar. (kubelet: bootstrap.digestedName)
+// requestName returns the kubelet's name for a request: a digest of its key, subject and usages, each base64-encoded
+// and followed by a vertical bar. (kubelet: bootstrap.digestedName)
 func requestName(public any, subject pkix.Name, usages []certificatesv1.KeyUsage) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// The function "load" reads a kubeconfig. Errors contain the name of the flag.
+// The function "load" reads the kubeconfig file that a flag names.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	var config *rest.Config
@@ -31,8 +31,8 @@ func load(flag, file string) (*rest.Config, error) {
 	return config, nil
 }
 
-// bootstrapConfig returns the configuration of the bootstrap kubeconfig if a bootstrap is necessary, and nil if it is
-// not necessary or there is no bootstrap kubeconfig.
+// bootstrapConfig returns the configuration of the bootstrap kubeconfig. It returns nil if there is no bootstrap
+// kubeconfig or no bootstrap is necessary.
 func (o *Options) bootstrapConfig() (*rest.Config, error) {
 	if o.BootstrapKubeconfig == "" {
 		return nil, nil
@@ -54,7 +54,7 @@ func (o *Options) bootstrapConfig() (*rest.Config, error) {
 }
 
 // unusable checks whether the kubeconfig contains a valid client certificate. Other credentials do not count. If it
-// contains none, a bootstrap is necessary, and the result "why" is the reason. If the result "err" is not nil, the node
+// contains none, a bootstrap is necessary for the reason "why". If it cannot be checked, "err" is not nil, and the node
 // cannot start. (kubelet: bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -70,8 +70,7 @@ func unusable(file string) (why, err error) {
 	if why != nil {
 		return why, nil
 	}
-	// TLSConfigFor also reads the certificate file, if the kubeconfig names one, and stores its content in
-	// connection.TLS.CertData.
+	// TLSConfigFor also reads the certificate file of the kubeconfig, if any, into connection.TLS.CertData.
 	if _, why := transport.TLSConfigFor(connection); why != nil {
 		return why, nil
 	}
@@ -87,8 +86,8 @@ func unusable(file string) (why, err error) {
 	return nil, nil
 }
 
-// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet does not
-// check this, so each request of a kubelet with such files fails.
+// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet starts with
+// such files, but each of its requests fails.
 func checkKeyPair(config *rest.Config) error {
 	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
 	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {
@@ -98,9 +97,9 @@ func checkKeyPair(config *rest.Config) error {
 	return err
 }
 
-// The function "write" writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. As in a
-// kubelet, the kubeconfig has no proxy and no TLS server name, and its entries have the same names as in a kubeconfig
-// that a kubelet writes. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
+// The function "write" writes a kubeconfig with the apiserver of the bootstrap kubeconfig and the certificate in
+// pemFile. It has the same entries as a kubeconfig that a kubelet writes, so it has no proxy and no TLS server name.
+// (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
 func write(file string, bootstrap *rest.Config, pemFile string) error {
 	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure,
 		CertificateAuthority: bootstrap.CAFile}

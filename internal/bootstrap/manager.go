@@ -16,10 +16,10 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// rotation wraps the library's certificate manager so that the manager can be woken. The manager sleeps until the
-// certificate is due for renewal, which may take a year. The manager's own Stop method does not end the sleep. The
-// sleep uses the monotonic clock, so it also continues when the wall-clock time jumps past the expiry, for example
-// after the machine was suspended.
+// rotation wraps the library's certificate manager, which sleeps until the certificate is due for renewal, possibly for
+// a year. The rotation wakes the manager in two cases. First, when it is stopped, because the manager's own Stop method
+// does not end the sleep. Second, when the wall-clock time jumps past the certificate's expiry, for example after the
+// machine was suspended, because the sleep uses the monotonic clock.
 type rotation struct {
 	certificate.Manager
 	files *store
@@ -27,12 +27,11 @@ type rotation struct {
 	woken chan struct{}
 }
 
-// The variable "mismatch" is a template that no certificate satisfies. If GetTemplate returns this template, the
-// certificate library wakes and calls ClientsetFn.
+// The variable "mismatch" is a template that no certificate satisfies. The certificate library calls GetTemplate every
+// second, even while it sleeps. If GetTemplate returns this template, the library wakes and calls ClientsetFn.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
-// newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not
-// renewed.
+// newRotation needs GetTemplate in the configuration. Without ClientsetFn the certificate is not renewed.
 func newRotation(nodeName string, files *store, config certificate.Config) (*rotation, error) {
 	r := &rotation{files: files, woken: make(chan struct{})}
 	wake := sync.OnceFunc(func() { close(r.woken) })
@@ -46,7 +45,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 		return wanted
 	}
 	if clientset == nil {
-		wake() // nothing has to wait for the certificate library, because it does not sleep if ClientsetFn is nil
+		wake() // without ClientsetFn the certificate library never sleeps, so nothing has to wait for it
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			overslept := r.overslept()
@@ -78,8 +77,7 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 	return r, nil
 }
 
-// overslept reports whether the certificate has expired while the certificate library sleeps until the renewal. The
-// library calls GetTemplate every second, even while it sleeps, and GetTemplate calls overslept.
+// overslept reports whether the certificate has expired while the certificate library sleeps until the renewal.
 func (r *rotation) overslept() bool {
 	expires := r.files.expires.Load()
 	return expires != 0 && time.Now().UnixNano() > expires
@@ -89,8 +87,7 @@ func (r *rotation) overslept() bool {
 func (r *rotation) Stop() {
 	r.ended.Store(true)
 	if r.Current() != nil {
-		// The certificate library may be asleep. Even then it calls GetTemplate every second. GetTemplate now returns
-		// the variable "mismatch", so the library wakes and calls ClientsetFn.
+		// GetTemplate now returns the variable "mismatch", so the library wakes within a second and calls ClientsetFn.
 		select {
 		case <-r.woken:
 		case <-time.After(1500 * time.Millisecond):

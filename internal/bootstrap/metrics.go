@@ -8,8 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics returns the kubelet's metrics about its client certificate. Register them once. Without rotation there are
-// none.
+// Metrics returns the kubelet's metrics about its client certificate, or none without rotation. Register them once.
 func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
 
 // Metrics returns the kubelet's metrics about its serving certificate. Register them once.
@@ -29,9 +28,8 @@ func newRotationAge() prometheus.Histogram {
 	})
 }
 
-// newTTL returns a gauge of the remaining lifetime of a certificate, in whole seconds. If there is no certificate, or
-// if it has expired, the value is +Inf. The arguments "kind", "ttl" and "whose" become parts of the metric's name and
-// help text, which are the same as in the kubelet.
+// newTTL returns the kubelet's gauge of the remaining lifetime of a certificate, in whole seconds. Without a valid
+// certificate the value is +Inf. The arguments "kind", "ttl" and "whose" are parts of the metric's name and help text.
 func newTTL(kind, ttl, whose string, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_" + kind + "_ttl_seconds",

@@ -13,7 +13,7 @@ import (
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 )
 
-// nextAutomatic is the part of a log line that describes how the certificate library reacts to a refused request.
+// nextAutomatic is the text that logs how the certificate library reacts to a refused request.
 const nextAutomatic = "a new request follows automatically, within seconds at first and later every 30 seconds"
 
 // requestLogger logs the progress of each CertificateSigningRequest with the name of the request. The log lines of the
@@ -28,15 +28,13 @@ type requestLogger struct {
 	last string // the latest event, so that repeated events are logged once
 }
 
-// wrap returns a client that logs its calls about CertificateSigningRequests and otherwise behaves like the given
-// client.
+// wrap returns a client that behaves like the given client and logs its calls about CertificateSigningRequests.
 func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
 }
 
 // The method "once" returns the logger for an event of the CertificateSigningRequest with the given name. If the
-// previous event was the same event of the same request, the returned logger drops everything, so that repeated events
-// are logged only once.
+// previous event was the same event of the same request, the returned logger drops everything.
 func (l *requestLogger) once(name, event string) *zap.Logger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +58,6 @@ func (l *requestLogger) created(name string, err error) {
 	}
 }
 
-// remedy returns advice for the user when a request could not be created.
 func (l *requestLogger) remedy(err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err) && l.kind == "client":
@@ -99,7 +96,7 @@ func (l *requestLogger) changed(kind watch.EventType, request *certificatesv1.Ce
 	}
 }
 
-// loggedClient is a client that passes its calls about CertificateSigningRequests to a requestLogger.
+// loggedClient is a client that reports its calls about CertificateSigningRequests to a requestLogger.
 type loggedClient struct {
 	kubernetes.Interface
 	log *requestLogger
@@ -147,7 +144,7 @@ func (c loggedRequests) List(ctx context.Context,
 	return list, err
 }
 
-// Watch does not use watch.Filter, because the goroutine of watch.Filter blocks forever if the reader stops reading.
+// Watch does not use watch.Filter, whose goroutine blocks forever if the reader stops reading.
 func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	events, err := c.CertificateSigningRequestInterface.Watch(ctx, options)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"k8s.io/client-go/util/connrotation"
 )
 
-// connectRotating does what a kubelet with rotateCertificates does: it does not wait for its certificate ("will
-// bootstrap in background"). (kubelet: buildKubeletClientConfig)
+// connectRotating connects like a kubelet with rotateCertificates: it does not wait for its certificate. (kubelet:
+// buildKubeletClientConfig, "will bootstrap in background")
 func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	requestConfig, err := o.bootstrapConfig()
 	if err != nil {
@@ -50,11 +50,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 			return nil, err
 		}
 	}
-
-	c := &Connection{
-		Config: rest.AnonymousClientConfig(config), node: o.NodeName,
-		logger: o.Logger.With(zap.String("node", o.NodeName)), dialer: connrotation.NewDialer(dial),
-	}
+	c := &Connection{Config: rest.AnonymousClientConfig(config), node: o.NodeName,
+		logger: o.Logger.With(zap.String("node", o.NodeName)), dialer: connrotation.NewDialer(dial)}
 	o.Configure(requestConfig)
 	o.Configure(c.Config)
 	failures := newFailures("kubelet_certificate_manager_client_expiration_renew_errors")
@@ -62,8 +59,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	var own *rest.Config // a copy of c.Config, because the caller may change the original
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	c.manager, err = newRotation(o.NodeName, files, certificate.Config{
-		// The current certificate authenticates the request for its successor. The bootstrap credential is used for
-		// the first certificate, and again after a certificate has expired.
+		// The current certificate authenticates the request for its successor. Without a current certificate, the
+		// bootstrap credential authenticates the request.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
 			config := own
 			if current == nil {
@@ -78,8 +75,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,
 		GetUsages:   certificate.DefaultKubeletClientGetUsages,
-		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. This
-		// certificate is used only until the node has its own.
+		// The certificate in the kubeconfig is used until the node has its own. On a control plane node, kubeadm
+		// writes an admin's certificate there.
 		BootstrapCertificatePEM: config.CertData,
 		BootstrapKeyPEM:         config.KeyData,
 		CertificateRenewFailure: failures,
@@ -91,7 +88,6 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	if err := c.setTransport(); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
 	}
-
 	own = rest.CopyConfig(c.Config)
 	c.manager.Start()
 	c.ending, c.ended = ctx.Done(), make(chan struct{})
@@ -104,9 +100,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 }
 
 // latestConfig returns the configuration for a request while there is no certificate. It reads the bootstrap kubeconfig
-// again. If that fails, it returns the configuration in the argument. A kubelet behaves differently: if it had a
-// certificate when it started, it requests the next certificate only with the current one, and reads the bootstrap
-// kubeconfig only at its next start.
+// again. If that fails, it returns the given configuration. A kubelet, in contrast, reads the bootstrap kubeconfig only
+// when it starts.
 func (o *Options) latestConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given
@@ -138,19 +133,16 @@ func (c *Connection) setTransport() error {
 		return &tls.Certificate{}, nil
 	}
 	c.Config.Transport = utilnet.SetTransportDefaults(&http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSHandshakeTimeout: 10 * time.Second,
-		TLSClientConfig:     config,
-		MaxIdleConnsPerHost: 25,
-		DialContext:         c.dialer.DialContext,
+		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, TLSClientConfig: config,
+		MaxIdleConnsPerHost: 25, DialContext: c.dialer.DialContext,
 	})
-	// The transport contains the TLS configuration, so the TLS configuration of rest.Config must be empty.
+	// client-go requires that a rest.Config with a Transport has no TLS configuration.
 	c.Config.TLSClientConfig = rest.TLSClientConfig{}
 	c.lastAvailable = time.Now()
 	return nil
 }
 
-// checkUntil checks the certificate every period until done returns true. Its error is the error with which a kubelet
+// checkUntil checks the certificate every period until done returns true. It returns the error with which a kubelet
 // would exit, or the error of ctx.
 func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done func() bool) error {
 	return wait.PollUntilContextCancel(ctx, period, true, func(context.Context) (bool, error) {

@@ -18,25 +18,23 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// ServingOptions configure [NewServing].
+// ServingOptions configure [NewServing]. NodeName, CertDir and Addresses are required.
 type ServingOptions struct {
-	// NodeName is the name of the node. Required.
 	NodeName string
-	// CertDir is the folder of --cert-dir. Required.
-	CertDir string
+	CertDir  string // CertDir is the folder of --cert-dir.
 	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile of the kubelet configuration. The
 	// certificate in CertFile is served until CertDir contains an issued certificate.
 	CertFile, KeyFile string
 	// Client creates the requests, authenticated as the node. If Client is nil, no certificate is requested, and the
 	// certificate in the files is served.
 	Client kubernetes.Interface
-	// Addresses returns the current addresses of the node. No certificate is requested until there is an IP address
-	// among them. A new certificate is requested when the node gets an address that the current certificate lacks. The
-	// function is called about once a second, from several goroutines. Required.
+	// Addresses returns the current addresses of the node. No certificate is requested while they contain no IP
+	// address. A new certificate is requested when the node gets an address that the current certificate lacks. The
+	// function is called about once a second, from several goroutines.
 	Addresses func() []v1.NodeAddress
-	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: request a certificate even without an IP address.
+	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: a certificate is requested even without an IP address.
 	AllowDNSOnly bool
-	// Logger logs each certificate request and its result. Nil: no log.
+	// Logger logs each certificate request and its result. If Logger is nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -65,13 +63,9 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		}
 	}
 	age, failures := newRotationAge(), newFailures("kubelet_server_expiration_renew_errors")
-	config := certificate.Config{
-		GetTemplate:             o.template,
-		SignerName:              certificatesv1.KubeletServingSignerName,
-		GetUsages:               certificate.DefaultKubeletServingGetUsages,
-		CertificateRotation:     age,
-		CertificateRenewFailure: failures,
-	}
+	config := certificate.Config{GetTemplate: o.template, SignerName: certificatesv1.KubeletServingSignerName,
+		GetUsages:           certificate.DefaultKubeletServingGetUsages,
+		CertificateRotation: age, CertificateRenewFailure: failures}
 	if o.Client != nil {
 		client := (&requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}).wrap(
 			o.Client)
@@ -92,13 +86,13 @@ func (s *Serving) Run(ctx context.Context) {
 	s.manager.Stop()
 }
 
-// Current returns the certificate to serve. It is nil if there is no certificate or if it has expired. The caller
-// must then refuse TLS handshakes.
+// Current returns the certificate to serve, or nil if there is none or it has expired. If it is nil, the caller must
+// refuse TLS handshakes.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
 // template returns the x509 template of the certificate request, or nil while no certificate can be requested. The
-// template has the DNS names and the IP addresses of the node, sorted and without duplicates. An address of type
-// Hostname may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
+// template has the DNS names and the IP addresses of the node, sorted and without duplicates. A Hostname that is an IP
+// address counts as one. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
 // certificate.addressesToHostnamesAndIPs)
 func (o *ServingOptions) template() *x509.CertificateRequest {
 	names, ips := sets.New[string](), sets.New[string]()

@@ -15,12 +15,12 @@ import (
 type store struct {
 	certificate.FileStore
 	logger *zap.Logger
-	// The field "expires" is the expiry of the current certificate, in nanoseconds since 1970, while the certificate
-	// library sleeps until the renewal. While the library is awake and requests a certificate, the field is 0.
+	// The field "expires" is the expiry of the current certificate, in nanoseconds since 1970. While the certificate
+	// library is awake and requests a certificate, the field is 0.
 	expires atomic.Int64
 }
 
-// newStore opens the store of kind "client" or "server".
+// newStore opens the store of client or serving certificates. The kind is "client" or "server".
 func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string) (*store, error) {
 	files, err := certificate.NewFileStoreWithLogger(libraryLogger(nodeName).V(2), "kubelet-"+kind, dir, dir, certFile,
 		keyFile)
@@ -31,7 +31,7 @@ func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string)
 	return &store{FileStore: files, logger: logger}, nil
 }
 
-// currentFile returns the path of the link to the current certificate and key.
+// currentFile returns the path of the symbolic link to the current certificate and key.
 func currentFile(dir, kind string) string { return filepath.Join(dir, "kubelet-"+kind+"-current.pem") }
 
 // valid reports whether the store contains a certificate that has not expired.
@@ -40,7 +40,7 @@ func (s *store) valid() bool {
 	return err == nil && time.Now().Before(current.Leaf.NotAfter)
 }
 
-// Update stores an issued certificate and key in a new file and points the link to it.
+// Update stores an issued certificate and key in a new file, and makes the file the current one.
 func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 	pair, err := s.FileStore.Update(cert, key)
 	if err != nil {

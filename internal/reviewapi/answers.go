@@ -17,10 +17,10 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// reviewToken answers a TokenReview. Like a kube-apiserver, it makes a new request with the token as its bearer token
-// and authenticates that request. The error for an unknown token, or for a token with other audiences, is therefore
-// `invalid bearer token`. A token that begins with a space counts as no token, so it is authenticated as
-// system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
+// reviewToken answers a TokenReview. Like a kube-apiserver, it authenticates a new request whose bearer token is the
+// token under review. The error for an unknown token, or for a token with other audiences, is therefore `invalid bearer
+// token`. A token that begins with a space counts as no token, so it is authenticated as system:anonymous.
+// (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authenticationv1.TokenReview)
 	record.Audiences = review.Spec.Audiences
@@ -37,14 +37,12 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 		review.Status, record.TokenStatus = answer.Status, answer.Status.DeepCopy()
 		return review, nil
 	}
-
 	audiences := authenticator.Audiences(review.Spec.Audiences)
 	if len(audiences) == 0 {
 		audiences = tokenAudiences
 	}
 	request := (&http.Request{Header: http.Header{}}).WithContext(authenticator.WithAudiences(r.Context(), audiences))
 	request.Header.Set("Authorization", "Bearer "+review.Spec.Token)
-
 	review.Status = authenticationv1.TokenReviewStatus{}
 	response, ok, err := s.reviewer.AuthenticateRequest(request)
 	if err != nil {
@@ -53,11 +51,8 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 	if ok {
 		review.Status.Authenticated = true
 		review.Status.Audiences = response.Audiences
-		review.Status.User = authenticationv1.UserInfo{
-			Username: response.User.GetName(),
-			UID:      response.User.GetUID(),
-			Groups:   response.User.GetGroups(),
-		}
+		review.Status.User = authenticationv1.UserInfo{Username: response.User.GetName(), UID: response.User.GetUID(),
+			Groups: response.User.GetGroups()}
 		for key, values := range response.User.GetExtra() {
 			if review.Status.User.Extra == nil {
 				review.Status.User.Extra = map[string]authenticationv1.ExtraValue{}
@@ -104,8 +99,7 @@ const exactlyOneAttributes = "exactly one of nonResourceAttributes or resourceAt
 func validateAccess(review *authorizationv1.SubjectAccessReview) (errs field.ErrorList) {
 	spec, path := &review.Spec, field.NewPath("spec")
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
-		// The error message contains the attributes as an apiserver formats them, with the field names of its
-		// internal type.
+		// The error message formats the attributes with the field names of the apiserver's internal type.
 		var value *struct{ Path, Verb string }
 		if asked := spec.NonResourceAttributes; asked != nil {
 			value = &struct{ Path, Verb string }{asked.Path, asked.Verb}
@@ -149,7 +143,7 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 	return errs
 }
 
-// validateForm checks that a selector has either its raw form or requirements, and not both.
+// validateForm checks that a selector has either a raw form or requirements, but not both.
 func validateForm(raw string, requirements int, path *field.Path) field.ErrorList {
 	switch {
 	case raw != "" && requirements > 0:

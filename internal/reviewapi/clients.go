@@ -31,8 +31,8 @@ func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.
 	return tokens, access, err
 }
 
-// inMemory is an http.RoundTripper that calls a handler in place of sending the request over a network. The request
-// ends with its context, as over a network, even if the handler does not watch the context.
+// inMemory is an http.RoundTripper that calls a handler instead of sending the request over a network. As over a
+// network, a request ends when its context ends, even if the handler ignores the context.
 type inMemory struct{ handler http.Handler }
 
 func (m inMemory) RoundTrip(request *http.Request) (*http.Response, error) {

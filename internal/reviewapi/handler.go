@@ -24,7 +24,7 @@ import (
 // maxBody is kube-apiserver's limit for the body of a request, in bytes.
 const maxBody = 3 << 20
 
-// asIs decodes a body into the API version that the body contains. It does not convert the object to another version.
+// asIs decodes objects without conversion to another API version.
 var asIs = scheme.Codecs.WithoutConversion()
 
 // endpoint is a path of the API, where reviews of one kind are created.
@@ -35,20 +35,14 @@ type endpoint struct {
 
 var endpoints = map[string]endpoint{
 	"/apis/authentication.k8s.io/v1/tokenreviews": {
-		gvk:    authenticationv1.SchemeGroupVersion.WithKind("TokenReview"),
-		answer: (*Server).reviewToken,
-	},
+		authenticationv1.SchemeGroupVersion.WithKind("TokenReview"), (*Server).reviewToken},
 	"/apis/authorization.k8s.io/v1/subjectaccessreviews": {
-		gvk:    authorizationv1.SchemeGroupVersion.WithKind("SubjectAccessReview"),
-		answer: (*Server).reviewAccess,
-	},
+		authorizationv1.SchemeGroupVersion.WithKind("SubjectAccessReview"), (*Server).reviewAccess},
 }
 
-// Handler returns the API's handler, for callers that do not use Serve. Without Serve, changes of the files have no
-// effect.
-//
-// The health and version paths need no credential, as with the default RBAC rules of a kube-apiserver. All other paths
-// need an authenticated caller.
+// Handler returns the API's handler, for callers that do not use [Server.Serve]. Without Serve, changes of the files
+// have no effect. As with the default RBAC rules of a kube-apiserver, the health and version paths need no credential.
+// All other paths need an authenticated caller.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +82,7 @@ func withStatus(code int) error {
 	return apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, false)
 }
 
-// fail writes err as a Status object, in an encoding that the client accepts.
+// fail writes err as a Status object in an encoding that the client accepts.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	responsewriters.ErrorNegotiated(err, scheme.Codecs, metav1.Unversioned, w, r)
 }
@@ -166,8 +160,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	return object, nil
 }
 
-// undecodable returns kube-apiserver's error for a body that is not the expected review. Unlike kube-apiserver's
-// error, it does not quote the body, because the body may contain a token.
+// undecodable returns kube-apiserver's error for a body that is not the expected review, but without a quotation of the
+// body, because the body may contain a token.
 func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
 	if found != nil && found.Kind != "" {
 		return apierrors.NewBadRequest(

@@ -11,8 +11,8 @@ import (
 	"fauxlet/internal/atomicfile"
 )
 
-// WriteKubeconfig writes a kubeconfig for the server at address, which is a host and port. The file contains
-// Options.CallerToken, so only the owner of the file can read it. An existing file is replaced atomically.
+// WriteKubeconfig writes a kubeconfig for the server at address (a host and port), and replaces an existing file
+// atomically. The file contains Options.CallerToken, so only its owner can read it.
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
@@ -31,15 +31,11 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	return nil
 }
 
-// RESTConfig returns a client configuration for the server at address, which is a host and port. It contains
-// Options.CallerToken, and has no rate limit.
+// RESTConfig returns a client configuration for the server at address (a host and port). The configuration contains
+// Options.CallerToken and has no rate limit.
 func (s *Server) RESTConfig(address string) *rest.Config {
-	return &rest.Config{
-		Host:            serverURL(address),
-		BearerToken:     s.options.CallerToken,
-		QPS:             -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.options.CA.CertPEM()},
-	}
+	return &rest.Config{Host: serverURL(address), BearerToken: s.options.CallerToken, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.options.CA.CertPEM()}}
 }
 
 // serverURL returns the URL of the server at address. If the server listens on all addresses, the host in the URL is

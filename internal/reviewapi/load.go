@@ -14,8 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ParseManifests decodes the contents of a manifest file into objects for [NewPolicy]. Errors begin with the given
-// name.
+// ParseManifests decodes a manifest file's contents into objects for [NewPolicy]. Its errors begin with name.
 func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	manifests, err := parseManifests([]file{{name: name, data: data}})
 	if err != nil {
@@ -28,8 +27,8 @@ func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	return objects, nil
 }
 
-// NewPolicy returns the policy that ClusterRoles, ClusterRoleBindings, Roles and RoleBindings define. It sets defaults
-// and validates the objects as an apiserver does. It works on copies of the objects.
+// NewPolicy returns the policy that ClusterRoles, ClusterRoleBindings, Roles and RoleBindings define. Like an
+// apiserver, it sets defaults in (copies of) the objects and validates them.
 func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 	manifests := make([]manifest, len(objects))
 	for i, object := range objects {
@@ -38,9 +37,9 @@ func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 	return newPolicy(manifests)
 }
 
-// parsePolicy returns the policy in manifest files. Unknown fields, kinds that do not belong to RBAC, and objects that
-// an apiserver rejects are errors. The returned error lists all mistakes, each with its file, document and field.
-// Without files the policy allows system:masters only.
+// parsePolicy returns the policy in manifest files. Without files the policy allows only system:masters. Unknown
+// fields, kinds that do not belong to RBAC, and objects that an apiserver rejects are errors. The returned error lists
+// all mistakes, each with its file, document and field.
 func parsePolicy(files []file) (*Policy, error) {
 	manifests, err := parseManifests(files)
 	if err != nil {
@@ -99,10 +98,9 @@ func (m manifest) place() string {
 }
 
 // aggregate sets the rules of aggregated roles as the clusterrole-aggregation-controller does. Each selector adds the
-// rules of the roles that it selects, in the order of their names, without duplicates and without the role itself.
-// Rules in the manifest of an aggregated role are ignored, because the controller overwrites them. An aggregated role
-// may select another aggregated role, so aggregate repeats until nothing changes. The repetition ends, because each
-// round only adds rules.
+// rules of the other roles that it selects, in the order of the roles' names and without duplicates. The controller
+// overwrites the rules in the manifest of an aggregated role, so they are ignored. An aggregated role may select
+// another aggregated role, so aggregate repeats until no rule is added.
 func (p *Policy) aggregate(clusterRoles []*rbacv1.ClusterRole) {
 	slices.SortFunc(clusterRoles, func(a, b *rbacv1.ClusterRole) int { return cmp.Compare(a.Name, b.Name) })
 	selectors := map[types.NamespacedName][]labels.Selector{}
@@ -113,7 +111,7 @@ func (p *Policy) aggregate(clusterRoles []*rbacv1.ClusterRole) {
 		name := types.NamespacedName{Name: role.Name}
 		p.roles[name], selectors[name] = nil, nil
 		for i := range role.AggregationRule.ClusterRoleSelectors {
-			// The selector is valid here, because validate has checked it. An invalid selector would select nothing.
+			// The function validate has checked the selector, so err is nil.
 			selector, err := metav1.LabelSelectorAsSelector(&role.AggregationRule.ClusterRoleSelectors[i])
 			if err == nil {
 				selectors[name] = append(selectors[name], selector)

@@ -27,8 +27,8 @@ type file struct {
 	data []byte
 }
 
-// readManifests reads files, and the .yaml, .yml and .json files directly in folders, in the order of their names.
-// It skips names that begin with a dot, because a mounted ConfigMap contains such entries for internal use.
+// readManifests reads files and folders. In a folder it reads the .yaml, .yml and .json files, in the order of their
+// names, but no subfolders. It skips names that begin with a dot, because a mounted ConfigMap contains such entries.
 func readManifests(paths []string) ([]file, error) {
 	var files []file
 	for _, path := range paths {
@@ -98,8 +98,7 @@ func parseManifests(files []file) ([]manifest, error) {
 	return manifests, errors.Join(problems...)
 }
 
-// split splits a file into documents. In a YAML file, `---` lines separate documents. In a JSON file, each top-level
-// value is a document.
+// split splits a file into documents: at the `---` lines of a YAML file, or into the top-level values of a JSON file.
 func split(data []byte) (documents [][]byte, err error) {
 	next := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))).Read
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
@@ -124,8 +123,7 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the objects of one document. A document that contains only comments has no objects. A List has one
-// object for each item that is not null.
+// decode returns the objects of one document. A document of comments has none; a List has its items that are not null.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {

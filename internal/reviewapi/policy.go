@@ -17,13 +17,11 @@ import (
 // Policy evaluates RBAC manifests. It is immutable and safe for concurrent use.
 //
 // It looks at ClusterRoleBindings first, then at the RoleBindings of the request's namespace, in the order of the
-// manifests. A kube-apiserver has no fixed order among ClusterRoleBindings, or among RoleBindings. If two bindings
-// allow a request, the reason in kube-apiserver's answer may name either of them.
+// manifests. A kube-apiserver has no such order: if two bindings allow a request, its reason may name either binding.
 type Policy struct {
-	// roles has the rules of each Role and ClusterRole. The key of a ClusterRole has an empty namespace.
-	roles map[types.NamespacedName][]rbacv1.PolicyRule
-	// bindings has the RoleBindings of each namespace. ClusterRoleBindings are stored as RoleBindings of the empty
-	// namespace.
+	// roles has the rules of each Role and ClusterRole, and bindings the RoleBindings of each namespace. The namespace
+	// is empty for ClusterRoles, and for ClusterRoleBindings, which are stored as RoleBindings.
+	roles    map[types.NamespacedName][]rbacv1.PolicyRule
 	bindings map[string][]*rbacv1.RoleBinding
 }
 
@@ -34,10 +32,9 @@ func (p *Policy) ClusterRole(name string) []rbacv1.PolicyRule {
 }
 
 // Authorize evaluates a SubjectAccessReview like a kube-apiserver with --authorization-mode RBAC. Members of
-// system:masters are allowed everything. Other users are allowed a request if a binding that matches the user refers
-// to a role with a rule that allows the request. RBAC has no rules that deny. If the request is denied, the reason
-// names roles that a matching binding refers to and that do not exist. (k8s.io/kubernetes:
-// plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
+// system:masters are allowed everything. Other users are allowed a request if a binding matches the user, and its role
+// has a rule that allows the request. If a request is denied, and the role of a matching binding does not exist, the
+// reason names this role. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
 //
 // A spec must have either resource or non-resource attributes. For any other spec, the status is not allowed and has an
 // EvaluationError. A Server rejects such a spec with HTTP status 422.
@@ -74,15 +71,14 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authori
 		}
 	}
 	if len(missing) > 0 {
-		// The union authorizer of an apiserver puts the name of the authorizer before the reason. (k8s.io/apiserver:
-		// pkg/authorization/union)
+		// An apiserver adds the authorizer's name, here "rbac: ". (k8s.io/apiserver: pkg/authorization/union)
 		status.Reason = fmt.Sprintf("rbac: RBAC: %v", utilerrors.NewAggregate(missing))
 	}
 	return status
 }
 
-// describe describes a binding and its subject as in the reason of kube-apiserver's answers: `ClusterRoleBinding "b" of
-// ClusterRole "r" to User "u"`. A namespaced name is written name/namespace.
+// describe describes a binding and its subject as in kube-apiserver's reason: `ClusterRoleBinding "b" of ClusterRole
+// "r" to User "u"`. Names with a namespace have the form name/namespace.
 func describe(b *rbacv1.RoleBinding, subject rbacv1.Subject) string {
 	kind, name, to := "ClusterRoleBinding", b.Name, subject.Name
 	if b.Namespace != "" {
@@ -107,8 +103,7 @@ func subjectMatches(subject rbacv1.Subject, spec *authorizationv1.SubjectAccessR
 	return false
 }
 
-// rulesOf returns the rules of the role in a binding's roleRef. If the role does not exist, it returns an error with
-// the same text as in an apiserver.
+// rulesOf returns the rules of the role in a binding's roleRef, or the apiserver's error if the role does not exist.
 func (p *Policy) rulesOf(b *rbacv1.RoleBinding) ([]rbacv1.PolicyRule, error) {
 	name, resource := types.NamespacedName{Name: b.RoleRef.Name}, "clusterrole"
 	if b.RoleRef.Kind == "Role" {

@@ -9,8 +9,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Record is a received review with its answer. The server records it before it sends the answer, so a client that
-// has received the answer finds the Record. Callers must not change the values that the fields point to.
+// Record is a received review with its answer. The server records a review before it sends the answer, so that a
+// client with an answer finds the Record. Callers must not change the values that the fields point to.
 type Record struct {
 	// Number is the review's sequence number. TokenReviews and SubjectAccessReviews are counted together, from 1.
 	Number uint64
@@ -36,8 +36,8 @@ type Record struct {
 // records stores the newest reviews with their answers.
 type records struct {
 	mu    sync.Mutex
-	most  int
-	all   []Record // all grows to twice the number of records to keep before old records are removed
+	most  int      // most is the number of records to keep
+	all   []Record // all grows to 2*most records before old records are removed
 	count uint64
 }
 

@@ -17,8 +17,7 @@ type source struct {
 	read    func() ([]file, error)
 	use     func([]file) error // "use" parses the files and, if they are valid, replaces the policy or the tokens
 	summary func() string      // summary describes the policy or the tokens in use
-	// The field "used" has the contents that were last passed to the method "apply", valid or not. The field "seen" has
-	// the contents that were last read.
+	// The field "used" has the contents last passed to the method "apply", and "seen" the contents last read.
 	used, seen contents
 }
 
@@ -61,7 +60,7 @@ func (s *Server) newSources() []*source {
 	}}
 }
 
-func (s *source) load() (c contents) {
+func (s *source) load() contents {
 	files, err := s.read()
 	if err != nil {
 		return contents{err: err.Error()}
@@ -69,8 +68,7 @@ func (s *source) load() (c contents) {
 	return contents{files: files}
 }
 
-// apply puts the contents of the files into use. If the contents are invalid, it returns an error, and the policy or
-// the tokens in use stay the same.
+// apply puts the contents of the files into use. If they are invalid, it returns an error and changes nothing.
 func (s *source) apply(c contents) error {
 	s.used, s.seen = c, c
 	if c.err != "" {
@@ -82,10 +80,10 @@ func (s *source) apply(c contents) error {
 // readInterval is how often the files are read.
 const readInterval = 200 * time.Millisecond
 
-// watch reads the files at regular intervals until ctx ends, and puts changed contents into use. It waits until two
-// reads in a row return the same contents, because editors write a file in several steps. It does not use file system
-// notifications, because they miss changes in network file systems and behind links. It does not compare modification
-// times either, because two writes within one tick of the file system's clock have the same time.
+// watch reads the files at regular intervals until ctx ends, and puts changed contents into use. Editors write a file
+// in several steps, so watch waits until two reads in a row return the same contents. File system notifications would
+// miss changes in network file systems and behind links. Modification times would miss the second of two writes in one
+// tick of the file system's clock.
 func (s *Server) watch(ctx context.Context) {
 	if len(s.options.RBAC) == 0 && s.options.Tokens == "" {
 		return

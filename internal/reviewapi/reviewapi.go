@@ -40,8 +40,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// tokenAudiences are the audiences of every token. The only audience is the default service account issuer of
-// kube-apiserver.
+// tokenAudiences are the audiences of every token: only kube-apiserver's default service account issuer.
 var tokenAudiences = authenticator.Audiences{"https://kubernetes.default.svc"}
 
 // callerName is the name of the user that calls the API.
@@ -49,14 +48,13 @@ const callerName = "fauxlet"
 
 // Options configure a Server. With the zero Options, a Server has no tokens and denies all access.
 type Options struct {
-	// RBAC lists manifest files, with one or more YAML or JSON documents each, and folders of manifest files. Tokens is
-	// a token file (see [Tokens]). New reads them. Serve reads them again when they change.
+	// RBAC lists manifest files (of YAML or JSON documents) and folders of manifest files. Tokens is a token file (see
+	// [Tokens]). New reads all files. Serve reads them again when they change.
 	RBAC   []string
 	Tokens string
 	// Authenticate, if set, answers TokenReviews in place of Tokens. Authorize, if set, answers SubjectAccessReviews in
-	// place of RBAC. Both have the signature of the method Create of client-go's clients for reviews. If a function
-	// returns an error, the server sends that error as its answer. The context is the context of the HTTP request.
-	// Several goroutines may call the functions at once.
+	// place of RBAC. Both have the signature of the method Create of client-go's clients for reviews. The server sends
+	// their errors to the client. The context is the context of the HTTP request. Calls may be concurrent.
 	Authenticate func(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (
 		*authenticationv1.TokenReview, error)
 	Authorize func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
@@ -101,7 +99,7 @@ func New(options Options) (*Server, error) {
 	if len(options.Hosts) == 0 {
 		options.Hosts = []string{"localhost", "127.0.0.1", "::1"}
 	}
-	// The host is empty in an address such as ":6443".
+	// An address such as ":6443" has an empty host.
 	options.Hosts = slices.DeleteFunc(slices.Clone(options.Hosts), func(host string) bool { return host == "" })
 	s := &Server{options: options, readInterval: readInterval, records: records{most: options.Records}}
 	s.sources = s.newSources()
@@ -121,8 +119,7 @@ func New(options Options) (*Server, error) {
 		return nil, err
 	}
 	s.serving = serving.TLS()
-	// A kube-apiserver reviews tokens with the authenticators that it uses for its own clients. By default, anonymous
-	// authentication is one of these authenticators.
+	// A kube-apiserver reviews tokens with the authenticators of its own clients. By default, they include anonymous.
 	current := authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 		return s.tokens.Load().AuthenticateToken(ctx, token)
 	})

@@ -8,8 +8,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// ruleAllows reports whether one rule allows a request. A rule with resources matches only requests for resources. A
-// rule with non-resource URLs matches only requests for URLs. In the rule, `*` matches every verb and every API group.
+// ruleAllows reports whether one rule allows a request. Resources in a rule match only requests for resources, and
+// non-resource URLs match only requests for URLs. The value `*` in a rule matches every verb or API group.
 // (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
 func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessReviewSpec) bool {
 	if asked := spec.ResourceAttributes; asked != nil {
@@ -22,7 +22,7 @@ func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessRevi
 }
 
 // resourceMatches matches `*` (every resource and subresource), exact values such as `nodes` or `nodes/proxy`, and
-// `*/proxy` (that subresource of every resource). `nodes/*` is not a pattern: it does not match `nodes/log`.
+// `*/proxy` (the subresource proxy of every resource). `nodes/*` is not a pattern: it does not match `nodes/log`.
 func resourceMatches(values []string, resource, subresource string) bool {
 	if subresource == "" {
 		return containsAny(values, "*", resource)

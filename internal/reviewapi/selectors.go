@@ -13,7 +13,7 @@ import (
 // ignores selectors, so they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
 func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	var problems []string
-	// check adds the error of one selector. A selector has either requirements or a raw form.
+	// check adds the error of a selector, which has either requirements or a raw form.
 	check := func(name string, requirements, valid int, rawErr error) {
 		switch {
 		case requirements == 0 && rawErr == nil, requirements > 0 && valid == requirements:

@@ -24,19 +24,18 @@ import (
 //
 //	31ada4fd-adec-460c,alice,1001,"dev,ops"
 //
-// The user of a service account's token is system:serviceaccount:NAMESPACE:NAME. Its line must list the groups
-// system:serviceaccounts and system:serviceaccounts:NAMESPACE, because no groups are added automatically.
+// No groups are added automatically. The line of a service account's token must therefore have the user name
+// system:serviceaccount:NAMESPACE:NAME and the groups system:serviceaccounts and system:serviceaccounts:NAMESPACE.
 type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
 	users         []*user.DefaultInfo // users are in the order of the lines of the file
 	count         int
-	// warnings describe lines of the token file that a kube-apiserver accepts, but that are probably mistakes. The
-	// warnings contain fingerprints in place of tokens.
+	// warnings describe probable mistakes that a kube-apiserver accepts. They contain fingerprints in place of tokens.
 	warnings []string
 }
 
-// LoadTokens reads a token file. It accepts the same files as a kube-apiserver. If a token occurs on two lines, the
-// later line takes effect. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
+// LoadTokens reads a token file. It accepts the same files as a kube-apiserver. If two lines have the same token, the
+// later line takes effect. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
 func LoadTokens(path string) (*Tokens, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -101,8 +100,7 @@ func parseTokens(f file) (*Tokens, error) {
 	}
 }
 
-// csvError reduces a CSV error to the position and kind of the mistake. It leaves out the text of the file, because the
-// text may contain tokens.
+// csvError reduces a CSV error to the position and kind of the mistake, because the text of the file contains tokens.
 func csvError(err error) error {
 	var parse *csv.ParseError
 	if errors.As(err, &parse) {
@@ -116,8 +114,7 @@ func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenti
 	return t.authenticator.AuthenticateToken(ctx, token)
 }
 
-// User returns the user with the given name, or nil if no line has that name. The UID and groups are from the first
-// line with that name. The caller must not change the returned user.
+// User returns the user of the first line with the given user name, or nil. The caller must not change the user.
 func (t *Tokens) User(name string) *user.DefaultInfo {
 	for _, u := range t.users {
 		if u.Name == name {
@@ -132,8 +129,7 @@ func (t *Tokens) summary() string {
 	return strings.Join(append([]string{count(t.count, "token")}, t.warnings...), "; ")
 }
 
-// fingerprint returns the first 8 hexadecimal digits of a token's SHA-256. Records and warnings contain the fingerprint
-// in place of the token.
+// fingerprint returns the first 8 hexadecimal digits of a token's SHA-256, for records and warnings.
 func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:4])

@@ -14,9 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validate sets the defaults of an RBAC object, and returns the errors for which an apiserver would reject the
-// object. The API group of roleRef and subjects may be left out. The namespace of a cluster-scoped object is
-// removed, as by kubectl. (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
+// validate sets the defaults of an RBAC object, such as the API group of roleRef and subjects. It returns the errors
+// for which an apiserver would reject the object. Like kubectl, it removes the namespace of a cluster-scoped object.
+// (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
 func validate(object runtime.Object) (meta metav1.ObjectMeta, kind string, errs field.ErrorList) {
 	switch o := object.(type) {
 	case *rbacv1.ClusterRole:
@@ -39,9 +39,8 @@ func validate(object runtime.Object) (meta metav1.ObjectMeta, kind string, errs 
 	}
 }
 
-func pathSegment(name string, _ bool) []string { return content.IsPathSegmentName(name) }
-
 func validateMeta(meta *metav1.ObjectMeta, namespaced bool) field.ErrorList {
+	pathSegment := func(name string, _ bool) []string { return content.IsPathSegmentName(name) }
 	return validation.ValidateObjectMeta(meta, namespaced, pathSegment, field.NewPath("metadata"))
 }
 
