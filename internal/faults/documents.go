@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ParseAll parses YAML or JSON documents. Each document is one fault. Empty documents are skipped, but data without any
-// fault is an error.
+// ParseAll parses YAML or JSON documents of one fault each. It skips empty documents, but data without any fault is an
+// error.
 func ParseAll(data []byte) ([]Fault, error) {
 	var all []Fault
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))

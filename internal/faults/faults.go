@@ -2,8 +2,8 @@
 // scope: which connections, requests, reviews or containers it applies to. A [Set] holds the active faults of a
 // process. Package faulty injects them.
 //
-// Faults are not random. A fault that applies to a share of the requests selects the same requests in each run. No kind
-// of fault grants access. A request that is denied without faults is also denied with faults.
+// Faults are not random. A fault that applies to a share of the requests selects the same requests in each run. A
+// request that is denied without faults is also denied with faults.
 package faults
 
 import (
@@ -31,12 +31,12 @@ type Fault struct {
 	Rate int64 `json:"rate,omitempty"`
 	// After is how many bytes of a response, or of a stream to the client, are sent before the connection is cut.
 	After int64 `json:"after,omitempty"`
-	// Status is an HTTP status code from 400 to 599. Body is the response body. If Body is empty, the response body
-	// is the standard text of the status code.
+	// Status is an HTTP status code from 400 to 599. Body is the response body. If Body is empty, the standard text of
+	// the status code is sent.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
-	// Answer is the wrong answer to a review: [Deny] or [OtherUser]. Empty means Deny. For the answer OtherUser, the
-	// field "As" is the name of the other user.
+	// Answer is the wrong answer to a review: [Deny] (the default) or [OtherUser]. With OtherUser, the field "As" is
+	// the name of the other user.
 	Answer string `json:"answer,omitempty"`
 	As     string `json:"as,omitempty"`
 	// Skew is how far the node's clock is ahead of the true time. It is negative if the clock is behind.
@@ -66,25 +66,22 @@ type Scope struct {
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`
-	// Review matches the kind of a review, [TokenReview] or [SubjectAccessReview]. If it is empty, it matches both
-	// kinds.
+	// Review matches the kind of a review, [TokenReview] or [SubjectAccessReview].
 	Review string `json:"review,omitempty"`
 
 	// Count is how many times the fault applies. 0 means that there is no limit.
 	Count int64 `json:"count,omitempty"`
-	// Share is the fraction, from 0 to 1, of the matching connections, requests, reviews or containers that the fault
-	// applies to. 0 means all. The selection depends only on Seed and on the number of the match, so it is the same in
-	// each run.
+	// Share is the fraction of the matches that the fault applies to, from 0 to 1. 0 means all. The selection depends
+	// only on Seed and on the number of the match, so it is the same in each run.
 	Share float64 `json:"share,omitempty"`
 	Seed  int64   `json:"seed,omitempty"`
 }
 
-// Deny and OtherUser are the values of Fault.Answer.
+// Deny and OtherUser are the values of Fault.Answer. Deny answers that a token is invalid, or that access is denied.
+// OtherUser authenticates a token as another user. A request is then allowed only if both the token's true user and the
+// other user are allowed to make it.
 const (
-	// Deny answers that a token is invalid, or that access is denied.
-	Deny = "deny"
-	// OtherUser authenticates a token as another user. A request is then allowed only if both the token's true user and
-	// the other user are allowed to make it.
+	Deny      = "deny"
 	OtherUser = "other-user"
 )
 

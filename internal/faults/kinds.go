@@ -32,15 +32,14 @@ type Kind struct {
 	Name string `json:"name"`
 	// Explains describes the real failure that this kind of fault imitates, and the effect of the fault.
 	Explains string `json:"explains"`
-	// Requires lists the fields of a [Fault] that must be set, and Allows the fields that may be set, by their JSON
-	// names. All kinds also allow name and node.
+	// Requires lists the JSON names of the fields of a [Fault] that must be set, and Allows the names of the fields
+	// that may be set. All kinds also allow name and node.
 	Requires []string `json:"requires,omitempty"`
 	Allows   []string `json:"allows,omitempty"`
 }
 
-// The variables "some", "request" and "reviews" list scope fields that several kinds of fault allow. The fields in
-// "some" limit a fault to a part of its matches. The fields in "request" are for faults that affect requests, and the
-// fields in "reviews" are for faults that affect reviews.
+// The variables "request" and "reviews" list the scope fields of faults that affect requests or reviews. The fields in
+// "some" limit a fault to some of its matches.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Target is a connection, a request, a review or a container that a fault may apply to. A field of Target that is
-// unknown is empty. If a field of a scope is set, the scope does not match a target in which the same field is empty.
+// Target is a connection, a request, a review or a container that a fault may apply to. Fields that are unknown are
+// empty. An empty field matches only if the same field of the scope is empty too.
 type Target struct {
 	Node                      string
 	Route, Method             string
@@ -21,9 +21,7 @@ func (s *Scope) matches(t *Target) bool {
 	return matches(s.Node, t.Node) && matchesRoute(s.Route, t.Route) && (s.Method == "" || s.Method == t.Method) &&
 		matches(s.User, t.User) &&
 		(s.Group == "" || slices.ContainsFunc(t.Groups, func(group string) bool { return matches(s.Group, group) })) &&
-		matches(s.Namespace, t.Namespace) &&
-		matches(s.Pod, t.Pod) &&
-		matches(s.Container, t.Container) &&
+		matches(s.Namespace, t.Namespace) && matches(s.Pod, t.Pod) && matches(s.Container, t.Container) &&
 		(s.Review == "" || s.Review == t.Review)
 }
 
@@ -31,11 +29,8 @@ func (s *Scope) matches(t *Target) bool {
 var noSlashes = strings.NewReplacer("/", "\x00")
 
 func matches(pattern, name string) bool {
-	if pattern == "" {
-		return true
-	}
-	if name == "" {
-		return false
+	if pattern == "" || name == "" {
+		return pattern == ""
 	}
 	is, err := path.Match(noSlashes.Replace(pattern), noSlashes.Replace(name))
 	return is && err == nil
@@ -61,8 +56,7 @@ func (s *Scope) selects(n int64) bool {
 	if s.Share == 0 || s.Share == 1 {
 		return true
 	}
-	// The hash function is splitmix64. Only the upper 53 bits are used, because a float64 has a precision of 53
-	// bits.
+	// The hash function is splitmix64. Only the upper 53 bits are used, which is the precision of a float64.
 	z := uint64(s.Seed) + uint64(n+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb

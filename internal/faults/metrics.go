@@ -9,8 +9,7 @@ var (
 		"How many times an active fault has been applied, on all nodes of the process.", []string{"fault", "kind"}, nil)
 )
 
-// Collector returns the metrics of the active faults whose scope includes the node. If node is empty, it returns the
-// metrics of all active faults. Without active faults there are no metrics.
+// Collector returns the metrics of the active faults whose scope includes the node, or of all if node is empty.
 func (s *Set) Collector(node string) prometheus.Collector { return &collector{s, node} }
 
 type collector struct {

@@ -24,11 +24,9 @@ type Set struct {
 // Active is an active fault. When a fault is removed and added again, it is a new Active with a different pointer.
 type Active struct {
 	Fault
-	// Since is the time at which the fault became active.
-	Since time.Time
+	Since time.Time // Since is the time at which the fault became active.
 	// Origin is the argument of [Set.Replace], for example the name of a file. It is empty for a fault from [Set.Add].
-	Origin string
-
+	Origin           string
 	matched, applied atomic.Int64
 }
 
@@ -51,8 +49,7 @@ func (a *Active) MarshalJSON() ([]byte, error) {
 // NewSet returns an empty Set.
 func NewSet() *Set { return &Set{} }
 
-// List returns the active faults in the order in which they were added. It costs one atomic load. The caller must not
-// change the slice.
+// List returns the active faults in the order in which they were added. The caller must not change the slice.
 func (s *Set) List() []*Active {
 	if s.Unused() {
 		return nil
@@ -65,9 +62,8 @@ func (s *Set) List() []*Active {
 func (s *Set) Unused() bool { return s == nil || s.now.Load() == nil }
 func (s *Set) Empty() bool  { return len(s.List()) == 0 }
 
-// Add activates a fault and returns it. If the fault has no name, Add generates a name. Add returns after all functions
-// passed to Follow have returned. If the fault is invalid or its name is taken, Add changes nothing and returns an
-// error.
+// Add activates a fault and returns it. If the fault has no name, Add generates a name. If the fault is invalid or its
+// name is taken, Add changes nothing and returns an error.
 func (s *Set) Add(f Fault) (*Active, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
@@ -85,8 +81,7 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the active fault with the given name, whatever its origin is. If a file defines the fault, the fault
-// becomes active again when the file is next read.
+// Remove ends the active fault with the given name. A fault from a file becomes active again when the file is next read.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,9 +103,9 @@ func (s *Set) Clear() int {
 	return cleared
 }
 
-// Replace replaces all faults of an origin, for example a file. The origin must not be empty. A fault that is already
-// active and has not changed stays active and keeps its counts. Faults of other origins stay. If a fault is invalid or
-// its name is taken, Replace changes nothing and returns an error that begins with the index of the fault, as in [0].
+// Replace replaces all faults of an origin, for example a file. The origin must not be empty. An unchanged fault stays
+// active and keeps its counts. If a fault is invalid or its name is taken, Replace changes nothing and returns an error
+// that begins with the index of the fault, as in [0].
 func (s *Set) Replace(origin string, faults []Fault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,8 +140,8 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// The function "again" returns the fault in the list "before" that equals f, so that the fault keeps its counts. If the
-// list has no such fault, the function activates f.
+// The function "again" returns the fault in the list "before" that equals f, so that the fault keeps its counts, or
+// activates f if there is none.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -161,7 +156,7 @@ func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	return activate(f, origin, taken)
 }
 
-// activate returns a new Active for f. If f has no name, activate generates a name that no other fault has.
+// activate returns a new Active for f. If f has no name, activate generates a name that is not taken.
 func activate(f Fault, origin string, others []*Active) *Active {
 	for n := 1; f.Name == ""; n++ {
 		if name := fmt.Sprintf("%s-%d", f.Kind, n); named(others, name) == nil {
@@ -193,9 +188,9 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow calls the given function after each change of the active faults. The calls do not overlap. A method that
-// changes the Set returns only after the function has returned. The function must not change the Set. No call begins
-// after the function "stop" has returned.
+// Follow calls the given function after each change of the active faults. The function must not change the Set. Calls do
+// not overlap, and a method that changes the Set returns after they have returned. After "stop" has returned, no call
+// begins.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,8 +203,8 @@ func (s *Set) Follow(changed func()) (stop func()) {
 	}
 }
 
-// Matching returns the active faults of a kind whose scope includes a target. It ignores the fields Count and Share,
-// and does not change the counts of the faults.
+// Matching returns the active faults of a kind whose scope includes a target. It ignores Count and Share, and counts
+// nothing.
 func (s *Set) Matching(t *Target, kind string) []*Active {
 	var all []*Active
 	for _, a := range s.List() {
@@ -220,8 +215,7 @@ func (s *Set) Matching(t *Target, kind string) []*Active {
 	return all
 }
 
-// OfNode returns the active faults of the given kinds whose scope includes a node. The faults are in the order of the
-// kinds.
+// OfNode returns the active faults of the given kinds whose scope includes a node, in the order of the kinds.
 func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	var all []*Active
 	for _, kind := range kinds {
@@ -234,8 +228,8 @@ func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Apply returns the first active fault that has the given kind and applies to the target. It returns nil if there is no
-// such fault. It updates the counts Matched and Applied of the faults that it considers.
+// Apply returns the first active fault of a kind that applies to the target, or nil. It updates the counts Matched and
+// Applied of the faults that it considers.
 func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
 		if a.Kind == kind && a.Apply(t) {

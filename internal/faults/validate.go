@@ -16,17 +16,16 @@ import (
 	"fauxlet/testcerts"
 )
 
-// maxDelay and maxSkew limit the fields Delay and Skew of a Fault. A clock that is wrong by maxSkew is outside the
-// validity period of any certificate.
+// maxDelay and maxSkew limit the fields Delay and Skew of a Fault.
 const (
 	maxDelay = 24 * time.Hour
-	maxSkew  = 100 * 365 * 24 * time.Hour
+	maxSkew  = 100 * 365 * 24 * time.Hour // longer than the validity period of any certificate
 )
 
 var maxMemory = resource.MustParse("256Ti")
 
-// Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. The error
-// begins with the JSON name of the field.
+// Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. Errors begin
+// with the JSON name of the field.
 func (f *Fault) Validate() error {
 	if f.Name != "" {
 		if problems := validation.IsDNS1123Label(f.Name); len(problems) > 0 {
@@ -59,16 +58,14 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// The method "complete" sets the field Review of a fault that changes the user of a token, because only a TokenReview
-// returns a user.
+// The method "complete" limits a fault that changes the user of a token to TokenReviews, which alone return a user.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview
 	}
 }
 
-// The method "fields" returns the values of the fields that are set, by their JSON names. It leaves out the fields that
-// every kind of fault has: name, kind and node.
+// The method "fields" returns the values of the fields that are set, by their JSON names, except name, kind and node.
 func (f *Fault) fields() (map[string]any, error) {
 	data, err := json.Marshal(f)
 	if err != nil {
