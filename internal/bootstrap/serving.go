@@ -67,8 +67,8 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		GetUsages:           certificate.DefaultKubeletServingGetUsages,
 		CertificateRotation: age, CertificateRenewFailure: failures}
 	if o.Client != nil {
-		client := (&requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}).wrap(
-			o.Client)
+		logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}
+		client := logger.wrap(o.Client)
 		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
 	}
 	rotation, err := newRotation(o.NodeName, files, config)

@@ -81,7 +81,7 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the active fault with the given name. A fault from a file becomes active again when the file is next read.
+// Remove ends the active fault with the given name. A fault of a file becomes active again when the file is next read.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,9 +188,8 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow calls the given function after each change of the active faults. The function must not change the Set. Calls do
-// not overlap, and a method that changes the Set returns after they have returned. After "stop" has returned, no call
-// begins.
+// Follow calls the given function after each change of the active faults. The function must not change the Set. The
+// calls do not overlap. A method that changes the Set waits for them. No call begins after "stop" has returned.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,8 +24,8 @@ const (
 
 var maxMemory = resource.MustParse("256Ti")
 
-// Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. Errors begin
-// with the JSON name of the field.
+// Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. The error
+// begins with the JSON name of the field.
 func (f *Fault) Validate() error {
 	if f.Name != "" {
 		if problems := validation.IsDNS1123Label(f.Name); len(problems) > 0 {

@@ -9,18 +9,18 @@ import (
 )
 
 // cacheKinds are the kinds of fault that affect the contents of the server's review caches. The kind caches-flushed
-// must be first. The kinds reviewer-down and reviewer-slow are missing, because the caches do not store failed reviews.
+// must be first. The other faults of a reviewer are missing, because failed reviews are not cached.
 var cacheKinds = []string{faults.CachesFlushed, faults.ReviewerWrong, faults.ReviewerRevoking}
 
 // FollowCaches calls the function "reset" whenever a change of the active faults requires the server to empty its
-// review caches. The argument of the call is false if the server must not use the caches afterwards. The calls stop
-// when a listener of the node is closed.
+// review caches. The argument "enabled" is false if the server must not use the caches afterwards. The calls stop when
+// a listener of the node is closed.
 //
-// The caches are emptied when caches-flushed begins, and when a fault ends that may have caused wrong answers in the
-// caches. They are not emptied when a fault of the reviewer (the apiserver that answers the reviews) begins, because a
-// real apiserver cannot empty the kubelet's caches when its answers change.
+// The caches are emptied when a caches-flushed fault begins, and when a fault ends that may have caused wrong cached
+// answers. They are not emptied when an apiserver begins to give wrong answers, because a real apiserver cannot empty
+// the kubelet's caches.
 func (n *Node) FollowCaches(reset func(enabled bool)) {
-	var mu sync.Mutex // mu serializes calls of "update", because a fault may change during the first call
+	var mu sync.Mutex // mu serializes calls of "update", because faults may change during the first call
 	var before []*faults.Active
 	update := func() {
 		mu.Lock()

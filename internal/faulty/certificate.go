@@ -16,9 +16,8 @@ import (
 // getCertificate is the type of [crypto/tls.Config.GetCertificate].
 type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// GetCertificate decorates next, the source of the serving certificate. In a handshake to which a serving-certificate
-// fault applies, the returned function returns a certificate of the kind that the fault names. In other handshakes it
-// calls next.
+// GetCertificate decorates next, the source of the serving certificate. If a serving-certificate fault applies to a
+// handshake, the returned function returns a certificate of the fault's kind. Otherwise it calls next.
 func (n *Node) GetCertificate(next getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		fault := n.applyToNode(faults.ServingCertificate)
@@ -34,10 +33,10 @@ func (n *Node) GetCertificate(next getCertificate) getCertificate {
 }
 
 // decorateTLS changes config so that handshakes present the certificates of active faults. While such a fault is
-// active, TLS sessions are not resumed, because a resumed session has no certificate message.
+// active, TLS sessions are not resumed, because a resumed session presents no certificate.
 func (n *Node) decorateTLS(config *tls.Config) {
 	inner, plain := config.GetConfigForClient, config.Clone()
-	plain.NextProtos = []string{"h2", "http/1.1"} // net/http does not set NextProtos in plain
+	plain.NextProtos = []string{"h2", "http/1.1"} // net/http sets NextProtos only in config
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		var wanted *tls.Config // if wanted stays nil, crypto/tls uses the original config
 		if inner != nil {
@@ -59,9 +58,8 @@ func (n *Node) decorateTLS(config *tls.Config) {
 	}
 }
 
-// The method "hosts" returns the names and addresses that the certificate of a fault contains: the node's name, the
-// names and addresses in the server's own certificate, the server name that the client has sent, and the address that
-// the client has dialled.
+// The method "hosts" returns the names and addresses for the certificate of a fault: the node's name, the names and
+// addresses in the server's own certificate, and the server name and address that the client has dialled.
 func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string {
 	hosts := []string{n.name}
 	if own != nil && own.Leaf != nil {
@@ -81,7 +79,7 @@ func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string 
 }
 
 const (
-	// keepCertificates is how long a certificate is presented again. It is much shorter than a day, because a
+	// keepCertificates is how long a certificate is presented. It must be much shorter than a day, because a
 	// certificate of the kind server-not-yet-valid becomes valid after a day.
 	keepCertificates = time.Hour
 	// maxCertificates is how many certificates a node keeps. A client chooses the server name, so there may be many.

@@ -9,7 +9,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// ClockSkew returns how far the node's clock is ahead of the true time. The result is negative if the clock is behind.
+// ClockSkew returns how far the node's clock is ahead of the true time. It is negative if the clock is behind.
 func (n *Node) ClockSkew() time.Duration {
 	if skewed := n.active(faults.ClockSkew); len(skewed) > 0 {
 		return skewed[0].Skew.Duration
@@ -18,11 +18,8 @@ func (n *Node) ClockSkew() time.Duration {
 }
 
 // ClientCA returns a CAProvider that verifies client certificates at the time of the node's clock. While the clock is
-// skewed or a caches-flushed fault is active, it also makes the server verify the client certificate again for each
-// request.
-func (n *Node) ClientCA(next authchain.CAProvider) authchain.CAProvider {
-	return clientCA{next, n}
-}
+// skewed or a caches-flushed fault is active, the server verifies the client certificate again for each request.
+func (n *Node) ClientCA(next authchain.CAProvider) authchain.CAProvider { return clientCA{next, n} }
 
 type clientCA struct {
 	authchain.CAProvider
@@ -38,8 +35,7 @@ func (c clientCA) VerifyOptions() (x509.VerifyOptions, bool) {
 }
 
 // VerifyChain refuses a certificate chain that is not valid at the true time. The caller has already verified the chain
-// at the time of the node's clock. A certificate must therefore be valid at both times, and a skewed clock never makes
-// an expired certificate acceptable.
+// at the time of the node's clock. A skewed clock therefore never makes an expired certificate acceptable.
 func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
 	now := time.Now()
 	for _, certificate := range chain {

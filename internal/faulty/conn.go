@@ -16,20 +16,18 @@ import (
 type conn struct {
 	net.Conn
 	listener *listener
-	// affectedBy lists the names of the faults that affect the connection. It is complete when the handshake is
-	// done.
+	// affectedBy lists the names of the faults that affect the connection. It is complete when the handshake is done.
 	affectedBy []string
 	// slow is a slow-handshake fault that delays the first Read, or nil.
 	slow *faults.Active
-	// idle is true while no request is in progress. reused is true after the first request. The field "change" has the
-	// value that the counter listener.changes had when the connection was made.
+	// idle is true while no request is in progress. reused is true after the first request. The field "change" is the
+	// value of the counter listener.changes when the connection was made.
 	idle   atomic.Bool
 	reused bool
 	change int64
 }
 
-// AffectedBy returns the names of the faults that affect the connection. The server adds the names to its Decisions
-// about the connection.
+// AffectedBy returns the names of faults, which the server adds to its Decisions about the connection.
 func (c *conn) AffectedBy() []string { return c.affectedBy }
 
 func (c *conn) addAffectedBy(fault *faults.Active) { c.affectedBy = append(c.affectedBy, fault.Name) }
@@ -52,8 +50,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite closes the sending side of the connection. net/http calls CloseWrite before Close if the client may still
-// be sending.
+// CloseWrite closes the sending side of the connection, for net/http.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -61,9 +58,8 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// The http.Server calls setState in the connection's own goroutine when the state of the connection changes. If the
-// connection becomes idle, and connection faults have begun or ended since the connection was made, setState closes the
-// connection.
+// setState closes the connection if it becomes idle and is stale. The http.Server calls it in the connection's own
+// goroutine when the state of the connection changes.
 func (c *conn) setState(state http.ConnState) {
 	c.idle.Store(state == http.StateIdle)
 	if state != http.StateIdle {
@@ -78,8 +74,7 @@ func (c *conn) setState(state http.ConnState) {
 // isStale reports whether connection faults have begun or ended since the connection was made.
 func (c *conn) isStale() bool { return c.change != c.listener.changes.Load() }
 
-// connOf returns the conn inside a TLS connection or plain connection. It returns nil if the connection does not come
-// from a listener of this package.
+// connOf returns the conn inside a TLS or plain connection, or nil if no listener of this package has accepted it.
 func connOf(inner net.Conn) *conn {
 	if secure, ok := inner.(*tls.Conn); ok {
 		inner = secure.NetConn()
@@ -88,8 +83,8 @@ func connOf(inner net.Conn) *conn {
 	return c
 }
 
-// lostConn is passed to the server in place of a connection that a fault has reset or left unanswered. Its Read returns
-// the reason as an error, so that the server records a failed handshake.
+// lostConn stands for a connection that a fault has reset or left unanswered. Its Read returns the reason as an error,
+// so that the server records a failed handshake.
 type lostConn struct {
 	remote, local net.Addr
 	fault         string
@@ -100,9 +95,7 @@ func newLostConn(c net.Conn, fault *faults.Active, reason string) *lostConn {
 	return &lostConn{c.RemoteAddr(), c.LocalAddr(), fault.Name, errors.New(reason)}
 }
 
-// AffectedBy returns the name of the fault that has reset the connection or left it unanswered.
-func (c *lostConn) AffectedBy() []string { return []string{c.fault} }
-
+func (c *lostConn) AffectedBy() []string             { return []string{c.fault} }
 func (c *lostConn) Read([]byte) (int, error)         { return 0, c.err }
 func (c *lostConn) Write([]byte) (int, error)        { return 0, c.err }
 func (c *lostConn) Close() error                     { return nil }

@@ -1,7 +1,7 @@
-// Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard
-// interfaces around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, the
-// transport by which it sends reviews, and the resource usage that it reports. [Node.FollowCaches] empties its caches.
-// The server itself contains no code for faults.
+// Package faulty injects the active faults of package faults into one node. A [Node] decorates the interfaces around a
+// server: its listeners, its [net/http.Server], its handler, its client CA, its clock, its transport for reviews, and
+// the resource usage that it reports. [Node.FollowCaches] empties its caches. The server itself contains no code for
+// faults.
 //
 // A fault never grants access. Faults that change responses apply after the request has been authorized. Faults that
 // change reviews can turn "allowed" into "denied", but not "denied" into "allowed". While the clock is skewed, a client
@@ -29,27 +29,24 @@ type Node struct {
 	name   string
 	faults *faults.Set
 	logger *zap.Logger
-	// authority returns the CA that signs the certificates of serving-certificate faults. It creates the CA at the
-	// first call.
+	// authority returns the CA for serving-certificate faults, which it creates at the first call.
 	authority func() (*testcerts.Authority, error)
 	// certificates has the certificates of serving-certificate faults, by their kind and hosts. The mutex "minting" is
 	// locked while a certificate is looked up or made, so that two handshakes at once get the same certificate.
 	certificates *cache.LRUExpireCache
 	minting      sync.Mutex
-	// stopping is a context that ends when a listener of the node is closed. Closing the listener calls the function
-	// "stop".
+	// stopping is a context that ends when a listener of the node is closed. The listener calls the function "stop".
 	stopping context.Context
 	stop     context.CancelFunc
 }
 
-// NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes
-// that node. If logger is nil, nothing is logged.
+// NewNode returns decorators that inject the faults in set whose scope includes the node with the given name. If logger
+// is nil, nothing is logged.
 func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 	if logger == nil {
 		logger = zap.NewNop()
 	}
-	n := &Node{name: name, faults: set, logger: logger,
-		certificates: cache.NewLRUExpireCache(maxCertificates)}
+	n := &Node{name: name, faults: set, logger: logger, certificates: cache.NewLRUExpireCache(maxCertificates)}
 	n.authority = sync.OnceValues(func() (*testcerts.Authority, error) {
 		return testcerts.NewAuthority("fauxlet-fault-ca")
 	})
@@ -60,17 +57,13 @@ func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 // Collector returns the metrics of the node's active faults.
 func (n *Node) Collector() prometheus.Collector { return n.faults.Collector(n.name) }
 
-// target returns a Target that contains only the node's name. Callers add the fields of a request, a review or a
-// container.
+// target returns a Target with the node's name, to which callers add the fields of a request, a review or a container.
 func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
 
-// active returns the active faults of the given kinds whose scope includes node n.
-func (n *Node) active(kinds ...string) []*faults.Active {
-	return n.faults.OfNode(n.name, kinds...)
-}
+// active returns the active faults of the given kinds whose scope includes the node, in the order of the kinds.
+func (n *Node) active(kinds ...string) []*faults.Active { return n.faults.OfNode(n.name, kinds...) }
 
-// apply returns the active fault that has the given kind and applies to t. It returns nil if there is no such fault. It
-// records the name of the fault in the Decision that ctx contains.
+// apply returns the active fault of a kind that applies to t, or nil. It records the fault in the Decision in ctx.
 func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := n.faults.Apply(t, kind)
 	if fault != nil {
@@ -79,15 +72,14 @@ func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults
 	return fault
 }
 
-// applyToNode returns the active fault that has the given kind and applies to the node itself or to a connection. It
-// returns nil if there is no such fault.
+// applyToNode returns the active fault of a kind that applies to the node itself or to a connection, or nil.
 func (n *Node) applyToNode(kind string) *faults.Active {
 	t := n.target()
 	return n.faults.Apply(&t, kind)
 }
 
-// The method "wait" waits for the given delay and returns nil. If the node stops during the delay, the method returns
-// nil early. If ctx ends during the delay, the method returns the error of ctx.
+// The method "wait" waits until the delay is over or the node stops, and returns nil. If ctx ends first, it returns the
+// error of ctx.
 func (n *Node) wait(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

@@ -11,14 +11,12 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Path returns the namespace, pod, UID and container in the path of a request. An empty string means that the path
-// does not contain that part.
+// Path returns the namespace, pod, UID and container in the path of a request. Missing parts are empty.
 type Path = func(path string) (namespace, pod, uid, container string)
 
-// Handler returns a decorator for handlers of authorized requests. Faults can delay the first byte of a response,
-// replace the response by an error, slow the response down, or end it early. The function "names" returns the pod and
-// the container in the path of a request. While no fault is active, the decorator returns next itself, so calling the
-// decorator for each request is cheap.
+// Handler returns a decorator for handlers of authorized requests. Faults can delay a response, replace it by an error,
+// slow it down, or end it early. While no fault is active, the decorator returns next itself, so calling the decorator
+// for each request is cheap.
 func (n *Node) Handler(names Path) func(next http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		if n.faults.Empty() {
@@ -38,7 +36,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := h.target(r)
 	if slow := h.node.apply(r.Context(), &target, faults.SlowFirstByte); slow != nil {
 		if err := h.node.wait(r.Context(), slow.Delay.Duration); err != nil {
-			panic(http.ErrAbortHandler) // wait failed, because the client has disconnected
+			panic(http.ErrAbortHandler) // the client has disconnected
 		}
 	}
 	if fault := h.node.apply(r.Context(), &target, faults.Status); fault != nil {
@@ -59,7 +57,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// target returns the properties of a request that are compared with the scopes of faults.
+// target returns the properties of a request that are matched with the scopes of faults.
 func (h *handler) target(r *http.Request) faults.Target {
 	t := h.node.target()
 	t.Method, t.Route = r.Method, r.URL.Path

@@ -11,14 +11,12 @@ import (
 )
 
 // ConfigureHTTP decorates the http.Server of one of the node's ports: its TLS configuration, its handler, and its
-// connection hooks. It must be called before the server serves. The listener of the server must be a result of
-// [Node.Listener].
+// connection hooks. Call it before the server serves on a listener from [Node.Listener].
 func (n *Node) ConfigureHTTP(server *http.Server) {
 	if server.TLSConfig != nil {
 		n.decorateTLS(server.TLSConfig)
 	}
 	server.Handler = n.allRequests(server.Handler)
-
 	withContext := server.ConnContext
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if withContext != nil {
@@ -43,8 +41,7 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 type connKey struct{}
 
 // allRequests decorates the handler that all requests pass before authentication. It records in the Decision the faults
-// that affect every request to the node: clock-skew and caches-flushed. It also sets the Date header to the time of the
-// skewed clock.
+// that affect every request to the node: clock-skew and caches-flushed. It sets the Date header by the skewed clock.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Unused() {
@@ -69,10 +66,9 @@ func (n *Node) allRequests(next http.Handler) http.Handler {
 	})
 }
 
-// leaveStale makes a client open a new connection if connection faults have begun or ended since connection c was made.
-// An HTTP/2 connection may have other requests in progress, so the server closes it after request r. On an HTTP/1.1
-// connection, leaveStale drops the request, as if the server had closed the connection while it was idle. The client
-// then sends the request again on a new connection.
+// leaveStale makes a client open a new connection if connection c is stale. On an HTTP/2 connection other requests may
+// be in progress, so the server closes it after request r. On an HTTP/1.1 connection, leaveStale drops the request, as
+// if the server had closed the idle connection. The client then sends the request again on a new connection.
 func leaveStale(c *conn, w http.ResponseWriter, r *http.Request) {
 	if !c.isStale() {
 		return

@@ -14,42 +14,35 @@ import (
 )
 
 // listener decorates one of a node's ports with connection faults. When a connection fault begins or ends, the listener
-// closes idle connections, because a client that keeps its connection would not notice the change.
+// closes idle connections, so that clients notice the change.
 type listener struct {
-	node *Node
-	// secure is false for the read-only port. On that port, connection-refused is the only connection fault.
-	secure   bool
+	node     *Node
+	secure   bool // secure is false for the read-only port.
 	address  net.Addr
 	unfollow func()
 
 	mu sync.Mutex
-	// inner is the open port, or nil while connections are refused. The channel "changed" is closed when inner is
-	// replaced.
+	// inner is the open port, or nil while connections are refused. When inner is replaced, "changed" is closed.
 	inner   net.Listener
 	changed chan struct{}
 	closed  bool
 	retry   *time.Timer
-	// conns are the open connections that are served. blackHoles are the open connections that a fault leaves
-	// unanswered, each with the fault.
+	// conns are the open connections that are served. blackHoles are the open connections that a fault does not answer.
 	conns      map[*conn]bool
 	blackHoles map[net.Conn]*faults.Active
-	// active has the active connection faults whose scope includes the listener's node.
-	active []*faults.Active
-	// changes counts how many times the field "active" has changed.
-	changes atomic.Int64
+	active     []*faults.Active // active has the active connection faults of this port.
+	changes    atomic.Int64     // changes counts the changes of the field "active".
 }
 
-// Listener decorates one of the node's ports with connection faults. secure is false for the read-only port. A
-// connection-refused fault closes the port. When the fault ends, the returned listener opens the port again at the same
-// address. Closing the returned listener closes inner and ends all delays by faults of the node.
+// Listener decorates one of the node's ports with connection faults. The argument "secure" is false for the read-only
+// port. While a connection-refused fault is active, the port is closed. Closing the returned listener closes inner and
+// ends all delays by faults of the node.
 //
 // If a fault resets a connection or leaves it unanswered, Accept returns another connection in its place. The handshake
-// on that connection fails with the reason, so that the server records the failed handshake.
+// on that connection fails with the reason, so that the server records a failed handshake.
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
-	l := &listener{
-		node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
-		conns: map[*conn]bool{}, blackHoles: map[net.Conn]*faults.Active{},
-	}
+	l := &listener{node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
+		conns: map[*conn]bool{}, blackHoles: map[net.Conn]*faults.Active{}}
 	l.unfollow = n.faults.Follow(l.update)
 	l.update()
 	return l
@@ -57,21 +50,16 @@ func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// readOnlyKinds and secureKinds are the kinds of fault that affect connections to the read-only port and to the secure
-// port. The kind connection-refused must be first.
-var (
-	readOnlyKinds = []string{faults.ConnectionRefused}
-	secureKinds   = []string{
-		faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset, faults.ConnectionBlackHole,
-		faults.SlowHandshake,
-	}
-)
+// connectionKinds are the kinds of fault that affect connections to the secure port. The read-only port has only the
+// first kind, which must be connection-refused.
+var connectionKinds = []string{faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset,
+	faults.ConnectionBlackHole, faults.SlowHandshake}
 
 // update makes the listener apply the faults that are active now. It runs after each change of the active faults.
 func (l *listener) update() {
-	kinds := readOnlyKinds
-	if l.secure {
-		kinds = secureKinds
+	kinds := connectionKinds
+	if !l.secure {
+		kinds = kinds[:1]
 	}
 	active := l.node.active(kinds...)
 	l.mu.Lock()
@@ -105,19 +93,17 @@ func (l *listener) update() {
 	}
 }
 
-// replace sets the field "inner". While that field is nil, connections are refused. The caller holds mu.
+// replace sets the field "inner". The caller holds mu.
 func (l *listener) replace(inner net.Listener) {
 	l.inner = inner
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// retryInterval is how often the listener tries to open its port again if another program has taken the port while
-// connections were refused.
+// retryInterval is how often the listener tries to open its port again if another program has taken the port meanwhile.
 const retryInterval = time.Second
 
-// reopen listens on the address again after a connection-refused fault. If the address is in use, reopen tries again
-// later. The caller holds mu.
+// reopen opens the port again after a connection-refused fault, or tries again later. The caller holds mu.
 func (l *listener) reopen() {
 	inner, err := net.Listen(l.address.Network(), l.address.String())
 	if err == nil {
@@ -130,8 +116,7 @@ func (l *listener) reopen() {
 	l.retry = time.AfterFunc(retryInterval, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		refused := slices.ContainsFunc(l.active,
-			func(a *faults.Active) bool { return a.Kind == faults.ConnectionRefused })
+		refused := len(l.active) > 0 && l.active[0].Kind == faults.ConnectionRefused
 		if l.inner == nil && !l.closed && !refused {
 			l.reopen()
 		}
@@ -167,8 +152,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// decorate applies the active connection faults to an accepted connection, and returns the connection to serve in its
-// place. It returns nil if the listener has been closed meanwhile.
+// decorate applies the active faults to an accepted connection, and returns the connection to serve, or nil if the
+// listener has been closed meanwhile.
 func (l *listener) decorate(accepted net.Conn) net.Conn {
 	c := &conn{Conn: accepted, listener: l, change: l.changes.Load()}
 	if l.secure && !l.node.faults.Empty() {
@@ -198,7 +183,7 @@ func (l *listener) decorate(accepted net.Conn) net.Conn {
 	return c
 }
 
-// swallow keeps a connection open and never answers. It closes the connection when the client closes it, when the fault
+// swallow keeps a connection open and never answers. The connection is closed when the client closes it, when the fault
 // ends, or when the listener is closed.
 func (l *listener) swallow(c net.Conn, fault *faults.Active) {
 	l.mu.Lock()

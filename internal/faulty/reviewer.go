@@ -26,10 +26,8 @@ import (
 )
 
 // RoundTripper decorates the transport that sends TokenReviews and SubjectAccessReviews to an apiserver, the reviewer.
-// It applies the active faults of the reviewer. Other requests pass unchanged.
-//
-// A fault can turn "allowed" into "denied", make a review fail, or replace the user of a token by another user. If a
-// fault has replaced the user, access is allowed only if both the true user and the replacing user are allowed.
+// Other requests pass unchanged. A fault can turn "allowed" into "denied", make a review fail, or replace the user of a
+// token by another user. If a fault has replaced the user, access is allowed only if both users are allowed.
 func (n *Node) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &reviewer{node: n, next: next, allowed: map[allowance]bool{}}
 }
@@ -38,30 +36,26 @@ type reviewer struct {
 	node *Node
 	next http.RoundTripper
 
-	mu sync.Mutex
-	// allowed has an allowance for each token and access review that the reviewer has allowed while a reviewer-revoking
-	// fault was active.
+	mu      sync.Mutex
 	allowed map[allowance]bool
 }
 
 // allowance identifies a token or an access review that the reviewer has allowed while a reviewer-revoking fault was
-// active. subject is the hash of the review.
+// active. The field "subject" is the hash of the review.
 type allowance struct {
 	revoking *faults.Active
 	subject  [sha256.Size]byte
 }
 
-// maxAllowed is the maximum number of allowances that are stored. When the store is full, further tokens and access
-// reviews are denied at their first review.
+// maxAllowed is the maximum number of stored allowances. When the store is full, a reviewer-revoking fault denies new
+// tokens and access reviews at once.
 const maxAllowed = 1 << 12
 
-// WrappedRoundTripper returns the decorated transport. Package k8s.io/apimachinery/pkg/util/net calls it to close the
-// transport's idle connections.
+// WrappedRoundTripper returns the decorated transport, so that client-go can close its idle connections.
 func (v *reviewer) WrappedRoundTripper() http.RoundTripper { return v.next }
 
-// RoundTrip sends one review and applies the active faults of the reviewer. The user of a TokenReview is unknown until
-// the reviewer has answered. For TokenReviews, the scope fields user and group therefore work only for faults that
-// change the answer.
+// RoundTrip sends one review and applies the active faults. The user of a TokenReview is unknown until the reviewer has
+// answered, so the scope fields user and group then work only for faults that change the answer.
 func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v.node.faults.Unused() || r.Method != http.MethodPost || r.Body == nil {
 		return v.next.RoundTrip(r)
@@ -112,8 +106,7 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return withBody(response, runtime.ContentTypeJSON, body), nil
 }
 
-// change applies the faults that change the answer to a review. Only an answer that authenticates a token or allows
-// access is changed.
+// change applies the faults that change the answer to a review, if it authenticates a token or allows access.
 func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer runtime.Object) error {
 	token, _ := answer.(*authenticationapi.TokenReview)
 	access, _ := answer.(*authorizationapi.SubjectAccessReview)
@@ -147,14 +140,13 @@ func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer ru
 	return nil
 }
 
-// replacedUser is a key in the extra fields of a user that a fault has put in place of the true user. The value of the
-// key is the true user, as JSON. In a SubjectAccessReview, the key causes both users to be reviewed.
+// replacedUser is a key in the extra fields of a user that a fault has put in place of the true user. The value is the
+// true user, as JSON. A SubjectAccessReview with this key is about both users.
 const replacedUser = "fauxlet/instead-of"
 
-// review sends a review, and returns the response and the review in the response. The returned review is nil if the
-// response is an error. If a fault has replaced the user of a SubjectAccessReview, review sends two reviews: first
-// about the replacing user, then about the true user. It returns the first answer if that does not allow the access,
-// and otherwise the second answer.
+// review sends a review, and returns the response and the review in it, or nil if the response is an error. If a fault
+// has replaced the user of a SubjectAccessReview, review first sends a review about the replacing user. If that allows
+// the access, it sends another review about the true user.
 func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response, runtime.Object, error) {
 	access, _ := sent.(*authorizationapi.SubjectAccessReview)
 	if access == nil || len(access.Spec.Extra[replacedUser]) == 0 {
@@ -183,9 +175,8 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	return v.exchange(r, second)
 }
 
-// exchange sends one review as JSON, and returns the response and the review in the response. If the response is an
-// error, the returned review is nil, and the body of the response is open. Otherwise the body is closed, and the
-// returned review has the same kind as the sent review.
+// exchange sends one review as JSON, and returns the response and the review in it, which has the same kind. If the
+// response is an error, the returned review is nil, and the body of the response is open. Otherwise the body is closed.
 func (v *reviewer) exchange(r *http.Request, sent runtime.Object) (*http.Response, runtime.Object, error) {
 	body, err := json.Marshal(sent)
 	if err != nil {
@@ -220,7 +211,6 @@ func (v *reviewer) send(r *http.Request, body []byte) (*http.Response, error) {
 	return v.next.RoundTrip(r)
 }
 
-// withBody replaces the body of a response.
 func withBody(response *http.Response, contentType string, body []byte) *http.Response {
 	response.Header.Set("Content-Type", contentType)
 	response.Header.Del("Content-Length")
@@ -229,8 +219,8 @@ func withBody(response *http.Response, contentType string, body []byte) *http.Re
 	return response
 }
 
-// isRevoked reports whether a reviewer-revoking fault applies to a review that the reviewer has allowed. The first
-// review of a token or of an access stays allowed. Later reviews of the same token or access are revoked.
+// isRevoked reports whether a reviewer-revoking fault applies to a review that the reviewer has allowed. Only the first
+// review of a token or an access stays allowed.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	for _, revoking := range v.node.faults.Matching(t, faults.ReviewerRevoking) {
 		if !v.isFirst(allowance{revoking, subject}) && revoking.Apply(t) {

@@ -13,12 +13,12 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// throttle applies a slow-body fault, which limits the rate of writes, or a cut fault, which makes writes fail after a
-// number of bytes, or both.
+// throttle applies a slow-body fault, which limits the rate of writes, and a cut fault, which makes writes fail after a
+// number of bytes.
 type throttle struct {
 	node      *Node
 	ctx       context.Context
-	slow, cut *faults.Active // the slow-body fault and the cut fault that apply, or nil
+	slow, cut *faults.Active // the slow-body fault or nil, and the cut fault or nil
 	written   int64
 	isCut     bool
 }
@@ -26,8 +26,7 @@ type throttle struct {
 // chunksPerSecond is how many chunks per second are written during a slow-body fault.
 const chunksPerSecond = 10
 
-// write passes p to the function "send", in chunks. It returns an error when it reaches the byte at which a cut fault
-// ends the response or stream.
+// write passes p to the function "send", in chunks. It returns an error if a cut fault ends the stream within p.
 func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int, err error) {
 	for len(p) > 0 {
 		chunk := p
@@ -66,8 +65,7 @@ type responseWriter struct {
 
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Write writes nothing after the byte at which a cut fault ends the response. A handler that then tries to send an
-// error message gets an error.
+// Write writes nothing after the byte at which a cut fault ends the response, not even a handler's error message.
 func (w *responseWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return w.ResponseWriter.Write(p)
@@ -80,7 +78,7 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		return n, err
 	})
 	if w.isCut {
-		// The client must receive everything that was written before the cut, and in any case the headers.
+		// The client must receive the headers and everything that was written before the cut.
 		w.ResponseWriter.Write(nil)
 		http.NewResponseController(w.ResponseWriter).Flush()
 	}
@@ -102,8 +100,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type streamConn struct {
 	net.Conn
 	throttle
-	// headWritten is true when the response's status line and headers have been written.
-	headWritten bool
+	headWritten bool // whether the response's status line and headers have been written
 }
 
 func (c *streamConn) Write(p []byte) (int, error) {

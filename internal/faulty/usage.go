@@ -11,9 +11,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the result
-// contains the memory that the fault specifies. One request may measure several containers. The fault counts the
-// request once.
+// Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the result has
+// the memory that the fault specifies. A request that measures several containers counts once for the fault.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 	target := n.target()
 	target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container
