@@ -16,24 +16,21 @@ type lines interface {
 	time(i int64) time.Time
 	// The method "has" reports whether line i exists or will exist later.
 	has(i int64) bool
-	// The method "from" returns the number of the first line that a reader with sinceTime gets. All earlier lines were
-	// written before the given time.
+	// The method "from" returns the number of a line. All lines before that line were written before the given time.
 	from(since time.Time) int64
 	stderr(i int64) bool
 	// appendLine appends the text of line i, including its line feed, to b.
 	appendLine(b []byte, i int64) []byte
 }
 
-// generatedLines look like the access log of a web server. Each line consists of its number and one of a fixed set
-// of requests. Line i is written at start + i × interval.
+// generatedLines look like the access log of a web server. Each line consists of its number and one of a fixed set of
+// requests. Line i is written at start + i × interval.
 type generatedLines struct {
-	start    time.Time
-	interval time.Duration
-	// count is the number of lines; 0 means that there is no end.
-	count int64
-	seed  uint64
-	// stderrBelow is the share of lines that go to standard error, in units of 1/2^32.
-	stderrBelow uint64
+	start       time.Time
+	interval    time.Duration
+	count       int64 // the number of lines; 0 means that there is no end
+	seed        uint64
+	stderrBelow uint64 // the share of lines that go to standard error, in units of 1/2^32
 }
 
 func (g *generatedLines) time(i int64) time.Time { return g.start.Add(time.Duration(i) * g.interval) }
@@ -67,10 +64,9 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends lines to b, from the line with number "next" up to, but not including, the line with number
-// "end". It stops earlier when the length of b reaches the limit "full". It returns the number of the next line to
-// append. Many calls of appendLine would have the same result, but appendLines is three times as fast, because it
-// increments the number in decimal digits.
+// appendLines appends the lines with the numbers next to end-1 to b. It stops earlier when the length of b reaches the
+// argument "full". It returns the number of the next line to append. Many calls of appendLine would have the same
+// result, but take three times as long, because only appendLines increments the number in decimal digits.
 func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
 	requests := requests()
 	number := newDecimal(next)
@@ -82,17 +78,15 @@ func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byt
 	return b, next
 }
 
-// decimal is a number as decimal digits. The digits start at the index in the field "first", and end at the end of the
-// array.
+// decimal is a number in decimal digits. The number consists of the bytes digits[first:].
 type decimal struct {
 	digits [20]byte
 	first  int
 }
 
 func newDecimal(i int64) *decimal {
-	d := &decimal{}
 	text := strconv.AppendInt(nil, i, 10)
-	d.first = len(d.digits) - len(text)
+	d := &decimal{first: len(decimal{}.digits) - len(text)}
 	copy(d.digits[d.first:], text)
 	return d
 }
@@ -108,7 +102,7 @@ func (d *decimal) increment() {
 	d.digits[i]++
 }
 
-// random returns 64 pseudorandom bits for line i. (splitmix64)
+// random returns 64 pseudorandom bits for line i, computed with splitmix64.
 func (g *generatedLines) random(i int64) uint64 {
 	z := g.seed + uint64(i)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -125,8 +119,7 @@ func (g *generatedLines) withText(text [][]byte) storedLines {
 	return s
 }
 
-// requestCount is the number of different requests: few enough to fit into a processor's cache, and enough that
-// readers notice no repetition.
+// requestCount is the number of different requests. All of them fit into a processor's cache.
 const requestCount = 1 << 10
 
 // requests returns the texts that follow the number of a line. Each begins with a space and ends with a line feed.

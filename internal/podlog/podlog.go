@@ -19,17 +19,15 @@ import (
 	"fauxlet/scenario"
 )
 
-// Age is the age that a new generated log seems to have if its description contains neither a start nor a number of
-// lines.
+// Age is the apparent age of a new generated log if its description has neither a start nor a number of lines.
 const Age = time.Hour
 
 // Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
 type Log struct {
-	lines lines
-	began time.Time
-	// ended is closed when the run has ended. endedAt is the time of the end, and is set before ended is closed.
-	ended   chan struct{}
-	endedAt time.Time
+	lines   lines
+	began   time.Time
+	ended   chan struct{} // closed when the run has ended
+	endedAt time.Time     // set before ended is closed
 }
 
 // New makes a log from its description. Logs of containers with different names have different lines. If the
@@ -113,14 +111,10 @@ func (l *Log) written(now time.Time) int64 {
 	return l.lines.written(now)
 }
 
-// finishedLines is the default number of lines in the log of a container that has ended.
-const finishedLines = 100
-
-// Finished completes the description of the log of a container that has ended: a log without an end gets an end after
-// finishedLines lines.
+// Finished completes the description of the log of a container that has ended. A log without an end gets 100 lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
-		l.Lines = finishedLines
+		l.Lines = 100
 	}
 	return l
 }

@@ -25,8 +25,7 @@ func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 }
 
 // Read writes lines of the log to stdout and stderr. The options select the lines. A nil writer drops the lines of its
-// stream, and both may be the same writer. The argument "running" is true if the container runs, so that more lines
-// may come.
+// stream, and both may be the same writer. The argument "running" is true if more lines may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
 // ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors
@@ -71,15 +70,13 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 	}
 }
 
-// chunk is the number of bytes in one write of many lines. (A kubelet, by contrast, writes and flushes each line
-// separately.)
+// chunk is the number of bytes in one write of many lines. (A kubelet writes and flushes each line separately.)
 const chunk = 256 << 10
 
-// manyLines is the number of lines from which write uses a buffer of the pool.
+// manyLines is the number of lines from which the method "write" uses a buffer of the pool.
 const manyLines = 1000
 
-// buffers is a pool of empty buffers. A chunk is written after the line that fills it, so a buffer has room for a chunk
-// and one line.
+// buffers is a pool of empty buffers. Each has room for a chunk and for the line with which the chunk gets full.
 var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, chunk+1<<10)) }}
 
 // reader is the state of one call of Read.
@@ -87,21 +84,17 @@ type reader struct {
 	*Log
 	stdout, stderr io.Writer
 	timestamps     bool
-	// ahead is the difference between the clock for timestamps and this machine's clock.
-	ahead time.Duration
-	since time.Time
-	// remain is the number of bytes until the limit.
-	remain int64
+	ahead          time.Duration // how far the clock for timestamps is ahead of this machine's clock
+	since          time.Time
+	remain         int64 // the number of bytes until the limit
 	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
 	lineStart bool
-	// buffer contains lines that have not been written yet. They will be written to the writer in the field "to", which
-	// is stdout or stderr.
-	buffer []byte
-	to     io.Writer
+	buffer    []byte    // lines that have not been written yet
+	to        io.Writer // the writer for the buffer: stdout or stderr
 }
 
-// write writes the lines from number "next" up to, but not including, number "end". The result "done" is true if the
-// limit of bytes is reached or ctx is done.
+// write writes the lines with the numbers next to end-1. The result "done" is true if the limit of bytes is reached or
+// ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
 	if end-next >= manyLines {
 		pooled := buffers.Get().(*bytes.Buffer)
@@ -111,8 +104,7 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 			buffers.Put(pooled)
 		}()
 	}
-	// The lines of most generated logs all go to standard output unchanged. Write whole chunks of them while the limit
-	// of bytes is not near.
+	// Most generated logs go to standard output unchanged. Write whole chunks while the limit of bytes is not near.
 	g, ok := r.lines.(*generatedLines)
 	if ok && g.stderrBelow == 0 && !r.timestamps && r.stdout != nil && r.since.IsZero() {
 		r.to = r.stdout
@@ -163,7 +155,6 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 	return false, r.flush()
 }
 
-// flush writes the contents of the buffer and empties it.
 func (r *reader) flush() error {
 	if len(r.buffer) == 0 {
 		return nil
@@ -173,7 +164,6 @@ func (r *reader) flush() error {
 	return err
 }
 
-// flushWriters flushes the writers that have a Flush method.
 func (r *reader) flushWriters() {
 	for _, w := range slices.Compact([]io.Writer{r.stdout, r.stderr}) {
 		if f, ok := w.(interface{ Flush() }); ok {

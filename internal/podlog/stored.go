@@ -44,7 +44,7 @@ func (s storedLines) appendLine(b []byte, i int64) []byte { return append(b, s.l
 func parseCRI(data []byte) []storedLine {
 	var lines []storedLine
 	for _, line := range splitLines(data) {
-		parts := bytes.SplitN(line, []byte(" "), 4) // the parts of a CRI line: time, stream, tags and text
+		parts := bytes.SplitN(line, []byte(" "), 4) // a CRI line consists of time, stream, tags and text
 		if len(parts) < 4 {
 			return nil
 		}

@@ -60,9 +60,8 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. If the pod's
-// status has a phase, the whole status is kept as it is. Otherwise the container statuses that the pod already has are
-// kept.
+// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. If the status has
+// a phase, complete keeps the whole status. Otherwise it keeps only the container statuses.
 func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}

@@ -22,11 +22,10 @@ type ContainerConfig struct {
 	UID, GID int64
 	// WorkingDir is the absolute path of the folder in which commands start. Empty means "/".
 	WorkingDir string
-	// Command is the command of process 1.
-	Command []string
 	// Files are the initial contents of files by absolute path.
 	Files map[string]string
-	// Started is when process 1 was started.
+	// Command is the command of process 1. Started is when process 1 was started.
+	Command []string
 	Started time.Time
 }
 
@@ -36,7 +35,6 @@ func (e *entry) environment(executor Executor, c *container) (Environment, error
 	return c.run.environment, c.run.err
 }
 
-// config derives the config from the pod and the scenario.
 func (e *entry) config(c *container) ContainerConfig {
 	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
 	config := ContainerConfig{

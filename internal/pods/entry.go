@@ -36,13 +36,10 @@ type container struct {
 	previous *run
 }
 
-// run is one run of a container. Successive versions of the pod share the run, so that files that commands have
-// written are kept.
+// run is one run of a container. Successive versions of the pod share it, and so the files that commands have written.
 type run struct {
-	// id is the container ID in the status.
-	id string
-	// log is the log of this run, and ends when the run ends. It is nil for a container without a status.
-	log *podlog.Log
+	id  string      // the container ID in the status
+	log *podlog.Log // ends when the run ends; nil for a container without a status
 
 	// environment is created for the first command, because most containers never get a command.
 	once        sync.Once
@@ -50,7 +47,6 @@ type run struct {
 	err         error
 }
 
-// container returns a container by name, or nil if there is none.
 func (e *entry) container(name string) *container {
 	if i := slices.IndexFunc(e.containers, func(c *container) bool { return c.name == name }); i >= 0 {
 		return e.containers[i]
@@ -94,8 +90,7 @@ func (e *entry) makeRun(c *container, id string, described scenario.Log, made ti
 	return &run{id: id, log: log}, nil
 }
 
-// makeEntry makes an entry for a pod. For each container it calls the function "complete", which sets the container's
-// runs.
+// makeEntry makes an entry for a pod. For each container it calls the function "complete", which must set the runs.
 func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	at := e.pod.Namespace + "/" + e.pod.Name
@@ -126,9 +121,8 @@ func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entr
 // undescribed is the description of all containers that the scenario does not describe.
 var undescribed scenario.Container
 
-// updateEntry returns the entry for a new version of a pod. The argument "before" is the entry of the earlier version,
-// or nil for a new pod. Containers that continue to run keep their log and files. updateEntry ends all other runs of
-// the earlier version.
+// updateEntry returns the entry for a new version of a pod. The argument "before" is the earlier version, or nil for a
+// new pod. Containers that continue to run keep their log and files. updateEntry ends all other earlier runs.
 func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	if before == nil {
 		before = &entry{pod: &v1.Pod{}}
@@ -196,11 +190,9 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the run that a container status describes. This is the earlier run with the same container ID
-// or, if there is none, a new run.
+// findOrMakeRun returns the earlier run that has the container ID in a status. Without such a run, it makes a new run.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
-	i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id })
-	if i >= 0 {
+	if i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id }); i >= 0 {
 		return earlier[i], nil
 	}
 	if described.Start == nil {

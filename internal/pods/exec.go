@@ -132,7 +132,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// exitError returns the error for an exit code, or nil for exit code 0.
 func exitError(code int) error {
 	if code == 0 {
 		return nil

@@ -15,9 +15,8 @@ import (
 // lines of its stream, and both may be the same writer. Errors about the pod and the container have the kubelet's text,
 // and a kubelet sends them with status 400. For the options and the errors of writers see podlog.Log.Read. (kubelet:
 // GetKubeletContainerLogs, validateContainerLogStatus)
-func (s *Store) Logs(
-	ctx context.Context, namespace, name, container string, options *v1.PodLogOptions, stdout, stderr io.Writer,
-) error {
+func (s *Store) Logs(ctx context.Context, namespace, name, container string, options *v1.PodLogOptions,
+	stdout, stderr io.Writer) error {
 	e, found := s.entry(namespace, name)
 	if !found {
 		return fmt.Errorf("pod %q cannot be found - no logs available", name)

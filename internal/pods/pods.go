@@ -33,8 +33,7 @@ type Store struct {
 // as ls and cat. [NewStoreWith] takes a different Executor.
 func NewStore(all ...scenario.Pod) (*Store, error) { return NewStoreWith(simpleExecutor{}, all...) }
 
-// NewStoreWith is like [NewStore], but executor runs the commands of exec requests. If executor is nil, NewStoreWith is
-// the same as NewStore.
+// NewStoreWith is like [NewStore], but executor runs the commands of exec requests, unless it is nil.
 func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 	if executor == nil {
 		executor = simpleExecutor{}
@@ -90,8 +89,7 @@ func (s *Store) Put(pod scenario.Pod) error {
 	return nil
 }
 
-// Remove removes a pod and ends its commands and the readers that follow its logs. It does nothing if the Store has no
-// pod of this name and uid.
+// Remove removes the pod of a name and uid, if any. It ends the pod's commands and the readers that follow its logs.
 func (s *Store) Remove(namespace, name string, uid types.UID) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
@@ -164,8 +162,7 @@ func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
 	return e.pod, true
 }
 
-// running returns the entry of a running container. Like a container runtime, it finds the container by names only,
-// not by the pod's uid.
+// running returns the entry of a running container. Like a container runtime, it ignores the pod's uid.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
 	e, found := s.entry(namespace, name)
 	if !found || !isRunning(podlife.ContainerStatus(e.pod, container)) {

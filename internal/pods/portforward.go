@@ -30,8 +30,7 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 		return fmt.Errorf("pod not found (%q)", name+"_"+namespace)
 	}
 	forward, listens := e.findPort(port)
-	if !listens {
-		// (containerd: internal/cri/server/sandbox_portforward_linux.go)
+	if !listens { // return the error of containerd: internal/cri/server/sandbox_portforward_linux.go
 		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to "+
 			"localhost:%d inside namespace %q, IPv4: dial tcp4 127.0.0.1:%d: connect: connection refused IPv6 dial "+
 			"tcp6 [::1]:%d: connect: connection refused ",
@@ -51,7 +50,7 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 // servePages answers each HTTP request on stream with a page. It closes stream when the client sends something else,
 // when no request comes for a minute, or when ctx is done.
 func servePages(ctx context.Context, stream io.ReadWriteCloser, page func(*http.Request) string) {
-	input, fed := net.Pipe() // has deadlines, which a stream does not have
+	input, fed := net.Pipe() // a pipe has read deadlines, but stream has none
 	go func() {
 		_, _ = io.Copy(fed, stream)
 		fed.Close()
@@ -61,8 +60,7 @@ func servePages(ctx context.Context, stream io.ReadWriteCloser, page func(*http.
 		input.Close()
 	}
 	defer end()
-	stop := context.AfterFunc(ctx, end)
-	defer stop()
+	defer context.AfterFunc(ctx, end)()
 	limited := &io.LimitedReader{R: input}
 	for reader := bufio.NewReader(limited); ; {
 		limited.N = http.DefaultMaxHeaderBytes
@@ -114,8 +112,7 @@ func (e *entry) findPort(port int32) (forward string, listens bool) {
 	return "", listens
 }
 
-// splice copies data in both directions between stream and an address. When one direction ends, the opposite
-// direction continues.
+// splice copies data in both directions between stream and an address. The two directions end independently.
 func splice(ctx context.Context, stream io.ReadWriteCloser, address string) error {
 	defer stream.Close()
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address)
@@ -123,8 +120,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 		return fmt.Errorf("failed to connect to %s: %w", address, err)
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(conn, stream)

@@ -35,10 +35,8 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 	if config.UID == 0 {
 		home = "/root"
 	}
-	for _, variable := range []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + config.Hostname,
-		"HOME=" + home,
-	} {
+	for _, variable := range []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOSTNAME=" + config.Hostname, "HOME=" + home} {
 		name, _, _ := strings.Cut(variable, "=")
 		if !slices.ContainsFunc(e.env, func(given string) bool { return strings.HasPrefix(given, name+"=") }) {
 			e.env = append(e.env, variable)
@@ -47,7 +45,6 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 	return e, nil
 }
 
-// variable returns the value of an environment variable. It is empty if the variable is not set.
 func (e *simpleEnvironment) variable(name string) string {
 	for _, variable := range slices.Backward(e.env) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -83,8 +80,7 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 		streams.Stdin = &keyboard{from: streams.Stdin, echo: streams.Stdout}
 	}
 	c := &simpleCommand{simpleEnvironment: e, Streams: streams}
-	// The command runs in a separate goroutine, because it may block while reading its input. The goroutine ends
-	// when the caller closes the input.
+	// The command may block while it reads its input, so a goroutine runs it until the caller closes the input.
 	ended := make(chan int, 1)
 	go func() { ended <- run(c, ctx, command[1:]) }()
 	select {
@@ -126,9 +122,7 @@ var simpleCommands = map[string]func(c *simpleCommand, ctx context.Context, args
 		}
 		return c.print(strings.Join(args, " "))
 	},
-	"env": func(c *simpleCommand, _ context.Context, _ []string) int {
-		return c.print(strings.Join(c.env, "\n"))
-	},
+	"env":      func(c *simpleCommand, _ context.Context, _ []string) int { return c.print(strings.Join(c.env, "\n")) },
 	"false":    func(*simpleCommand, context.Context, []string) int { return 1 },
 	"hostname": func(c *simpleCommand, _ context.Context, _ []string) int { return c.print(c.Hostname) },
 	"true":     func(*simpleCommand, context.Context, []string) int { return 0 },
@@ -173,7 +167,6 @@ func (c *simpleCommand) ls(_ context.Context, args []string) int {
 	return code
 }
 
-// absolute returns the absolute path of a file name.
 func (c *simpleCommand) absolute(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)

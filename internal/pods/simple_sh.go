@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// sh runs sh -c with one simple command, or exit.
+// sh runs "sh -c" with one simple command or with exit.
 func (c *simpleCommand) sh(ctx context.Context, args []string) int {
 	const hint = "; commands here are limited to `sh -c` with one simple command"
 	if len(args) < 2 || args[0] != "-c" {
@@ -40,8 +40,7 @@ func (c *simpleCommand) sh(ctx context.Context, args []string) int {
 // shellVariable matches $NAME and ${NAME}.
 var shellVariable = regexp.MustCompile(`^\$(?:(\w+)|\{(\w+)\})`)
 
-// splitCommand splits a simple command into words as a shell does: with quotes, backslashes and variables. All other
-// shell syntax is an error.
+// splitCommand splits a command into words. Shell syntax except quotes, backslashes and variables is an error.
 func splitCommand(text string, variable func(string) string) ([]string, error) {
 	var words []string
 	var word strings.Builder

@@ -30,8 +30,7 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keyboard reads the input of a terminal, and echoes it. The Enter key becomes a line feed. Ctrl-C or Ctrl-D ends the
-// input.
+// keyboard reads and echoes the input of a terminal. Enter becomes a line feed. Ctrl-C and Ctrl-D end the input.
 type keyboard struct {
 	from io.Reader
 	echo io.Writer
@@ -47,8 +46,7 @@ func (k *keyboard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lockedWriter serializes writes until it is closed. It drops empty writes, because each empty write would send an
-// empty frame on a stream.
+// lockedWriter serializes writes until it is closed. It drops empty writes, which would send empty frames.
 type lockedWriter struct {
 	lock sync.Mutex
 	to   io.Writer // nil after close
