@@ -19,7 +19,6 @@ type Options struct {
 	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to such a node, so
 	// a selector may name a pod that is not in the scenario.
 	InCluster bool
-
 	// Dir is the folder at which relative paths of log files start. If Dir is empty, they start at the current folder.
 	// Load sets Dir to the folder of the Scenario file.
 	Dir string
@@ -54,8 +53,12 @@ func Parse(data []byte, o Options) (*Scenario, error) {
 		return nil, err
 	}
 	s := &Scenario{}
-	if err := unmarshal(text, s); err != nil {
-		return nil, err
+	strict, err := kjson.UnmarshalStrict(text, s)
+	if err != nil {
+		return nil, locate(text, err)
+	}
+	if len(strict) > 0 {
+		return nil, fmt.Errorf("%w; correct the spelling or remove the field", utilerrors.NewAggregate(strict))
 	}
 	if s.Nodes < 0 {
 		return nil, fmt.Errorf("nodes: %d: must not be negative; it is the number of nodes", s.Nodes)
@@ -77,8 +80,7 @@ func Parse(data []byte, o Options) (*Scenario, error) {
 	return s, nil
 }
 
-// checkKind rejects a file of a different kind before the fields are decoded. Otherwise the user would get an error
-// about an unknown field.
+// checkKind rejects a file of a different kind, for which the decoder would only report an unknown field.
 func checkKind(text []byte) error {
 	var meta struct {
 		APIVersion string `json:"apiVersion"`
@@ -90,17 +92,6 @@ func checkKind(text []byte) error {
 	if meta.APIVersion != APIVersion || meta.Kind != Kind {
 		return fmt.Errorf("apiVersion %q, kind %q: a scenario has apiVersion: %s and kind: %s",
 			meta.APIVersion, meta.Kind, APIVersion, Kind)
-	}
-	return nil
-}
-
-func unmarshal(text []byte, s *Scenario) error {
-	strict, err := kjson.UnmarshalStrict(text, s)
-	if err != nil {
-		return locate(text, err)
-	}
-	if len(strict) > 0 {
-		return fmt.Errorf("%w; correct the spelling or remove the field", utilerrors.NewAggregate(strict))
 	}
 	return nil
 }
@@ -141,7 +132,6 @@ func (s *Scenario) completeEntries(o Options) error {
 	return nil
 }
 
-// resolve replaces relative paths of log files by paths below a folder.
 func (l *Log) resolve(dir string) {
 	if l.File != "" && !filepath.IsAbs(l.File) {
 		l.File = filepath.Join(dir, l.File)

@@ -30,26 +30,20 @@ const (
 type Scenario struct {
 	// APIVersion must be fauxlet/v1alpha1.
 	APIVersion string `json:"apiVersion"`
-
 	// Kind must be Scenario.
 	Kind string `json:"kind"`
-
 	// Pods are the pods of the node, as core/v1 Pods. A pod needs a name and containers with names. Other fields that
 	// the API server or a kubelet would set get defaults: namespace default, a uid, and the status of a pod that has
 	// been running for an hour. When the node is registered in a cluster, these pods are its static pods.
 	Pods []*v1.Pod `json:"pods,omitempty"`
-
 	// Containers describe how containers behave. The first entry that matches a container is used, and the other
 	// entries are ignored. A container without an entry logs one line per second and runs until it is stopped.
 	Containers []ContainerEntry `json:"containers,omitempty"`
-
 	// NodeLogs are the files that /logs/ serves: their contents by path below /var/log.
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
-
 	// Nodes is the number of nodes when the process runs many of them. The default, 0, leaves the number to the
 	// command line.
 	Nodes int `json:"nodes,omitempty"`
-
 	// Faults are failures to inject from the start. They have the form that `fauxlet fault add -f` reads.
 	Faults []Fault `json:"faults,omitempty"`
 }
@@ -70,12 +64,10 @@ type ContainerEntry struct {
 type Selector struct {
 	// Namespace is the namespace of the pod. The default is "default".
 	Namespace string `json:"namespace,omitempty"`
-
 	// Pod is the name of the pod; it is required. If it is not a pattern, the scenario must have a pod with this name,
 	// unless the node is registered in a cluster. The name of a static pod is the name in the file, without the node's
 	// name.
 	Pod string `json:"pod"`
-
 	// Container is the name of the container. It may be omitted for a pod with one container. For pods that are not in
 	// the scenario, and for patterns, the default is *: every container.
 	Container string `json:"container,omitempty"`
@@ -91,7 +83,6 @@ type Fault = faults.Fault
 type Pod struct {
 	// Pod needs a name, and containers with names. See [Scenario.Pods] for the defaults of the other fields.
 	Pod *v1.Pod
-
 	// Containers describe the behavior of the pod's init, main and ephemeral containers, by name. A container that is
 	// missing from the map behaves like the zero [Container].
 	Containers map[string]Container

@@ -160,8 +160,7 @@ func (u *Usage) validate(limits v1.ResourceList) error {
 				amount.most.String())
 		case limited && amount.value.Cmp(limit) > 0:
 			return fmt.Errorf("usage.%s: %s: must be at most the container's limit, %s; lower the usage or raise "+
-				"resources.limits.%s",
-				amount.field, amount.value.String(), limit.String(), amount.field)
+				"resources.limits.%[1]s", amount.field, amount.value.String(), limit.String())
 		}
 	}
 	return nil

@@ -34,27 +34,20 @@ import (
 
 // Options configure a Fleet. All its nodes share them.
 type Options struct {
-	// Client is the client for the apiserver. If its credential is a node's credential, set Only to the name of that
-	// node. Required.
+	// Client is the client for the apiserver (required). If it has a node's credential, set Only to the node's name.
 	Client kubernetes.Interface
-
 	// Heartbeats is the client that renews Leases and reports node statuses. Each of its requests should time out
 	// before the next request is due. If Heartbeats is nil, Client sends these requests.
 	Heartbeats kubernetes.Interface
-
 	// Only, if set, is the name of the only node of the Fleet. The Fleet then watches only this Node and its pods,
-	// so that a node's own credential is sufficient. If Only is empty, the Fleet watches all Nodes and all pods that
-	// are bound to a node.
+	// which a node's own credential allows. If Only is empty, the Fleet watches all Nodes and all bound pods.
 	Only string
-
 	// Containers returns the Scenario file's descriptions of a pod's containers, by container name. If Containers is
 	// nil, no container has a description.
 	Containers func(*v1.Pod) map[string]scenario.Container
-
 	// HeartbeatFailed, if set, is called after repeated failures to renew a Lease or to report a status, so that the
 	// caller can close the connections to the apiserver.
 	HeartbeatFailed func()
-
 	// Logger logs the actions of the nodes. If it is nil, nothing is logged.
 	Logger *zap.Logger
 }
@@ -87,8 +80,7 @@ type Fleet struct {
 	pods    cache.SharedIndexInformer
 	nodes   cache.SharedIndexInformer
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	// made is the time of NewFleet. Durations since then use the monotonic clock.
-	made time.Time
+	made    time.Time // durations since this time use the monotonic clock
 	// registering limits how many nodes register or leave at the same time.
 	registering *semaphore.Weighted
 
@@ -120,17 +112,10 @@ func NewFleet(options Options) (*Fleet, error) {
 	}
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond,
 		30*time.Second)
-	f := &Fleet{
-		options:     options,
-		queue:       workqueue.NewTypedRateLimitingQueue(limiter),
-		made:        time.Now(),
-		registering: semaphore.NewWeighted(registrations),
-		members:     map[string]*member{},
-		lives:       map[types.NamespacedName]*podEntry{},
-		static:      map[types.NamespacedName]*member{},
-	}
-	// The informers select the same objects as in a kubelet. (kubelet: NewSourceApiserver; node informer of
-	// NewMainKubelet)
+	f := &Fleet{options: options, queue: workqueue.NewTypedRateLimitingQueue(limiter), made: time.Now(),
+		registering: semaphore.NewWeighted(registrations), members: map[string]*member{},
+		lives: map[types.NamespacedName]*podEntry{}, static: map[types.NamespacedName]*member{}}
+	// The informers select the same objects as in a kubelet. (kubelet: NewSourceApiserver and NewMainKubelet)
 	bound, named := indexNode+"!=", ""
 	if options.Only != "" {
 		bound, named = indexNode+"="+options.Only, "metadata.name="+options.Only
@@ -183,8 +168,7 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	}
 }
 
-// queueStatic queues the static pods of a new Node, so that their mirror pods are created. (kubelet:
-// fastStaticPodsRegistration)
+// queueStatic queues a new Node's static pods, which then get mirror pods. (kubelet: fastStaticPodsRegistration)
 func (f *Fleet) queueStatic(name string) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -280,8 +264,7 @@ func (f *Fleet) setPods(m *member, static map[types.NamespacedName]*v1.Pod) {
 	}
 }
 
-// Remove stops a node and deletes its Node object. Remove returns after the deletion. If ctx is done first, Remove
-// returns the error of ctx.
+// Remove stops a node and deletes its Node object. It returns after the deletion or, with an error, when ctx is done.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
 	m := f.members[name]
@@ -346,8 +329,7 @@ func (f *Fleet) member(name string) *member {
 	return f.members[name]
 }
 
-// getNode returns a Node from the cache, or nil if the cache does not contain it, for example because the watch has
-// not delivered it yet.
+// getNode returns a Node from the cache, or nil if the watch has not delivered it.
 func (f *Fleet) getNode(name string) *v1.Node {
 	object, _, _ := f.nodes.GetIndexer().GetByKey(name) // GetByKey never returns an error
 	node, _ := object.(*v1.Node)

@@ -12,27 +12,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ipam allocates the pod IPs of a node, from the Node's podCIDRs or from a range derived from the node's name. It is
-// safe for concurrent use.
+// ipam allocates a node's pod IPs from its podCIDRs or a range derived from its name. It is safe for concurrent use.
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
 	taken  map[string]types.UID // maps each allocated address to its pod
 }
 
-// addressRange is a prefix whose addresses are allocated in ascending order, so that a released address is not reused
-// at once.
+// addressRange is a prefix with the last allocated address. It does not reuse a released address at once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
 }
 
-// derivedRanges is the prefix that contains all ranges derived from names. It is the shared address space of RFC
-// 6598, which cluster networks do not use.
+// derivedRanges contains all ranges derived from names. Cluster networks do not use this address space of RFC 6598.
 var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 
-// newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range
-// of 254 addresses.
+// newIPAM makes an allocator for a node's CIDRs, one per IP family. Without CIDRs it uses a derived range.
 func newIPAM(node string, cidrs []string) (*ipam, error) {
 	m := &ipam{taken: map[string]types.UID{}}
 	if len(cidrs) == 0 {
@@ -115,7 +111,6 @@ func (m *ipam) keep(pod types.UID, ips []string) bool {
 	return true
 }
 
-// release frees the addresses of a pod.
 func (m *ipam) release(pod types.UID, ips []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -33,14 +33,11 @@ type member struct {
 	stop       context.CancelFunc
 	gone       chan struct{}
 	deregister atomic.Bool
-	// registered is the UID of the Node at registration. It is nil before the registration and after the Node was
-	// deleted.
+	// registered is the UID of the registered Node. It is nil before the registration and after a deletion of the Node.
 	registered atomic.Pointer[types.UID]
 
-	// The field "reported" is the time of the last status report. The field "reportDelay" is added to the interval
-	// until the next report.
-	reported    time.Time
-	reportDelay time.Duration
+	reported    time.Time     // the time of the last status report
+	reportDelay time.Duration // extra time until the next report
 
 	mu    sync.Mutex
 	cidrs []string
@@ -58,19 +55,16 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	return m, nil
 }
 
-// registerFirst and registerMost are the first and the longest delay between attempts to register. (kubelet:
-// registerWithAPIServer)
 const (
+	// registerFirst and registerMost limit the delay between attempts to register. (kubelet: registerWithAPIServer)
 	registerFirst = 100 * time.Millisecond
 	registerMost  = 7 * time.Second
 
 	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
-	// renewShare is the part of the duration of a Lease after which the Lease is renewed. (kubelet:
-	// nodeLeaseRenewIntervalFraction)
+	// A Lease is renewed after renewShare of its duration. (kubelet: nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout limits one attempt to register. It also limits the final report of a node, including the time
-	// that the report waits for other nodes.
+	// leaveTimeout limits an attempt to register, and the final report including its wait for other nodes.
 	leaveTimeout = 20 * time.Second
 )
 
@@ -105,8 +99,7 @@ func (m *member) heartbeatFailed(ctx context.Context) {
 	}
 }
 
-// ownLease makes the Node the owner of its Lease, so that the deletion of the Node also deletes the Lease. (kubelet:
-// SetNodeOwnerFunc)
+// ownLease makes the Node the owner of its Lease, which is then deleted with the Node. (kubelet: SetNodeOwnerFunc)
 func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	if len(lease.OwnerReferences) > 0 {
 		return nil
@@ -141,8 +134,7 @@ func (m *member) register(ctx context.Context) bool {
 	return err == nil
 }
 
-// takeTurn waits until fewer than the maximum number of nodes are registering, and then tries once to register the
-// Node.
+// takeTurn waits until fewer than the maximum number of nodes are registering, and then tries once to register.
 func (m *member) takeTurn(ctx context.Context) error {
 	if err := m.fleet.registering.Acquire(ctx, 1); err != nil {
 		return err
@@ -187,23 +179,21 @@ func (m *member) heartbeats() corev1.CoreV1Interface { return m.fleet.options.He
 func (m *member) sent(at time.Time, changed bool) {
 	m.reported, m.reportDelay = at, 0
 	if changed {
-		m.reportDelay = time.Duration(
-			(rand.Float64() - 0.5) * float64(m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration))
+		every := m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration
+		m.reportDelay = time.Duration((rand.Float64() - 0.5) * float64(every))
 	}
 }
 
 // The method "report" sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
-	// Only a Fleet of a single node looks up the addresses before each report. If a process has many nodes, all of them
-	// share one address.
+	// Only a Fleet of one node looks up the addresses before each report. The nodes of other Fleets share an address.
 	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
 			m.logger.Warn("the node's addresses were not updated", zap.Error(err))
 		}
 	}
 	for try := range updateRetries {
-		// The first attempt uses the cached Node; later attempts read it from the apiserver. (kubelet:
-		// tryUpdateNodeStatus)
+		// The first attempt uses the cached Node; later attempts request the Node. (kubelet: tryUpdateNodeStatus)
 		var watched *v1.Node
 		if try == 0 {
 			watched = m.fleet.getNode(m.name)
@@ -219,8 +209,7 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport makes one attempt to report the status. The argument "existing" is the cached Node. If it is nil, tryReport
-// reads the Node from the apiserver.
+// tryReport makes one attempt to report the status. If the argument "existing" is nil, it reads the Node first.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
@@ -233,8 +222,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
 		return nil
 	}
-	if _, _, err := nodeutil.PatchNodeStatus(m.heartbeats(), types.NodeName(m.name), existing,
-		node); err != nil {
+	if _, _, err := nodeutil.PatchNodeStatus(m.heartbeats(), types.NodeName(m.name), existing, node); err != nil {
 		return err
 	}
 	m.sent(now, changed)
@@ -265,8 +253,8 @@ func (m *member) leave(stopped context.Context) {
 	m.logger.Info("node is NotReady")
 }
 
-// addressesOfPods returns the allocator of pod IPs. It makes a new allocator when the Node's podCIDRs change. They
-// may change after the first pod has started.
+// addressesOfPods returns the allocator of pod IPs. It makes a new allocator when the Node's podCIDRs have changed.
+// They may change even after the first pod has started.
 func (m *member) addressesOfPods() (*ipam, error) {
 	var cidrs []string
 	if node := m.fleet.getNode(m.name); node != nil {
@@ -282,7 +270,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 		if err != nil {
 			return nil, err
 		}
-		// First reserve the addresses of pods that already exist, for example after a restart.
+		// Reserve the addresses of pods that already exist, for example after a restart.
 		for _, pod := range m.bound() {
 			if !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))

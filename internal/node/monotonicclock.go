@@ -9,8 +9,7 @@ type monotonicClock struct {
 	passed time.Duration
 }
 
-// The method "read" returns the time of the clock. Its arguments are the wall-clock time (now) and the monotonic time
-// since a fixed moment (passed).
+// The method "read" returns the time of the clock. The argument "passed" is the monotonic time since a fixed moment.
 func (c *monotonicClock) read(now time.Time, passed time.Duration) time.Time {
 	if next := c.last.Add(passed - c.passed); now.Before(next) {
 		now = next

@@ -20,8 +20,7 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// controllerManagedAttach is the annotation for nodes whose volumes the attach-detach controller attaches. (kubelet:
-// pkg/volume/util)
+// controllerManagedAttach marks nodes whose volumes the attach-detach controller attaches. (kubelet: pkg/volume/util)
 const controllerManagedAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
 
 // These are the older names of the OS and architecture labels. Kubelets still set them. (k8s.io/kubelet/pkg/apis)
@@ -30,22 +29,17 @@ const (
 	labelBetaArch = "beta.kubernetes.io/arch"
 )
 
-// description contains everything that a node reports about itself. Only the addresses may change while the node
-// runs.
+// description contains everything that a node reports about itself. Only the addresses may change while the node runs.
 type description struct {
 	name      string
 	addresses atomic.Pointer[[]v1.NodeAddress]
 	template  *v1.Node // the Node, but without addresses, conditions and allocatable extended resources
 }
 
-// DefaultCapacity returns the default capacity of a stand-in node. The number of pods comes from maxPods of its
-// configuration.
+// DefaultCapacity returns the default capacity of a node, without the number of pods, which comes from maxPods.
 func DefaultCapacity() v1.ResourceList {
-	return v1.ResourceList{
-		v1.ResourceCPU:              resource.MustParse("8"),
-		v1.ResourceMemory:           resource.MustParse("32Gi"),
-		v1.ResourceEphemeralStorage: resource.MustParse("200Gi"),
-	}
+	return v1.ResourceList{v1.ResourceCPU: resource.MustParse("8"), v1.ResourceMemory: resource.MustParse("32Gi"),
+		v1.ResourceEphemeralStorage: resource.MustParse("200Gi")}
 }
 
 func describe(spec *Spec) (*description, error) {
@@ -69,7 +63,8 @@ func describe(spec *Spec) (*description, error) {
 		ContainerRuntimeVersion: "fauxlet://" + spec.Version,
 		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
-	// This is the only declared feature that fauxlet supports. The apiserver uses it to choose the streaming protocol.
+	// The apiserver chooses the streaming protocol by ExtendWebSocketsToKubelet, the only feature that fauxlet
+	// declares.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
 		status.DeclaredFeatures = []string{feature}
 	}
@@ -80,7 +75,7 @@ func describe(spec *Spec) (*description, error) {
 	if capacity == nil {
 		capacity = DefaultCapacity()
 	}
-	// (kubelet: nodestatus.MachineInfo)
+	// podsPerCore can lower the number of pods. (kubelet: nodestatus.MachineInfo)
 	pods := int64(kubelet.MaxPods)
 	if kubelet.PodsPerCore > 0 {
 		pods = min(pods, capacity.Cpu().Value()*int64(kubelet.PodsPerCore))
@@ -227,12 +222,9 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 	if node.Labels == nil {
 		node.Labels = map[string]string{}
 	}
-	for _, label := range []string{
-		v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone,
-		v1.LabelFailureDomainBetaRegion,
-		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS,
-		labelBetaArch,
-	} {
+	for _, label := range []string{v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion,
+		v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion, v1.LabelInstanceTypeStable,
+		v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch} {
 		switch value, there := d.template.Labels[label]; {
 		case !there:
 		case value == "":
@@ -256,8 +248,7 @@ type readiness struct {
 
 var (
 	ready = readiness{v1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"}
-	// The variable "leaving" is the Ready condition that a kubelet reports while its machine shuts down. (kubelet:
-	// pkg/kubelet/nodeshutdown)
+	// The variable "leaving" is the Ready condition while a machine shuts down. (kubelet: pkg/kubelet/nodeshutdown)
 	leaving = readiness{v1.ConditionFalse, "KubeletNotReady", "node is shutting down"}
 )
 

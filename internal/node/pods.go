@@ -26,9 +26,8 @@ type podEntry struct {
 	clock  monotonicClock
 	// shown is the pod as the apiserver showed it when the field "life" was last updated. For a static pod it is the
 	// mirror pod, or nil if no mirror pod exists yet.
-	shown *v1.Pod
-	// status is the latest status of a static pod.
-	status     v1.PodStatus
+	shown      *v1.Pod
+	status     v1.PodStatus // the latest status, only for a static pod
 	containers map[string]scenario.Container
 	// ipam is the allocator from which the pod has its IPs. It is nil if the pod has no allocated IPs.
 	ipam *ipam
@@ -52,8 +51,7 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// The method "sync" brings one pod up to date, in the node's store and in the apiserver. The queue ensures that calls
-// for the same pod do not overlap.
+// The method "sync" updates one pod in the node's store and in the apiserver. The queue never overlaps calls for a pod.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -105,9 +103,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	}
 	reported := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
 	served := pod
-	if pod != shown || !reported {
+	if pod != shown || !reported { // avoid a copy if the cached object is up to date
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
-	} // otherwise serve the object in the cache itself, because a copy would need more memory
+	}
 	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
@@ -232,9 +230,8 @@ func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	l.release()
 }
 
-// patch reports a pod status. It is not an error if the pod was deleted or replaced, because the watch will report
-// that change. (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the
-// cached version.)
+// patch reports a pod status. It returns no error for a deleted or replaced pod, because the watch reports that too.
+// (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {
@@ -249,18 +246,14 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 		return err
 	}
 	_, err = f.options.Client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType,
-		patch,
-		metav1.PatchOptions{}, "status")
+		patch, metav1.PatchOptions{}, "status")
 	return unlessGone(err)
 }
 
-// The method "delete" deletes a pod at once, with grace period 0. All containers of the pod must have ended. (kubelet:
-// status manager, syncPod)
+// The method "delete" deletes a pod whose containers have ended. (kubelet: status manager, syncPod)
 func (f *Fleet) delete(ctx context.Context, pod *v1.Pod) error {
-	now := int64(0)
 	return unlessGone(f.options.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
-		GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
-	}))
+		GracePeriodSeconds: new(int64), Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}))
 }
 
 func unlessGone(err error) error {

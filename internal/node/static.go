@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/internal/pods"
@@ -38,9 +40,7 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 	all := make(map[types.NamespacedName]*v1.Pod, len(given))
 	for _, original := range given {
 		pod := original.DeepCopy()
-		if pod.Namespace == "" {
-			pod.Namespace = metav1.NamespaceDefault
-		}
+		pod.Namespace = cmp.Or(pod.Namespace, metav1.NamespaceDefault)
 		text, err := json.Marshal(pod)
 		if err != nil {
 			return nil, err
@@ -99,10 +99,9 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
 	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
-	controller := true
 	// NodeRestriction rejects a mirror pod without an owner.
 	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid,
-		Controller: &controller}}
+		Controller: ptr.To(true)}}
 	made, err := m.fleet.options.Client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil // the mirror pod exists, and the watch will deliver it

@@ -8,8 +8,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// adopt recovers the state of the life from the pod's status. A container whose description has a fixed State gets
-// that State instead.
+// adopt recovers the state of the life from the pod's status. A fixed State in a description takes precedence.
 func (l *Life) adopt() {
 	l.rebind()
 	for i := range l.containers {
@@ -39,8 +38,7 @@ func (l *Life) rebind() {
 	l.containers = make([]container, 0, len(before))
 	for kind, spec := range Containers(l.pod) {
 		c := container{kind: kind, spec: spec, described: &scenario.Container{}}
-		old := slices.IndexFunc(before, func(c container) bool { return c.spec.Name == spec.Name })
-		if old >= 0 {
+		if old := slices.IndexFunc(before, func(c container) bool { return c.spec.Name == spec.Name }); old >= 0 {
 			c.moment, c.turn, c.described = before[old].moment, before[old].turn, before[old].described
 		} else if described, found := l.described[spec.Name]; found {
 			c.described = &described

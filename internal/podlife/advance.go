@@ -22,8 +22,7 @@ func (l *Life) advance(now time.Time) {
 	l.now = later(l.now, now)
 }
 
-// next returns the time of the next change and a function that applies that change. The returned function is nil if no
-// change will follow.
+// next returns the time of the next change and a function that applies it, or nil if no change will follow.
 func (l *Life) next() (at time.Time, apply func()) {
 	consider := func(t time.Time, f func()) {
 		if !t.IsZero() && (apply == nil || t.Before(at)) {
@@ -46,10 +45,8 @@ func (l *Life) next() (at time.Time, apply func()) {
 		})
 	case l.stage == living && seconds != nil:
 		consider(l.began.Add(time.Duration(*seconds)*time.Second), func() {
-			l.beginStop(l.now, l.gracePeriod(), stop{
-				outcome: v1.PodFailed, reason: "DeadlineExceeded",
-				message: "Pod was active on the node longer than the specified deadline",
-			})
+			l.beginStop(l.now, l.gracePeriod(), stop{outcome: v1.PodFailed, reason: "DeadlineExceeded",
+				message: "Pod was active on the node longer than the specified deadline"})
 		})
 	}
 	if apply != nil {
@@ -65,8 +62,7 @@ func (l *Life) restarts(c *container) bool {
 
 func (l *Life) maxBackOff() time.Duration { return cmp.Or(l.settings.MaxBackOff, defaultBackOff) }
 
-// arrange applies the changes that follow immediately from the latest event: the next container may start, the pod
-// ends, or conditions change.
+// arrange applies the immediate effects of a change: the next container may start, the pod ends, or conditions change.
 func (l *Life) arrange() {
 	if l.stage == living {
 		l.takeTurns()
@@ -78,9 +74,8 @@ func (l *Life) arrange() {
 }
 
 // takeTurns sets the time from which each container may start: init containers and sidecars one after another, then
-// all main containers together. If a container has already started, the containers before it no longer delay the
-// start of others. An example is a sidecar that has ended and restarts. (kubelet: pkg/kubelet/kuberuntime,
-// computeInitContainerActions)
+// all main containers together. A container delays no start any more once a later container has started. An example is
+// a sidecar that restarts. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
 func (l *Life) takeTurns() {
 	turn, lastStarted := l.began, l.lastStarted()
 	for i := range l.containers {
@@ -100,8 +95,7 @@ func (l *Life) takeTurns() {
 	}
 }
 
-// lastStarted returns the index of the last container that has ever started, or -1 if no container has. It ignores
-// ephemeral containers.
+// lastStarted returns the index of the last container, except ephemeral ones, that has ever started, or -1.
 func (l *Life) lastStarted() int {
 	last := -1
 	for i := range l.containers {
@@ -112,9 +106,8 @@ func (l *Life) lastStarted() int {
 	return last
 }
 
-// mainMayRun reports whether the last init container has completed or, if it is a sidecar, has started. The earlier
-// init containers and sidecars were done before the last one started. (kubelet: pkg/kubelet/status,
-// hasPodInitialized)
+// mainMayRun reports whether the last init container has completed or, if it is a sidecar, has started. That
+// container starts only after all init containers and sidecars before it. (pkg/kubelet/status, hasPodInitialized)
 func (l *Life) mainMayRun() bool {
 	last := len(l.pod.Spec.InitContainers) - 1
 	return last < 0 || l.lastStarted() > last || l.containers[last].isInitialized()
@@ -146,7 +139,6 @@ func (l *Life) isDone() bool {
 	return done
 }
 
-// anyRuns reports whether at least one container runs.
 func (l *Life) anyRuns() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.run.isRunning() })
 }

@@ -10,8 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// IsKubeletCondition reports whether only a kubelet sets conditions of this type.
-// (kubelet: pkg/kubelet/types, PodConditionByKubelet)
+// IsKubeletCondition reports whether only a kubelet sets this condition. (pkg/kubelet/types, PodConditionByKubelet)
 func IsKubeletCondition(condition v1.PodConditionType) bool {
 	return slices.Contains(kubeletConditions, condition)
 }
@@ -110,7 +109,7 @@ func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	for i, kind := range timedConditions {
 		add(kind, l.conditions[i], why[i].reason, why[i].message)
 	}
-	// The conditions that the next lines of code add never change, but an earlier status may have other values.
+	// PodScheduled is always True, and AllContainersRestarting always False. An earlier status may have other values.
 	since := func(kind v1.PodConditionType, status v1.ConditionStatus) time.Time {
 		if c := conditionOf(old, kind); c != nil && c.Status == status {
 			return c.LastTransitionTime.Time
@@ -173,8 +172,7 @@ func closedGates(pod *v1.Pod) string {
 	return strings.Join(closed, ", ")
 }
 
-// restartsAllContainers reports whether the pod has a restart rule that restarts all its containers when one
-// container ends.
+// restartsAllContainers reports whether the end of one container can restart all containers of the pod.
 func restartsAllContainers(pod *v1.Pod) bool {
 	restartsAll := func(r v1.ContainerRestartRule) bool {
 		return r.Action == v1.ContainerRestartRuleActionRestartAllContainers

@@ -14,8 +14,7 @@ type container struct {
 	kind      ContainerType
 	spec      *v1.Container
 	described *scenario.Container
-	// turn is the time from which the container may run for the first time. It is zero while containers before it are
-	// not done.
+	// turn is the earliest time of the container's first start. It is zero while earlier containers are not done.
 	turn time.Time
 }
 
@@ -41,8 +40,8 @@ func (c *container) hasStarted() bool { return !c.run.started.IsZero() }
 // hasProbes reports whether probes determine when the container is started and ready.
 func (c *container) hasProbes() bool { return c.kind == MainContainer || c.kind == Sidecar }
 
-// isInitialized reports whether the containers after this one may start, because this one is an init container that has
-// completed or a sidecar that has started.
+// isInitialized reports whether the container no longer delays the containers after it. An init container must have
+// completed, and a sidecar must have started.
 func (c *container) isInitialized() bool {
 	if c.kind == Sidecar {
 		return c.run.isRunning() && c.started
@@ -102,9 +101,7 @@ func (c *container) exit() *scenario.Exit {
 // true if the container starts again after its latest run.
 func (c *container) due(restarts bool) time.Time {
 	switch {
-	case c.isFixed():
-		return time.Time{}
-	case !c.hasStarted() && c.turn.IsZero():
+	case c.isFixed(), !c.hasStarted() && c.turn.IsZero():
 		return time.Time{}
 	case !c.hasStarted():
 		return c.turn.Add(c.described.StartAfter.Duration)
@@ -178,8 +175,7 @@ func (c *container) probe(now time.Time) {
 	c.started, c.ready = !now.Before(started), !now.Before(ready)
 }
 
-// The method "end" records that the current run has ended. The argument r is the current run with its end time and exit
-// code.
+// The method "end" records that the current run has ended. The argument r is this run with its end time and exit code.
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
 // nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait

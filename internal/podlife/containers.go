@@ -18,8 +18,7 @@ const (
 	EphemeralContainer
 )
 
-// Containers iterates over the containers of a pod's spec: first init containers and sidecars, then main containers,
-// then ephemeral containers.
+// Containers iterates over the containers of a pod: init containers and sidecars, then main, then ephemeral containers.
 func Containers(pod *v1.Pod) iter.Seq2[ContainerType, *v1.Container] {
 	return func(yield func(ContainerType, *v1.Container) bool) {
 		for i := range pod.Spec.InitContainers {
@@ -68,8 +67,7 @@ func ContainerSpec(pod *v1.Pod, name string) *v1.Container {
 	return nil
 }
 
-// ContainerStatus returns the status of a container of any type, or nil if the pod's status does not contain the
-// container.
+// ContainerStatus returns the status of a container of any type, or nil if the pod's status has none.
 func ContainerStatus(pod *v1.Pod, name string) *v1.ContainerStatus {
 	for _, statuses := range [][]v1.ContainerStatus{
 		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,

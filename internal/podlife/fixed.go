@@ -8,9 +8,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// FixedStatus returns the status of a pod that never changes. Pods of a node that is not in a cluster have such a
-// status. The pod seems to be in this state since its creationTimestamp. Container statuses that pod.Status already
-// contains are kept.
+// FixedStatus returns the status of a pod that never changes, as on a node that is not in a cluster. The pod seems to
+// be in this state since its creationTimestamp. Container statuses that pod.Status already contains are kept.
 func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
 	l := &Life{pod: pod, described: described, began: pod.CreationTimestamp.Time, now: pod.CreationTimestamp.Time}
 	l.rebind()
@@ -20,17 +19,16 @@ func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodSta
 		if c.described.State != "" || c.kind != MainContainer || !initWaits {
 			c.moment = fixedMoment(c.described, c.kind, l.began)
 		}
-		initWaits = initWaits || c.kind == InitContainer && c.run.reason != completed || c.kind == Sidecar &&
-			!c.run.isRunning()
+		initWaits = initWaits || c.kind == InitContainer && c.run.reason != completed ||
+			c.kind == Sidecar && !c.run.isRunning()
 	}
 	if s := l.containerStatuses(); isTerminal(phase(pod, &s, living)) {
 		l.stage = ended
 	}
 	l.updateConditions()
 	status := l.makeStatus()
-	for _, made := range [][]v1.ContainerStatus{
-		status.InitContainerStatuses, status.ContainerStatuses, status.EphemeralContainerStatuses,
-	} {
+	for _, made := range [][]v1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses,
+		status.EphemeralContainerStatuses} {
 		for i := range made {
 			if given := ContainerStatus(pod, made[i].Name); given != nil {
 				made[i] = *given

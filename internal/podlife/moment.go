@@ -19,10 +19,8 @@ import (
 
 // run is one run of a container, from its start to its end. The zero value means that the container has not run.
 type run struct {
-	// number is the number of runs that the container had before this run.
-	number int32
-	// image is the image with which the run started. If this field is empty, the image in the spec counts.
-	image string
+	number int32  // how many runs the container had before this run
+	image  string // the image of the run; if it is empty, the image in the spec counts
 	// started and finished are in whole seconds, as in the API. finished is zero while the container runs.
 	started, finished time.Time
 	// code, reason and message describe how the run ended.
@@ -30,14 +28,11 @@ type run struct {
 	reason, message string
 }
 
-// isRunning reports whether the run has started and has not ended.
 func (r *run) isRunning() bool { return !r.started.IsZero() && r.finished.IsZero() }
 
-// hasEnded reports whether the run has started and ended.
 func (r *run) hasEnded() bool { return !r.finished.IsZero() }
 
-// The method "exited" returns a copy of the run with the time and the exit code of a container that has ended by
-// itself.
+// The method "exited" returns a copy of the run, which ends because the container exits by itself.
 func (r run) exited(e *scenario.Exit, when time.Time) run {
 	r.finished, r.code, r.reason, r.message = when, e.Code, e.Reason, e.Message
 	if r.reason == "" {
@@ -48,8 +43,7 @@ func (r run) exited(e *scenario.Exit, when time.Time) run {
 	return r
 }
 
-// The method "stopped" returns a copy of the run with the time and the exit code of a container that a signal has
-// ended: SIGKILL if killed is set, and SIGTERM otherwise.
+// The method "stopped" returns a copy of the run, which SIGTERM ends. If the argument "killed" is set, SIGKILL ends it.
 func (r run) stopped(s scenario.Stop, when time.Time, killed bool) run {
 	r.finished, r.code = when, s.Code
 	if killed {
@@ -77,8 +71,7 @@ func reasonOf(code int32) string {
 	return "Error"
 }
 
-// moment is the state of a container at one time: everything that a kubelet gets from the container runtime and from
-// the probes.
+// moment is the state of a container at one time, as a kubelet gets it from the container runtime and the probes.
 type moment struct {
 	// The field "run" is the latest run, and "last" is the run before the latest.
 	run, last run
@@ -111,16 +104,13 @@ func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	return m
 }
 
-// runOf recovers a run that has ended from the terminated state in the status. For a lost container, whose status
-// has no times, it returns the zero run.
+// runOf recovers a run that has ended from its terminated state. A lost container has no times, and gets the zero run.
 func runOf(t *v1.ContainerStateTerminated, number int32) run {
 	if t == nil || t.FinishedAt.IsZero() {
 		return run{}
 	}
-	return run{
-		number: number, started: t.StartedAt.Time, finished: t.FinishedAt.Time,
-		code: t.ExitCode, reason: t.Reason, message: t.Message,
-	}
+	return run{number: number, started: t.StartedAt.Time, finished: t.FinishedAt.Time, code: t.ExitCode,
+		reason: t.Reason, message: t.Message}
 }
 
 // status returns the container status that a kubelet reports. It shares unchanged parts with the pod.
@@ -136,7 +126,7 @@ func (m *moment) status(pod *v1.Pod, kind ContainerType, c *v1.Container) v1.Con
 	}
 	last, waits := &m.last, m.waiting != ""
 	if waits && kind == Sidecar && m.run.hasEnded() && m.run.code == 0 {
-		waits = false // the kubelet treats such a sidecar like a completed init container
+		waits = false // a kubelet reports a sidecar with exit code 0 as Completed, even during its back-off
 	}
 	switch {
 	case waits:
@@ -164,10 +154,8 @@ func (m *moment) status(pod *v1.Pod, kind ContainerType, c *v1.Container) v1.Con
 }
 
 func (r *run) terminated(id string) *v1.ContainerStateTerminated {
-	return &v1.ContainerStateTerminated{
-		ExitCode: r.code, Reason: r.reason, Message: r.message, ContainerID: id,
-		StartedAt: metav1.NewTime(r.started), FinishedAt: metav1.NewTime(r.finished),
-	}
+	return &v1.ContainerStateTerminated{ExitCode: r.code, Reason: r.reason, Message: r.message, ContainerID: id,
+		StartedAt: metav1.NewTime(r.started), FinishedAt: metav1.NewTime(r.finished)}
 }
 
 // waitingMessage returns the kubelet's message for a waiting container. Where a kubelet passes on a message of the
@@ -186,9 +174,8 @@ func (m *moment) waitingMessage(pod *v1.Pod, c *v1.Container) string {
 	case "ErrImageNeverPull":
 		return fmt.Sprintf("Container image %q is not present with pull policy of Never", c.Image)
 	case "InvalidImageName":
-		return fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: invalid "+
-			"reference format",
-			c.Image, c.Image)
+		return fmt.Sprintf("Failed to apply default image tag %[1]q: couldn't parse image name %[1]q: invalid "+
+			"reference format", c.Image)
 	case "ImageInspectError":
 		return fmt.Sprintf("Failed to inspect image %q: not found", c.Image)
 	}
@@ -247,7 +234,7 @@ func restarts(pod *v1.Pod, kind ContainerType, c *v1.Container, code int32) bool
 		policy = v1.RestartPolicy(*c.RestartPolicy)
 		if slices.ContainsFunc(c.RestartPolicyRules,
 			func(r v1.ContainerRestartRule) bool { return ruleMatches(r, code) }) {
-			return true // every action of a rule restarts the container
+			return true // a rule that matches restarts the container, whatever its action is
 		}
 	}
 	switch policy {

@@ -87,9 +87,8 @@ func (l *Life) Update(pod *v1.Pod, now time.Time) {
 }
 
 // At returns the status at a time. If an earlier call had a later time, At returns the status at that later time. The
-// result "next" is the time at which the status next changes without an update, or zero for never. The result "gone"
-// is true if the pod has a deletionTimestamp and none of its containers runs. The caller may delete such a pod after
-// reporting the status.
+// result "next" is the time at which the status next changes without an update, or zero for never. The result "gone" is
+// true if the pod has a deletionTimestamp and no container runs. The caller may delete such a pod after a last report.
 //
 // The status shares unchanged parts with the pod, and must not be changed.
 func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool) {
@@ -111,7 +110,7 @@ func (l *Life) status() v1.PodStatus {
 	switch {
 	case s.Phase == l.stop.outcome && l.stop.reason != "":
 		s.Reason, s.Message = l.stop.reason, l.stop.message
-	case s.Phase == before.Phase: // the phase is unchanged, so its earlier reason and message still apply
+	case s.Phase == before.Phase: // the phase has not changed, so its earlier reason and message still apply
 		s.Reason, s.Message = before.Reason, before.Message
 	}
 	l.setAddresses(&s)

@@ -17,19 +17,14 @@ import (
 type stage uint8
 
 const (
-	// In the stage "living", containers start, and restart as restartPolicy allows.
-	living stage = iota
-	// In the stage "stopping", no container starts any more, but some containers still run.
-	stopping
-	// In the stage "ended", no container runs, and none will run again.
-	ended
+	living   stage = iota // containers start, and restart as restartPolicy allows
+	stopping              // no container starts any more, but some containers still run
+	ended                 // no container runs, and none will run again
 )
 
-// makeStatus returns the part of a pod's status that a kubelet derives from the spec and from the containers:
-// everything except addresses.
-//
-// The status shares unchanged parts with the pod. The caller may change the lists, but not what their entries point
-// to. (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and
+// makeStatus returns the status that a kubelet derives from the spec and the containers, without addresses. The status
+// shares unchanged parts with the pod. The caller may change lists in the status, but not the objects to which their
+// entries point. (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and
 // mergePodStatus)
 func (l *Life) makeStatus() v1.PodStatus {
 	s := l.containerStatuses()
@@ -85,7 +80,6 @@ func (l *Life) generation() int64 {
 
 func isTerminal(phase v1.PodPhase) bool { return phase == v1.PodSucceeded || phase == v1.PodFailed }
 
-// mainHasRun reports whether a main container has ever run.
 func mainHasRun(s *v1.PodStatus) bool {
 	return slices.ContainsFunc(s.ContainerStatuses, func(c v1.ContainerStatus) bool { return c.ContainerID != "" })
 }
@@ -154,17 +148,15 @@ func termination(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
 	return nil
 }
 
-// markLost marks the containers of an ended pod that were to run and cannot be found. As in a kubelet, they become
-// terminated with ContainerStatusUnknown. (kubelet: pkg/kubelet/status, TerminatePod)
+// markLost gives the terminated state ContainerStatusUnknown to containers of an ended pod that a kubelet cannot find.
+// (kubelet: pkg/kubelet/status, TerminatePod)
 func markLost(s *v1.PodStatus, initialized bool) {
 	mark := func(statuses []v1.ContainerStatus) {
 		for i := range statuses {
 			if statuses[i].State.Terminated == nil {
 				statuses[i].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-					Reason:   "ContainerStatusUnknown",
-					Message:  "The container could not be located when the pod was terminated",
-					ExitCode: killedCode,
-				}}
+					Reason: "ContainerStatusUnknown", ExitCode: killedCode,
+					Message: "The container could not be located when the pod was terminated"}}
 			}
 		}
 	}
@@ -179,9 +171,8 @@ func markLost(s *v1.PodStatus, initialized bool) {
 	mark(inits[:begun])
 }
 
-// setResources sets the resources of the pod as a whole. A kubelet reads the resources of a running pod from the
-// pod's cgroup, so it reports only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go,
-// convertToAPIPodLevelResourcesStatus)
+// setResources sets the resources of the pod as a whole. For a running pod a kubelet reports only CPU and memory, which
+// it reads from the pod's cgroup. (kubelet: pkg/kubelet/kubelet_pods.go, convertToAPIPodLevelResourcesStatus)
 func setResources(pod *v1.Pod, s *v1.PodStatus) {
 	requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{})
 	limits := podresource.PodLimits(pod, podresource.PodResourcesOptions{})

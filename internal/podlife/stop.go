@@ -10,24 +10,20 @@ import (
 
 // stop describes how and when a pod stops.
 type stop struct {
-	// The field "since" is the time at which the containers get SIGTERM. "kill" is the time at which the containers
-	// that still run get SIGKILL.
+	// Containers get SIGTERM at the time "since". Containers that still run at the time "kill" get SIGKILL.
 	since, kill time.Time
 	// outcome is the phase in which the pod ends regardless of its containers, with reason and message. It is empty
 	// if the exit codes of the containers determine the phase.
 	outcome         v1.PodPhase
 	reason, message string
-	// deleted is set if the pod stops because of its deletionTimestamp.
-	deleted bool
+	deleted         bool // whether the pod stops because of its deletionTimestamp
 	// generation is the pod's generation when the stop began. The kubelet does not observe a newer generation until
 	// all containers have stopped. (kubelet: SyncTerminatingPod)
-	generation int64
-	// initialized is set if all init containers were done when the stop began.
-	initialized bool
+	generation  int64
+	initialized bool // whether all init containers were done when the stop began
 }
 
-// minGracePeriod is the minimum time between SIGTERM and SIGKILL of each container. (kubelet:
-// minimumGracePeriodInSeconds)
+// minGracePeriod is the least time between SIGTERM and SIGKILL. (kubelet: minimumGracePeriodInSeconds)
 const minGracePeriod = 2 * time.Second
 
 // gracePeriod returns the pod's terminationGracePeriodSeconds, or the API server's default.
@@ -152,8 +148,7 @@ func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	return c.run.stopped(c.described.Stops, inSeconds(at), killed), at
 }
 
-// preStop returns how long the container's preStop hook takes. Hooks that run a command or send a request take no
-// time.
+// preStop returns how long the container's preStop hook takes. Only hooks that sleep take time.
 func (c *container) preStop() time.Duration {
 	if h := c.spec.Lifecycle; h != nil && h.PreStop != nil && h.PreStop.Sleep != nil {
 		return time.Duration(h.PreStop.Sleep.Seconds) * time.Second
@@ -161,7 +156,6 @@ func (c *container) preStop() time.Duration {
 	return 0
 }
 
-// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -15,10 +15,9 @@ import (
 // load describes how much of each resource a container uses. CPU and memory are waves. Less important values, such as
 // the number of threads, are derived from a hash of the pod's UID and the container's name.
 type load struct {
-	cpu    wave // nanocores
-	memory wave // bytes
-	// hash is different for each container.
-	hash uint64
+	cpu    wave   // nanocores
+	memory wave   // bytes
+	hash   uint64 // different for each container
 }
 
 const (
@@ -96,11 +95,9 @@ func hashOf(parts ...string) uint64 {
 }
 
 // wave is a triangle wave: it rises in a straight line from mean-swing to mean+swing, and falls back. period is in
-// milliseconds and a multiple of 4. The value depends only on the wall-clock time, so it is the same in every
-// process.
+// milliseconds and a multiple of 4. The value depends only on the wall-clock time, so it is the same in every process.
 //
-// All arithmetic is in integers. Rounding errors therefore never make a sum decrease, and a rate is exactly the
-// difference of two sums.
+// All arithmetic is in integers, so that a sum never decreases, and a rate is exactly the difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
 // The method "below" lowers the mean and the swing of the wave so that the wave never exceeds a limit.
@@ -109,8 +106,7 @@ func (w *wave) below(limit uint64) {
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// The method "turn" returns how much of the wave's current period has passed at the time ms, in milliseconds. ms is in
-// milliseconds since 1970.
+// The method "turn" returns the milliseconds of the wave's current period that have passed at a time since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }

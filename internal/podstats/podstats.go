@@ -24,20 +24,14 @@ const Unlimited = math.MaxUint64
 // Machine is the simulated machine of the node. If Cores, Memory or Booted is zero, its value is chosen so that the
 // pods fit on the machine. Empty ids and versions are derived from the name of the node.
 type Machine struct {
-	// Node is the name of the node.
-	Node string
-	// Cores is the number of logical CPUs, and Memory is in bytes.
-	Cores  int
-	Memory uint64
-	// Booted is the boot time of the machine. It must be before the start of the first pod.
-	Booted time.Time
+	Node   string    // the name of the node
+	Cores  int       // logical CPUs
+	Memory uint64    // bytes
+	Booted time.Time // the boot time, which must be before the start of the first pod
 
-	// Systemd is true if the cgroup driver "systemd" names the cgroups, and false for the driver "cgroupfs". CgroupRoot
-	// is the parent of the cgroups of all pods: cgroupRoot in the KubeletConfiguration.
-	Systemd    bool
-	CgroupRoot string
-	// Pressure is set if the kernel reports pressure stall information (PSI).
-	Pressure bool
+	Systemd    bool   // whether the cgroup driver is systemd, not cgroupfs
+	CgroupRoot string // the parent of the cgroups of all pods: cgroupRoot in the KubeletConfiguration
+	Pressure   bool   // whether the kernel reports pressure stall information (PSI)
 
 	ID, SystemUUID, BootID string
 	Kernel, OS             string
@@ -63,12 +57,10 @@ func (m *Machine) identify() {
 type Measurement struct {
 	Time    time.Time
 	Machine Machine
-	// Cgroups are all cgroups of the node: first the root cgroup, then the cgroups of the system, then the cgroups
-	// of the pods in the order of the pods. The cgroup of a pod is followed by the cgroups of its sandbox and its
-	// containers.
+	// Cgroups are all cgroups of the node: first the root cgroup, then the cgroups of the system, then for each pod the
+	// cgroups of the pod, of its sandbox and of its containers.
 	Cgroups []Cgroup
-	// Images is the disk space of container images.
-	Images Disk
+	Images  Disk // the disk space of container images
 	// Threads is the number of threads on the node, and MaxThreads is the maximum number.
 	Threads, MaxThreads uint64
 }
@@ -90,14 +82,12 @@ const (
 // Cgroup contains the use and the limits of a cgroup.
 type Cgroup struct {
 	Kind Kind
-	// Path is the absolute path of the cgroup.
-	Path string
+	Path string // absolute
 	// Pod is set for pods, sandboxes and containers. Name is the name of a container. ID and Image are set for
 	// sandboxes and containers; ID is the id in the container runtime.
 	Pod             *v1.Pod
 	Name, ID, Image string
-	// Created is the time at which the cgroup was created. For a container it is the time at which the container was
-	// created.
+	// Created is the time at which the cgroup or, for a container, the container was created.
 	Created time.Time
 
 	// Shares, Period and Quota limit the CPU, in cAdvisor's units. Quota 0 means no limit.

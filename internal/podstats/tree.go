@@ -52,7 +52,7 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 	groups[besteffort].Shares, groups[burstable].Shares = shares(0), shares(0)
 	var network Interface
 	var disk Disk
-	count := 0
+	count := uint64(0) // pods
 	for i := first; i < len(groups); i++ {
 		c := &groups[i]
 		switch c.Kind {
@@ -79,10 +79,8 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 	}
 
 	// The system services use a fixed amount, plus a small amount per pod.
-	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore,
-		60*mebibyte+uint64(count)*mebibyte/4)
-	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2,
-		50*mebibyte+uint64(count)*mebibyte/4)
+	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+count*millicore, 60*mebibyte+count*mebibyte/4)
+	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+count*millicore/2, 50*mebibyte+count*mebibyte/4)
 	rest := t.service(kindGroup, "the rest", 40*millicore, 380*mebibyte)
 	groups[system] = t.group(kindGroup, "/system.slice")
 	for _, c := range []*Cgroup{&groups[kubelet], &groups[runtime], &rest} {
@@ -112,12 +110,10 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 			groups[i].Network = root.Network
 		}
 	}
-	images := Disk{Used: 4<<30 + uint64(count)*96*mebibyte, Inodes: 90_000 + uint64(count)*1_500}
+	images := Disk{Used: 4<<30 + count*96*mebibyte, Inodes: 90_000 + count*1_500}
 	root.Filesystems = t.filesystems(root, images, disk)
-	return &Measurement{
-		Time: t.at, Machine: t.machine, Cgroups: groups, Images: images,
-		Threads: root.Processes.Threads + root.Processes.Processes, MaxThreads: 127_000,
-	}
+	return &Measurement{Time: t.at, Machine: t.machine, Cgroups: groups, Images: images,
+		Threads: root.Processes.Threads + root.Processes.Processes, MaxThreads: 127_000}
 }
 
 // booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods has a
@@ -194,9 +190,7 @@ func (t *tree) addPod(p scenario.Pod) {
 		return
 	}
 	group := &t.groups[at]
-	group.Pod = pod
-	group.Created = created(pod)
-	group.Shares = shares(requested)
+	group.Pod, group.Created, group.Shares = pod, created(pod), shares(requested)
 	if !unlimited {
 		group.Quota = quota
 	}
@@ -248,10 +242,9 @@ func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
 	group.Path = t.scope(parent, group.ID)
 	group.Shares, group.SwapLimit = shares(2), 0
 	group.CPU.Total, group.CPU.User, group.CPU.System = 27_000_000, 9_000_000, 18_000_000
-	group.Memory = Memory{
-		Usage: 88 * pageSize, WorkingSet: 80 * pageSize, Peak: 900 * pageSize, RSS: 9 * pageSize, Kernel: 60 * pageSize,
-		InactiveFile: 8 * pageSize, ActiveFile: 11 * pageSize, Mapped: 8 * pageSize, Faults: 1_020, MajorFaults: 3,
-	}
+	group.Memory = Memory{Usage: 88 * pageSize, WorkingSet: 80 * pageSize, Peak: 900 * pageSize, RSS: 9 * pageSize,
+		Kernel: 60 * pageSize, InactiveFile: 8 * pageSize, ActiveFile: 11 * pageSize, Mapped: 8 * pageSize,
+		Faults: 1_020, MajorFaults: 3}
 	group.Processes = Processes{Processes: 1, Threads: 1}
 	l := load{hash: hashOf(string(pod.UID))}
 	elapsed := t.since(created(pod))
@@ -266,11 +259,8 @@ func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
 func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
 	group := t.group(kind, "/system.slice/"+name+".service")
 	hash := hashOf(t.machine.Node, name)
-	t.use(&group, load{
-		hash:   hash,
-		cpu:    wave{mean: cpu, swing: cpu / 5, period: 420_000, phase: hash % 420_000},
-		memory: wave{mean: memory, swing: memory / 40, period: 1_800_000, phase: hash % 1_800_000},
-	})
+	t.use(&group, load{hash: hash, cpu: wave{mean: cpu, swing: cpu / 5, period: 420_000, phase: hash % 420_000},
+		memory: wave{mean: memory, swing: memory / 40, period: 1_800_000, phase: hash % 1_800_000}})
 	return group
 }
 
@@ -280,8 +270,7 @@ func (t *tree) group(kind Kind, path string) Cgroup {
 		MemoryLimit: Unlimited, SwapLimit: Unlimited}
 }
 
-// This method sets a cgroup's CPU usage, memory usage and number of processes. All memory values are multiples of the
-// page size.
+// This method sets a cgroup's CPU usage, memory usage and number of processes. Memory is in whole pages.
 func (t *tree) use(group *Cgroup, l load) {
 	at, started := t.at.UnixMilli(), group.Created.UnixMilli()
 	before := max(started, t.at.Add(-Interval).UnixMilli())
@@ -306,9 +295,8 @@ func (t *tree) use(group *Cgroup, l load) {
 	m.Faults = l.memory.mean/pageSize + t.since(group.Created)/1000*uint64(l.digit(1, 20))
 	m.MajorFaults = uint64(l.digit(0, 40))
 
-	processes := uint64(l.digit(1, 6))
-	group.Processes = Processes{Processes: processes, Threads: processes * 4, Files: processes * 9,
-		Sockets: processes * 2}
+	n := uint64(l.digit(1, 6))
+	group.Processes = Processes{Processes: n, Threads: n * 4, Files: n * 9, Sockets: n * 2}
 }
 
 // The method "fit" chooses the machine's number of cores and its memory, if they are not set. At least half of the
@@ -328,12 +316,10 @@ func (t *tree) fit(node *Cgroup) {
 }
 
 func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
-	root := Filesystem{
-		Device: PartitionDevice, Capacity: 100 << 30, Inodes: 6_553_600,
+	root := Filesystem{Device: PartitionDevice, Capacity: 100 << 30, Inodes: 6_553_600,
 		Used: 6<<30 + images.Used + disk.Used, InodesUsed: 210_000 + images.Inodes + disk.Inodes,
-		Reads: node.IO.Reads, ReadSectors: node.IO.ReadBytes / 512, Writes: node.IO.Writes,
-		WrittenSectors: node.IO.WriteBytes / 512,
-	}
+		Reads: node.IO.Reads, ReadSectors: node.IO.ReadBytes / 512,
+		Writes: node.IO.Writes, WrittenSectors: node.IO.WriteBytes / 512}
 	for root.Capacity < 2*root.Used {
 		root.Capacity, root.Inodes = root.Capacity*2, root.Inodes*2
 	}
@@ -344,8 +330,7 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	return []Filesystem{shm, root, run}
 }
 
-// The method "since" returns the number of milliseconds between a time and the measurement. It returns 0 for a time
-// after the measurement.
+// The method "since" returns the milliseconds from a time to the measurement, or 0 for a time after the measurement.
 func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
 
 // The method "parts" returns the elements of the cgroup root's path, followed by the given name.
@@ -381,9 +366,8 @@ func (t *tree) scope(parent, id string) string {
 // period is the period of the kernel's CPU bandwidth control, in microseconds.
 const period = 100_000
 
-// This function returns the CPU shares that cAdvisor reports for a container with the given CPU request, in millicores.
-// The kernel stores a weight from 1 to 10000, so the result is rounded. (cAdvisor: container/common,
-// convertCPUWeightToCPULimit)
+// This function returns the CPU shares that cAdvisor reports for a CPU request. The kernel stores a weight from 1 to
+// 10000, so the result is rounded. (cAdvisor: container/common, convertCPUWeightToCPULimit)
 func shares(millicores uint64) uint64 {
 	shares := min(max(millicores*1024/1000, 2), 262_144)
 	weight := 1 + (shares-2)*9_999/262_142
@@ -408,5 +392,4 @@ func created(pod *v1.Pod) time.Time {
 	return pod.CreationTimestamp.Time
 }
 
-// madeID returns a UUID that depends only on a name.
 func madeID(name string) string { return stableid.UUID("pod fauxlet/" + name) }

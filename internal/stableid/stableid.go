@@ -6,8 +6,7 @@ import (
 	"fmt"
 )
 
-// UUID returns a UUID that depends only on the name. It has version 8, which RFC 9562 reserves for application-specific
-// UUIDs.
+// UUID returns a UUID that depends only on the name. Its version is 8, the version of RFC 9562 for custom UUIDs.
 func UUID(name string) string {
 	sum := sha256.Sum256([]byte("fauxlet " + name))
 	sum[6] = sum[6]&0x0f | 0x80

@@ -47,8 +47,7 @@ func (l *List[T]) copies() []T {
 // Wait calls the function "done" with the list of all states, and again after every change, until the function returns
 // true. Wait then returns the last list and true. If ctx is done first, Wait returns the last list and false.
 func (l *List[T]) Wait(ctx context.Context, done func([]T) bool) ([]T, bool) {
-	stop := context.AfterFunc(ctx, func() { l.Update(func() {}) })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { l.Update(func() {}) })()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cond.L == nil { // other callers that wait read the field without the lock
