@@ -14,10 +14,6 @@ import (
 	"fauxlet/internal/host"
 )
 
-// adminAddress is the default address of the admin listener. The commands that open this listener use it, and also the
-// commands that connect to it.
-const adminAddress = host.DefaultAdminAddress
-
 // adminFlags are the flags of serve and demo that configure the admin listener.
 type adminFlags struct {
 	address, tokenFile string
@@ -27,9 +23,9 @@ type adminFlags struct {
 
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener. A browser, "+
-		"\"fauxlet watch\" and \"fauxlet fault\" connect to it to show decisions and to set faults. Port 0 takes a "+
-		"free port. An empty value turns the listener off. If the flag is not given and the default port is in use, "+
+	flags.StringVar(&f.address, "admin-address", host.DefaultAdminAddress, "host and port of the admin listener. A "+
+		"browser, \"fauxlet watch\" and \"fauxlet fault\" connect to it to show decisions and to set faults. Port 0 takes "+
+		"a free port. An empty value turns the listener off. If the flag is not given and the default port is in use, "+
 		"fauxlet prints a warning and runs without this listener")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
 		"must send; required if that is not a loopback address")
@@ -39,7 +35,6 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 	f.flag = flags.Lookup("admin-address")
 }
 
-// The method "options" turns the flags into the options of the admin listener.
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"fauxlet/internal/host"
 )
 
 // The script command "admin-page" runs each command of docs/decisions.md in a shell. It replaces the default address of
@@ -27,7 +29,8 @@ func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		commands, _, _ := strings.Cut(block, "```")
 		for command := range strings.Lines(commands) {
-			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), adminAddress, ts.Getenv("ADMIN")))
+			command = strings.ReplaceAll(strings.TrimSpace(command), host.DefaultAdminAddress, ts.Getenv("ADMIN"))
+			runOfTracePage(ts, command)
 			run++
 		}
 	}

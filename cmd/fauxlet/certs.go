@@ -56,7 +56,6 @@ func newCerts() *cobra.Command {
 	return c
 }
 
-// certsCommand holds the values of the flags of "fauxlet certs".
 type certsCommand struct {
 	dir, caName string
 	request     testcerts.Request

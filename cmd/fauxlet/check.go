@@ -31,15 +31,13 @@ func newCheck() *cobra.Command {
 	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates; check "+
 		"issues a certificate from it, which kube-apiserver should then accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
-	flags.BoolVar(&k.approve, "approve-serving-certificate", false,
-		"get the serving certificate of the check's kubelets from the cluster (signer "+
-			"kubernetes.io/kubelet-serving) instead of issuing it: create, approve and delete a "+
-			"CertificateSigningRequest")
+	flags.BoolVar(&k.approve, "approve-serving-certificate", false, "get the serving certificate of the check's "+
+		"kubelets from the cluster (signer kubernetes.io/kubelet-serving) instead of issuing it: create, approve and "+
+		"delete a CertificateSigningRequest")
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach (default: "+
 		"the address from which this machine reaches the apiserver)")
-	flags.StringVar(&k.hostname, "node-hostname", "",
-		"name for --node-ip that the apiserver can resolve, for clusters "+
-			"that dial nodes by name (default: localhost for a loopback address, otherwise none)")
+	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for "+
+		"clusters that dial nodes by name (default: localhost for a loopback address, otherwise none)")
 	flags.StringSliceVar(&k.only, "only", nil,
 		"run only checks with these ids or prefixes of ids, and the checks that they need")
 	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
@@ -55,7 +53,6 @@ func newCheck() *cobra.Command {
 	return c
 }
 
-// checkCommand holds the values of the flags of "fauxlet check".
 type checkCommand struct {
 	kubeconfig, clientCA, servingCA, servingCAKey string
 	hostname, output                              string
@@ -84,8 +81,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 		return err
 	}
 	options.Checks = checks
-	// The streaming libraries of Kubernetes must not log. The checks break connections on purpose, and the libraries
-	// would log each broken connection.
+	// The checks break connections on purpose, and the streaming libraries would log each broken connection.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
 	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
@@ -115,7 +111,6 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	return nil
 }
 
-// The method "options" turns the flags into the options of the check.
 func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.kubeconfig == "" {
 		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")
@@ -144,7 +139,6 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	return o, nil
 }
 
-// readFiles reads the files whose paths are in the flags.
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
 	if o.Cluster, err = clusterConfig(k.kubeconfig); err != nil {
@@ -180,7 +174,6 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// clusterClient returns a client for a kubeconfig's current context.
 func clusterClient(kubeconfig string) (kubernetes.Interface, error) {
 	config, err := clusterConfig(kubeconfig)
 	if err != nil {

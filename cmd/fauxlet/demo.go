@@ -27,7 +27,6 @@ func newDemo() *cobra.Command {
 	return c
 }
 
-// demoFlags holds the values of the flags of "fauxlet demo".
 type demoFlags struct {
 	serving
 	dir                string
@@ -73,8 +72,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	})
 }
 
-// The function "given" returns nil if the user did not give the flag. Otherwise it returns its last argument, which
-// points to the value of the flag.
+// The function "given" returns the argument "value", or nil if the user did not give the flag.
 func given(flags *pflag.FlagSet, name string, value *int32) *int32 {
 	if !flags.Changed(name) {
 		return nil

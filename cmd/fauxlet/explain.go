@@ -64,15 +64,12 @@ func newExplain() *cobra.Command {
 
 // affectsAnswer reports whether the kubelet's response to a request can depend on a kubelet flag.
 func affectsAnswer(flag string) bool {
-	return slices.Contains([]string{
-		"config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth",
-		"authentication-token-webhook", "client-ca-file", "authorization-mode", "enable-server",
+	return slices.Contains([]string{"config", "config-dir", "kubeconfig", "hostname-override", "cert-dir",
+		"anonymous-auth", "authentication-token-webhook", "client-ca-file", "authorization-mode", "enable-server",
 		"enable-debugging-handlers", "read-only-port", "tls-cert-file", "tls-private-key-file",
-		"rotate-server-certificates",
-	}, flag)
+		"rotate-server-certificates"}, flag)
 }
 
-// explainCommand holds the values of the flags of "fauxlet explain".
 type explainCommand struct {
 	kubelet *config.Flags
 	requestFlags
@@ -134,10 +131,9 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 		WhatIf explain.Explanation `json:"whatIf"`
 		Set    []string            `json:"set"`
 	}{actual, whatIf, e.whatIf}
-	err = e.write(out, both, func() error {
+	if err := e.write(out, both, func() error {
 		return explain.WriteComparison(out, color.For(out), &actual, &whatIf, "with "+strings.Join(e.whatIf, ", "))
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	return exitOf(whatIf)
@@ -169,9 +165,8 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 	return kubelet.Explain(ctx, request)
 }
 
-// setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig they send the
-// reviews to the apiserver of that kubeconfig. Otherwise they send them to a review API in this process that decides by
-// the manifests of --rbac.
+// setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig, they send reviews
+// to the apiserver of that kubeconfig. Otherwise, a review API in this process decides by the manifests of --rbac.
 func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
 	if options.Config.Kubeconfig == "" {
 		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
@@ -215,7 +210,6 @@ var errUnknownError = errors.New("this error is not known; docs/errors.md lists 
 // maxErrorText limits the size of the error text that --error reads from standard input, in bytes.
 const maxErrorText = 1 << 20
 
-// explainError explains the error message given by --error.
 func (e *explainCommand) explainError(c *cobra.Command) error {
 	text := e.errorText
 	if text == "-" {
@@ -226,9 +220,8 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 		text = string(data)
 	}
 	if text == "" {
-		err := errors.New("--error: the text is empty; most programs print errors on standard error, so add " +
-			"2>&1 before the pipe")
-		return &exitError{err, exitInvalid}
+		return &exitError{errors.New("--error: the text is empty; most programs print errors on standard error, so " +
+			"add 2>&1 before the pipe"), exitInvalid}
 	}
 	d := symptoms.Diagnose(text)
 	if d.Findings == nil {

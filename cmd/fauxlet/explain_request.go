@@ -13,7 +13,6 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// requestFlags describe the request to explain.
 type requestFlags struct {
 	clientCert, identity, tokenFile string
 	badToken, readOnly              bool
@@ -97,7 +96,6 @@ func (e *explainCommand) checkConflicts(c *cobra.Command) error {
 	return nil
 }
 
-// readRequestFiles reads the certificates and the token of the request.
 func (e *explainCommand) readRequestFiles(r *offline.Request) error {
 	var err error
 	if e.clientCert != "" {

@@ -126,15 +126,12 @@ func (f *faultCommand) clear(c *cobra.Command, client *admin.Client, _ []string)
 	return f.print(c, map[string]int{"cleared": cleared}, "%d ended\n", cleared)
 }
 
-// completionTimeout limits how long shell completion waits for the names of the active faults.
-const completionTimeout = 2 * time.Second
-
 // The method "names" returns the names of the active faults, for shell completion. It returns no names if the stand-in
-// kubelet cannot be reached.
+// kubelet does not respond within 2 s.
 func (f *faultCommand) names(c *cobra.Command) []string {
 	var names []string
 	_ = f.call(c, nil, func(c *cobra.Command, client *admin.Client, _ []string) error {
-		ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
+		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Second)
 		defer cancel()
 		active, err := client.Faults(ctx)
 		for i := range active {
@@ -210,7 +207,6 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.AddFlagSet(own)
 }
 
-// quantity is a flag whose value is a resource.Quantity.
 type quantity struct{ *resource.Quantity }
 
 func (q quantity) Set(text string) (err error) {

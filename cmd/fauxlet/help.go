@@ -42,7 +42,6 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	}
 }
 
-// writeFlag writes a flag with its type and default, and its description below.
 func writeFlag(w io.Writer, flag *pflag.Flag) {
 	kind, usage := pflag.UnquoteUsage(flag)
 	name := "    --" + flag.Name
@@ -88,7 +87,6 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// flagGroup holds the flags below one heading of a help text.
 type flagGroup struct {
 	heading string
 	flags   []*pflag.Flag

@@ -18,11 +18,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-ctx.Done()
-		// Stop catching signals, so that a second one ends the process at once.
-		stop()
-	}()
+	context.AfterFunc(ctx, stop) // stop catching signals, so that a second one ends the process at once
 	os.Exit(run(ctx, newRoot(), os.Args[1:]))
 }
 
@@ -41,8 +37,7 @@ func run(ctx context.Context, root *cobra.Command, args []string) int {
 	if exit != nil {
 		return exit.code
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(root.ErrOrStderr(), "Run '%s --help' for usage.\n", usage.command)
 		return 2
 	}

@@ -45,7 +45,6 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"capacity", "metrics-address")
 }
 
-// The method "options" turns the flags into the options of the host's nodes.
 func (n *nodeFlags) options() (host.Nodes, error) {
 	o := host.Nodes{Count: n.count, NamePrefix: n.prefix, Deregister: n.deregister}
 	var err error
@@ -56,7 +55,6 @@ func (n *nodeFlags) options() (host.Nodes, error) {
 	return o, err
 }
 
-// nodeAddresses parses --node-address.
 func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	var all []v1.NodeAddress
 	for _, text := range n.addresses {

@@ -69,7 +69,6 @@ func newProbe() *cobra.Command {
 	return c
 }
 
-// probeCommand holds the values of the flags of "fauxlet probe".
 type probeCommand struct {
 	given                  probe.CredentialFiles
 	as                     []string
@@ -81,14 +80,11 @@ type probeCommand struct {
 	compareKubeconfig      string
 }
 
-// The method "options" turns the URL and the flags into the options of the probe. It reads no files: the method "probe"
-// reads the files whose paths are in the flags.
+// The method "options" validates the URL and the flags. It reads no files; the method "probe" does.
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
 	target, err := probe.ParseTarget(url)
-	o := probe.Options{
-		Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName, SendTokensUnverified: p.insecure,
-		ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
-	}
+	o := probe.Options{Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName,
+		SendTokensUnverified: p.insecure, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout}
 	switch {
 	case err != nil:
 		return o, usagef(c, "%w", err)
@@ -101,8 +97,8 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 }
 
 func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
-	// The stand-in kubelet that --compare starts must not log. Its log lines would appear between the lines of the
-	// report, and might contain texts chosen by the apiserver that reviews tokens.
+	// The stand-in kubelet that --compare starts must not log: its lines would appear between the lines of the report,
+	// and might contain texts from the apiserver that reviews tokens.
 	klog.SetLogger(logr.Discard())
 	report, err := p.probe(ctx, options, stderr)
 	if err != nil {
@@ -127,7 +123,6 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	return nil
 }
 
-// The method "probe" reads the files whose paths are in the flags, and probes the kubelet.
 func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
 	var err error
 	if options.Identities, err = p.identities(); err != nil {
@@ -185,7 +180,6 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	return &p.compare, nil
 }
 
-// The method "identities" reads the files with credentials whose paths are in the flags.
 func (p *probeCommand) identities() ([]probe.Identity, error) {
 	var all []probe.Identity
 	if p.given != (probe.CredentialFiles{}) {
@@ -213,7 +207,6 @@ func (p *probeCommand) identities() ([]probe.Identity, error) {
 	return all, nil
 }
 
-// readPool reads a PEM file of CA certificates into a pool.
 func readPool(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

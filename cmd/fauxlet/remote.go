@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/host"
 )
 
 // remoteFlags select a running stand-in kubelet by the address of its admin listener.
@@ -18,8 +19,8 @@ type remoteFlags struct{ address, tokenFile string }
 
 func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags := c.PersistentFlags()
-	flags.StringVar(&r.address, "address", adminAddress, "address of the stand-in's admin listener, as set by "+
-		"--admin-address; the stand-in writes the address to its log and to its --ready-file")
+	flags.StringVar(&r.address, "address", host.DefaultAdminAddress, "address of the stand-in's admin listener, as "+
+		"set by --admin-address; the stand-in writes the address to its log and to its --ready-file")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's "+
 		"--admin-token-file")
 	underHeading(flags, "Connection", "address", "token-file")
@@ -29,7 +30,8 @@ func (r *remoteFlags) addTo(c *cobra.Command) {
 func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	address := strings.TrimSuffix(strings.TrimPrefix(r.address, "http://"), "/")
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || strings.ContainsAny(address, "/?#@ ") {
-		return nil, usagef(c, "--address: %q is not a host and a port, as in %s", r.address, adminAddress)
+		return nil, usagef(c, "--address: %q is not a host and a port, as in %s", r.address,
+			host.DefaultAdminAddress)
 	}
 	token, err := readToken(r.tokenFile)
 	if err != nil {

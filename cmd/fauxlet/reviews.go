@@ -14,10 +14,9 @@ import (
 
 func newReviews() *cobra.Command {
 	var r reviewsCommand
-	c := &cobra.Command{
-		Use: "reviews", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), c.ErrOrStderr()) },
-	}
+	c := &cobra.Command{Use: "reviews", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
+		return r.run(c.Context(), c.ErrOrStderr())
+	}}
 	flags := c.Flags()
 	flags.StringVar(&r.address, "address", "127.0.0.1:0", "host and port to listen on; port 0 takes a free one")
 	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; may be repeated. Without one, "+
@@ -29,7 +28,6 @@ func newReviews() *cobra.Command {
 	return c
 }
 
-// reviewsCommand holds the values of the flags of "fauxlet reviews".
 type reviewsCommand struct {
 	address, tokens, kubeconfig string
 	rbac                        []string
@@ -45,9 +43,8 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--address: %q: %w; must be HOST:PORT", r.address, err)
 	}
-	reviews, err := reviewapi.New(reviewapi.Options{
-		RBAC: r.rbac, Tokens: r.tokens, Hosts: []string{host, "localhost", "127.0.0.1", "::1"}, Logger: logger,
-	})
+	reviews, err := reviewapi.New(reviewapi.Options{RBAC: r.rbac, Tokens: r.tokens, Logger: logger,
+		Hosts: []string{host, "localhost", "127.0.0.1", "::1"}})
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,8 @@ import (
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:                        "fauxlet",
-		SuggestionsMinimumDistance: 2,
-
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use: "fauxlet", SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c.OutOrStdout(), c) })
@@ -54,7 +49,6 @@ func usagef(c *cobra.Command, format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...), c.CommandPath()}
 }
 
-// noArgs returns an error if there are positional arguments.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -69,7 +63,6 @@ func noArgs(c *cobra.Command, args []string) error {
 	return usagef(c, "unexpected argument %q", args[0])
 }
 
-// checkOneOf returns an error if a flag's value is not one of the given values.
 func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 	if slices.Contains(values, value) {
 		return nil

@@ -11,8 +11,7 @@ func newServe() *cobra.Command {
 	kubelet.Strict = true
 	var serve serving
 	c := &cobra.Command{
-		Use:  "serve",
-		Args: noArgs,
+		Use: "serve", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := kubelet.Load()
 			if err != nil {

@@ -36,7 +36,6 @@ func (s *serving) addTo(c *cobra.Command) {
 	s.admin.addTo(c)
 }
 
-// The method "options" turns the configuration and the flags into the options of a host.
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
 	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(),
 		Logger: logger}
@@ -98,22 +97,17 @@ var flagOf = map[string]string{
 
 // withFlag replaces the name of an option in an error of a host by the name of the flag that sets the option.
 func withFlag(err error) error {
-	var option *host.OptionError
-	if errors.As(err, &option) && flagOf[option.Field] != "" {
+	if option, ok := errors.AsType[*host.OptionError](err); ok && flagOf[option.Field] != "" {
 		return fmt.Errorf("%s: %w", flagOf[option.Field], addTokenHint(option.Err))
 	}
 	return err
 }
 
-// manyGCPercent is the GOGC value for many nodes: how much garbage is allowed in addition to live memory, in
-// percent. It is low because memory limits the number of nodes, and idle nodes produce little garbage.
-const manyGCPercent = 40
-
-// limitMemory makes the garbage collector run more often if there are many nodes, so that the process uses less memory.
-// It does nothing if the environment variable GOGC is set.
+// limitMemory makes the garbage collector run more often if there are many nodes, unless the environment variable GOGC
+// is set. Memory limits the number of nodes, and idle nodes produce little garbage.
 func (s *serving) limitMemory() {
 	if _, set := os.LookupEnv("GOGC"); s.nodes.count > 0 && !set {
-		debug.SetGCPercent(manyGCPercent)
+		debug.SetGCPercent(40)
 	}
 }
 

@@ -16,8 +16,7 @@ var version = "unknown"
 func newVersion() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:  "version",
-		Args: noArgs,
+		Use: "version", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := thisBuild()
 			switch output {
@@ -48,8 +47,7 @@ func thisBuild() build {
 	return build{buildVersion(), host.KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
-// buildVersion returns the version set by the linker, or the module version if the program was built with go
-// install.
+// buildVersion returns the version set by the linker, or the module version if the program was built with go install.
 func buildVersion() string {
 	if version == "unknown" {
 		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {

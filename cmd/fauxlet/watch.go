@@ -39,7 +39,6 @@ func newWatch() *cobra.Command {
 	return c
 }
 
-// watchCommand holds the values of the flags of "fauxlet watch".
 type watchCommand struct {
 	remote          remoteFlags
 	verbose, follow bool
@@ -82,15 +81,14 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	// From here on, only decisions after the printed ones arrive, so the filter needs no start any more.
+	// The option After sets the beginning of the stream. The filter must not set another one.
 	w.filter.After, w.filter.Since = 0, time.Time{}
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
 		Decision: func(d *decisions.Record) error { return w.print(c.OutOrStdout(), d) },
 		Note:     func(text string) { fmt.Fprintln(c.ErrOrStderr(), "--", text) },
 	})
-	var refused *admin.StatusError
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*admin.StatusError](err); refused {
 		return w.remote.addRemedy(err)
 	}
 	return err
