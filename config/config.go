@@ -65,14 +65,12 @@ type Config struct {
 func (c *Config) Flagz() map[string]string { return c.flagz }
 
 // Enabled reports whether a feature gate is enabled. Unknown gates are disabled.
-func (c *Config) Enabled(gate string) bool {
-	return enabled(c.FeatureGates, gate)
-}
+func (c *Config) Enabled(gate string) bool { return enabled(c.FeatureGates, gate) }
 
-// ServingFiles returns the names of the files with the serving certificate and its key. selfSigned is true if neither
-// is configured and serverTLSBootstrap is off. The files are then kubelet.crt and kubelet.key in CertDir, and a kubelet
-// generates them if they are missing. With serverTLSBootstrap and no files, both names are empty. (k8s.io/kubernetes:
-// InitializeTLS in cmd/kubelet/app/server.go)
+// ServingFiles returns the names of the files with the serving certificate and its key. If neither is configured and
+// serverTLSBootstrap is off, selfSigned is true. The files are then kubelet.crt and kubelet.key in CertDir, which a
+// kubelet generates if they are missing. If neither is configured and serverTLSBootstrap is on, both names are empty.
+// (k8s.io/kubernetes: InitializeTLS in cmd/kubelet/app/server.go)
 func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	certFile, keyFile = c.Kubelet.TLSCertFile, c.Kubelet.TLSPrivateKeyFile
 	if certFile == "" && keyFile == "" && !c.Kubelet.ServerTLSBootstrap {

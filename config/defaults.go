@@ -30,13 +30,11 @@ func legacyConfiguration() *kubeletConfiguration {
 // (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
-
 	if kc.NodeStatusReportFrequency.Duration == 0 {
 		kc.NodeStatusReportFrequency = kc.NodeStatusUpdateFrequency
 	}
 	if kc.SerializeImagePulls == nil {
-		serial := kc.MaxParallelImagePulls == nil || *kc.MaxParallelImagePulls < 2
-		kc.SerializeImagePulls = &serial
+		kc.SerializeImagePulls = ptr.To(kc.MaxParallelImagePulls == nil || *kc.MaxParallelImagePulls < 2)
 	}
 	if kc.PodPidsLimit != nil && *kc.PodPidsLimit < 0 {
 		kc.PodPidsLimit = nil
@@ -90,11 +88,7 @@ func roundMemory(kc *kubeletConfiguration) {
 // setEvictionDefaults sets the eviction thresholds. A kubelet does this only if it has a configuration file.
 // (k8s.io/kubernetes: loadConfigFile in cmd/kubelet/app/server.go)
 func setEvictionDefaults(kc *kubeletConfiguration) {
-	switch {
-	case kc.EvictionHard == nil:
-		kc.EvictionHard = maps.Clone(facts().EvictionHard)
-	case ptr.Deref(kc.MergeDefaultEvictionSettings, false):
-		set := kc.EvictionHard
+	if set := kc.EvictionHard; set == nil || ptr.Deref(kc.MergeDefaultEvictionSettings, false) {
 		kc.EvictionHard = maps.Clone(facts().EvictionHard)
 		maps.Copy(kc.EvictionHard, set)
 	}

@@ -18,9 +18,6 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// dropInExtension is the extension of drop-in files. A kubelet ignores other files in --config-dir.
-const dropInExtension = ".conf"
-
 // loader reads the configuration file and drop-ins, and collects warnings.
 type loader struct {
 	gates    featuregate.FeatureGate
@@ -32,8 +29,8 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// setDefaults sets the missing fields of a configuration. Some defaults depend on feature gates. The configuration's
-// feature gates override the gates of the command line.
+// setDefaults sets the missing fields of a configuration. Where defaults depend on feature gates, the gates in the
+// configuration override the gates of the command line.
 func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 	gates := l.gates.DeepCopy()
 	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
@@ -66,7 +63,7 @@ func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	return kc, nil
 }
 
-// readFile reads a configuration file, which must not be empty. It returns the absolute path too.
+// readFile reads a configuration file, and returns its absolute path and content. An empty file is an error.
 func readFile(kind, name string) (path string, data []byte, err error) {
 	if path, err = filepath.Abs(name); err != nil {
 		return "", nil, err
@@ -111,8 +108,7 @@ func decodeInto(data []byte, into runtime.Object,
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
-// makeAbsolute makes the path in a field absolute. A relative path is taken as relative to the given directory. An
-// empty path stays empty.
+// makeAbsolute makes a relative path in a field absolute, starting at dir. An empty path stays empty.
 func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	value := reflect.Indirect(fieldAt(reflect.ValueOf(kc).Elem(), field))
 	if value.IsValid() && value.String() != "" && !filepath.IsAbs(value.String()) {
@@ -120,13 +116,13 @@ func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	}
 }
 
-// dropIns applies the .conf files under dir to kc as JSON merge patches, in lexical order. Relative paths in drop-ins
-// stay relative to the working directory, as in the kubelet. (k8s.io/kubernetes: mergeKubeletConfigurations in
-// cmd/kubelet/app/server.go)
+// dropIns applies the .conf files under dir to kc as JSON merge patches, in lexical order. As in a kubelet, other files
+// are ignored, and relative paths in drop-ins stay relative to the working directory.
+// (k8s.io/kubernetes: mergeKubeletConfigurations in cmd/kubelet/app/server.go)
 func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfiguration, error) {
 	var patches [][]byte
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || filepath.Ext(entry.Name()) != dropInExtension {
+		if err != nil || entry.IsDir() || filepath.Ext(entry.Name()) != ".conf" {
 			return err
 		}
 		patch, err := l.dropIn(path)

@@ -47,9 +47,9 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"verflag.versionValue":       over(versionValue),
 }
 
-// The function "over" returns an entry for valueTypes. Its argument "make" is a function that returns a pflag.Value for
-// a given *T. The pflag.Value stores the parsed flag in the variable to which the *T points. This variable is the
-// target or, if there is no target, a new variable with the flag's default.
+// The function "over" returns an entry for valueTypes. Its argument "make" returns a pflag.Value that stores the parsed
+// flag in the variable to which the *T points. This variable is the target or, if there is no target, a new variable
+// with the flag's default.
 func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
 	return func(f flagFact, target reflect.Value) pflag.Value {
 		if target.IsValid() {

@@ -30,20 +30,15 @@ var nodeSettings = []string{"config", "config-dir", "kubeconfig", "bootstrap-kub
 	"node-ip", "cert-dir", "root-dir", "cloud-provider", "node-labels"}
 
 // meaningful lists the flags that have an effect on a stand-in and have a field in KubeletConfiguration.
-var meaningful = []string{
-	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers",
+var meaningful = []string{"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers",
 	"anonymous-auth", "authentication-token-webhook", "authentication-token-webhook-cache-ttl", "client-ca-file",
 	"authorization-mode", "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
-	"tls-cert-file", "tls-private-key-file", "tls-cipher-suites", "tls-min-version",
-	"rotate-server-certificates", "feature-gates",
-	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
-	"healthz-bind-address", "healthz-port", "streaming-connection-idle-timeout",
-	"register-node", "register-with-taints", "provider-id", "max-pods", "pods-per-core", "pod-cidr",
-	"kube-reserved", "system-reserved",
-	"node-status-update-frequency", "pod-manifest-path", "file-check-frequency", "rotate-certificates",
-	"cgroup-driver", "cgroup-root", "enable-controller-attach-detach",
-	"v",
-}
+	"tls-cert-file", "tls-private-key-file", "tls-cipher-suites", "tls-min-version", "rotate-server-certificates",
+	"feature-gates", "kube-api-qps", "kube-api-burst", "kube-api-content-type", "healthz-bind-address", "healthz-port",
+	"streaming-connection-idle-timeout", "register-node", "register-with-taints", "provider-id", "max-pods",
+	"pods-per-core", "pod-cidr", "kube-reserved", "system-reserved", "node-status-update-frequency",
+	"pod-manifest-path", "file-check-frequency", "rotate-certificates", "cgroup-driver", "cgroup-root",
+	"enable-controller-attach-detach", "v"}
 
 // assignment is a flag with an accepted value.
 type assignment struct {
@@ -93,8 +88,8 @@ func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.AddFlagSet(f.flags)
 }
 
-// Set sets a flag, as if it were the next argument on the command line. name has no leading dashes. The error is the
-// kubelet's for an unknown flag or an invalid value.
+// Set sets a flag, as if it were the next argument on the command line. The name has no leading dashes. For an unknown
+// flag or an invalid value, Set returns the kubelet's error.
 func (f *Flags) Set(name, value string) error {
 	if f.flags.Lookup(name) == nil {
 		return FlagError(fmt.Errorf("unknown flag: --%s", name))
@@ -106,9 +101,7 @@ func (f *Flags) Set(name, value string) error {
 }
 
 // FlagError adds the kubelet's prefix "failed to parse kubelet flag" to an error from parsing the command line.
-func FlagError(err error) error {
-	return fmt.Errorf("failed to parse kubelet flag: %w", err)
-}
+func FlagError(err error) error { return fmt.Errorf("failed to parse kubelet flag: %w", err) }
 
 // replay applies the values of the command line to a configuration, in the order of the command line.
 func (f *Flags) replay(kc *kubeletConfiguration) error {
@@ -134,7 +127,7 @@ func (f *Flags) Means(name string) bool {
 	return slices.Contains(nodeSettings, name) || slices.Contains(meaningful, name)
 }
 
-// The method "ignored" returns the names of those flags on the command line that have no effect on a stand-in.
+// The method "ignored" returns the names of the flags on the command line that have no effect on a stand-in.
 func (f *Flags) ignored() []string {
 	var out []string
 	for _, g := range f.given {
@@ -146,7 +139,6 @@ func (f *Flags) ignored() []string {
 	return slices.Compact(out)
 }
 
-// value returns the value of a flag as text.
 func (f *Flags) value(name string) string { return f.flags.Lookup(name).Value.String() }
 
 func (f *Flags) wasGiven(name string) bool {

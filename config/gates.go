@@ -41,14 +41,9 @@ func newGates() featuregate.MutableVersionedFeatureGate {
 
 // enabled looks up a gate by name. Unknown gates are disabled; FeatureGate.Enabled would panic.
 func enabled(gates featuregate.FeatureGate, name string) bool {
-	return gates != nil && known()[name] && gates.Enabled(featuregate.Feature(name))
+	_, ok := known()[featuregate.Feature(name)]
+	return ok && gates != nil && gates.Enabled(featuregate.Feature(name))
 }
 
-// known has the names of all gates. It is cached, because FeatureGate.GetAll copies all specifications.
-var known = sync.OnceValue(func() map[string]bool {
-	names := map[string]bool{}
-	for name := range newGates().GetAll() {
-		names[string(name)] = true
-	}
-	return names
-})
+// known has all gates. It is cached, because FeatureGate.GetAll copies all specifications.
+var known = sync.OnceValue(func() map[featuregate.Feature]featuregate.FeatureSpec { return newGates().GetAll() })

@@ -47,14 +47,13 @@ type flagFact struct {
 	Deprecated string `json:"deprecated"`
 }
 
-// facts parses kubelet.json once.
 var facts = sync.OnceValue(func() *kubeletFacts {
 	f := &kubeletFacts{}
 	must(json.Unmarshal(kubeletJSON, f))
 	return f
 })
 
-// must panics if err is not nil. The only cause is an invalid kubelet.json in the binary.
+// must panics if err is not nil, which means that the embedded kubelet.json is invalid.
 func must(err error) {
 	if err != nil {
 		panic("config: embedded kubelet.json: " + err.Error())

@@ -17,22 +17,19 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file,
-// drop-ins, all flags (which override the file and drop-ins), validation, and the checks that a kubelet makes while
-// it starts. Errors begin with the kubelet's texts. Load reads the files on each call. (k8s.io/kubernetes:
-// NewKubeletCommand in cmd/kubelet/app/server.go)
+// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file, drop-ins,
+// all flags (which override the file and drop-ins), validation, and the checks that a kubelet makes while it starts.
+// Errors begin with the kubelet's texts. Load reads the files on each call.
+// (k8s.io/kubernetes: NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
 	kc, l, err := f.effective()
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{
-		Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
-		Kubeconfig: f.value("kubeconfig"), BootstrapKubeconfig: f.value("bootstrap-kubeconfig"),
-		FeatureGates: l.gates, Ignored: f.ignored(), HasConfigFile: f.value("config") != "",
-		NodeIP: f.value("node-ip"), NodeLabels: maps.Clone(f.labels),
-		flagz: map[string]string{"help": "false"},
-	}
+	c := &Config{Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
+		Kubeconfig: f.value("kubeconfig"), BootstrapKubeconfig: f.value("bootstrap-kubeconfig"), FeatureGates: l.gates,
+		Ignored: f.ignored(), HasConfigFile: f.value("config") != "", NodeIP: f.value("node-ip"),
+		NodeLabels: maps.Clone(f.labels), flagz: map[string]string{"help": "false"}}
 	f.flags.VisitAll(func(flag *pflag.Flag) { c.flagz[flag.Name] = flag.Value.String() })
 	if err := l.start(c, f); err != nil {
 		return nil, err
@@ -77,8 +74,8 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	return kc, l, nil
 }
 
-// This method applies the configuration file and the drop-ins to the configuration that the flags give, and then
-// applies the flags again.
+// This method applies the configuration file, the drop-ins and, once more, the flags. The argument kc is the
+// configuration from the flags alone.
 func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
 	file, dir := f.value("config"), f.value("config-dir")
 	if file == "" && dir == "" {
@@ -117,17 +114,12 @@ func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) er
 
 // sources returns the names of the files and other sources of the configuration, for error texts.
 func (f *Flags) sources() string {
-	var from []string
-	for _, path := range []string{f.value("config"), f.value("config-dir")} {
-		if path != "" {
-			from = append(from, path)
-		}
-	}
-	return strings.Join(append(from, "command line"), ", ")
+	all := []string{f.value("config"), f.value("config-dir"), "command line"}
+	return strings.Join(slices.DeleteFunc(all, func(source string) bool { return source == "" }), ", ")
 }
 
-// This method makes the checks that a kubelet makes after validation, while it starts. (k8s.io/kubernetes:
-// InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
+// This method makes the checks that a kubelet makes after validation, while it starts.
+// (k8s.io/kubernetes: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
 func (l *loader) start(c *Config, f *Flags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)

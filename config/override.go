@@ -11,10 +11,9 @@ import (
 )
 
 // Override sets a field of KubeletConfiguration for all following calls of Load. The value takes precedence over the
-// file, the drop-ins and the flags. The field is a path such as authentication.anonymous.enabled. The value is YAML.
-// Relative paths in the value are relative to the working directory. Override returns an error if there is no such
-// field or if the value has the wrong type. Load validates the value later. A kubelet has no equivalent; fauxlet uses
-// Override to show how it would answer a request under another configuration.
+// file, the drop-ins and the flags. The field is a path such as authentication.anonymous.enabled. The value is YAML;
+// relative file paths in it start at the working directory. Override returns an error if there is no such field or the
+// value has the wrong type. Load validates the value. A kubelet has no such feature; fauxlet uses it for what-if.
 func (f *Flags) Override(field, value string) error {
 	var parsed any
 	if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {

@@ -102,10 +102,7 @@ func validateLabels(labels map[string]string) error {
 // kubernetesNamespace reports whether a label's prefix is reserved for Kubernetes.
 func kubernetesNamespace(key string) bool {
 	prefix, _, ok := strings.Cut(key, "/")
-	if !ok {
-		return false
-	}
-	return slices.ContainsFunc([]string{"kubernetes.io", "k8s.io"}, func(domain string) bool {
+	return ok && slices.ContainsFunc([]string{"kubernetes.io", "k8s.io"}, func(domain string) bool {
 		return prefix == domain || strings.HasSuffix(prefix, "."+domain)
 	})
 }

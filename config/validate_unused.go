@@ -18,8 +18,8 @@ import (
 	"k8s.io/utils/cpuset"
 )
 
-// The fields that are checked in this file have no effect on a stand-in. The checks exist because a stand-in must
-// refuse every file that a kubelet refuses.
+// The fields that this file checks have no effect on a stand-in, but a stand-in must refuse every configuration file
+// that a kubelet refuses.
 
 // This method checks the settings of the Node object and of the clients that the kubelet uses.
 func (c *checker) node() {
@@ -79,14 +79,11 @@ func (c *checker) resources() {
 	kc := c.kc
 	c.refuse(kc.SystemCgroups != "" && kc.CgroupRoot == "",
 		"systemCgroups (--system-cgroups) was specified and cgroupRoot (--cgroup-root) was not specified")
-	quota := value(kc.CPUCFSQuotaPeriod)
-	if c.enabled("CustomCPUCFSQuotaPeriod") {
-		c.refuse(quota.Duration < time.Millisecond || quota.Duration > time.Second,
-			"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v must be between 1ms and 1sec, inclusive", quota)
-	} else {
-		c.refuse(quota.Duration != 100*time.Millisecond,
-			"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v requires feature gate CustomCPUCFSQuotaPeriod", quota)
-	}
+	quota, custom := value(kc.CPUCFSQuotaPeriod), c.enabled("CustomCPUCFSQuotaPeriod")
+	c.refuse(custom && (quota.Duration < time.Millisecond || quota.Duration > time.Second),
+		"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v must be between 1ms and 1sec, inclusive", quota)
+	c.refuse(!custom && quota.Duration != 100*time.Millisecond,
+		"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v requires feature gate CustomCPUCFSQuotaPeriod", quota)
 	policies := []string{"none", "best-effort", "restricted", "single-numa-node"}
 	c.refuse(!slices.Contains(policies, kc.TopologyManagerPolicy),
 		"topologyManagerPolicy (--topology-manager-policy) %q must be one of: %q", kc.TopologyManagerPolicy, policies)
@@ -196,15 +193,12 @@ func (c *checker) shutdown() {
 		c.refuse(set, "specifying shutdownGracePeriod or shutdownGracePeriodCriticalPods requires feature gate "+
 			"GracefulNodeShutdown")
 	}
-	if len(c.kc.ShutdownGracePeriodByPodPriority) == 0 {
-		return
-	}
-	if c.enabled("GracefulNodeShutdownBasedOnPodPriority") {
-		c.refuse(set, "Cannot specify both shutdownGracePeriodByPodPriority and shutdownGracePeriod at the same time")
-	} else {
-		c.refuse(true, "Specifying shutdownGracePeriodByPodPriority requires feature gate "+
-			"GracefulNodeShutdownBasedOnPodPriority")
-	}
+	byPriority := len(c.kc.ShutdownGracePeriodByPodPriority) > 0
+	gate := c.enabled("GracefulNodeShutdownBasedOnPodPriority")
+	c.refuse(byPriority && gate && set, "Cannot specify both shutdownGracePeriodByPodPriority and shutdownGracePeriod "+
+		"at the same time")
+	c.refuse(byPriority && !gate, "Specifying shutdownGracePeriodByPodPriority requires feature gate "+
+		"GracefulNodeShutdownBasedOnPodPriority")
 }
 
 // This method checks the settings of image pulls and image garbage collection.
@@ -252,7 +246,6 @@ func (c *checker) containers() {
 	c.refuse(filepath.Clean(kc.PodLogsDir) != kc.PodLogsDir, "pod logs path %q must be normalized", kc.PodLogsDir)
 	c.refuse(slices.ContainsFunc([]rune(kc.PodLogsDir), func(r rune) bool { return r > unicode.MaxASCII }),
 		"pod logs path %q mut contains ASCII characters only", kc.PodLogsDir)
-
 	restart := kc.CrashLoopBackOff.MaxContainerRestartPeriod
 	switch {
 	case c.enabled("KubeletCrashLoopBackOffMax") && restart == nil:
