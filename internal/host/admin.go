@@ -64,10 +64,9 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	if h.options.Nodes.None {
 		set = nil // the host's faults do not affect servers added with Host.Add
 	}
-	server, err := admin.Listen(o.Address, admin.Options{
-		Recorder: a.recorder, Facts: h.facts, Faults: set, Token: o.Token, Build: o.Build, Logger: h.logger,
-		WhatIf: whatIf{h}, Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady,
-	})
+	server, err := admin.Listen(o.Address, admin.Options{Recorder: a.recorder, Facts: h.facts, Faults: set,
+		Token: o.Token, Build: o.Build, Logger: h.logger, WhatIf: whatIf{h}, Sender: o.Sender, Page: page.Handler(),
+		Ready: a.checkReady})
 	switch {
 	case err == nil:
 		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()), zap.Bool("token", o.Token != ""))
@@ -86,7 +85,6 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a collector that accepts OTLP over gRPC " +
 	"without TLS"
 
-// checkReady is the readiness check of the admin API.
 func (a *adminListener) checkReady() error {
 	if !a.ready.Load() {
 		return errors.New("not all listeners are open yet")
@@ -102,8 +100,8 @@ func (a *adminListener) address() string {
 	return a.server.Addr()
 }
 
-// observer returns a function that records the decisions of a node. This function also calls the function "next" for
-// each decision, unless "next" is nil.
+// observer returns a function that records each decision of a node, and then passes the decision to the function "next"
+// unless "next" is nil.
 func (a *adminListener) observer(node string, next func(*authchain.Decision)) func(*authchain.Decision) {
 	if a.recorder == nil {
 		return next
@@ -120,9 +118,8 @@ func (a *adminListener) observer(node string, next func(*authchain.Decision)) fu
 
 // facts returns the facts about a node's configuration that explanations of its decisions use.
 func (h *Host) facts(name string) explain.Facts {
-	n := h.node(name)
-	if n == nil {
-		return explain.Facts{}
+	if n := h.node(name); n != nil {
+		return explain.FactsOf(n.config)
 	}
-	return explain.FactsOf(n.config)
+	return explain.Facts{}
 }

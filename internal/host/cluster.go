@@ -21,8 +21,8 @@ type cluster struct {
 	client     kubernetes.Interface
 	transport  *http.Client // the HTTP client that the Kubernetes client uses
 	fleet      *node.Fleet  // nil if the nodes are not registered
-	// authenticated is closed when the connection has a client certificate. With certificate rotation, the cluster
-	// may issue the certificate after the node has started.
+	// authenticated is closed when the connection has a client certificate. With certificate rotation, the cluster may
+	// issue the certificate after the node has started.
 	authenticated chan struct{}
 }
 
@@ -31,10 +31,9 @@ func (h *Host) ownCredentials() bool {
 	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
 }
 
-// The function "join" connects to the apiserver of the kubeconfig in cfg. If cfg has no kubeconfig, the function
-// returns nil. With a bootstrap kubeconfig and without rotateCertificates, it waits until the cluster has issued a
-// client certificate. If the credential belongs to one node, the argument "only" is the name of this node. If the
-// credential may act for all nodes, the argument is empty.
+// The method "join" connects to the apiserver of the kubeconfig in cfg. Without a kubeconfig, it returns nil. With a
+// bootstrap kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. The
+// argument "only" is the name of the node to which the credential belongs, or empty if all nodes share the credential.
 func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
@@ -70,7 +69,6 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{connection: connection, authenticated: make(chan struct{})}
 	transport, err := rest.HTTPClientFor(connection.Config)
 	if err != nil {
 		return nil, optionErrorf("Config.Kubeconfig", "invalid kubeconfig: %w", err)
@@ -79,16 +77,14 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 	if err != nil {
 		return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 	}
-	c.client, c.transport = client, transport
+	c := &cluster{connection: connection, client: client, transport: transport, authenticated: make(chan struct{})}
 	if joins(h.options.Config) {
 		heartbeats, err := kubernetes.NewForConfig(heartbeatConfig(connection.Config, cfg))
 		if err != nil {
 			return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 		}
-		c.fleet, err = node.NewFleet(node.Options{
-			Client: client, Heartbeats: heartbeats, Only: only, Containers: h.scenario.containersOf,
-			HeartbeatFailed: connection.CloseAll, Logger: h.logger,
-		})
+		c.fleet, err = node.NewFleet(node.Options{Client: client, Heartbeats: heartbeats, Only: only,
+			Containers: h.scenario.containersOf, HeartbeatFailed: connection.CloseAll, Logger: h.logger})
 		if err != nil {
 			return nil, err
 		}

@@ -15,11 +15,8 @@ import (
 // node listens, [Node.followFaults] also applies the faults to its ports and caches.
 func (h *Host) injectFaults(n *Node, options *server.Options) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
-	options.Decorators = server.Decorators{
-		ClockSkew: n.faults.ClockSkew, WrapClientCA: n.faults.ClientCA,
-		WrapHandler:   n.faults.Handler(server.PathTarget),
-		ConfigureHTTP: n.faults.ConfigureHTTP, Usage: n.faults.Usage,
-	}
+	options.Decorators = server.Decorators{ClockSkew: n.faults.ClockSkew, WrapClientCA: n.faults.ClientCA,
+		WrapHandler: n.faults.Handler(server.PathTarget), ConfigureHTTP: n.faults.ConfigureHTTP, Usage: n.faults.Usage}
 	options.Collectors = append(options.Collectors, n.faults.Collector())
 }
 

@@ -45,8 +45,7 @@ type Host struct {
 	// no apiserver.
 	cluster *cluster
 
-	// The mutex "changing" is locked while nodes or their static pods change.
-	changing sync.Mutex
+	changing sync.Mutex // locked while nodes or their static pods change
 
 	mu    sync.Mutex // protects the fields below
 	first *Node
@@ -89,9 +88,9 @@ func (h *Host) Run(ctx context.Context) error {
 	return h.Wait()
 }
 
-// Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register
-// with their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If
-// Start fails, it stops everything that it has started.
+// Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register with
+// their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start
+// fails, it stops everything that it has started.
 //
 // Start sets the feature gates of package k8s.io/apiserver, which are global to the process, to the values in the
 // configuration.
@@ -185,7 +184,6 @@ func (h *Host) Addresses() Addresses {
 	return open
 }
 
-// The method "each" returns all nodes that the host currently runs.
 func (h *Host) each() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()

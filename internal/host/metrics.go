@@ -19,9 +19,8 @@ func (h *Host) serveMetrics() error {
 	}
 	listener, err := net.Listen("tcp", h.options.MetricsAddress)
 	if err != nil {
-		return optionErrorf("MetricsAddress",
-			"%w; give an address of this machine and a free port, as in 127.0.0.1:9250",
-			err)
+		return optionErrorf("MetricsAddress", "%w; give an address of this machine and a free port, as in "+
+			"127.0.0.1:9250", err)
 	}
 	routes := http.NewServeMux()
 	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, h.metrics}

@@ -21,8 +21,7 @@ import (
 // KubernetesVersion is the version of the kubelet that fauxlet stands in for.
 const KubernetesVersion = "v1.37.2"
 
-// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore the part after the plus
-// sign.
+// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore "+fauxlet".
 const kubeletVersion = KubernetesVersion + "+fauxlet"
 
 // Node is one stand-in kubelet.
@@ -112,8 +111,8 @@ func (h *Host) start(i int) error {
 	})
 }
 
-// launch calls prepare, which opens the ports of a node and returns the function "run". Then launch adds the node to
-// the host's nodes, and calls "run" in the background. The function "run" serves the node until its context is done.
+// launch calls prepare, which opens the ports of a node and returns a function that serves the node until ctx is done.
+// Then launch adds the node to the host's nodes, and calls this function in the background.
 func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
 	ctx, stop := context.WithCancel(h.running)
 	n.stop, n.stopped = stop, make(chan struct{})
@@ -169,12 +168,10 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	if n.listeners.Secure != nil {
 		port = int32(n.listeners.Secure.Addr().(*net.TCPAddr).Port)
 	}
-	if err := n.cluster.fleet.Add(node.Spec{
-		Config: n.config, Pods: n.store, Port: port, Machine: options.Machine,
+	if err := n.cluster.fleet.Add(node.Spec{Config: n.config, Pods: n.store, Port: port, Machine: options.Machine,
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
 		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion,
-		Static: static,
-	}); err != nil {
+		Static: static}); err != nil {
 		n.listeners.Close()
 		return nil, err
 	}
@@ -227,8 +224,8 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	return options, serving, nil
 }
 
-// The method "run" serves the node until ctx is done. If ownCluster is true, only this node uses the connection to the
-// apiserver. In this case the method also maintains the connection.
+// The method "run" serves the node until ctx is done. If ownCluster is true, no other node uses the connection to the
+// apiserver, and the method also maintains this connection.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
 	if !ownCluster && serving == nil { // without the errgroup below, each node needs two goroutines fewer
 		return n.server.Serve(ctx, n.listeners)

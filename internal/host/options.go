@@ -1,7 +1,7 @@
 package host
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -20,24 +20,17 @@ type Options struct {
 	// Config is the kubelet's configuration. Required. If it names a kubeconfig, nodes send TokenReviews and
 	// SubjectAccessReviews to the apiserver of that kubeconfig. With registerNode, nodes also join its cluster.
 	Config *config.Config
-
-	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. If it is empty, nodes have no pods from
-	// a Scenario file.
+	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. Empty means no Scenario file.
 	Scenario string
-
-	Nodes Nodes
-	Admin Admin
-
+	Nodes    Nodes
+	Admin    Admin
 	// MetricsAddress is the host and port of a plain-HTTP listener for the metrics of the process and of all nodes.
 	// The metrics of nodes have the label "node". Empty means no such listener.
 	MetricsAddress string
-
 	// Version is the version of the program. It appears in the user agent and in the status of Nodes.
 	Version string
-
 	// Logger receives one line for each decision, and the events of the host. Nil: no log.
 	Logger *zap.Logger
-
 	// Observe, if set, receives every Decision of every node. It is called from many goroutines and must not block.
 	Observe func(*authchain.Decision)
 }
@@ -48,20 +41,15 @@ type Nodes struct {
 	// configuration. A Count above 0 requires a cluster that the nodes join. The field nodes of the Scenario file
 	// overrides a Count above 0.
 	Count int
-
 	// NamePrefix is the beginning of the names of nodes if Count is above 0. A number follows, counted from 0. If
 	// NamePrefix is empty, names begin with the name in the configuration and a dash.
 	NamePrefix string
-
 	// None starts the host without a node. [Host.Add] can add nodes later.
 	None bool
-
 	// Addresses are the addresses that each Node reports in addition to its IP addresses and its host name.
 	Addresses []v1.NodeAddress
-
 	// Capacity is the capacity that each Node reports. If it is nil, Nodes report [node.DefaultCapacity].
 	Capacity v1.ResourceList
-
 	// Deregister deletes each Node when the host stops. Otherwise the Node stays and is not ready.
 	Deregister bool
 }
@@ -70,29 +58,22 @@ type Nodes struct {
 type Admin struct {
 	// Address is the host and port of the admin listener. If it is empty, there is no admin listener.
 	Address string
-
-	// Optional concerns a host that cannot listen on Address. If Optional is set, the host logs a warning and starts
-	// without an admin listener. Otherwise [Host.Start] returns an error.
+	// If Optional is set, a host that cannot listen on Address logs a warning and starts without an admin listener.
+	// Otherwise [Host.Start] returns an error.
 	Optional bool
-
 	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
 	Token string
-
 	// KeepDecisions is the number of decisions that the host keeps for all nodes together. 0 means
 	// [decisions.DefaultSize]. The maximum is [MaxDecisions].
 	KeepDecisions int
-
 	// Build describes the program; the admin API returns it as JSON.
 	Build any
-
 	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Without a Reviewer, a
 	// what-if can only use the review results in the Decision.
 	Reviewer *reviewapi.Server
-
-	// SentRequest, if set, is the function from which a what-if gets the complete request, including its token, that
-	// led to the given Decision. The function returns nil if this process did not send the request.
+	// SentRequest, if set, returns the request that a Decision is about, for a what-if. Unlike the Decision, the
+	// request includes the token. SentRequest returns nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
-
 	// Sender, if set, sends the requests that users enter on the admin page.
 	Sender admin.Sender
 }
@@ -113,14 +94,11 @@ type OptionError struct {
 }
 
 func (e *OptionError) Error() string { return e.Field + ": " + e.Err.Error() }
-
 func (e *OptionError) Unwrap() error { return e.Err }
 
 func optionErrorf(field, format string, args ...any) error {
 	return &OptionError{field, fmt.Errorf(format, args...)}
 }
-
-var errNeedsCluster = errors.New("several nodes need a cluster: set kubeconfig, and leave registerNode on")
 
 func (o *Options) validate() error {
 	if o.Config == nil {
@@ -138,7 +116,8 @@ func (o *Options) validate() error {
 		return optionErrorf("Nodes.NamePrefix", "%q makes the name %q: %s", n.NamePrefix, last,
 			validation.IsDNS1123Subdomain(last)[0])
 	case n.Count > 0 && !joins(o.Config):
-		return optionErrorf("Nodes.Count", "%d: %w", n.Count, errNeedsCluster)
+		return optionErrorf("Nodes.Count", "%d: several nodes need a cluster: set kubeconfig, and leave registerNode "+
+			"on", n.Count)
 	case o.Admin.KeepDecisions < 0 || o.Admin.KeepDecisions > MaxDecisions:
 		return optionErrorf("Admin.KeepDecisions", "%d: must be from 1 to %d", o.Admin.KeepDecisions, MaxDecisions)
 	}
@@ -154,11 +133,7 @@ func (o *Options) nodeName(i int) string {
 	if !o.numbered() {
 		return o.Config.NodeName
 	}
-	prefix := o.Nodes.NamePrefix
-	if prefix == "" {
-		prefix = o.Config.NodeName + "-"
-	}
-	return fmt.Sprintf("%s%d", prefix, i)
+	return fmt.Sprintf("%s%d", cmp.Or(o.Nodes.NamePrefix, o.Config.NodeName+"-"), i)
 }
 
 // joins reports whether nodes register with a cluster. They do if the configuration names a kubeconfig and registerNode

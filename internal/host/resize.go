@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"math"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -10,16 +11,12 @@ import (
 // approve its certificate.
 const concurrentStarts = 64
 
-const maxPort = 1<<16 - 1
-
 // resize starts or stops nodes until there are as many nodes as the Scenario file or Options.Nodes requires.
 func (h *Host) resize() error {
 	count := cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1)
-	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
-		return optionErrorf("Config.Kubelet.Port",
-			"%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for "+
-				"free ones",
-			first, count, first+count-1, maxPort)
+	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > math.MaxUint16 {
+		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, above the highest "+
+			"port, %d; give a lower port, or 0 for free ones", first, count, first+count-1, math.MaxUint16)
 	}
 	missing, surplus := h.compare(count)
 	if len(missing) > 0 && len(h.each()) == 0 { // start the first node alone: the other nodes share parts of its server
@@ -39,9 +36,8 @@ func (h *Host) resize() error {
 	return work.Wait()
 }
 
-// The method "compare" compares the running nodes with the given number of nodes. The result "missing" contains the
-// indexes of the nodes that must start. The result "surplus" contains the nodes that must stop; the method removes them
-// from the host's nodes.
+// The method "compare" compares the running nodes with the given number of nodes. It returns the indexes of the nodes
+// that must start, and the surplus nodes. It also removes the surplus nodes from the host's nodes.
 func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -10,6 +10,8 @@ import (
 
 	"fauxlet/internal/faults"
 	"fauxlet/internal/node"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
 
@@ -18,8 +20,7 @@ type scenarioFile struct {
 	path string
 	// joins is true if the nodes are in a cluster. The file's pods are then static pods.
 	joins bool
-	// numbered is true if the names of nodes end with a number. Only in this case may the Scenario file set the number
-	// of nodes.
+	// numbered is true if the names of nodes end with a number. Otherwise the file may not set the number of nodes.
 	numbered bool
 	// manifests is the value of staticPodPath: the path of a manifest, or of a folder of manifests.
 	manifests string
@@ -29,11 +30,10 @@ type scenarioFile struct {
 	current atomic.Pointer[contents]
 }
 
-// The struct "contents" holds what was read from a Scenario file. The field "specs" has the pods in the file, for nodes
-// that are not registered with a cluster.
+// The struct "contents" holds the contents of a Scenario file.
 type contents struct {
 	*scenario.Scenario
-	specs []scenario.Pod
+	specs []scenario.Pod // the pods in the file, for nodes that are not registered with a cluster
 }
 
 // ReadPods returns the pods of a Scenario file.
@@ -45,6 +45,12 @@ func ReadPods(path string) ([]scenario.Pod, error) {
 	return podsOf(file), nil
 }
 
+// NewStore makes a store of pods. If a user executes a command in a container of these pods, the fake shell of package
+// shell runs the command. See [pods.NewStore].
+func NewStore(all ...scenario.Pod) (*pods.Store, error) {
+	return pods.NewStoreWith(shell.Executor{}, all...)
+}
+
 func podsOf(file *scenario.Scenario) []scenario.Pod {
 	var all []scenario.Pod
 	for _, pod := range file.Pods {
@@ -53,7 +59,6 @@ func podsOf(file *scenario.Scenario) []scenario.Pod {
 	return all
 }
 
-// errorf returns an error about the Scenario file.
 func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
@@ -98,8 +103,7 @@ func setImages(pod *v1.Pod) {
 	}
 }
 
-// ofScenario is the origin of faults that the Scenario file defines. It distinguishes them from faults that were
-// injected through the admin API.
+// ofScenario is the origin of faults from the Scenario file. Faults that the admin API injects have no origin.
 const ofScenario = "scenario"
 
 // staticPods returns the static pods of each registered node: the pods of the Scenario file, and the pods of the
