@@ -25,19 +25,16 @@ type Client struct {
 }
 
 const (
-	dialTimeout = 5 * time.Second
-	// headerTimeout is how long a Client waits for the header of a response.
-	headerTimeout = 30 * time.Second
+	dialTimeout   = 5 * time.Second
+	headerTimeout = 30 * time.Second // how long a Client waits for the header of a response
 )
 
 // NewClient returns a Client of the Server at an address, HOST:PORT. The token is empty if the Server requires none.
 // The caller should call Close when it no longer needs the Client.
 func NewClient(address, token string) *Client {
 	return &Client{address: address, token: token, http: &http.Client{
-		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			ResponseHeaderTimeout: headerTimeout,
-		},
+		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			ResponseHeaderTimeout: headerTimeout},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -122,8 +119,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // omit the URL, because its query may be long
 		}
 		return nil, err

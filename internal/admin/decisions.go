@@ -12,8 +12,7 @@ import (
 // Decisions is the response of /api/decisions.
 type Decisions struct {
 	// Instance identifies the server process. IDs of different instances are unrelated. The list is complete up to the
-	// ID Last, except for Decisions that were dropped or that the filter excludes. Recorded is the number of Decisions
-	// so far.
+	// ID Last, except for Decisions that were dropped or that the filter excludes. Recorded counts all Decisions.
 	Instance string `json:"instance"`
 	Last     uint64 `json:"last"`
 	Recorded uint64 `json:"recorded"`
@@ -31,10 +30,8 @@ func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	entries, last := s.recorder.After(filter.After)
-	response := Decisions{
-		Instance: s.recorder.Instance(), Last: last, Recorded: s.recorder.LastID(), Missed: s.recorder.Missed(),
-		Decisions: []decisions.Record{},
-	}
+	response := Decisions{Instance: s.recorder.Instance(), Last: last, Recorded: s.recorder.LastID(),
+		Missed: s.recorder.Missed(), Decisions: []decisions.Record{}}
 	record := s.recordFunc(filter.Explanation)
 	for _, e := range filter.Select(entries) {
 		response.Decisions = append(response.Decisions, record(e))

@@ -26,10 +26,7 @@ type ActiveFault struct {
 }
 
 func (s *Server) getFaults(w http.ResponseWriter, _ *http.Request) error {
-	active := s.options.Faults.List()
-	if active == nil {
-		active = []*faults.Active{}
-	}
+	active := append([]*faults.Active{}, s.options.Faults.List()...) // as JSON, an empty list instead of null
 	return writeJSON(w, http.StatusOK, map[string]any{"faults": active})
 }
 

@@ -36,9 +36,9 @@ type Event struct {
 	Data []byte
 }
 
-// Events calls the function "handle" for each event that the filter selects. The argument "last" is the ID of an event.
-// The stream begins after this event. If the ID is empty, the stream contains only new events. Events returns when
-// "handle" returns an error, ctx is done, or the connection is lost. The error is never nil.
+// Events calls the function "handle" for each event that the filter selects, beginning after the event with the ID
+// "last". If this ID is empty, only new events are sent. Events returns when "handle" returns an error, ctx is done, or
+// the connection is lost. The error is never nil.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -94,8 +94,7 @@ func (c *Client) Events(ctx context.Context, last string, filter decisions.Filte
 // FollowOptions configure [Client.Follow].
 type FollowOptions struct {
 	Filter decisions.Filter
-	// After is the ID of the last event that the caller has read. Instance identifies the server process that sent
-	// it.
+	// After is the ID of the last event that the caller has read. Instance identifies the server process that sent it.
 	After, Instance string
 	// The function "Decision" is called for each decision. If the function returns an error, Follow ends.
 	Decision func(*decisions.Record) error

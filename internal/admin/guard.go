@@ -12,17 +12,15 @@ import (
 	"strings"
 )
 
-// guard protects the listener from web pages of other origins that are open in a browser on this machine. If there is a
-// token, guard also rejects clients that do not send it. The server sends no CORS headers, so pages of other origins
+// guard protects the listener from web pages of other origins that are open in a browser on this machine. If a token is
+// configured, guard also rejects clients without the token. The server sends no CORS headers, so pages of other origins
 // cannot read its responses.
 type guard struct {
-	// loopback is true if the listener has a loopback address.
-	loopback bool
-	// token is the SHA-256 of the required token, nil if none is required.
-	token *[sha256.Size]byte
+	loopback bool               // the listener has a loopback address
+	token    *[sha256.Size]byte // the SHA-256 of the required token; nil if no token is required
 }
 
-// headers are set on every response.
+// headers are the headers of every response.
 var headers = map[string]string{
 	"Cache-Control":                "no-store",
 	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",

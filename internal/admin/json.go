@@ -30,8 +30,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func writeError(w http.ResponseWriter, err error) {
 	status := http.StatusBadRequest
-	var refused *apiError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*apiError](err); ok {
 		status = refused.status
 	}
 	_ = writeJSON(w, status, map[string]string{"error": err.Error()})
@@ -48,8 +47,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	return nil
 }
 
-// maxBody is the maximum size of a request's body, in bytes. For requests that inject a fault, the limit is
-// maxFault.
+// maxBody is the maximum size of a request's body, in bytes. For requests that inject a fault, the limit is maxFault.
 const maxBody = 64 << 10
 
 // readJSON reads a request's body and rejects unknown fields.

@@ -54,7 +54,6 @@ func (s *Server) routes() []route {
 	}
 }
 
-// api returns the handler that serves all routes.
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {

@@ -27,29 +27,25 @@ type limits struct {
 	request time.Duration // maximum time for a complete request, except for event streams
 	idle    time.Duration // maximum time that a connection is idle between requests
 	drain   time.Duration // maximum time for open requests to end when the Server stops
-	// The Server sends something on each event stream at least every keepAlive. If a client accepts no data for the
-	// time in the field "patience", the Server disconnects this client.
+	// The Server sends something on each event stream at least every keepAlive. It disconnects a client that accepts no
+	// data for the time in the field "patience".
 	keepAlive, patience time.Duration
 	decision            time.Duration // maximum time that /api/send waits for the Decision
 }
 
-var defaultLimits = limits{
-	header: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, drain: 2 * time.Second,
-	keepAlive: keepAlive, patience: 30 * time.Second, decision: 5 * time.Second,
-}
+var defaultLimits = limits{header: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute,
+	drain: 2 * time.Second, keepAlive: keepAlive, patience: 30 * time.Second, decision: 5 * time.Second}
 
 const (
 	keepAlive = 15 * time.Second
-	// maxHeader is the maximum size of a request's header, in bytes.
-	maxHeader = 32 << 10
+	maxHeader = 32 << 10 // the maximum size of a request's header, in bytes
 )
 
 // Options configure a Server.
 type Options struct {
 	// Recorder keeps the Decisions that the Server returns. Required.
 	Recorder *decisions.Recorder
-	// Faults holds the active faults of the process, which the API lists and changes. Nil: the API cannot inject
-	// faults.
+	// Faults holds the active faults of the process, which the API lists and changes. Nil: no fault can be injected.
 	Faults *faults.Set
 	// Facts returns facts about a node's configuration for explanations. If Facts is nil, explanations use only the
 	// Decision.
@@ -98,9 +94,8 @@ func Listen(address string, options Options) (*Server, error) {
 		listener.Close()
 		return nil, err
 	}
-	return &Server{
-		options: options, recorder: options.Recorder, listener: listener, guard: guard, limits: defaultLimits,
-	}, nil
+	return &Server{options: options, recorder: options.Recorder, listener: listener, guard: guard,
+		limits: defaultLimits}, nil
 }
 
 // Addr returns the listener's address.
