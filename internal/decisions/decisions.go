@@ -116,8 +116,8 @@ func (r *Recorder) record(node string, d *authchain.Decision) {
 	}
 }
 
-// After returns the kept Entries whose ID is greater than the given ID, in order. The result "upTo" is the ID up to
-// which the Entries are complete. The caller should pass it to the next call of After.
+// After returns the kept Entries whose ID is greater than the given ID, in order. The result "upTo" is the ID to pass
+// to the next call of After.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -37,9 +37,9 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for new Entries and returns them in order. The result "dropped" is the number of Entries that the Recorder
-// dropped before this Follower could read them; all of them are older than the returned Entries. If dropped is not 0,
-// Next may return no Entries. Next returns the error of ctx when ctx is done.
+// Next waits for new Entries and returns them in order. The result "dropped" counts older Entries that the Recorder
+// dropped before this Follower could read them. If it is not 0, Next may return no Entries. Next returns the error of
+// ctx when ctx is done.
 func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
 	for {
 		before := f.read
@@ -83,8 +83,7 @@ func (f *Follower) Wait(ctx context.Context, matches func(*Entry) bool) (*Entry,
 	}
 }
 
-// From returns a function that the caller can pass to [Follower.Wait]. The returned function matches the Decisions
-// about requests that came from the given address, HOST:PORT.
+// From returns a function for [Follower.Wait] that matches the Decisions about requests from an address, HOST:PORT.
 func From(remote string) func(*Entry) bool {
 	return func(e *Entry) bool { return e.Decision.Remote == remote }
 }

@@ -13,8 +13,8 @@ import (
 // parameters are the query parameters of a [Filter].
 var parameters = []string{"outcome", "user", "node", "path", "status", "since", "limit", "explanation"}
 
-// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter. If
-// several are invalid, it is the first in the order of the alphabet.
+// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter, or of
+// the first one in alphabetical order.
 func ParseFilter(query url.Values) (Filter, error) {
 	f := Filter{Outcome: query.Get("outcome"), User: query.Get("user"), Node: query.Get("node"),
 		Path: query.Get("path"), Status: query.Get("status")}
@@ -70,10 +70,6 @@ func (f *Filter) Query() url.Values {
 	if f.Explanation {
 		query.Set("explanation", "true")
 	}
-	for name := range query {
-		if query.Get(name) == "" {
-			query.Del(name)
-		}
-	}
+	maps.DeleteFunc(query, func(_ string, values []string) bool { return values[0] == "" })
 	return query
 }

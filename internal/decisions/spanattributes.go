@@ -2,6 +2,7 @@ package decisions
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,8 +12,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// spanName returns the name of a request's span. It is the same for all requests with the same method and first path
-// segment, so that there are few names.
+// spanName returns the name of a request's span. It contains only the method and the first path segment, so that there
+// are few names.
 func spanName(d *authchain.Decision) string {
 	switch {
 	case d.Handshake != "":
@@ -29,9 +30,7 @@ func spanName(d *authchain.Decision) string {
 func attributesOf(e *Entry) []attribute.KeyValue {
 	d := e.Decision
 	attributes := []attribute.KeyValue{
-		semconv.K8SNodeName(e.Node),
-		semconv.HTTPRequestMethodKey.String(d.Method),
-		semconv.URLPath(d.Path),
+		semconv.K8SNodeName(e.Node), semconv.HTTPRequestMethodKey.String(d.Method), semconv.URLPath(d.Path),
 		attribute.String("fauxlet.outcome", d.Outcome()),
 		attribute.String("fauxlet.by", string(d.By())),
 		attribute.Bool("fauxlet.cached", d.Cached()),
@@ -87,11 +86,7 @@ func checkAttributes(c *authchain.Check) []attribute.KeyValue {
 
 // withoutEmpty removes attributes that are empty strings.
 func withoutEmpty(attributes []attribute.KeyValue) []attribute.KeyValue {
-	kept := attributes[:0]
-	for _, a := range attributes {
-		if a.Value.Type() != attribute.STRING || a.Value.AsString() != "" {
-			kept = append(kept, a)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(attributes, func(a attribute.KeyValue) bool {
+		return a.Value.Type() == attribute.STRING && a.Value.AsString() == ""
+	})
 }

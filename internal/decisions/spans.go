@@ -29,10 +29,10 @@ type Spans struct {
 const spansTimeout = 2 * time.Second
 
 // NewSpans returns Spans for the Decisions that r records from now on. The caller must call Run. As in the kubelet,
-// spans are sent to the endpoint without TLS. The field samplingRatePerMillion sets the share of requests that are
-// exported. A request to the secure port is always exported if its client has set the sampling flag. The argument host
-// is the name of the machine. The endpoint need not be reachable: spans that it does not accept are dropped. (kubelet:
-// cmd/kubelet/app/server.go, newTracerProvider)
+// spans are sent to the endpoint without TLS, and samplingRatePerMillion sets the share of requests that are exported.
+// A request to the secure port is always exported if the client has set the sampling flag. Spans that the endpoint does
+// not accept are dropped. The argument host is the name of the machine.
+// (k8s.io/kubernetes: newTracerProvider in cmd/kubelet/app/server.go)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
 	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
 	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})
@@ -88,8 +88,7 @@ func (s *Spans) export(e *Entry) {
 	}
 }
 
-// The method "start" begins a child span of the span in ctx. The caller must pass the child span to the function
-// "end".
+// The method "start" begins a child span of the span in ctx. The caller must pass the child span to the function "end".
 func (s *Spans) start(ctx context.Context, name string, at time.Time, all []attribute.KeyValue) oteltrace.Span {
 	_, span := s.tracer.Start(ctx, name, oteltrace.WithTimestamp(at), oteltrace.WithAttributes(all...))
 	return span

@@ -23,9 +23,8 @@ func (d *Record) Line(style color.Style) string {
 	outcome := colorOfOutcome(d.Outcome)
 	at := style.Paint(color.Dim, d.Time.Local().Format("15:04:05.000"))
 	took := style.Paint(color.Dim, d.Duration.Round(time.Microsecond).String())
-	return fmt.Sprintf("%s  %s  %s  %s  %s  %s\n",
-		at, color.Printable(d.Node), style.Paint(outcome, status), color.Printable(request), d.reason(style, outcome),
-		took)
+	return fmt.Sprintf("%s  %s  %s  %s  %s  %s\n", at, color.Printable(d.Node), style.Paint(outcome, status),
+		color.Printable(request), d.reason(style, outcome), took)
 }
 
 func (d *Record) reason(style color.Style, of color.Color) string {
@@ -39,8 +38,7 @@ func (d *Record) reason(style color.Style, of color.Color) string {
 	if len(d.AffectedBy) > 0 {
 		reason += "; affected by injected faults: " + strings.Join(d.AffectedBy, ", ")
 	}
-	outcome, rest, ok := strings.Cut(reason, ":")
-	if ok && outcome == d.Outcome {
+	if outcome, rest, ok := strings.Cut(reason, ":"); ok && outcome == d.Outcome {
 		return style.Paint(of, outcome) + ":" + color.Printable(rest)
 	}
 	return color.Printable(reason)
