@@ -75,8 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		page.open.Store(&open)
 		group.Go(func() error {
 			level.SetLevel(zap.ErrorLevel)
-			// After the first screen, this level hides no lines. -128 is the lowest zap level. Lines of klog with
-			// verbosity n have the zap level -n, so they are not hidden either.
+			// After the first screen, no lines are hidden. -128 is the lowest zap level; klog's V(n) is the level -n.
 			defer level.SetLevel(zapcore.Level(-128))
 			return printFirstScreen(ctx, s, open, o.Out, color.For(o.Out))
 		})
@@ -113,10 +112,6 @@ func (o *Options) config() (*config.Config, error) {
 func (f *Folder) kubeletFlags(nodeName, certDir string) (*config.Flags, error) {
 	flags := config.NewFlags()
 	flags.Strict = true
-	return flags, errors.Join(
-		flags.Set("config", f.path("kubelet.yaml")),
-		flags.Set("hostname-override", nodeName),
-		flags.Set("cert-dir", f.path(certDir)),
-		flags.Set("register-node", "false"),
-	)
+	return flags, errors.Join(flags.Set("config", f.path("kubelet.yaml")), flags.Set("hostname-override", nodeName),
+		flags.Set("cert-dir", f.path(certDir)), flags.Set("register-node", "false"))
 }

@@ -31,10 +31,8 @@ func (p *pageClients) Clients() []admin.SendClient {
 }
 
 // pageMethods are the HTTP methods that a request from the page may have.
-var pageMethods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-	http.MethodOptions,
-}
+var pageMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodOptions}
 
 // pageReadTimeout is how long the response to a request from the page is read. It is short because a followed log never
 // ends.

@@ -26,13 +26,8 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 	if err != nil || last == nil {
 		return nil, nil, err
 	}
-	reviews, err := reviewapi.New(reviewapi.Options{
-		RBAC:        []string{f.path("rbac.yaml")},
-		Tokens:      f.path("tokens.csv"),
-		CallerToken: last.token,
-		CA:          f.ca,
-		Logger:      logger,
-	})
+	reviews, err := reviewapi.New(reviewapi.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv"),
+		CallerToken: last.token, CA: f.ca, Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -20,8 +20,7 @@ import (
 // sender sends requests of the demo's clients, and waits for the kubelet's Decision about each request.
 type sender struct {
 	folder *Folder
-	// waiting maps the client's address of a connection to a channel. The channel receives the next Decision about a
-	// request on that connection.
+	// waiting maps the client's address of each connection to a channel for the next Decision about that connection.
 	waiting sync.Map
 	// sent maps the latest Decisions to the requests that they are about. A what-if needs the original request, because
 	// a Decision does not contain the token.
@@ -68,9 +67,8 @@ const (
 )
 
 // send sends r to address, over a new connection, and reads the response for at most readTimeout, because a followed
-// log never ends. If the request fails, the returned response contains the client's error. send returns an error of its
-// own in three cases: it cannot create the request, ctx is done, or the client got a response and the kubelet recorded
-// no Decision.
+// log never ends. If the request fails, the returned response contains the client's error. send itself returns an error
+// if it cannot create the request, if ctx is done, or if there is a response but no Decision.
 func (s *sender) send(ctx context.Context, r *request, address string, readTimeout time.Duration) (*response, error) {
 	config, err := s.folder.tlsConfig(r)
 	if err != nil {
@@ -108,9 +106,8 @@ func (s *sender) send(ctx context.Context, r *request, address string, readTimeo
 	}
 	select {
 	case got.decision = <-decided:
-		s.sent.Add(got.decision, &offline.Request{
-			Method: r.method(), Target: httpRequest.URL.RequestURI(), Token: token, Header: http.Header{},
-		})
+		s.sent.Add(got.decision, &offline.Request{Method: r.method(), Target: httpRequest.URL.RequestURI(),
+			Token: token, Header: http.Header{}})
 	case <-time.After(timeout):
 		if got.err == nil {
 			return nil, errors.New("the stand-in kubelet recorded no decision about the request")

@@ -239,9 +239,8 @@ func (t *tour) start(name string, fields map[string]string) error {
 	if err != nil {
 		return err
 	}
-	t.current, err = t.host.Add(server.Options{
-		Config: cfg, Pods: t.pods, TokenReviews: t.tokens, AccessReviews: t.access, Observe: t.observe,
-	})
+	t.current, err = t.host.Add(server.Options{Config: cfg, Pods: t.pods, TokenReviews: t.tokens,
+		AccessReviews: t.access, Observe: t.observe})
 	return err
 }
 
@@ -314,8 +313,7 @@ func (p printer) wait(ctx context.Context, lines <-chan string) (quit bool, err 
 	}
 }
 
-// lineWidth is the maximum length of a printed line, in bytes. Longer text is wrapped. Shell commands are never
-// wrapped.
+// lineWidth is the maximum length of a printed line, in bytes. Shell commands are never wrapped.
 const lineWidth = 100
 
 // printer prints labelled paragraphs.
