@@ -76,7 +76,7 @@ type outer struct {
 
 // parts has the alternative values of each property of a request, as they are written on a line.
 type parts struct {
-	values  map[string][]string // values has the alternatives for each keyword in requestWords
+	values  map[string][]string // the alternatives for each keyword in requestWords
 	headers [][]string
 }
 

@@ -20,8 +20,7 @@ import (
 //go:embed *.txt rbac.yaml tokens.csv
 var files embed.FS
 
-// RBAC contains RBAC manifests, and Tokens contains a token file. From both, the review API answers the kubelet's
-// reviews.
+// RBAC contains RBAC manifests, and Tokens contains a token file. The review API decides the kubelet's reviews by both.
 var (
 	//go:embed rbac.yaml
 	RBAC []byte
@@ -39,8 +38,7 @@ type Corpus struct {
 	Cases          []Case
 }
 
-// Settings maps paths of KubeletConfiguration fields to values, for example "authentication.anonymous.enabled" to
-// true.
+// Settings maps paths of KubeletConfiguration fields to values, for example "authentication.anonymous.enabled" to true.
 type Settings map[string]any
 
 // YAML returns a KubeletConfiguration with the settings.
@@ -91,10 +89,7 @@ func (c *Case) Name() string {
 		port = "read-only/"
 	}
 	name := fmt.Sprintf("%s/%s/%s%s %s", c.Configuration, c.Client, port, c.Method, c.Path)
-	for _, header := range c.Headers {
-		name += " " + header
-	}
-	return name
+	return strings.Join(slices.Concat([]string{name}, c.Headers), " ")
 }
 
 // Bytes returns the HTTP request as it is sent, including the client's headers.
@@ -201,7 +196,6 @@ func (c *Case) Problems(got Observed) []string {
 			problem("header %s: %q, want %q", name, got.Header.Get(name), value)
 		}
 	}
-
 	var checked []string
 	for _, access := range got.AccessReviews {
 		of := access.ResourceAttributes
