@@ -24,9 +24,9 @@ type adminFlags struct {
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.address, "admin-address", host.DefaultAdminAddress, "host and port of the admin listener. A "+
-		"browser, \"fauxlet watch\" and \"fauxlet fault\" connect to it to show decisions and to set faults. Port 0 takes "+
-		"a free port. An empty value turns the listener off. If the flag is not given and the default port is in use, "+
-		"fauxlet prints a warning and runs without this listener")
+		"browser, \"fauxlet watch\" and \"fauxlet fault\" connect to it to show decisions and to set faults. Port 0 "+
+		"takes a free port. An empty value turns the listener off. If the flag is not given and the default port is "+
+		"in use, fauxlet prints a warning and runs without this listener")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
 		"must send; required if that is not a loopback address")
 	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all "+

@@ -14,7 +14,7 @@ import (
 )
 
 // Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once. Its entries about
-// containers apply to containers that start later. If the file has an error, nothing changes. Call Reload only after Start.
+// containers apply to containers that start later. If the file has an error, nothing changes. Call Start before Reload.
 func (h *Host) Reload() error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
