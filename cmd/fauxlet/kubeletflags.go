@@ -36,9 +36,9 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 	})
 	flags.Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All gates of a kubelet are accepted. " +
 		"These have an effect: AllowDNSOnlyNodeCSR, ComponentFlagz, ComponentStatusz, ContainerCheckpoint, " +
-		"ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, KubeletCrashLoopBackOffMax, KubeletInUserNamespace, " +
-		"NodeDeclaredFeatures, NodeLogQuery, PodAndContainerStatsFromCRI, PodLogsQuerySplitStreams, " +
-		"ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
+		"ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, KubeletCrashLoopBackOffMax, " +
+		"KubeletInUserNamespace, NodeDeclaredFeatures, NodeLogQuery, PodAndContainerStatsFromCRI, " +
+		"PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
 	for _, g := range kubeletHeadings {
 		underHeading(flags, g.heading, strings.Fields(g.flags)...)
 	}
