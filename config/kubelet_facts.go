@@ -15,8 +15,8 @@ type kubeletFacts struct {
 	Defaults *kubeletConfiguration `json:"defaults"`
 	// Legacy has the fields whose defaults are different without a configuration file.
 	Legacy json.RawMessage `json:"legacy"`
-	// Zero has a pointer to a zero value in each pointer field for which the kubelet's internal type has a plain value.
-	// All other fields are empty.
+	// Zero has pointers to zero values in those pointer fields that are no pointers in the kubelet's internal type. All
+	// other fields are empty.
 	Zero *kubeletConfiguration `json:"zero"`
 	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
 	Paths []string `json:"paths"`
@@ -41,7 +41,7 @@ type flagFact struct {
 	Value       string `json:"value"`
 	Default     string `json:"default"`
 	NoOptDefVal string `json:"noOptDefault"`
-	// Field is the path of the KubeletConfiguration field that the flag sets, or "".
+	// Field is the path of the KubeletConfiguration field that the flag sets. It is empty if there is none.
 	Field      string `json:"field"`
 	Usage      string `json:"usage"`
 	Deprecated string `json:"deprecated"`

@@ -26,8 +26,8 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 	}
 }
 
-// oneOf adds an error if a value is not allowed. text is a format with a verb for the value and a verb for each allowed
-// value.
+// oneOf adds an error if a value is not allowed. The argument "text" is a format with one verb for the value and one
+// for each allowed value.
 func (c *checker) oneOf(text, value string, allowed ...any) {
 	c.refuse(!slices.Contains(allowed, any(value)), text, append([]any{value}, allowed...)...)
 }
