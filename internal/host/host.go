@@ -41,8 +41,7 @@ type Host struct {
 	running context.Context // done when the host stops
 	stop    context.CancelFunc
 	admin   *adminListener
-	// cluster is the connection that all nodes share. It is nil if each node has its own connection, or if there is
-	// no apiserver.
+	// cluster is the connection that all nodes share. It is nil if each node has its own, or if there is no apiserver.
 	cluster *cluster
 
 	changing sync.Mutex // locked while nodes or their static pods change
@@ -162,8 +161,7 @@ type Addresses struct {
 	ReadOnly string `json:"readOnly,omitempty"`
 	// Admin is the address of the admin listener.
 	Admin string `json:"admin,omitempty"`
-	// Nodes maps the name of each node to the address of its secure port. It is set only if Options.Nodes.Count is
-	// above 0.
+	// Nodes maps the name of each node to the address of its secure port. It is nil if Options.Nodes.Count is 0.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }
 
