@@ -65,8 +65,8 @@ func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.recordFunc(true)(e))
 }
 
-// recordFunc returns a function that converts an Entry to a Record, with or without an explanation. The function looks
-// up the facts about each node only once.
+// recordFunc returns a function that converts Entries to Records, with or without explanations. The function looks up
+// the facts about each node only once.
 func (s *Server) recordFunc(withExplanation bool) func(*decisions.Entry) decisions.Record {
 	if !withExplanation {
 		return (*decisions.Entry).Record

@@ -25,8 +25,8 @@ const (
 const (
 	// EventStart is the first event. Its data is a [StartEvent].
 	EventStart = "start"
-	// EventDecision is sent for each Decision. Its data is a [decisions.Record]. Only this event has an ID from
-	// which a client can resume.
+	// EventDecision is sent for each Decision. Its data is a [decisions.Record]. Only this event has an ID, from which
+	// a client can resume.
 	EventDecision = "decision"
 	// EventDropped is sent after Decisions were lost. Its data is a [DroppedEvent].
 	EventDropped = "dropped"
@@ -58,7 +58,7 @@ func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64,
 		instance, number, _ := strings.Cut(last, "-")
 		id, err := strconv.ParseUint(number, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("Last-Event-ID: %q is not an event ID", last)
+			return 0, fmt.Errorf("Last-Event-ID: %q is not an event ID; send the ID of the last event, or none", last)
 		}
 		if instance != s.recorder.Instance() {
 			return oldest, nil

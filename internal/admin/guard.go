@@ -113,8 +113,7 @@ func (g *guard) hasToken(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
 }
 
-// ErrNoToken means that no token is configured although other machines can reach the address. The error of Listen wraps
-// it.
+// ErrNoToken means that no token is configured although other machines can reach the address. Listen wraps this error.
 var ErrNoToken = errors.New("a token is required, because other machines can reach this address")
 
 // minToken is the minimum length of a token in bytes. A shorter token could be guessed.
