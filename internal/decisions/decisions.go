@@ -61,9 +61,9 @@ type Recorder struct {
 	followers []*Follower
 }
 
-// NewRecorder returns a Recorder that keeps the last size Decisions. If Decisions are large, it keeps fewer, so that
-// they take at most 16 KiB of memory times size. It always keeps the newest Decision. A size below 1 means
-// [DefaultSize].
+// NewRecorder returns a Recorder that keeps at most "size" Decisions, the newest ones. It keeps fewer if they are
+// large: together they take at most "size" times 16 KiB, except that the newest one is always kept. A size below 1
+// means [DefaultSize].
 func NewRecorder(size int) *Recorder {
 	if size < 1 {
 		size = DefaultSize

@@ -26,8 +26,8 @@ type Filter struct {
 	// An Entry matches only if its ID is greater than After and its time is later than Since.
 	After uint64
 	Since time.Time
-	// Limit is the maximum number of Entries, or 0 for no limit. With After, the result has the first Entries after
-	// that ID; otherwise it has the newest Entries.
+	// Limit is the maximum number of Entries, or 0 for no limit. If After is set, the result has the oldest Entries
+	// after that ID. Otherwise it has the newest Entries.
 	Limit int
 	// If Explanation is true, each Record includes its explanation.
 	Explanation bool

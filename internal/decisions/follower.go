@@ -38,8 +38,8 @@ func (f *Follower) wake() {
 }
 
 // Next waits for new Entries and returns them in order. The result "dropped" counts older Entries that the Recorder
-// dropped before this Follower could read them. If it is not 0, Next may return no Entries. Next returns the error of
-// ctx when ctx is done.
+// dropped before this Follower could read them. If "dropped" is not 0, there may be no Entries. Next returns the error
+// of ctx when ctx is done.
 func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
 	for {
 		before := f.read

@@ -12,9 +12,8 @@ const (
 	sizeOfCertificate = 2 << 10 // sizeOf adds the DER bytes twice, because a certificate keeps them raw and parsed
 )
 
-// sizeOf estimates the memory that a Decision keeps alive, in bytes. Parts that several Decisions share are counted for
-// each of these Decisions. For example, all requests of a connection share their client certificates, and a cache may
-// share a user.
+// sizeOf estimates the memory that a Decision keeps alive, in bytes. It counts shared parts once for each Decision. For
+// example, all requests of a connection share their client certificates, and a cache may share a user.
 func sizeOf(d *authchain.Decision) int64 {
 	n := sizeOfDecision
 	for _, text := range []string{d.Remote, d.Method, d.Path, d.Err, d.Handshake, d.NoRequest, d.Traceparent} {
