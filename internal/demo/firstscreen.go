@@ -53,7 +53,7 @@ func (r *response) summary(style color.Style) string {
 	return style.Paint(c, fmt.Sprint(r.status)) + ", " + r.reason()
 }
 
-// reason returns the kubelet's reason for the response, and whether it comes from a cache.
+// reason returns the kubelet's reason for the response, and mentions if the reason comes from a cache.
 func (r *response) reason() string {
 	reason := cmp.Or(r.decision.Why(), "no authentication (read-only port)")
 	if r.decision.Cached() {

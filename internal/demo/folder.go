@@ -75,8 +75,7 @@ func (f *Folder) write(name string, data []byte, mode os.FileMode) error {
 	return errors.Join(err, file.Close())
 }
 
-// writePKI creates each of these files that does not exist: the CAs, the serving certificate and the client
-// certificates.
+// writePKI creates the CAs, the serving certificate and the client certificates that do not exist yet.
 func (f *Folder) writePKI() error {
 	pki, err := testcerts.OpenFolder(f.path("pki"))
 	if err != nil {
@@ -105,8 +104,7 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// token returns the token of a user in tokens.csv. If the argument is empty or is invalidToken, the argument itself is
-// returned.
+// token returns the token of a user in tokens.csv. It returns "" and invalidToken unchanged.
 func (f *Folder) token(user string) (string, error) {
 	if user == "" || user == invalidToken {
 		return user, nil
@@ -120,5 +118,6 @@ func (f *Folder) token(user string) (string, error) {
 			return fields[0], nil
 		}
 	}
-	return "", fmt.Errorf("%s has no token for the user %s", f.path("tokens.csv"), user)
+	return "", fmt.Errorf("%s has no token for the user %s; delete the file, and the demo writes a new one",
+		f.path("tokens.csv"), user)
 }

@@ -34,8 +34,7 @@ func (p *pageClients) Clients() []admin.SendClient {
 var pageMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions}
 
-// pageReadTimeout is how long the response to a request from the page is read. It is short because a followed log never
-// ends.
+// pageReadTimeout limits reading the response to a request from the page. It is short: a followed log never ends.
 const pageReadTimeout = 3 * time.Second
 
 // Send sends one request to the stand-in kubelet. If a field of wanted is invalid, the error begins with the name of

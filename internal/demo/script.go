@@ -34,11 +34,9 @@ var script = sync.OnceValue(func() (s struct {
 type client struct {
 	// Name identifies the client on the page and in the admin API.
 	Name, Description string
-	// Certificate is the name of the client certificate and its key in the folder pki. If it is empty, the client
-	// presents no certificate.
+	// Certificate is the name of the client certificate and its key in the folder pki. Empty means no certificate.
 	Certificate string
-	// Token is the name of the user in tokens.csv whose token the client sends, or invalidToken. If it is empty, the
-	// client sends no token.
+	// Token is the user in tokens.csv whose token the client sends, or invalidToken. Empty means no token.
 	Token string
 	// ReadOnlyPort is true if the client sends plain HTTP to the read-only port, without a credential.
 	ReadOnlyPort bool
@@ -77,8 +75,7 @@ type scene struct {
 // step sends one request, either to a new stand-in kubelet with the given configuration, or to the stand-in kubelet
 // of the previous step.
 type step struct {
-	// Configured describes the configuration of a new stand-in kubelet. If it is empty, the request goes to the
-	// stand-in kubelet of the previous step.
+	// Configured describes the configuration of a new stand-in kubelet. It is empty if there is no new one.
 	Configured string
 	// Fields are the fields of kubelet.yaml that differ from the recommended configuration. If the value of
 	// readOnlyPort is FREE, a free port replaces it.

@@ -29,8 +29,7 @@ type sender struct {
 
 func newSender(folder *Folder) *sender { return &sender{folder: folder, sent: lru.New(200)} }
 
-// observe receives each Decision of the stand-in kubelet, and passes it to the client that waits for it. It does not
-// block.
+// observe passes each Decision of the stand-in kubelet to the client that waits for this Decision. It does not block.
 func (s *sender) observe(d *authchain.Decision) {
 	if decided, ok := s.waiting.LoadAndDelete(d.Remote); ok {
 		decided.(chan *authchain.Decision) <- d

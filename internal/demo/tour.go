@@ -27,7 +27,7 @@ import (
 // TourOptions configure [Tour]. Folder and Out are required.
 type TourOptions struct {
 	Folder *Folder
-	// In is read for Enter between scenes. If In is nil, the tour does not wait.
+	// In is the input from which the tour reads Enter between scenes. If In is nil, the tour does not wait.
 	In io.Reader
 	// Out receives the text of the scenes, with colors if it is a terminal.
 	Out io.Writer
@@ -106,8 +106,8 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// config returns the configuration of a stand-in kubelet: kubelet.yaml, changed by the recommended fields and then
-// by fields.
+// config returns the configuration of a stand-in kubelet. It starts with kubelet.yaml, sets the fields that the demo
+// recommends, and then the fields in the argument "fields".
 func (t *tour) config(nodeName string, fields map[string]string) (*config.Config, error) {
 	clientCA, err := filepath.Abs(t.folder.caFile())
 	if err != nil {
