@@ -60,11 +60,11 @@ func load(fsys fs.FS) (_ *Corpus, err error) {
 type parser struct {
 	corpus *Corpus
 	where  string
-	// settings has the fields of the configuration that is being defined. It is nil outside of a definition.
+	// settings are the settings of the configuration that the current line belongs to, or nil if there is none.
 	settings Settings
 	// outer has the lines without `->` that apply to the current line.
 	outer []outer
-	// words has the words of the current line that have not been parsed yet.
+	// words are the words of the current line that have not been parsed yet.
 	words []word
 }
 
@@ -181,8 +181,8 @@ func (p *parser) setting(line string) {
 	p.settings[path] = value
 }
 
-// The method "client" parses what follows the name in the definition of a client: [certificate KIND [CN=name]
-// [O=group]...] [header "Name: value"]...
+// The method "client" parses the rest of a client's definition, after the client's name:
+// [certificate KIND [CN=name] [O=group]...] [header "Name: value"]...
 func (p *parser) client(name string) {
 	if _, there := p.corpus.Clients[name]; there {
 		p.fail("client %q is defined twice", name)

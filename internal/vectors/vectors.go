@@ -20,7 +20,7 @@ import (
 //go:embed *.txt rbac.yaml tokens.csv
 var files embed.FS
 
-// RBAC contains RBAC manifests, and Tokens contains a token file. The review API decides the kubelet's reviews by both.
+// RBAC contains RBAC manifests, and Tokens contains a token file. The review API uses both to answer reviews.
 var (
 	//go:embed rbac.yaml
 	RBAC []byte
@@ -134,8 +134,8 @@ const (
 // Expectation is the expected result of a request to a kubelet.
 type Expectation struct {
 	Status int
-	// NoAuthentication means that the kubelet does not authenticate the request. Either the kubelet does not serve the
-	// path, or the port is the read-only port.
+	// NoAuthentication means that the kubelet does not authenticate the request, because it does not serve the path or
+	// the port is the read-only port.
 	NoAuthentication bool
 	// TokenReviews is the number of TokenReviews that the kubelet sends for the request.
 	TokenReviews int
