@@ -90,7 +90,7 @@ func checkKind(text []byte) error {
 		return fmt.Errorf("the file must be an object with apiVersion and kind: %w", err)
 	}
 	if meta.APIVersion != APIVersion || meta.Kind != Kind {
-		return fmt.Errorf("apiVersion %q, kind %q: a scenario has apiVersion: %s and kind: %s",
+		return fmt.Errorf("apiVersion %q, kind %q: a scenario must have apiVersion: %s and kind: %s",
 			meta.APIVersion, meta.Kind, APIVersion, Kind)
 	}
 	return nil

@@ -77,7 +77,7 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 		selector.Container = names[0]
 	}
 	if !pattern && !slices.Contains(names, selector.Container) {
-		return fmt.Errorf(".container: pod %s/%s has no container %q; it has %s",
+		return fmt.Errorf(".container: pod %s/%s has no container %q; its containers are %s",
 			selector.Namespace, selector.Pod, selector.Container, strings.Join(names, ", "))
 	}
 	for j, earlier := range s.Containers[:n] {

@@ -80,7 +80,7 @@ type Fleet struct {
 	pods    cache.SharedIndexInformer
 	nodes   cache.SharedIndexInformer
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	made    time.Time // durations since this time use the monotonic clock
+	made    time.Time // when NewFleet was called; has a monotonic clock reading
 	// registering limits how many nodes register or leave at the same time.
 	registering *semaphore.Weighted
 
@@ -235,7 +235,7 @@ func (f *Fleet) Add(spec Spec) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, there := f.members[m.name]; there {
-		return fmt.Errorf("node %s already exists in this process", m.name)
+		return fmt.Errorf("node %s already exists in this process; choose a different name", m.name)
 	}
 	f.members[m.name] = m
 	if f.running != nil {

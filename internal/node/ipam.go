@@ -19,7 +19,7 @@ type ipam struct {
 	taken  map[string]types.UID // maps each allocated address to its pod
 }
 
-// addressRange is a prefix with the last allocated address. It does not reuse a released address at once.
+// addressRange is a prefix with the last allocated address. A released address is not reused at once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
@@ -50,7 +50,7 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 // same range. Two other names get the same range with a probability of 1 in 16384.
 func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
-	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // without a number at the end of the name: 0
+	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // 0 if the name does not end with a number
 	hash := fnv.New32a()
 	hash.Write([]byte(stem))
 	const length = 24

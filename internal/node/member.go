@@ -82,7 +82,7 @@ func (m *member) run(ctx context.Context) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	renewing.Go(func() { controller.Run(ctx) })
-	// The registration has already reported the status once. (kubelet: syncNodeStatus, with its jitter)
+	// The registration has reported the status, so the first report comes after an interval. (kubelet: syncNodeStatus)
 	every := kubelet.NodeStatusUpdateFrequency.Duration
 	select {
 	case <-ctx.Done():
@@ -209,7 +209,7 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport makes one attempt to report the status. If the argument "existing" is nil, it reads the Node first.
+// tryReport makes one attempt to report the status. If the argument "existing" is nil, tryReport reads the Node.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
@@ -254,7 +254,7 @@ func (m *member) leave(stopped context.Context) {
 }
 
 // addressesOfPods returns the allocator of pod IPs. It makes a new allocator when the Node's podCIDRs have changed.
-// They may change even after the first pod has started.
+// The podCIDRs may change even after the first pod has started.
 func (m *member) addressesOfPods() (*ipam, error) {
 	var cidrs []string
 	if node := m.fleet.getNode(m.name); node != nil {

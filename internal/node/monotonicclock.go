@@ -2,8 +2,8 @@ package node
 
 import "time"
 
-// monotonicClock is wall-clock time that never runs backwards. When the system clock is set back, it continues from
-// its last value. Package podlife requires such a clock: times that are passed to a pod's life must not decrease.
+// monotonicClock is wall-clock time that never runs backwards. When the system clock is set back, this clock continues
+// from its last value. Package podlife requires such a clock: times that are passed to a pod's life must not decrease.
 type monotonicClock struct {
 	last   time.Time
 	passed time.Duration

@@ -63,8 +63,7 @@ func describe(spec *Spec) (*description, error) {
 		ContainerRuntimeVersion: "fauxlet://" + spec.Version,
 		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
-	// The apiserver chooses the streaming protocol by ExtendWebSocketsToKubelet, the only feature that fauxlet
-	// declares.
+	// The apiserver chooses the streaming protocol by this feature. Fauxlet declares no other feature.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
 		status.DeclaredFeatures = []string{feature}
 	}
@@ -115,7 +114,7 @@ func allocatable(capacity v1.ResourceList, systemReserved, kubeReserved map[stri
 		} {
 			amount, err := resource.ParseQuantity(cmp.Or(reserved, "0"))
 			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %q is not an amount: %w", field, name, reserved, err)
+				return nil, fmt.Errorf("%s: %s: %q: must be a quantity, as in 500m or 1Gi: %w", field, name, reserved, err)
 			}
 			left[name] = less(left[name], amount)
 		}

@@ -51,7 +51,7 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// The method "sync" updates one pod in the node's store and in the apiserver. The queue never overlaps calls for a pod.
+// The method "sync" updates a pod in the store and the apiserver. The queue never makes two calls for one pod at once.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -230,7 +230,7 @@ func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	l.release()
 }
 
-// patch reports a pod status. It returns no error for a deleted or replaced pod, because the watch reports that too.
+// patch reports a pod status. It returns no error for a deleted or replaced pod, because the watch reports it too.
 // (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})

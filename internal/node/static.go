@@ -58,7 +58,7 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 		pod.Status = v1.PodStatus{Phase: v1.PodPending}
 		key := keyOf(pod)
 		if _, there := all[key]; there {
-			return nil, fmt.Errorf("static pod %s: two manifests have this name", key)
+			return nil, fmt.Errorf("static pod %s: two manifests have this name; rename one of them", key)
 		}
 		all[key] = pod
 	}

@@ -8,7 +8,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// adopt recovers the state of the life from the pod's status. A fixed State in a description takes precedence.
+// adopt recovers the state of the life from the pod's status. A container's fixed State takes precedence.
 func (l *Life) adopt() {
 	l.rebind()
 	for i := range l.containers {

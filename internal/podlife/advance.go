@@ -88,14 +88,14 @@ func (l *Life) takeTurns() {
 		case c.kind == MainContainer:
 		case i < lastStarted && !c.isInitialized():
 		case !c.isInitialized():
-			turn = time.Time{} // the containers after this one have to wait
+			turn = time.Time{} // later containers have to wait
 		case !turn.IsZero() && c.initializedAt().After(turn):
 			turn = c.initializedAt()
 		}
 	}
 }
 
-// lastStarted returns the index of the last container, except ephemeral ones, that has ever started, or -1.
+// lastStarted returns the index of the last container, except ephemeral ones, that has ever started, or -1 if none has.
 func (l *Life) lastStarted() int {
 	last := -1
 	for i := range l.containers {

@@ -32,7 +32,7 @@ func (r *run) isRunning() bool { return !r.started.IsZero() && r.finished.IsZero
 
 func (r *run) hasEnded() bool { return !r.finished.IsZero() }
 
-// The method "exited" returns a copy of the run, which ends because the container exits by itself.
+// The method "exited" returns a copy of the run as it is after the container has exited by itself.
 func (r run) exited(e *scenario.Exit, when time.Time) run {
 	r.finished, r.code, r.reason, r.message = when, e.Code, e.Reason, e.Message
 	if r.reason == "" {
@@ -43,7 +43,7 @@ func (r run) exited(e *scenario.Exit, when time.Time) run {
 	return r
 }
 
-// The method "stopped" returns a copy of the run, which SIGTERM ends. If the argument "killed" is set, SIGKILL ends it.
+// The method "stopped" returns a copy of the run as it is after SIGTERM or, if "killed" is set, after SIGKILL.
 func (r run) stopped(s scenario.Stop, when time.Time, killed bool) run {
 	r.finished, r.code = when, s.Code
 	if killed {

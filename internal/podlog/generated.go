@@ -10,7 +10,7 @@ import (
 
 // lines is the content of a log: numbered lines, each with a time and a stream. It is safe for concurrent use.
 type lines interface {
-	// The method "written" returns how many lines had been written by a time.
+	// The method "written" returns how many lines are written at or before a time.
 	written(now time.Time) int64
 	// time returns when line i is written.
 	time(i int64) time.Time
@@ -122,7 +122,7 @@ func (g *generatedLines) withText(text [][]byte) storedLines {
 // requestCount is the number of different requests. All of them fit into a processor's cache.
 const requestCount = 1 << 10
 
-// requests returns the texts that follow the number of a line. Each begins with a space and ends with a line feed.
+// requests returns the texts that can follow the number of a line. Each begins with a space and ends with a line feed.
 var requests = sync.OnceValue(func() *[requestCount][]byte {
 	methods := [...]string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT"}
 	paths := [...]string{"/", "/index.html", "/items/%d", "/items/%d", "/items/%d", "/cart/%d", "/login", "/healthz"}

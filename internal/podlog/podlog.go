@@ -103,7 +103,7 @@ func (l *Log) HasEnded() bool {
 	}
 }
 
-// The method "written" returns how many lines the log has at a time.
+// The method "written" returns the number of lines in the log at a time.
 func (l *Log) written(now time.Time) int64 {
 	if l.HasEnded() && l.endedAt.Before(now) {
 		now = l.endedAt

@@ -36,7 +36,7 @@ type container struct {
 	previous *run
 }
 
-// run is one run of a container. Successive versions of the pod share it, and so the files that commands have written.
+// run is one run of a container. Successive versions of the pod share a run, with the files that commands have written.
 type run struct {
 	id  string      // the container ID in the status
 	log *podlog.Log // ends when the run ends; nil for a container without a status

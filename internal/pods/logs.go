@@ -39,7 +39,7 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 	return run.log.Read(ctx, options, running, stdout, stderr)
 }
 
-// checkLogStatus returns the kubelet's error for a container that has no log to read. (validateContainerLogStatus)
+// checkLogStatus returns the error for a container without a log. (kubelet: validateContainerLogStatus)
 func checkLogStatus(status *v1.ContainerStatus, pod string, previous bool) error {
 	state, last := status.State, status.LastTerminationState.Terminated
 	hasLog := func(t *v1.ContainerStateTerminated) bool { return t != nil && t.ContainerID != "" }

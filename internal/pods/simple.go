@@ -80,7 +80,7 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 		streams.Stdin = &keyboard{from: streams.Stdin, echo: streams.Stdout}
 	}
 	c := &simpleCommand{simpleEnvironment: e, Streams: streams}
-	// The command may block while it reads its input, so a goroutine runs it until the caller closes the input.
+	// A goroutine runs the command, because reads of the input may block until the caller closes the input.
 	ended := make(chan int, 1)
 	go func() { ended <- run(c, ctx, command[1:]) }()
 	select {

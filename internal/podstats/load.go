@@ -106,7 +106,7 @@ func (w *wave) below(limit uint64) {
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// The method "turn" returns the milliseconds of the wave's current period that have passed at a time since 1970.
+// The method "turn" returns the position in the period, in milliseconds, at the time ms, in milliseconds since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }

@@ -69,7 +69,7 @@ type Measurement struct {
 type Kind int
 
 const (
-	kindGroup     Kind = iota // a cgroup that only contains other cgroups, or a system service that is not listed below
+	kindGroup     Kind = iota // a cgroup of cgroups, or a system service other than the two below
 	KindNode                  // the root cgroup
 	KindKubelet               // the system service of the kubelet
 	KindRuntime               // the system service of the container runtime
