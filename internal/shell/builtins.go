@@ -19,8 +19,7 @@ var builtins map[string]func(sh *interpreter, args []string) int
 var shellCommands = map[string]bool{"[": true, "echo": true, "false": true, "kill": true, "printf": true, "test": true,
 	"true": true}
 
-// The variable builtins is filled in init: an initializer would refer to itself, because builtins such as eval run
-// other builtins.
+// init fills builtins. An initializer would refer to itself, because builtins such as eval run other builtins.
 func init() {
 	builtins = map[string]func(*interpreter, []string) int{
 		":":        func(*interpreter, []string) int { return 0 },
@@ -123,7 +122,7 @@ func source(sh *interpreter, args []string) int {
 	return sh.status
 }
 
-// runCommand implements the builtin command: it runs a builtin or program even if a function has the same name.
+// runCommand implements the builtin "command": it runs a builtin or program even if a function has the same name.
 func runCommand(sh *interpreter, args []string) int {
 	for len(args) > 1 && strings.HasPrefix(args[1], "-") {
 		switch option := args[1]; {
@@ -239,8 +238,7 @@ func setOptions(sh *interpreter, args []string) int {
 	return 0
 }
 
-// setTrap implements the builtin "trap". It keeps only the action for EXIT. It ignores actions for signals, because a
-// shell never handles signals here.
+// setTrap implements the builtin "trap". It keeps only the action for EXIT, because no shell handles signals here.
 func setTrap(sh *interpreter, args []string) int {
 	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "--" })
 	if slices.Contains(args, "EXIT") || slices.Contains(args, "0") {
@@ -270,8 +268,7 @@ func unset(sh *interpreter, args []string) int {
 	return 0
 }
 
-// await implements the builtin "wait", which waits for all background commands, or for the commands with the given
-// PIDs.
+// await implements the builtin "wait". It waits for all background commands, or for those with the given PIDs.
 func await(sh *interpreter, args []string) int {
 	exit := 0
 	for _, job := range sh.jobs {

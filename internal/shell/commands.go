@@ -30,8 +30,7 @@ const own = "own"
 // commands are the programs in /bin. They print busybox's messages. No command uses a network.
 var commands map[string]command
 
-// The variable commands is filled in init: an initializer would refer to itself, because programs such as env run other
-// programs.
+// init fills commands. An initializer would refer to itself, because programs such as env run other programs.
 func init() {
 	sh := command{own, runShell}
 	commands = map[string]command{
@@ -142,8 +141,7 @@ func (p *process) printf(format string, args ...any) bool {
 	return err == nil && p.ctx.Err() == nil
 }
 
-// fail prints an error message and returns 1. The exit code of the command is then at least 1, even if the command's
-// function returns 0.
+// fail prints an error message and returns 1. The command's exit code is then at least 1, whatever its run returns.
 func (p *process) fail(format string, args ...any) int {
 	if p.out != nil {
 		_ = p.out.Flush()
@@ -164,14 +162,12 @@ func (p *process) arg(i int) string {
 	return ""
 }
 
-// options maps the letter of each option in a call of a command to the option's argument. If an option occurs more than
-// once, its last argument counts.
+// options maps the letter of each given option to its argument. If an option is given twice, its last argument counts.
 type options map[rune]string
 
 func (o options) has(option rune) bool { _, found := o[option]; return found }
 
-// number returns the value of an option as a number. It returns the argument "fallback" if the option is missing, and
-// -1 if its value is not a number.
+// number returns an option's value as a number: fallback if the option is missing, and -1 if the value is not a number.
 func (o options) number(option rune, fallback int) int {
 	value, found := o[option]
 	if !found {

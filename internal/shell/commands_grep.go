@@ -128,8 +128,7 @@ const basicSpecial = "(){}|+?"
 
 var basicEscapes = regexp.MustCompile(`\\.|[(){}|+?]`)
 
-// expression compiles a POSIX regular expression, basic or extended, with Go's package regexp. Its matches take linear
-// time.
+// expression compiles a basic or extended POSIX regular expression with package regexp, which matches in linear time.
 func expression(pattern string, extended bool, flags string) (*regexp.Regexp, error) {
 	return compile("(?"+flags+":"+translated(pattern, extended)+")", pattern)
 }
@@ -150,8 +149,7 @@ func translated(pattern string, extended bool) string {
 	})
 }
 
-// compile compiles a regular expression in Go's syntax, and refuses a large one. The argument "shown" is the user's
-// original expression, for the error message.
+// compile compiles a regular expression in Go's syntax, and refuses a large one. Errors contain the text "shown".
 func compile(text, shown string) (*regexp.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {

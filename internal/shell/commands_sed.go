@@ -172,8 +172,7 @@ func parseSed(text string, extended bool) (edits []*sedCommand, err error) {
 // sedEscapes matches the parts of a sed replacement that package regexp writes differently, such as & and \1.
 var sedEscapes = regexp.MustCompile(`\\[0-9]|\\.|&|\$`)
 
-// parseSubstitute parses a sed command such as s/old/new/, from the first delimiter on. It returns the rest of the
-// script.
+// parseSubstitute parses a command such as s/old/new/ from the first delimiter on, and returns the rest of the script.
 func (e *sedCommand) parseSubstitute(text string, extended bool) (rest string, err error) {
 	if text == "" {
 		return "", errors.New("bad format in substitution expression")

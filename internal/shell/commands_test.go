@@ -225,7 +225,7 @@ func TestConfigErrors(t *testing.T) {
 			maxFileBytes+1)}},
 		`workingDir: "/etc/passwd/x": Not a directory`: {WorkingDir: "/etc/passwd/x"},
 	} {
-		if _, err := New(config, time.Now); err == nil || err.Error() != want {
+		if _, err := containerOf(config, time.Now); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}

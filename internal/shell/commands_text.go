@@ -81,7 +81,7 @@ func (p *process) counted() (number int, sign string, ok bool) {
 	return number, sign, true
 }
 
-// If there are several files, header prints the name of a file before the content of the file.
+// header prints the name of a file, if there are several files. The content of the file follows.
 func (p *process) header(name string) {
 	if len(p.operands) < 2 || p.options.has('q') {
 		return
@@ -283,8 +283,7 @@ func leadingNumber(text string) float64 {
 	return n
 }
 
-// prefix returns the longest beginning of a text that contains only the given characters and at most the given number
-// of bytes.
+// prefix returns the longest beginning of a text that has only the given characters and at most "most" bytes.
 func prefix(text string, most int, of string) string {
 	n := 0
 	for n < len(text) && n < most && strings.IndexByte(of, text[n]) >= 0 {

@@ -115,9 +115,9 @@ func TestPipesAreClosed(t *testing.T) {
 	}
 }
 
-func ExampleContainer_Run() {
-	c, err := New(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"},
-		Files: map[string]string{"/etc/motd": "hello\n"}}, time.Now)
+func ExampleExecutor() {
+	c, err := Executor{}.NewEnvironment(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"},
+		Files: map[string]string{"/etc/motd": "hello\n"}})
 	if err != nil {
 		fmt.Println(err)
 		return

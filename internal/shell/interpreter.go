@@ -13,8 +13,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// interpreter is one shell or subshell. It runs scripts that package syntax has parsed, and expands words with package
-// expand.
+// interpreter is a shell or subshell. It runs scripts parsed by package syntax, and expands words with package expand.
 type interpreter struct {
 	process
 	// life is a context that is done when the shell ends. On a terminal, process.ctx is done earlier: at the end of the
@@ -94,8 +93,7 @@ func (sh *interpreter) say(format string, args ...any) {
 	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
 }
 
-// stopped reports whether the shell must skip the next statements, for example after break, exit or the end of the
-// context.
+// stopped reports whether the shell must skip the next statements, for example after break or exit.
 func (sh *interpreter) stopped() bool {
 	return sh.jump != noJump || sh.ctx.Err() != nil || sh.broken.Load()
 }
@@ -451,8 +449,7 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		sh.finish(1, err)
 		return
 	}
-	// In a command such as LANG=C sort, an assignment is valid for this command only. The previous values of the
-	// assigned variables are kept in "hidden".
+	// An assignment before a command, as in LANG=C sort, is valid for this command only. "hidden" has the old values.
 	hidden := map[string]expand.Variable{}
 	for _, assign := range command.Assigns {
 		name := assign.Name.Value

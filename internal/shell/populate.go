@@ -23,7 +23,7 @@ const (
 const program = "\x7fELF\x02\x01\x01\x00fauxlet:"
 
 // populate creates the files that every system has. They do not count towards the client's quota.
-func (c *Container) populate() error {
+func (c *container) populate() error {
 	for _, dir := range strings.Fields("/bin /dev /etc /home /lib /mnt /opt /proc/1 /root /run /sbin /srv /sys /tmp " +
 		"/usr/bin /usr/local/bin /usr/sbin /var/log /var/tmp") {
 		if err := c.files.mkdirAll(dir, 0o755); err != nil {
@@ -87,7 +87,7 @@ func idName(id int64, last string) string {
 }
 
 // register adds a process and returns its PID.
-func (c *Container) register(p *process) int {
+func (c *container) register(p *process) int {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.lastPID++
@@ -95,20 +95,20 @@ func (c *Container) register(p *process) int {
 	return c.lastPID
 }
 
-func (c *Container) unregister(pid int) {
+func (c *container) unregister(pid int) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	delete(c.processes, pid)
 }
 
-func (c *Container) process(pid int) *process {
+func (c *container) process(pid int) *process {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return c.processes[pid]
 }
 
 // pids returns the PIDs of all processes except 1. PID 1 is the container's main process, which does not really run.
-func (c *Container) pids() []int {
+func (c *container) pids() []int {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return slices.Sorted(maps.Keys(c.processes))

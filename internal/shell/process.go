@@ -20,8 +20,7 @@ const (
 	sigTerm = 15
 )
 
-// The type "signal" is the number of a signal that ended a process. It is the cause with which the process's context
-// was cancelled.
+// The type "signal" is the number of a signal that ended a process, and the cancellation cause of its context.
 type signal int
 
 func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
@@ -30,7 +29,7 @@ func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
 type process struct {
 	ctx       context.Context // when it ends
 	session   *session
-	container *Container
+	container *container
 	pid       int
 	args      []string
 	env       []string
@@ -157,8 +156,7 @@ func (p *process) child(args, env []string) int {
 	}
 }
 
-// shebang returns an error if sh cannot run a file, because it is binary or a script for a different interpreter. The
-// argument is the beginning of the file.
+// shebang returns an error if the file that begins with head is binary, or a script for an interpreter other than sh.
 func shebang(head []byte) error {
 	line, _, _ := strings.Cut(string(head), "\n")
 	words := strings.Fields(strings.TrimPrefix(line, "#!"))
@@ -193,8 +191,7 @@ func (r *guardedReader) Read(b []byte) (int, error) {
 	return r.from.Read(b)
 }
 
-// guardedWriter is a writer that fails after the end of its context. It sets broken if a write fails because the reader
-// has gone.
+// guardedWriter is a writer that fails after the end of its context. When the reader has gone, it sets broken.
 type guardedWriter struct {
 	ctx    context.Context
 	to     io.Writer

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"fauxlet/internal/pods"
 )
 
 // session is one call of Run, with all subshells and background commands that it starts.
 type session struct {
-	container *Container
+	container *container
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
@@ -24,7 +26,7 @@ type session struct {
 	failed    sync.Once
 }
 
-func newSession(ctx context.Context, c *Container, streams Streams) *session {
+func newSession(ctx context.Context, c *container, streams pods.Streams) *session {
 	s := &session{container: c, stdin: nothing{}}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	output := func(w io.Writer) io.Writer {
@@ -88,8 +90,7 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer for concurrent use. It drops empty writes, because each empty write would send an empty frame to
-// the client.
+// locked is a writer for concurrent use. It drops empty writes, which would send empty frames to the client.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -108,8 +109,8 @@ type nothing struct{}
 
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// input reads from a client in a separate goroutine, which starts with the first call of input.Read. So input.Read
-// returns at the latest when the session ends, even if the goroutine still waits for data from the client.
+// input reads from a client in a separate goroutine. Its method Read therefore returns when the session ends, even if
+// the goroutine still waits for the client.
 type input struct {
 	session *session
 	from    io.Reader

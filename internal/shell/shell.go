@@ -1,5 +1,5 @@
 // Package shell is the fake shell of stand-in containers. It has a file system in memory, about sixty small commands
-// with busybox's messages, and a shell that runs them. Begin with [New] and [Container.Run].
+// with busybox's messages, and a shell that runs them. Begin with [Executor], the type container and its method Run.
 //
 // It never runs a program of the host, opens a file of the host, reads the host's environment or users, or opens a
 // socket. It uses the parser (package syntax) and the expansion of words (package expand) of mvdan.cc/sh, but has its
@@ -28,8 +28,8 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// Container holds files and processes, which are kept between commands. It is safe for concurrent use.
-type Container struct {
+// container holds files and processes, which are kept between commands. It is safe for concurrent use.
+type container struct {
 	config pods.ContainerConfig
 	now    func() time.Time
 	env    []string
@@ -40,25 +40,18 @@ type Container struct {
 	processes map[int]*process
 }
 
-// Streams, Size and StartError are the types of package pods with the same names.
-type (
-	Streams    = pods.Streams
-	Size       = pods.Size
-	StartError = pods.StartError
-)
-
 // Executor is a pods.Executor whose commands run in this package's shell.
 type Executor struct{}
 
 // NewEnvironment implements pods.Executor.
 func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, error) {
-	return New(config, time.Now)
+	return containerOf(config, time.Now)
 }
 
-// New creates a container. Its commands call the function "now" to get the time. The files in the configuration are
-// added to the system files that every container has, and may replace them. Errors name the field of the configuration.
-func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) {
-	c := &Container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
+// containerOf creates a container, whose commands get the time from the function "now". The files in the configuration
+// may replace system files. Errors name the field of the configuration.
+func containerOf(config pods.ContainerConfig, now func() time.Time) (*container, error) {
+	c := &container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
 		files: newFilesystem(now)}
 	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
 		key, _, _ := strings.Cut(entry, "=")
@@ -88,10 +81,10 @@ func New(config pods.ContainerConfig, now func() time.Time) (*Container, error) 
 }
 
 // Run runs a command, without a shell around it, and returns its exit code after it has ended. If a signal ended the
-// command, the exit code is 128 plus the signal number. The error is a [*StartError] if the command cannot be started,
-// or ctx.Err() if ctx ends first. Run waits for blocked writes. A goroutine that still reads from Stdin may outlive
-// Run, so the caller must close Stdin.
-func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (exit int, err error) {
+// command, the exit code is 128 plus the signal number. The error is a [*pods.StartError] if the command cannot be
+// started, or ctx.Err() if ctx ends first. Run waits for blocked writes. A goroutine that still reads from Stdin may
+// outlive Run, so the caller must close Stdin.
+func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams) (exit int, err error) {
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
 	}
@@ -118,16 +111,15 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 	return exit, nil
 }
 
-func (c *Container) newProcess(argv []string) *process {
+func (c *container) newProcess(argv []string) *process {
 	return &process{container: c, args: argv, env: c.env, dir: c.config.WorkingDir}
 }
 
-// canStart returns nil if a command can be started. Otherwise it returns runc's error, which comes from a search like
-// os/exec.LookPath in the container.
-func (c *Container) canStart(argv []string) *StartError {
-	failed := func(code int, format string, args ...any) *StartError {
+// canStart returns runc's error if a command cannot be started, and nil if it can.
+func (c *container) canStart(argv []string) *pods.StartError {
+	failed := func(code int, format string, args ...any) *pods.StartError {
 		const text = "OCI runtime exec failed: exec failed: unable to start container process: exec: "
-		return &StartError{Text: text + fmt.Sprintf(format, args...), Code: code}
+		return &pods.StartError{Text: text + fmt.Sprintf(format, args...), Code: code}
 	}
 	if len(argv) == 0 {
 		argv = []string{""}
@@ -144,7 +136,7 @@ func (c *Container) canStart(argv []string) *StartError {
 	return failed(127, "%q: stat %s: %s", argv[0], argv[0], strings.ToLower(err.Error()))
 }
 
-func (c *Container) home() string {
+func (c *container) home() string {
 	if c.config.UID == 0 {
 		return "/root"
 	}

@@ -15,12 +15,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type Config = pods.ContainerConfig
+type (
+	Config     = pods.ContainerConfig
+	Streams    = pods.Streams
+	Size       = pods.Size
+	StartError = pods.StartError
+)
 
 // started is the start time of the tests' containers.
 var started = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func newContainer(t testing.TB, change ...func(*Config)) *Container {
+func newContainer(t testing.TB, change ...func(*Config)) *container {
 	t.Helper()
 	config := Config{
 		Hostname: "web-0", IP: "10.1.2.3", Env: []string{"COLOUR=blue", "EMPTY="},
@@ -32,7 +37,7 @@ func newContainer(t testing.TB, change ...func(*Config)) *Container {
 	for _, change := range change {
 		change(&config)
 	}
-	c, err := New(config, func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) })
+	c, err := containerOf(config, func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +51,7 @@ type result struct {
 }
 
 // run runs a command, which must end within a few seconds.
-func run(t testing.TB, c *Container, stdin string, argv ...string) result {
+func run(t testing.TB, c *container, stdin string, argv ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -62,7 +67,7 @@ func run(t testing.TB, c *Container, stdin string, argv ...string) result {
 }
 
 // sh runs a script.
-func sh(t testing.TB, c *Container, script string) result {
+func sh(t testing.TB, c *container, script string) result {
 	t.Helper()
 	return run(t, c, "", "sh", "-c", script)
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+
+	"fauxlet/internal/pods"
 )
 
 // terminal turns a client's keys into lines for commands and shells, with the line editor of package term. ^C
@@ -23,12 +25,12 @@ type terminal struct {
 	ended     bool       // the client sends no more keys
 	changed   *sync.Cond // lines or ended has changed, or the context of a reader has ended
 	interrupt func()     // called with the lock
-	size      Size
+	size      pods.Size
 	editor    *term.Terminal
 }
 
-func newTerminal(s *session, streams Streams) *terminal {
-	t := &terminal{ctx: s.ctx, screen: s.stdout, ended: streams.Stdin == nil, size: Size{Width: 80, Height: 24}}
+func newTerminal(s *session, streams pods.Streams) *terminal {
+	t := &terminal{ctx: s.ctx, screen: s.stdout, ended: streams.Stdin == nil, size: pods.Size{Width: 80, Height: 24}}
 	t.changed = sync.NewCond(&t.lock)
 	t.interrupt = func() { s.cancel(signal(sigInt)) }
 	if streams.Stdin != nil {
@@ -94,8 +96,7 @@ func (t *terminal) pump(k *keyboard) {
 	defer t.change(func() { t.ended = true })
 	history := term.NewTerminal(k, "").History
 	for k.err == nil && t.ctx.Err() == nil {
-		// Make a new line editor. The previous one cannot be used again, because after its first error it returns that
-		// error forever.
+		// Make a new line editor, because after its first error a line editor returns that error forever.
 		editor := term.NewTerminal(k, "")
 		editor.History = history
 		t.lock.Lock()
@@ -143,8 +144,7 @@ func (t *terminal) add(line string) {
 	})
 }
 
-// take waits for a typed line and returns at most its next n bytes. It returns an empty text at the end of the input or
-// when ctx ends.
+// take waits for a typed line and returns at most its next n bytes, or an empty text when the input or ctx ends.
 func (t *terminal) take(ctx context.Context, n int) string {
 	defer context.AfterFunc(ctx, func() { t.change(func() {}) })()
 	t.lock.Lock()

@@ -29,7 +29,7 @@ func (s *screen) String() string {
 
 // The function "typed" runs a command on a terminal. Its steps are, in turn, an output to wait for and keys to type. It
 // returns the whole screen and the exit code.
-func typed(t *testing.T, c *Container, resize <-chan Size, argv []string, steps ...string) (string, int) {
+func typed(t *testing.T, c *container, resize <-chan Size, argv []string, steps ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -159,8 +159,7 @@ func (sh *interpreter) condTest(x syntax.TestExpr) (bool, error) {
 	}
 }
 
-// condCompare evaluates an operator of [[ ]] with two operands. The second operand may be a pattern or a regular
-// expression.
+// condCompare evaluates an operator of [[ ]] with two operands. The second may be a pattern or a regular expression.
 func (sh *interpreter) condCompare(x *syntax.BinaryTest, text func(syntax.TestExpr) (string, error)) (bool, error) {
 	left, err := text(x.X)
 	if err != nil {

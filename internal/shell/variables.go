@@ -70,8 +70,7 @@ func parse(text string) (*syntax.File, error) {
 	return file, err
 }
 
-// isDefault reports whether an operator in ${ } is followed by a value, as in ${x:-y}, and not by a pattern, as in
-// ${x#y}.
+// isDefault reports whether an operator in ${ } takes a value, as in ${x:-y}, and not a pattern, as in ${x#y}.
 func isDefault(op syntax.ParExpOperator) bool {
 	return op >= syntax.AlternateUnset && op <= syntax.AssignUnsetOrNull
 }
@@ -84,8 +83,7 @@ func syntaxMessage(err error) string {
 	return err.Error()
 }
 
-// environment gives package expand access to the variables of a shell. It counts their sizes towards the limit
-// maxExpansion.
+// environment gives package expand access to a shell's variables. Their sizes count towards the limit maxExpansion.
 type environment struct{ *interpreter }
 
 // Get implements expand.Environ.
@@ -108,8 +106,7 @@ func (e environment) Get(name string) expand.Variable {
 	return v
 }
 
-// charge adds a number of bytes to the size of the current statement's expansions. It ends the whole command if their
-// size exceeds maxExpansion.
+// charge adds to the size of the current statement's expansions. It ends the whole command above maxExpansion bytes.
 func (sh *interpreter) charge(size int) bool {
 	if sh.budget -= size; sh.budget < 0 {
 		sh.session.fail("sh: out of memory: a statement expands to too much", 2)
@@ -147,8 +144,8 @@ func (sh *interpreter) lookup(name string) expand.Variable {
 	case "HOME root":
 		return text("/root")
 	}
-	// Package expand reads the variable "HOME user" for ~user. It must always have a value, or package expand would
-	// look up the user on the host. So environment.Get does not count it towards maxExpansion.
+	// Package expand reads the variable "HOME user" for ~user. If it had no value, package expand would look up the
+	// user on the host. Therefore environment.Get does not count it towards maxExpansion.
 	if user, ok := strings.CutPrefix(name, "HOME "); ok {
 		return text("~" + user)
 	}
@@ -197,8 +194,7 @@ func (sh *interpreter) put(name string, v expand.Variable) {
 	}
 }
 
-// define sets a function or, if the body is nil, removes it. It ends the whole command if the functions become too
-// large.
+// define sets a function, or removes it if body is nil. It ends the whole command if the functions become too large.
 func (sh *interpreter) define(name string, body *syntax.Stmt) {
 	size := func(body *syntax.Stmt) int {
 		if body == nil {
@@ -214,8 +210,7 @@ func (sh *interpreter) define(name string, body *syntax.Stmt) {
 	}
 }
 
-// resize adds to the size of all variables and functions. It ends the whole command and returns false if they become
-// too large.
+// resize adds to the size of variables and functions. Above maxVariables it ends the whole command and returns false.
 func (sh *interpreter) resize(by int) bool {
 	if sh.variables += by; sh.variables > maxVariables {
 		sh.session.fail("sh: out of memory: variables and functions are too large", 2)
@@ -234,8 +229,8 @@ func (sh *interpreter) exported() []string {
 	return list
 }
 
-// expanded calls a function of package expand and turns its panics into errors. An assignment to an array element in
-// arithmetic causes a panic.
+// expanded calls a function of package expand and returns a panic as an error. Package expand panics if arithmetic
+// assigns to an array element.
 func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (result T, err error) {
 	config := &expand.Config{Env: environment{sh}, CmdSubst: sh.substitute, NoUnset: sh.flags["nounset"]}
 	config.ProcSubst = func(*syntax.ProcSubst) (string, error) {
@@ -252,8 +247,7 @@ func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (resul
 	return do(config)
 }
 
-// failed prints an error of an expansion or assignment. It also ends the shell if the error is that a variable is not
-// set.
+// failed prints an error of an expansion or assignment. If the error is an unset variable, it also ends the shell.
 func (sh *interpreter) failed(err error) {
 	sh.say("%v", err)
 	sh.status = max(sh.status, 1)
@@ -287,8 +281,8 @@ func (sh *interpreter) fields(words []*syntax.Word) ([]string, error) {
 	return args, err
 }
 
-// literal expands a word to a single text, without field splitting and globs. A backslash outside of quotes quotes the
-// next character.
+// literal expands a word to one text, without field splitting and globs. An unquoted backslash quotes the next
+// character.
 func (sh *interpreter) literal(word *syntax.Word) (string, error) {
 	if word == nil {
 		return "", nil
@@ -375,8 +369,7 @@ func (sh *interpreter) assign(assign *syntax.Assign) error {
 	return sh.set(name, value)
 }
 
-// declare implements export, readonly, local and declare. Their arguments may come from an expansion, as in export
-// $NAMES.
+// declare implements export, readonly, local and declare. Arguments may come from an expansion, as in export $NAMES.
 func (sh *interpreter) declare(clause *syntax.DeclClause) error {
 	export, readonly := clause.Variant.Value == "export", clause.Variant.Value == "readonly"
 	for _, assign := range clause.Args {
