@@ -38,7 +38,8 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 		"These have an effect: AllowDNSOnlyNodeCSR, ComponentFlagz, ComponentStatusz, ContainerCheckpoint, " +
 		"ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, KubeletCrashLoopBackOffMax, " +
 		"KubeletInUserNamespace, NodeDeclaredFeatures, NodeLogQuery, PodAndContainerStatsFromCRI, " +
-		"PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
+		"PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, " +
+		"RotateKubeletServerCertificate."
 	for _, g := range kubeletHeadings {
 		underHeading(flags, g.heading, strings.Fields(g.flags)...)
 	}
