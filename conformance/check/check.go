@@ -9,9 +9,9 @@
 //
 // A check is one [Check] in a table; [Checks] returns the table. The run function of a check records evidence and
 // problems in a [finding] with [finding.note], [finding.fail] and [finding.warn]. It returns an error if it could not
-// complete, for example because an API request failed or no response came ([logResponse.text]). If the error has the
-// type [skipped], the check counts as skipped. The field Needs lists the checks that must pass first, so that one
-// mistake fails only one check. Checks run concurrently and must not depend on checks that Needs does not list.
+// complete, for example because an API request failed or no response came ([logResponse.text]). An error of the type
+// [skipped] skips the check. The field Needs lists the checks that must pass first, so that one mistake fails only one
+// check. Checks run concurrently and must not depend on checks that Needs does not list.
 //
 // # Building blocks
 //
@@ -43,12 +43,11 @@ type Check struct {
 	Flag string
 	// Proves is a sentence for the documentation: what a pass proves.
 	Proves string
-	// Needs lists the IDs of checks that must pass before this check runs. If nil, the function Checks sets it to
-	// the ID of the first check, reach.dialled.
+	// Needs lists the IDs of checks that must pass before this check runs. The default is reach.dialled.
 	Needs []string
 
 	// remedy is a flag or a command that the user can paste to solve the problems that the check finds. A check with
-	// several remedies sets the remedy of its finding, not this field.
+	// several remedies sets finding.remedy instead.
 	remedy string
 	run    runFunc
 }

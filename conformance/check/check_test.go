@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Five example checks: check d needs the checks b and c, each of which needs check a. Check e needs no other check.
+// some has five checks: check d needs the checks b and c, each of which needs check a. Check e needs no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},

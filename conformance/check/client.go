@@ -22,12 +22,10 @@ func clientChecks() []Check {
 	return []Check{
 		{ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
 			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. " +
-				"The evidence has the subject, issuer, dates and chain.",
-			run: checkPresented},
+				"The evidence has the subject, issuer, dates and chain.", run: checkPresented},
 		{ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
 			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' " +
-				"clientCAFile, without weak signatures.",
-			Needs: presented, run: withHandshake(checkTrusted),
+				"clientCAFile, without weak signatures.", Needs: presented, run: withHandshake(checkTrusted),
 			remedy: newClientCertificate + " # signed by a CA in --client-ca, with its intermediates after it in the " +
 				"file"},
 		{ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
@@ -41,8 +39,7 @@ func clientChecks() []Check {
 			remedy: newClientCertificate + " # with extendedKeyUsage=clientAuth"},
 		{ID: "client.subject", Title: "the client certificate has a user name", Flag: clientCertificate,
 			Proves: "The certificate has a common name, which a kubelet uses as the user name, and it is not " +
-				"system:anonymous.",
-			Needs: presented, run: withClientCertificate(checkSubject)},
+				"system:anonymous.", Needs: presented, run: withClientCertificate(checkSubject)},
 	}
 }
 
@@ -100,10 +97,8 @@ func checkTrusted(_ context.Context, r *run, f *finding, first *observed) error 
 		}
 		return skipped(unknown + ", the kubelets' clientCAFile")
 	}
-	options := x509.VerifyOptions{
-		Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // another check, client.usage, checks the usage
-	}
+	options := x509.VerifyOptions{Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}} // another check, client.usage, checks the usage
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
 	}

@@ -9,12 +9,10 @@ import (
 
 // finding is what a check has found so far. A check that finds no problem passes.
 type finding struct {
-	evidence []string
-	problems []string
+	evidence, problems []string
 	// verdict is Fail or Warn once the check has found a problem.
 	verdict conformance.Verdict
-	// flag and remedy are reported together with the problems. Their initial values come from the Check, and the run
-	// function can replace them.
+	// flag and remedy are reported with the problems. They come from the Check, and the run function can replace them.
 	flag, remedy string
 }
 
@@ -26,26 +24,23 @@ func (f *finding) note(format string, args ...any) {
 	f.evidence = append(f.evidence, fmt.Sprintf(format, args...))
 }
 
-// fail adds a problem: something does not work, or a protection does not protect. The text is a sentence without a
-// full stop. fail returns nil, so that a check can end with it.
+// fail adds a problem: something does not work, or a protection does not protect. The text is a sentence without a full
+// stop. fail returns nil, so that a run function can end with a call of fail.
 func (f *finding) fail(format string, args ...any) error {
 	f.verdict, f.problems = conformance.Fail, append(f.problems, fmt.Sprintf(format, args...))
 	return nil
 }
 
-// warn adds a problem that is less severe than the problems that the method "fail" adds: something works, but is unsafe
-// or will stop working.
+// warn adds a less severe problem than fail does: something works, but is unsafe or will stop working.
 func (f *finding) warn(format string, args ...any) error {
 	_ = f.fail(format, args...)
 	f.verdict = conformance.Warn
 	return nil
 }
 
-// The method "enough" reports whether the check has found so many problems that it need not look for more.
 func (f *finding) enough() bool { return len(f.problems) >= maxProblems }
 
-// The type "skipped" is the error of a check that cannot reach a verdict. Its text is the reason. Because it is an
-// error, a function that several checks call can return it like any other error.
+// The type "skipped" is the error of a check that cannot reach a verdict. Its text is the reason.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }

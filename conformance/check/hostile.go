@@ -32,8 +32,7 @@ func hostileChecks() []Check {
 				http.StatusOK, http.StatusNoContent, http.StatusPartialContent)),
 			Proves: "If a kubelet answers an upgrade with 200, the user gets an error and the connection is not used."},
 		{ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where " +
-			"kube-apiserver translates",
-			run: withHostileKubelet("protocol", checkOtherProtocol),
+			"kube-apiserver translates", run: withHostileKubelet("protocol", checkOtherProtocol),
 			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the " +
 				"connection when the user leaves."},
 		{ID: "hostile.headers", Title: "endless headers are cut off",
@@ -50,20 +49,17 @@ func hostileChecks() []Check {
 			run: withHostileKubelet("endless", checkEndlessLog),
 			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet " +
 				"when the user leaves."},
-		{ID: "hostile.page", Title: "HTML in a log is plain text",
-			run: withHostileKubelet("page", checkPage),
+		{ID: "hostile.page", Title: "HTML in a log is plain text", run: withHostileKubelet("page", checkPage),
 			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the " +
 				"kubelet."},
 		{ID: "hostile.slow", Title: "a slow kubelet does not delay other requests",
 			run: withHostileKubelet("slow", checkSlow),
 			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. " +
 				"For logs it closes the connection when the user leaves."},
-		{ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses",
-			run: checkProxyToLoopback,
+		{ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses", run: checkProxyToLoopback,
 			Proves: "nodes/proxy does not connect to a Node with a loopback address, which would expose services " +
 				"on kube-apiserver's machine (CVE-2022-3294)."},
-		{ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect",
-			run: checkProxyRedirects,
+		{ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect", run: checkProxyRedirects,
 			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The " +
 				"evidence has the details."},
 	}
@@ -76,8 +72,7 @@ func hostileChecks() []Check {
 // smuggleTimeout is the time to wait for a smuggled request to arrive. Usually it arrives after about a millisecond.
 const smuggleTimeout = 250 * time.Millisecond
 
-// updateRemedy is the remedy for a vulnerable kube-apiserver. It recommends an update, because no flag removes the
-// vulnerability.
+// updateRemedy advises to update a vulnerable kube-apiserver. No flag removes the vulnerability.
 const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
 	"pods/portforward or nodes/proxy"
 
@@ -88,17 +83,14 @@ type hostileKubelet struct {
 	before   int // number of connections before the current behavior was set
 }
 
-// withHostileKubelet returns the run function of a check with one hostile kubelet. The kubelet is closed after the
-// check.
+// withHostileKubelet returns the run function of a check with one hostile kubelet, which is closed after the check.
 func withHostileKubelet(name string, check func(context.Context, *hostileKubelet, *finding) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		recorder := &hostile.Kubelet{}
 		recorder.Misbehave(ctx, hostile.Silence())
-		return withKubelet(kubeletOptions{
-			node: nodeOptions{name: "hostile-" + name},
-			tls:  func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
-			raw:  recorder.Serve,
-		}, func(ctx context.Context, k *kubelet, f *finding) error {
+		o := kubeletOptions{node: nodeOptions{name: "hostile-" + name}, raw: recorder.Serve,
+			tls: func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+		return withKubelet(o, func(ctx context.Context, k *kubelet, f *finding) error {
 			return check(ctx, &hostileKubelet{kubelet: k, recorder: recorder}, f)
 		})(ctx, r, f)
 	}
@@ -109,19 +101,15 @@ var errNotConnected = errors.New("kube-apiserver did not connect")
 
 // trial records what happened when a user sent a request while the kubelet misbehaved.
 type trial struct {
-	// The field what is a description of the request and of the kubelet's behavior, for the report.
-	what string
-	got  reply
-	// The field "visits" lists the connections to the kubelet. The field "ended" is true if all of them ended within
-	// the time limit.
-	visits []hostile.Connection
-	ended  bool
+	what   string // describes the request and the kubelet's behavior, for the report
+	got    reply
+	visits []hostile.Connection // the connections to the kubelet
+	ended  bool                 // all connections ended within the time limit
 }
 
-// The method "try" makes the kubelet misbehave and calls the function "send", which sends the request. After that
-// function has returned, the method waits until the connections to the kubelet have ended, but at most for the duration
-// "within". It then closes the remaining connections. It returns an error that wraps errNotConnected if the
-// kube-apiserver did not connect, and another error if ctx is done.
+// The method "try" makes the kubelet misbehave and calls the function "send", which sends the request. It then waits
+// until the connections to the kubelet have ended, at most for the duration "within", and closes the remaining ones.
+// The error wraps errNotConnected if the kube-apiserver did not connect. Any other error means that ctx is done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
@@ -157,7 +145,7 @@ func (t trial) requests() int {
 	return n
 }
 
-// awaitRequest waits, with a timeout, until the kube-apiserver has sent its request to the kubelet.
+// awaitRequest waits, with a time limit, for the kube-apiserver's request to the kubelet.
 func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 	waiting, cancel := context.WithTimeout(ctx, 3*v.run.soon)
 	defer cancel()
@@ -167,8 +155,8 @@ func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 }
 
 // closeTimeout is how long to wait for the kube-apiserver to close its connection to the kubelet after a refused
-// upgrade. If kube-apiserver v1.37 translates the protocol of the request, the time is short. In that case the
-// kube-apiserver leaves the connection open until garbage collection closes it, so waiting longer is useless.
+// upgrade. If kube-apiserver v1.37 translates the protocol of the request, it does not close the connection before
+// garbage collection. Then the time is short, because waiting longer is useless.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond

@@ -16,11 +16,10 @@ const (
 	// plenty is the length of a response that the kube-apiserver must not read to the end. It exceeds the sum of all
 	// buffers between the kubelet and the user.
 	plenty = 32 << 20
-	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It is small enough to do no
-	// harm.
+	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It does no harm at this length.
 	spare = 12 << 20
-	// part is the maximum number of bytes that a check reads of a response. An error message that reaches the user must
-	// be shorter, because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
+	// part is the maximum number of bytes that a check reads of a response. An error message for the user must be
+	// shorter, because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
 	part = 256 << 10
 )
 
@@ -42,8 +41,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 			f.note("%s: cut off after %s; the user gets %s", t.what, size(t.visits[0].Sent), t.got)
 		}
 	}
-	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. Operators cannot change this
-	// behavior, so the check reports it as evidence, not as a problem.
+	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. This is evidence and not a problem,
+	// because operators cannot change it.
 	t, err := v.tryLeaving(ctx, upgradeRequests[0], hostile.EndlessHeaders(spare))
 	switch {
 	case err != nil:
@@ -110,8 +109,8 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 		}
 	}
 	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. It keeps all data until the kubelet ends
-	// the response or, for a protocol that it does not translate, for ten seconds. Operators cannot change this
-	// behavior, so the check reports it as evidence, not as a problem.
+	// the response or, for a protocol that it does not translate, for ten seconds. This is evidence and not a problem,
+	// because operators cannot change it.
 	for _, req := range upgradeRequests {
 		t, err := v.tryLeaving(ctx, req, hostile.EndlessBody(http.StatusInternalServerError, spare))
 		switch {
@@ -129,8 +128,7 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 	return nil
 }
 
-// tryLeaving calls the method "try" with a user who begins to wait for the response, but cancels the request shortly
-// after the kubelet has received it.
+// tryLeaving calls the method "try" with a user who cancels the request shortly after the kubelet has received it.
 func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, smuggleTimeout, func() reply {
 		leaving, leave := context.WithCancel(ctx)
@@ -146,10 +144,8 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 // absence is a trial whose user sends a request, does not read the response, and leaves.
 type absence struct {
 	trial
-	// The field "others" is the response time of another request, which was sent before the user left, and the field
-	// "err" is the error of that other request.
-	others time.Duration
-	err    error
+	others time.Duration // response time of another request, which was sent before the user left
+	err    error         // error of that other request
 	left   time.Time
 }
 
@@ -157,8 +153,7 @@ type absence struct {
 func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
 // tryAbsent calls the method "try" with a user who sends the request and does not read the response. When the kubelet
-// has received the request, tryAbsent calls the function "meanwhile". Then it sends another request. After that, the
-// user leaves.
+// has received the request, tryAbsent calls meanwhile, and then sends another request. After that, the user leaves.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
 ) (a absence, err error) {
@@ -205,8 +200,7 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 	return nil
 }
 
-// awaitStall waits until the kube-apiserver has stopped reading the kubelet's response for a while, or has read all
-// of it.
+// awaitStall waits until the kube-apiserver has stopped reading the kubelet's response for a while, or has read it all.
 func (v *hostileKubelet) awaitStall(ctx context.Context) (sent int64, stalled bool) {
 	ticker := time.NewTicker(v.run.soon / 5)
 	defer ticker.Stop()
@@ -276,8 +270,7 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 		for _, req := range sampleRequests {
 			within := v.run.soon
 			if !req.isLog() {
-				// For an upgrade, kube-apiserver keeps the connection open until the kubelet responds, so a longer wait
-				// is useless.
+				// After an upgrade request, kube-apiserver keeps the connection open until the kubelet responds.
 				within = smuggleTimeout
 			}
 			a, err := v.tryAbsent(ctx, req, behavior, within, func() {})

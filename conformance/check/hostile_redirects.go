@@ -18,9 +18,8 @@ var redirects = []int{301, 302, 303, 307, 308}
 // redirectTarget is a server to which the hostile kubelet redirects a request.
 type redirectTarget struct {
 	name, url string
-	// The field "kubelet" is the kubelet that listens at the URL and counts the connections to it. It is nil for two
-	// targets: the hostile kubelet itself and the kube-apiserver. For these two, other results of the trial show
-	// whether the redirect was followed.
+	// The field "kubelet" listens at the URL and counts the connections. It is nil for two targets, the hostile kubelet
+	// itself and the kube-apiserver. For these two, other results show whether the redirect was followed.
 	kubelet *kubelet
 }
 
@@ -31,8 +30,7 @@ func (t redirectTarget) visits() int {
 	return len(t.kubelet.states.All())
 }
 
-// The method "presented" describes the first client certificate that the target received. It returns "" if there was no
-// client certificate.
+// The method "presented" describes the first client certificate that the target received, or returns "".
 func (t redirectTarget) presented() string {
 	for _, s := range t.kubelet.states.All() {
 		if s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
@@ -42,8 +40,8 @@ func (t redirectTarget) presented() string {
 	return ""
 }
 
-// withRedirectTargets calls the given function with a list of four targets: the redirecting kubelet itself, another
-// kubelet, the kube-apiserver, and a plain HTTP address of this machine in place of a cloud's metadata service.
+// withRedirectTargets calls the given function with four targets: the redirecting kubelet itself, another kubelet, the
+// kube-apiserver, and a plain HTTP address of this machine in place of a cloud's metadata service.
 func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, do func([]redirectTarget) error) error {
 	var kubelets []*kubelet
 	for _, suffix := range []string{"-other", "-metadata"} {
@@ -63,8 +61,8 @@ func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, d
 	})
 }
 
-// tryRedirect calls the method "try" with a redirect to the target. If the kube-apiserver connected to the target, or
-// sent a second request to the hostile kubelet, the check fails and the result "followed" is true.
+// tryRedirect calls the method "try" with a redirect to the target. If the kube-apiserver connects to the target, or
+// sends a second request to the hostile kubelet, the check fails and the result "followed" is true.
 func (v *hostileKubelet) tryRedirect(
 	ctx context.Context, f *finding, req userRequest, status int, target redirectTarget, within time.Duration,
 	send func() reply,
@@ -97,8 +95,7 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 					t, followed, err := v.tryRedirect(ctx, f, req, status, target, v.closeTimeout(req), func() reply {
 						return v.send(ctx, req)
 					})
-					tried++
-					last = t.got
+					tried, last = tried+1, t.got
 					switch {
 					case err != nil:
 						return err
@@ -121,8 +118,7 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 	})
 }
 
-// proxyRequest has only a name for the report: it stands for a request through nodes/proxy, which the method
-// node.proxyTo sends.
+// proxyRequest names a request through nodes/proxy in the report. The method node.proxyTo sends such requests.
 var proxyRequest = userRequest{name: "nodes/proxy"}
 
 // proxyTo sends a request for a path of the kubelet through nodes/proxy.
@@ -144,9 +140,8 @@ func (n *node) proxyTo(ctx context.Context, path string) reply {
 func checkProxyToLoopback(ctx context.Context, r *run, f *finding) error {
 	for i, address := range []string{"127.0.0.1", "::1"} {
 		// Nothing listens on this port, so a kube-apiserver that connects to it gets "connection refused".
-		n, err := r.node(ctx, nodeOptions{
-			name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.AddressesOfEveryType(address), port: 1,
-		})
+		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i),
+			addresses: stage.AddressesOfEveryType(address), port: 1})
 		if err != nil {
 			return err
 		}

@@ -43,8 +43,7 @@ func (v *hostileKubelet) trySmuggling(
 	return t, t.requests() > 1 || strings.Contains(more, hostile.Smuggled), err
 }
 
-// checkSmuggling returns a check that fails if a smuggled request reaches a kubelet that answers an upgrade with one of
-// the given statuses.
+// checkSmuggling returns a check that fails if a smuggled request reaches the kubelet after one of the given statuses.
 func checkSmuggling(
 	behavior func(status int) hostile.Behavior, statuses ...int,
 ) func(context.Context, *hostileKubelet, *finding) error {

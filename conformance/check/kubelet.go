@@ -26,14 +26,11 @@ import (
 
 // nodeOptions configure a Node. The name is required.
 type nodeOptions struct {
-	// name is the suffix of the Node's name.
-	name string
+	name string // the suffix of the Node's name
 	// addresses are the Node's addresses. The default is the run's node IP as an address of every type.
 	addresses []v1.NodeAddress
-	// port is the kubelet port in the Node's status; 0 means that the status has no port.
-	port int
-	// features are the Node's declared features, for example ExtendWebSocketsToKubelet.
-	features []string
+	port      int      // the kubelet port in the Node's status; 0 for none
+	features  []string // the Node's declared features, for example ExtendWebSocketsToKubelet
 }
 
 // node is a Node with a pod on it.
@@ -60,22 +57,18 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 
 // kubeletOptions configure a kubelet.
 type kubeletOptions struct {
-	// The field "node" configures the kubelet's Node. The function run.kubelet sets the port.
-	node nodeOptions
-	// ip is the address to listen on. The default is the run's node IP.
-	ip netip.Addr
-	// The function "tls", if set, modifies the TLS configuration. The unmodified configuration requests a client
-	// certificate and does not verify it.
+	node nodeOptions // the function run.kubelet sets the port
+	ip   netip.Addr  // the address to listen on; by default the run's node IP
+	// The function "tls" may modify the TLS configuration, which requests client certificates and does not verify them.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts. If
-	// selfSigned is true, the kubelet uses a self-signed certificate, which the kube-apiserver accepts only without
-	// verification; see node.logsInsecurely.
+	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts or, if
+	// selfSigned is true, a self-signed one. The kube-apiserver accepts a self-signed one only for node.logsInsecurely.
 	certificate *tls.Certificate
 	selfSigned  bool
 	// handler, if set, serves the requests in place of a stand-in.
 	handler http.HandlerFunc
-	// raw, if set, handles each connection after the TLS handshake, in place of an HTTP server. The connection is
-	// closed when raw returns.
+	// raw, if set, handles each connection after the TLS handshake, in place of an HTTP server. The kubelet closes the
+	// connection when raw returns.
 	raw func(net.Conn)
 }
 
@@ -128,13 +121,10 @@ func (k *kubelet) handle(serve http.HandlerFunc) { k.handler.Store(serve) }
 
 // standIn makes a stand-in kubelet serve all further requests. Its pod has a container named c.
 func (k *kubelet) standIn(c scenario.Container) error {
-	store, err := pods.NewStoreWith(shell.Executor{}, scenario.Pod{
-		Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: k.pod.Namespace, Name: k.pod.Name, UID: k.pod.UID},
-			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: container}}},
-		},
-		Containers: map[string]scenario.Container{container: c},
-	})
+	pod := &v1.Pod{Spec: v1.PodSpec{Containers: []v1.Container{{Name: container}}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: k.pod.Namespace, Name: k.pod.Name, UID: k.pod.UID}}
+	store, err := pods.NewStoreWith(shell.Executor{},
+		scenario.Pod{Pod: pod, Containers: map[string]scenario.Container{container: c}})
 	if err != nil {
 		return err
 	}
@@ -155,23 +145,17 @@ func (k *kubelet) Close() { k.close() }
 
 // serve accepts connections until the kubelet is closed.
 func (k *kubelet) serve(o kubeletOptions) {
-	config := &tls.Config{
-		Certificates: []tls.Certificate{*o.certificate},
-		ClientAuth:   tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"},
-		GetConfigForClient: recordHello,
-	}
+	config := &tls.Config{Certificates: []tls.Certificate{*o.certificate}, ClientAuth: tls.RequestClientCert,
+		NextProtos: []string{"h2", "http/1.1"}, GetConfigForClient: recordHello}
 	if o.tls != nil {
 		o.tls(config)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	shaken := handshaken{k.Listener, ctx, make(chan net.Conn)}
-	web := &http.Server{
+	web := &http.Server{ErrorLog: log.New(io.Discard, "", 0), ConnContext: withConnection,
 		Handler: recordRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			k.handler.Load().(http.HandlerFunc)(w, r)
-		})),
-		ErrorLog:    log.New(io.Discard, "", 0),
-		ConnContext: withConnection,
-	}
+		}))}
 	var running sync.WaitGroup
 	k.close = func() {
 		cancel()
@@ -204,7 +188,7 @@ func (k *kubelet) serve(o kubeletOptions) {
 	})
 }
 
-// shakeHands completes the handshake of a connection and records its result. It closes the connection after an error.
+// shakeHands completes and records the handshake of a connection. It closes the connection after an error.
 func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
@@ -221,8 +205,7 @@ func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	return err
 }
 
-// handshaken is a listener for an HTTP server. Calls of put add connections, and Accept returns the added connections.
-// When ctx is done, Accept returns an error.
+// handshaken is a listener for an HTTP server. Accept returns the connections that put adds, until ctx is done.
 type handshaken struct {
 	net.Listener
 	ctx   context.Context
@@ -245,7 +228,7 @@ func (h handshaken) Accept() (net.Conn, error) {
 	}
 }
 
-// withKubelet returns the run function of a check with one kubelet. The kubelet is closed after the check.
+// withKubelet returns the run function of a check with one kubelet, which is closed after the check.
 func withKubelet(o kubeletOptions, check func(context.Context, *kubelet, *finding) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		k, err := r.kubelet(ctx, o)
@@ -285,9 +268,8 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 	return d, err
 }
 
-// withHandshake returns the run function of a check that examines the first connection of the run. The kube-apiserver
-// did not verify the kubelet's certificate on that connection. If the TLS handshake failed nevertheless, the check is
-// skipped.
+// withHandshake returns the run function of a check of the run's first connection, on which the kube-apiserver did not
+// verify the kubelet's certificate. If its TLS handshake failed nevertheless, the check is skipped.
 func withHandshake(check func(context.Context, *run, *finding, *observed) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		first, err := r.handshake()

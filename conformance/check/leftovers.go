@@ -21,17 +21,14 @@ func afterChecks() []Check {
 			run:    checkReuse, remedy: updateRemedy},
 		{ID: "after.open", Title: "streams end when their clients leave",
 			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, " +
-				"exec, and port-forward.",
-			run: withNode("open", checkOpen), remedy: updateRemedy},
+				"exec, and port-forward.", run: withNode("open", checkOpen), remedy: updateRemedy},
 	}
 }
 
 func checkReuse(ctx context.Context, r *run, f *finding) error {
 	for i, protocol := range []string{"h2", "http/1.1"} {
-		k, err := r.kubelet(ctx, kubeletOptions{
-			node: nodeOptions{name: fmt.Sprintf("reuse-%d", i)},
-			tls:  func(c *tls.Config) { c.NextProtos = []string{protocol} },
-		})
+		k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: fmt.Sprintf("reuse-%d", i)},
+			tls: func(c *tls.Config) { c.NextProtos = []string{protocol} }})
 		if err != nil {
 			return err
 		}
@@ -76,9 +73,8 @@ func checkOpen(ctx context.Context, k *kubelet, f *finding) error {
 	for range each {
 		start(func() { hold(k.streamLogs(clients, v1.PodLogOptions{Follow: true})) })
 		for _, p := range []protocol{bySPDY, byWebSocket} {
-			executor, err := k.executor(p, "exec", url.Values{
-				"command": {"cat"}, "stdin": {"true"}, "stdout": {"true"},
-			})
+			query := url.Values{"command": {"cat"}, "stdin": {"true"}, "stdout": {"true"}}
+			executor, err := k.executor(p, "exec", query)
 			if err != nil {
 				return err
 			}

@@ -35,8 +35,7 @@ func (a logResponse) String() string {
 	return string(a.body)
 }
 
-// text returns the text that kubectl would print. It returns an error if the kube-apiserver did not respond, because a
-// check cannot complete without a response.
+// text returns the text that kubectl would print, or an error if the kube-apiserver did not respond.
 func (a logResponse) text() (string, error) {
 	if a.err != nil && a.status() == nil {
 		return "", fmt.Errorf("no response from kube-apiserver: %w", a.err)

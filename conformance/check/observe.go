@@ -13,15 +13,13 @@ import (
 
 // observed is the current state of a connection to a kubelet.
 type observed struct {
-	// Local and Remote are the addresses of the connection.
-	Local, Remote string
-	// Hello is the ClientHello; nil if none was received.
-	Hello *tls.ClientHelloInfo
+	Local, Remote string               // the addresses of the connection
+	Hello         *tls.ClientHelloInfo // nil if none was received
 	// HandshakeError is the reason why the TLS handshake failed; nil if it has not failed.
 	HandshakeError error
 	// TLS is the TLS state after the handshake; nil before its end.
 	TLS *tls.ConnectionState
-	// Requests are the received requests, oldest first. Requests is empty if the kubelet does not serve HTTP.
+	// Requests are the received requests, oldest first; empty if the kubelet does not serve HTTP.
 	Requests []request
 	// Closed is the time when either side closed the connection; zero while it is open.
 	Closed time.Time
@@ -37,13 +35,9 @@ func (s *observed) describe() string {
 
 // request describes a received HTTP request.
 type request struct {
-	// Protocol is HTTP/1.1 or HTTP/2.0.
-	Protocol string
-	// text consists of the protocol, the method and the URL. Headers are not recorded, because a header may contain a
-	// credential.
-	text string
-	// Ended is true once the kubelet has responded.
-	Ended bool
+	Protocol string // HTTP/1.1 or HTTP/2.0
+	text     string // the protocol, the method and the URL, without headers, which may contain a credential
+	Ended    bool   // the kubelet has responded
 }
 
 // requests returns the requests of all connections.
@@ -55,7 +49,6 @@ func requests(all []observed) []request {
 	return every
 }
 
-// isClosed reports whether a connection is closed.
 func isClosed(s observed) bool { return !s.Closed.IsZero() }
 
 // connection is a connection to a kubelet that records its state.
@@ -68,7 +61,6 @@ type connection struct {
 // NetConn returns the TCP connection. Package hostile uses it.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
-// change modifies the recorded state of the connection with the given function.
 func (c *connection) change(how func(*observed)) { c.kubelet.states.Update(func() { how(c.observed) }) }
 
 func (c *connection) Read(p []byte) (int, error) {

@@ -17,8 +17,7 @@ import (
 type requirement struct {
 	group, resource string
 	verbs           []string
-	// name restricts the permission to one object; empty means all objects.
-	name string
+	name            string // restricts the permission to one object; empty means all objects
 }
 
 // required are the permissions that every run needs.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,19 +35,16 @@ func reachChecks() []Check {
 		{ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers",
 			Flag: preferredTypes,
 			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name " +
-				"cannot be resolved, unless `--node-hostname` is given.",
-			run: checkUsual, remedy: internalFirstRemedy},
+				"cannot be resolved, unless `--node-hostname` is given.", run: checkUsual, remedy: internalFirstRemedy},
 		{ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
 			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and " +
 				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has " +
-				"the order.",
-			run: checkOrder, remedy: internalFirstRemedy},
+				"the order.", run: checkOrder, remedy: internalFirstRemedy},
 		{ID: "reach.port", Title: "kube-apiserver dials the node's port",
 			Flag: "status.daemonEndpoints.kubeletEndpoint.port",
 			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request " +
 				"goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
-			run: checkPort,
-			remedy: "kubectl get nodes -o custom-columns=NAME:.metadata.name," +
+			run: checkPort, remedy: "kubectl get nodes -o custom-columns=NAME:.metadata.name," +
 				"PORT:.status.daemonEndpoints.kubeletEndpoint.Port"},
 		{ID: "reach.ipv4", Title: "kube-apiserver connects to an IPv4 address", Flag: "--node-ip",
 			Proves: "kube-apiserver connects to a Node with an IPv4 address.",
@@ -57,8 +55,7 @@ func reachChecks() []Check {
 			run:    checkFamily("ipv6", "an IPv6", netip.Addr.Is6),
 			remedy: "fauxlet check --node-ip ADDRESS # an IPv6 address of this machine that kube-apiserver can reach"},
 		{ID: "reach.names", Title: "kube-apiserver connects to a host name", Flag: "--node-hostname",
-			Proves: "kube-apiserver resolves the host name of a Node and connects to it.",
-			run:    checkNames,
+			Proves: "kube-apiserver resolves the host name of a Node and connects to it.", run: checkNames,
 			remedy: "fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip"},
 	}
 }
@@ -67,8 +64,7 @@ func reachChecks() []Check {
 // pkg/util/node)
 const noneWanted = "no preferred addresses found"
 
-// arrival is the time to wait for a connection from the kube-apiserver. If a firewall drops its packets, the connection
-// never arrives.
+// arrival is the time to wait for a connection from the kube-apiserver. A firewall may drop the packets.
 const arrival = 15 * time.Second
 
 func checkDialled(ctx context.Context, r *run, f *finding) error {
@@ -88,8 +84,7 @@ func checkDialled(ctx context.Context, r *run, f *finding) error {
 	return f.fail("kube-apiserver did not connect to %s", r.nodeIP)
 }
 
-// mustConnect makes the kube-apiserver connect to a kubelet. If no connection arrives, the check fails with the given
-// problem.
+// mustConnect makes the kube-apiserver connect to a kubelet. If it does not, the check fails with the given problem.
 func (r *run) mustConnect(ctx context.Context, f *finding, o kubeletOptions, problem string) error {
 	d, err := r.connectTo(ctx, o)
 	switch {
@@ -104,22 +99,17 @@ func (r *run) mustConnect(ctx context.Context, f *finding, o kubeletOptions, pro
 }
 
 func checkUsual(ctx context.Context, r *run, f *finding) error {
-	name := r.options.NodeHostname
-	if name == "" {
-		name = unresolvable("hostname")
-	}
-	offered := []v1.NodeAddress{
-		{Type: v1.NodeInternalIP, Address: r.nodeIP.String()},
-		{Type: v1.NodeHostName, Address: name},
-	}
+	name := cmp.Or(r.options.NodeHostname, unresolvable("hostname"))
+	offered := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: r.nodeIP.String()},
+		{Type: v1.NodeHostName, Address: name}}
 	f.note("registered with %s", addressesText(offered))
 	return r.mustConnect(ctx, f, kubeletOptions{node: nodeOptions{name: "usual", addresses: offered}},
 		"kube-apiserver does not dial the InternalIP of a node that has InternalIP and Hostname, and the host "+
 			"name cannot be resolved")
 }
 
-// checkFamily returns the run function of a check that fails if the kube-apiserver cannot connect to a kubelet with an
-// address of the given IP family.
+// checkFamily returns the run function of a check that fails if the kube-apiserver cannot connect to an address of the
+// given IP family.
 func checkFamily(name, words string, is func(netip.Addr) bool) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		i := slices.IndexFunc(r.addresses, is)
@@ -142,8 +132,8 @@ func checkNames(ctx context.Context, r *run, f *finding) error {
 		fmt.Sprintf("kube-apiserver did not connect to %s, which should resolve to %s", r.hostname, r.nodeIP))
 }
 
-// unresolvable returns a host name that fails before any DNS query, because it contains an empty label. The
-// kube-apiserver's error contains the name.
+// unresolvable returns a host name with an empty label, for which no DNS query is sent. The kube-apiserver's error
+// contains the name.
 func unresolvable(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
 
 // urlPattern matches the URL in a kube-apiserver's error about a failed connection.

@@ -28,8 +28,7 @@ func rightsChecks() []Check {
 	}
 }
 
-// bindRemedy is a command that gives a user the permissions for all kubelet requests. The caller appends the user's
-// name.
+// bindRemedy is a command that gives a user, whose name the caller appends, the permissions for all kubelet requests.
 const bindRemedy = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="
 
 // user is the user of the kube-apiserver's client certificate.
@@ -129,8 +128,7 @@ func checkExcess(ctx context.Context, f *finding, u user) error {
 		return err
 	}
 	f.remedy = "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " +
-		shellword.Quote(u.name) +
-		" # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
+		shellword.Quote(u.name) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
 	if slices.Contains(u.groups, "system:masters") {
 		f.note("its certificate has the group system:masters, which may do everything regardless of RBAC")
 		f.remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " +

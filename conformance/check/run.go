@@ -54,21 +54,18 @@ const container = stage.ContainerName
 
 // run is the state of one run, which all checks share.
 type run struct {
-	options Options
-	client  *kubernetes.Clientset
-	config  *rest.Config
-	ctx     context.Context // the context of the whole run, for results that several checks share
-	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name that the
-	// kube-apiserver resolves to nodeIP, or empty.
-	nodeIP    netip.Addr
-	addresses []netip.Addr
-	hostname  string
+	options   Options
+	client    *kubernetes.Clientset
+	config    *rest.Config
+	ctx       context.Context // the context of the whole run, for results that several checks share
+	nodeIP    netip.Addr      // the first of the addresses
+	addresses []netip.Addr    // the local addresses for kubelets
+	hostname  string          // a name that the kube-apiserver resolves to nodeIP; may be empty
 	objects   *stage.Stage
-	// standIns is the configuration of all stand-in kubelets. It has no node name.
-	standIns *config.Config
-	// The function "trusted" returns a serving certificate that the kube-apiserver should accept. The function
-	// "accepted" returns a serving certificate that the kube-apiserver does accept. Later calls return the same
-	// certificates. If a certificate is not available, the error has the type [skipped] and contains the reason.
+	standIns  *config.Config // the configuration of all stand-in kubelets, without a node name
+	// The function "trusted" returns a serving certificate that the kube-apiserver should accept, and the function
+	// "accepted" one that it does accept. Later calls return the same results. If there is no such certificate, the
+	// error has the type [skipped].
 	trusted, accepted func() (*tls.Certificate, error)
 	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
 	selfSigned *tls.Certificate
@@ -78,19 +75,18 @@ type run struct {
 	soon time.Duration
 }
 
-// Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and
-// deletes the objects before it returns, with a separate timeout.
+// Run runs the checks until ctx is done, deletes the objects that it created, and returns a report. The deletion has a
+// separate timeout.
 //
 // If Run returns an error, the report contains the checks that completed, or is nil if no check could run. Objects that
-// could not be deleted are listed in the report, and Run does not return an error for them.
+// could not be deleted are listed in the report and are no error.
 func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	r, err := newRun(o)
 	if err != nil {
 		return nil, err
 	}
-	report := &conformance.Report{
-		Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{},
-	}
+	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now(),
+		Results: []conformance.Result{}}
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -169,8 +165,7 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
-		// A kube-apiserver with the address 127.0.0.1 usually runs on this machine (unless the address belongs to a
-		// port-forward). It can then probably connect to ::1 too.
+		// A kube-apiserver with the address 127.0.0.1 probably runs on this machine and can also connect to ::1.
 		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) &&
 			stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)

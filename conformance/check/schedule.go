@@ -97,8 +97,8 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 
 // runOne runs a check with a time limit. It returns an error if the check did not reach a verdict.
 func runOne(ctx context.Context, r *run, c Check, f *finding) error {
-	limited, cancel := context.WithTimeoutCause(
-		ctx, timeLimit, fmt.Errorf("the check did not finish within %v", timeLimit))
+	late := fmt.Errorf("the check did not finish within %v", timeLimit)
+	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, late)
 	defer cancel()
 	if err := context.Cause(limited); err != nil {
 		return err

@@ -29,12 +29,10 @@ func streamChecks() []Check {
 	return []Check{
 		{ID: "streams.exec-spdy", Title: "exec works with SPDY",
 			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
-				"protocol of kubectl before v1.31.",
-			run: withNode("exec-spdy", checkExec(bySPDY))},
+				"protocol of kubectl before v1.31.", run: withNode("exec-spdy", checkExec(bySPDY))},
 		{ID: "streams.exec-websocket", Title: "exec works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
-				"the kubelet.",
-			run: withNode("exec-websocket", checkExec(byWebSocket))},
+				"the kubelet.", run: withNode("exec-websocket", checkExec(byWebSocket))},
 		{ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet)},
@@ -43,8 +41,7 @@ func streamChecks() []Check {
 			run:    withNode("attach", checkAttach)},
 		{ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY",
 			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
-				"separately.",
-			run: withNode("forward-spdy", checkPortForward(bySPDY))},
+				"separately.", run: withNode("forward-spdy", checkPortForward(bySPDY))},
 		{ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31.",
 			run:    withNode("forward-websocket", checkPortForward(byWebSocket))},
@@ -52,27 +49,22 @@ func streamChecks() []Check {
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet)},
 		{ID: "streams.latency", Title: "a line of a followed log arrives at once",
-			Proves: "Nothing between the kubelet and the user buffers lines.",
-			run:    withNode("latency", checkLatency),
+			Proves: "Nothing between the kubelet and the user buffers lines.", run: withNode("latency", checkLatency),
 			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off"},
 		{ID: "streams.large-log", Title: "a large log arrives completely",
-			Proves: "A log of 64 MiB has the same bytes on both sides.",
-			run:    withNode("large", checkLargeLog),
+			Proves: "A log of 64 MiB has the same bytes on both sides.", run: withNode("large", checkLargeLog),
 			remedy: betweenRemedy + "must not limit the size or the duration of a response"},
 		{ID: "streams.words", Title: "the user gets the kubelet's errors",
 			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the " +
-				"messages.",
-			run:    withNode("words", checkWords),
+				"messages.", run: withNode("words", checkWords),
 			remedy: betweenRemedy + "must pass on the status and the body of a response"},
 		{ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet",
 			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
-				"ends. The evidence has what the user gets.",
-			run:    withHostileKubelet("cut", checkCut),
+				"ends. The evidence has what the user gets.", run: withHostileKubelet("cut", checkCut),
 			remedy: betweenRemedy + "must pass on the end of a connection"},
 		{ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout",
 			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
-				"flag limits it in v1.37.",
-			run: withHostileKubelet("timeout", checkTimeout)},
+				"flag limits it in v1.37.", run: withHostileKubelet("timeout", checkTimeout)},
 	}
 }
 
@@ -80,7 +72,7 @@ func streamChecks() []Check {
 // kube-apiserver translates them.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
-// withNode calls withKubelet for a stand-in kubelet whose Node has a given name and given declared features.
+// withNode calls withKubelet for a stand-in kubelet whose Node has the given name and declared features.
 func withNode(name string, check func(context.Context, *kubelet, *finding) error, features ...string) runFunc {
 	return withKubelet(kubeletOptions{node: nodeOptions{name: name, features: features}}, check)
 }
@@ -112,7 +104,6 @@ func (n *node) executor(p protocol, verb string, query url.Values) (remotecomman
 // The function "typed" returns the data that a check sends through a stream. The data is larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
-// noteRequests records the requests that the kubelet received as evidence.
 func (f *finding) noteRequests(k *kubelet) {
 	for _, request := range requests(k.states.All()) {
 		f.note("to the kubelet: %s", request.text)
@@ -126,16 +117,14 @@ var execCommand = []string{"sh", "-c", "cat; echo said >&2; exit 3"}
 func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 	return func(ctx context.Context, k *kubelet, f *finding) error {
 		f.remedy = proxyRemedy + string(p)
-		executor, err := k.executor(p, "exec", url.Values{
-			"command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"},
-		})
+		query := url.Values{"command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}
+		executor, err := k.executor(p, "exec", query)
 		if err != nil {
 			return err
 		}
 		f.note("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)
 		// When kube-apiserver's proxy (UpgradeAwareHandler) closes a connection with unread data, it resets the
-		// connection, and the end of the stream may be lost on a busy machine. The check fails only if the end is lost
-		// three times in a row.
+		// connection, and on a busy machine the end of the stream may be lost. The check fails after three losses.
 		const tries = 3
 		var stdout, stderr bytes.Buffer
 		var took time.Duration
@@ -144,9 +133,8 @@ func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 			stdout.Reset()
 			stderr.Reset()
 			began := time.Now()
-			err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{
-				Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr,
-			})
+			streams := remotecommand.StreamOptions{Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr}
+			err = executor.StreamWithContext(ctx, streams)
 			took = time.Since(began)
 			if errors.As(err, &exit) || ctx.Err() != nil || try == tries {
 				break

@@ -18,8 +18,7 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// lateLine is the delay above which a line of a followed log is late. People notice a delay of a second, and no
-// proxy has a reason to delay a line.
+// lateLine is the delay above which a line of a followed log is late. No proxy has a reason to delay a line.
 const lateLine = time.Second
 
 func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
@@ -41,8 +40,7 @@ func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	soon := k.run.soon
-	// inTime calls the given function. If the call takes longer than the duration "soon", inTime cancels the context of
-	// the followed log and returns false.
+	// inTime calls the given function. After the time limit, inTime cancels the followed log and returns false.
 	inTime := func(do func()) bool {
 		timer := time.AfterFunc(soon, stop)
 		do()

@@ -19,24 +19,19 @@ func tlsChecks() []Check {
 			run:    withHandshake(checkVersions), remedy: updateTLSRemedy},
 		{ID: "tls.ciphers", Title: "no weak cipher suite is offered",
 			Proves: "kube-apiserver offers no cipher suite that Go's crypto/tls lists as insecure. The evidence " +
-				"lists all offered suites.",
-			run: withHandshake(checkCiphers), remedy: updateTLSRemedy},
+				"lists all offered suites.", run: withHandshake(checkCiphers), remedy: updateTLSRemedy},
 		{ID: "tls.sni", Title: "the server name is a node's host name, never its address",
 			Proves: "The server name in the handshake is the node's host name, or empty if kube-apiserver dials " +
-				"an address (RFC 6066).",
-			run: withHandshake(checkSNI), remedy: updateTLSRemedy},
+				"an address (RFC 6066).", run: withHandshake(checkSNI), remedy: updateTLSRemedy},
 		{ID: "tls.alpn", Title: "HTTP/2 and HTTP/1.1 are offered, and both work",
 			Proves: "kube-apiserver offers h2 and http/1.1, and works with kubelets that support only one of them, " +
-				"or no ALPN.",
-			run: withHandshake(checkALPN), remedy: updateTLSRemedy},
+				"or no ALPN.", run: withHandshake(checkALPN), remedy: updateTLSRemedy},
 		{ID: "tls.resumption", Title: "a resumed session has the same client certificate",
 			Proves: "On a second connection, resumed or not, kube-apiserver presents the same client certificate.",
-			Needs:  []string{"client.presented"},
-			run: withKubelet(kubeletOptions{
+			Needs:  []string{"client.presented"}, run: withKubelet(kubeletOptions{
 				node: nodeOptions{name: "resumption"}, selfSigned: true,
 				tls: func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
-			}, checkResumption),
-			remedy: newClientCertificate},
+			}, checkResumption), remedy: newClientCertificate},
 		{ID: "tls.only-1.2", Title: "a kubelet with only TLS 1.2 works",
 			Proves: "kube-apiserver connects to a kubelet that supports only TLS 1.2.",
 			run:    withHandshake(checkOnly("only-12", tls.VersionTLS12)), remedy: updateTLSRemedy},
@@ -46,12 +41,10 @@ func tlsChecks() []Check {
 	}
 }
 
-// updateTLSRemedy is the remedy for TLS problems. It recommends an update, because no kube-apiserver flag changes the
-// TLS of connections to kubelets.
+// updateTLSRemedy advises to update kube-apiserver, because no flag changes the TLS that it offers to kubelets.
 const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use " +
 	"a supported version, and look for a proxy that terminates TLS between it and the nodes"
 
-// The function "names" returns the names of TLS versions or cipher suites in one line.
 func names(ids []uint16, name func(uint16) string) string {
 	var all []string
 	for _, id := range ids {
@@ -163,8 +156,7 @@ func checkResumption(ctx context.Context, k *kubelet, f *finding) error {
 	return nil
 }
 
-// checkOnly returns a check that fails if the kube-apiserver cannot connect to a kubelet that supports only one TLS
-// version.
+// checkOnly returns a check that fails if the kube-apiserver cannot connect to a kubelet with only one TLS version.
 func checkOnly(name string, version uint16) func(context.Context, *run, *finding, *observed) error {
 	return func(ctx context.Context, r *run, f *finding, _ *observed) error {
 		d, err := r.mustServe(ctx, f, name, "only "+tls.VersionName(version), func(c *tls.Config) {
@@ -177,8 +169,8 @@ func checkOnly(name string, version uint16) func(context.Context, *run, *finding
 	}
 }
 
-// mustServe makes the kube-apiserver send a request to a kubelet with a modified TLS configuration. The parameter words
-// describes the modification. If no request arrives, the check fails, and the returned connection is nil.
+// mustServe makes the kube-apiserver send a request to a kubelet with a TLS configuration that words describes. If no
+// request arrives, the check fails, and the returned connection is nil.
 func (r *run) mustServe(
 	ctx context.Context, f *finding, name, words string, change func(*tls.Config),
 ) (*observed, error) {

@@ -23,10 +23,8 @@ import (
 
 // userRequest is a request for a log or a stream as a user's client sends it to the kube-apiserver.
 type userRequest struct {
-	name string
-	// The field "verb" is the subresource of the pod that the user requests, for example exec. It is not the verb of a
-	// permission.
-	verb, query string
+	name        string
+	verb, query string // verb is the requested subresource of the pod, for example exec
 	header      http.Header
 	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,
 	// instead of passing on bytes unchanged.
@@ -48,8 +46,7 @@ var upgradeRequests = []userRequest{
 	{"port-forward by WebSocket", "portforward", "", webSocketHeader("SPDY/3.1+portforward.k8s.io"), true},
 }
 
-// logRequest requests a log without following it. followRequest requests a log and follows it. sampleRequests are
-// these two requests and one upgrade request for each protocol.
+// sampleRequests are both requests for logs and one upgrade request for each protocol.
 var (
 	logRequest     = userRequest{name: "logs", verb: "log", query: "container=" + container}
 	followRequest  = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container}
@@ -89,8 +86,7 @@ type rawConn struct {
 	net.Conn
 	in       *bufio.Reader
 	response *http.Response
-	// body is the body of the response or, after an upgrade, the stream.
-	body io.Reader
+	body     io.Reader // the body of the response or, after an upgrade, the stream
 }
 
 // open sends a request for the Node's pod and reads the head of the response.
@@ -143,8 +139,8 @@ func (r *run) dial(ctx context.Context, request *http.Request) (*rawConn, error)
 	return l, nil
 }
 
-// readAll reads the data after the head of the response. It stops at the end of the data, after "limit" bytes, or after
-// a timeout. The result "ended" is true if readAll reached the end.
+// readAll reads to the end of the data, but at most "limit" bytes, and with a time limit. The result "ended" is true if
+// readAll reached the end.
 func (l *rawConn) readAll(from io.Reader, limit int64, within time.Duration) (text string, ended bool) {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
@@ -155,31 +151,25 @@ func (l *rawConn) readAll(from io.Reader, limit int64, within time.Duration) (te
 
 // reply is the response that a user gets to a userRequest.
 type reply struct {
-	// status is the HTTP status; 0 if there was no response.
-	status int
+	status int // 0 if there was no response
 	header http.Header
-	// text is the beginning of the body, at most [part] bytes.
-	text string
-	// hangs is true if a timeout passed before the response was complete and before the field "text" reached its
-	// maximum length.
-	hangs bool
-	err   error
+	text   string // the beginning of the body, at most [part] bytes
+	hangs  bool   // the time limit passed before the response ended or reached [part] bytes
+	err    error
 }
 
-// reply reads the rest of the response, with a time limit.
 func (l *rawConn) reply(within time.Duration) reply {
 	text, ended := l.readAll(l.body, part, within)
 	return reply{l.response.StatusCode, l.response.Header, text, !ended && len(text) < part, nil}
 }
 
-// send sends a request and reads the response.
 func (n *node) send(ctx context.Context, req userRequest) reply {
 	return n.sendWithin(ctx, req, n.run.soon)
 }
 
 func (n *node) sendWithin(ctx context.Context, req userRequest, within time.Duration) reply {
-	ctx, cancel := context.WithTimeoutCause(
-		ctx, within, fmt.Errorf("no response from kube-apiserver within %v", within))
+	late := fmt.Errorf("no response from kube-apiserver within %v", within)
+	ctx, cancel := context.WithTimeoutCause(ctx, within, late)
 	defer cancel()
 	l, err := n.open(ctx, req)
 	if err != nil {
@@ -211,8 +201,8 @@ func (a reply) String() string {
 	return fmt.Sprintf("%d %s", a.status, brief(a.text))
 }
 
-// brief shortens the text of a response for a line of evidence. If the text is a JSON Status, brief keeps only the
-// message. It also removes all characters that are not printable ASCII.
+// brief shortens the text of a response for a line of evidence. Of a JSON Status, it keeps only the message. It removes
+// all characters that are not printable ASCII.
 func brief(text string) string {
 	if _, after, ok := strings.Cut(text, `"message":"`); ok {
 		if message, _, ok := strings.Cut(after, `","`); ok {

@@ -156,10 +156,11 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	for _, i := range o.identities {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
-			all = append(all, Finding{ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not " +
-				"create it. That is not read-only: exec over WebSocket is a GET.",
+			all = append(all, Finding{ID: "get-runs", Severity: Medium,
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
-				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
+				What: i.Name + " may get nodes/proxy but not create it. That is not read-only: exec over WebSocket " +
+					"is a GET.",
+				Risk: "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
 				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, " +
 					"nodes/healthz and nodes/configz instead of nodes/proxy."})
 		}

@@ -39,8 +39,8 @@ var alwaysAllow = settings{"mode": "AlwaysAllow"}
 // or is unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// The default expected values. The map "outside" has the values that a probe should infer if it cannot read
-	// /configz, and the map "inside" the values that it should infer if it can.
+	// These are the default expected values. The map "outside" has the values that a probe should infer if it cannot
+	// read /configz, and the map "inside" the values that it should infer if it can.
 	outside := map[string]string{
 		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
 		serverBootstrap: "unknown",
@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // differences from a map: "inside" if kubelet-client probes, else "outside"
+		want     map[string]string // replaces values in the map "inside" (if kubelet-client probes) or "outside"
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},

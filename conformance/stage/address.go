@@ -19,22 +19,20 @@ func CheckListen(address netip.Addr) error {
 	return listener.Close()
 }
 
-// LocalAddressFor returns the local address from which this machine sends packets to an API server. It sends nothing:
-// it connects a UDP socket and closes it.
+// LocalAddressFor returns the address from which this machine sends packets to an API server. It sends no packets.
 func LocalAddressFor(apiserver *url.URL) (netip.Addr, error) {
 	socket, err := net.Dial("udp", net.JoinHostPort(apiserver.Hostname(), cmp.Or(apiserver.Port(), "443")))
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf(
-			"cannot find the address of this machine that the kube-apiserver can reach: %w; give --node-ip", err)
+		return netip.Addr{}, fmt.Errorf("cannot find the address of this machine that the kube-apiserver can reach: "+
+			"%w; give --node-ip", err)
 	}
 	defer socket.Close()
 	return socket.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
 // AddressTypes are all types of Node addresses.
-var AddressTypes = []v1.NodeAddressType{
-	v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP,
-}
+var AddressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS,
+	v1.NodeExternalIP}
 
 // AddressesOfEveryType returns the same address once for each type. A kube-apiserver then dials the address with any
 // value of --kubelet-preferred-address-types.

@@ -22,8 +22,8 @@ import (
 // signerTimeout is the time that the signer has to issue a certificate after the approval of the request.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is how long a run's serving certificates are valid after they are signed. Because clocks
-// differ, a certificate that a run signs itself is also valid for the same time before it is signed.
+// ServingCertificateLifetime is the time for which a run's serving certificates are valid. A certificate
+// that the run signs itself is already valid for the same time, because clocks differ.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
@@ -60,11 +60,9 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 	request, err := create(ctx, &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Labels: s.labels()},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
+			Usages:  []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
 			Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
 			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
-			Usages: []certificatesv1.KeyUsage{
-				certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth,
-			},
 		},
 	}, requests.Create)
 	if err != nil {

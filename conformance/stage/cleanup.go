@@ -20,14 +20,12 @@ const (
 	removeTimeout = 30 * time.Second
 	// pollInterval is the pause between two reads of an object's state.
 	pollInterval = 100 * time.Millisecond
-	// namespaceControllerDelay is the time to wait for a namespace controller to start the deletion of a namespace's
-	// contents.
+	// namespaceControllerDelay is the time that a namespace controller has to start deleting a namespace's contents.
 	namespaceControllerDelay = 500 * time.Millisecond
 )
 
-// resources lists the Kubernetes resources of the objects that a run deletes. Leases and service accounts are not in
-// the list, because they are deleted with their namespace. Namespaces are last, because the Lease in a namespace
-// identifies the run until its other objects are deleted.
+// resources are the types of objects that a run deletes. Leases and service accounts are deleted with their namespace.
+// The namespace is last, because its Lease shows that the run is alive until the other objects are deleted.
 var (
 	pods       = v1.SchemeGroupVersion.WithResource("pods")
 	nodes      = v1.SchemeGroupVersion.WithResource("nodes")
@@ -46,8 +44,8 @@ type owned struct {
 func (o owned) String() string { return strings.TrimSuffix(o.resource.Resource, "s") + " " + o.Name }
 
 // find lists the objects of the run with the given ID, in the order of the variable "resources". If the ID is empty,
-// find lists the objects of all runs, but no pods. It ignores an object that has the run's label and a name that no run
-// uses, because fauxlet did not create the object.
+// find lists the objects of all runs, but no pods. It ignores an object that has a run's label but not a run's name,
+// because fauxlet did not create it.
 func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {
@@ -80,8 +78,8 @@ func isOwned(o metav1.Object) bool {
 	return id != "" && (o.GetName() == nameOf(id) || strings.HasPrefix(o.GetName(), nameOf(id)+"-"))
 }
 
-// remove deletes all objects of a run. It finds the objects by the run's label, deletes them by UID, and repeats
-// both steps until no object is left or the timeout has passed. It returns the remaining objects and the last error.
+// remove finds and deletes the objects of a run, again and again until no object is left or the timeout has passed. It
+// returns the remaining objects and the last error.
 func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
@@ -112,8 +110,8 @@ func (s *Stage) remove(ctx context.Context, id string) (notRemoved []string) {
 }
 
 // The method "delete" deletes objects, which must be in the order of the variable "resources". It ignores objects that
-// no longer exist, and objects that were replaced by a new object with the same name. It deletes a namespace only when
-// no Nodes and requests are left. It does not wait for pods, which are deleted with their namespace.
+// no longer exist or were replaced by a new object with the same name. It deletes a namespace only when no Nodes and
+// CertificateSigningRequests are left. It does not wait for pods, which are deleted with their namespace.
 func (s *Stage) delete(ctx context.Context, all []owned, namespaceDeleted *time.Time) error {
 	for _, o := range all {
 		options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.UID)}}
@@ -143,10 +141,9 @@ func (s *Stage) delete(ctx context.Context, all []owned, namespaceDeleted *time.
 	return nil
 }
 
-// finalize removes the finalizer of a run's namespace. Without a kube-controller-manager the namespace would exist
-// forever. finalize does nothing if it finds signs of a kube-controller-manager: the deletion of the namespace has
-// started, or the namespace contains the objects that a kube-controller-manager creates (the default service account,
-// the root CA ConfigMap).
+// finalize removes the finalizer of a run's namespace, which would exist forever without a kube-controller-manager. It
+// does nothing if there are signs of a kube-controller-manager: conditions of the namespace, the default service
+// account, or the root CA ConfigMap.
 func (s *Stage) finalize(ctx context.Context, name string) error {
 	core := s.client.CoreV1()
 	found, err := core.Namespaces().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})

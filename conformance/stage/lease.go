@@ -12,17 +12,14 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// A run is alive while it renews the Lease in its namespace. The next run deletes the objects of a run whose Lease has
-// expired. The age of a renewal is measured with the API server's clock only.
+// A run is alive while it renews the Lease in its namespace. If the Lease has expired, the next run deletes the run's
+// objects. Only the API server's clock measures the age of a renewal.
 
 const (
 	leaseName     = "run"
 	renewInterval = 10 * time.Second
-	// renewDeadline is the time after which a run that cannot renew its Lease stops, well before the Lease expires.
-	renewDeadline = 40 * time.Second
-	// leaseDuration is the time between the last renewal of a Lease and its expiry. A run with an expired Lease counts
-	// as dead.
-	leaseDuration = time.Minute
+	renewDeadline = 40 * time.Second // after this time without a renewal, a run stops
+	leaseDuration = time.Minute      // after this time without a renewal, a Lease expires
 )
 
 func (s *Stage) createLease(ctx context.Context) error {

@@ -19,13 +19,12 @@ import (
 )
 
 const (
-	// runLabel is on every object of a run. Its value is the run's ID.
-	runLabel = "fauxlet.check/run"
-	// accountName is the name of the pods' service account. Clusters with the ServiceAccount admission plugin require a
-	// service account. The pods do not mount its token.
+	runLabel = "fauxlet.check/run" // the label of every object of a run; the value is the run's ID
+	// accountName is the name of the pods' service account, which the ServiceAccount admission plugin requires. The
+	// pods do not mount its token.
 	accountName = "fauxlet-check"
-	// createTimeout is the maximum duration of a request to create an object. The end of a run does not abort the
-	// request, because the API server might carry out an aborted request after all other objects have been deleted.
+	// createTimeout is the maximum duration of a request to create an object. The end of a run does not abort such a
+	// request, because the API server might carry it out after all other objects have been deleted.
 	createTimeout = 15 * time.Second
 )
 
@@ -43,8 +42,7 @@ type Stage struct {
 	stop     context.CancelCauseFunc
 }
 
-// New returns a Stage with a new run ID. It does not create objects in the cluster. The function "notify" is called
-// with progress messages.
+// New returns a Stage with a new run ID. It creates no objects yet. It calls notify with progress messages.
 func New(cluster *rest.Config, client kubernetes.Interface, notify func(string)) (*Stage, error) {
 	objects, err := metadata.NewForConfig(cluster)
 	return &Stage{client: client, objects: objects, id: utilrand.String(8), notify: notify, stop: func(error) {}}, err
@@ -112,23 +110,18 @@ func (s *Stage) createNamespace(ctx context.Context) (*v1.Namespace, error) {
 }
 
 // CreateNode creates a Node on which no other pods are scheduled. The Node is ready, because a cloud provider's
-// controller deletes unready Nodes that the provider does not know. The Node has no operating system label, because
-// DaemonSets that tolerate every taint select Nodes by the operating system label.
+// controller deletes unready Nodes that the provider does not know. It has no operating system label, because
+// DaemonSets that tolerate every taint select Nodes by that label.
 func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeStatus) (*v1.Node, error) {
 	now := metav1.Now()
-	status.Conditions = []v1.NodeCondition{{
-		Type: v1.NodeReady, Status: v1.ConditionTrue,
-		Reason:            "FauxletCheck",
+	status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "FauxletCheck",
 		Message:           "not a real node: fauxlet check observes how the kube-apiserver connects to it",
-		LastHeartbeatTime: now, LastTransitionTime: now,
-	}}
+		LastHeartbeatTime: now, LastTransitionTime: now}}
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.Name() + "-" + suffix, Labels: s.labels()}, Status: status}
 	node.Labels[v1.LabelNodeExcludeBalancers] = ""
 	node.Spec.Unschedulable = true
-	node.Spec.Taints = []v1.Taint{
-		{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoSchedule},
-		{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoExecute},
-	}
+	node.Spec.Taints = []v1.Taint{{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoSchedule},
+		{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoExecute}}
 	return create(ctx, node, s.client.CoreV1().Nodes().Create)
 }
 
@@ -142,16 +135,11 @@ func (s *Stage) CreatePod(ctx context.Context, node string) (*v1.Pod, error) {
 			NodeName: node, ServiceAccountName: accountName, AutomountServiceAccountToken: no, EnableServiceLinks: no,
 			TerminationGracePeriodSeconds: ptr.To(int64(0)), RestartPolicy: v1.RestartPolicyNever,
 			Tolerations: []v1.Toleration{{Operator: v1.TolerationOpExists}},
-			SecurityContext: &v1.PodSecurityContext{
-				RunAsNonRoot: yes, RunAsUser: ptr.To(int64(65532)),
-				SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault},
-			},
-			Containers: []v1.Container{{
-				Name: ContainerName, Image: "fauxlet.invalid/none",
-				SecurityContext: &v1.SecurityContext{
-					AllowPrivilegeEscalation: no, Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}},
-				},
-			}},
+			SecurityContext: &v1.PodSecurityContext{RunAsNonRoot: yes, RunAsUser: ptr.To(int64(65532)),
+				SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault}},
+			Containers: []v1.Container{{Name: ContainerName, Image: "fauxlet.invalid/none",
+				SecurityContext: &v1.SecurityContext{AllowPrivilegeEscalation: no,
+					Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}}}}},
 		},
 	}, s.client.CoreV1().Pods(s.Name()).Create)
 }
