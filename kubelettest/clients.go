@@ -60,7 +60,6 @@ func (k *Kubelet) RESTConfig(user string) *rest.Config {
 	return config
 }
 
-// closeIdle closes the idle connections of all clients that Kubelet.Client has returned.
 func (u *users) closeIdle() {
 	u.mu.Lock()
 	defer u.mu.Unlock()

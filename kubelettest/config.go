@@ -42,10 +42,8 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	kubelet := &kubeletconfigv1beta1.KubeletConfiguration{
 		TypeMeta: metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(),
 			Kind: "KubeletConfiguration"},
-		Address:           loopback,
-		HealthzPort:       ptr.To[int32](0),
-		TLSCertFile:       path("kubelet.crt"),
-		TLSPrivateKeyFile: path("kubelet.key"),
+		Address: loopback, HealthzPort: ptr.To[int32](0),
+		TLSCertFile: path("kubelet.crt"), TLSPrivateKeyFile: path("kubelet.key"),
 		Authentication: kubeletconfigv1beta1.KubeletAuthentication{
 			X509:      kubeletconfigv1beta1.KubeletX509Authentication{ClientCAFile: path("ca.crt")},
 			Webhook:   kubeletconfigv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true), CacheTTL: uncached},
@@ -85,7 +83,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	return cfg, nil
 }
 
-// listen opens the kubelet's ports, and stores the port numbers that the system has chosen in the configuration.
+// The function "listen" opens the kubelet's ports, and stores the numbers of free ports in the configuration.
 func listen(standin *server.Server, cfg *config.Config, o *options) (*server.Listeners, error) {
 	listeners, err := standin.Listen()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// The constant "patience" is how long Decisions, Await and Close wait for a Decision. They wait for a shorter time if
-// the test's deadline is earlier.
+// The constant "patience" is how long Decisions, Await and Close wait for a Decision. They stop earlier if the test's
+// deadline is earlier.
 const patience = 30 * time.Second
 
 // Decisions returns a Decision for each request and for each failed TLS handshake, in order of arrival. It returns no
@@ -53,12 +53,11 @@ func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decisi
 	return found
 }
 
-// The function "patient" returns a context that ends after the time "patience", or one second before the test's
-// deadline, whichever is earlier.
+// The function "patient" returns a context that ends after the time "patience". It ends earlier if the test's deadline
+// is near: one second before it, so that the failure can be reported before the test is killed.
 func patient(test reporter) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(patience)
 	if limited, ok := test.(interface{ Deadline() (time.Time, bool) }); ok {
-		// Stop waiting a second before the test's deadline, to report the failure before the test is killed.
 		if deadline, ok := limited.Deadline(); ok && deadline.Add(-time.Second).Before(until) {
 			until = deadline.Add(-time.Second)
 		}
@@ -66,7 +65,6 @@ func patient(test reporter) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), until)
 }
 
-// The function "list" formats each Decision with the function "format", and returns one line per Decision.
 func list(decisions []*authchain.Decision, format func(*authchain.Decision) string) string {
 	if len(decisions) == 0 {
 		return " none"
@@ -78,7 +76,7 @@ func list(decisions []*authchain.Decision, format func(*authchain.Decision) stri
 	return b.String()
 }
 
-// request describes the request of a Decision. The request may still be in progress.
+// The function "request" describes the request of a Decision, which may not be complete yet.
 func request(d *authchain.Decision) string { return d.Method + " " + d.Path }
 
 func outcome(d *authchain.Decision) string {
@@ -106,7 +104,6 @@ func newDecisions() *decisions {
 	return &decisions{underWay: map[*authchain.Decision]bool{}, changed: make(chan struct{})}
 }
 
-// begin adds the Decision about a request that has just arrived.
 func (d *decisions) begin(began *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,12 +111,12 @@ func (d *decisions) begin(began *authchain.Decision) {
 	d.all = append(d.all, began)
 }
 
-// observe marks the Decision about a request as complete. A Decision about a connection that ended without a request is
-// complete at once, so observe adds it.
+// The method "observe" marks the Decision about a request as complete. It adds a Decision that the method "begin" has
+// not added, because the connection ended without a request.
 func (d *decisions) observe(made *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.underWay[made] { // the connection ended without a request
+	if !d.underWay[made] {
 		d.all = append(d.all, made)
 	}
 	delete(d.underWay, made)

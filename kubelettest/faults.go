@@ -18,7 +18,6 @@ type Scope = faults.Scope
 // invalid, [New] fails the test, and [Start] and [NewUnstarted] return an error.
 func WithFaults(all ...Fault) Option { return func(o *options) { o.faults = append(o.faults, all...) } }
 
-// newFaults returns a Set with the faults of WithFaults.
 func newFaults(o *options) (*faults.Set, error) {
 	set := faults.NewSet()
 	for _, f := range o.faults {

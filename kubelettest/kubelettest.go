@@ -76,7 +76,7 @@ type Kubelet struct {
 	logger    *zap.Logger
 	options   *options
 	config    *config.Config
-	dir       string // dir is a temporary directory with the configuration files
+	dir       string // a temporary directory with the configuration files
 	faulty    *faulty.Node
 	users     *users
 	decisions *decisions
@@ -93,7 +93,7 @@ type Kubelet struct {
 // certificate and is allowed everything, like a kube-apiserver. Requests without a credential are refused.
 func New(t testing.TB, with ...Option) *Kubelet {
 	t.Helper()
-	log := newTestLog(t)
+	log := &testLog{t: t}
 	k, err := start(t, append([]Option{WithLogger(log.logger())}, with...))
 	if err != nil {
 		t.Fatalf("kubelettest: %v", err)
@@ -128,8 +128,7 @@ func start(test reporter, with []Option) (*Kubelet, error) {
 	return k, nil
 }
 
-// newUnstarted creates a kubelet that does not listen yet. If it returns an error, it leaves no files and no goroutines
-// behind.
+// newUnstarted creates a kubelet that does not listen yet. If there is an error, no files and no goroutines remain.
 func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	o := newOptions(with)
 	k := &Kubelet{CA: o.ca, test: test, logger: o.logger, options: o, decisions: newDecisions()}

@@ -17,14 +17,9 @@ type testLog struct {
 	ended bool
 }
 
-func newTestLog(t testing.TB) *testLog { return &testLog{t: t} }
-
 func (l *testLog) logger() *zap.Logger {
-	encoding := zapcore.EncoderConfig{
-		MessageKey: "message", LevelKey: "level",
-		EncodeLevel: zapcore.CapitalLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder,
-		ConsoleSeparator: " ",
-	}
+	encoding := zapcore.EncoderConfig{MessageKey: "message", LevelKey: "level", ConsoleSeparator: " ",
+		EncodeLevel: zapcore.CapitalLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder}
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), l, zapcore.InfoLevel))
 }
 
@@ -39,7 +34,6 @@ func (l *testLog) Write(line []byte) (int, error) {
 
 func (l *testLog) Sync() error { return nil }
 
-// The method "end" makes the testLog discard all further log lines.
 func (l *testLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

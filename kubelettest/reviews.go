@@ -26,8 +26,7 @@ func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {
-		// A kubelet sends only SubjectAccessReviews with resource attributes. Skip other SubjectAccessReviews, which a
-		// test may have sent.
+		// A test may have sent SubjectAccessReviews without resource attributes. A kubelet sends none.
 		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
 			attributes := r.Access.ResourceAttributes
 			checked = append(checked, attributes.Verb+" "+attributes.Resource+"/"+attributes.Subresource)
@@ -55,8 +54,8 @@ func checks(all []string) string {
 // maxReviews is the maximum number of reviews that Kubelet.Reviews returns.
 const maxReviews = 1 << 20
 
-// newReviewer returns the review API that answers the kubelet's reviews. By default, the answers depend on the users
-// and their rights. The options WithAuthorizer and WithReviewClient change this.
+// newReviewer returns the review API. By default, its answers depend on the users and their rights. The options
+// WithAuthorizer and WithReviewClient change this.
 func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *options) (*reviewapi.Server, error) {
 	options := reviewapi.Options{Records: maxReviews, CA: ca, Logger: logger}
 	if o.authorizer != nil {

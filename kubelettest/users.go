@@ -41,7 +41,7 @@ var kubeletClient = User{Name: "kubelet-client", Allow: []string{
 	"* nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats",
 }}
 
-// users has the users of a kubelet, with their credentials and rights, and the transports of their HTTP clients.
+// The type "users" has the users of a kubelet with their credentials and rights, and the transports of their clients.
 type users struct {
 	ca        *testcerts.Authority
 	manifests []runtime.Object
@@ -55,7 +55,7 @@ type users struct {
 // credential is a user with the user's RBAC rules, and either a certificate or a token.
 type credential struct {
 	User
-	rules       []rbacv1.PolicyRule // rules are the rights in User.Allow
+	rules       []rbacv1.PolicyRule // the rights in User.Allow
 	certificate *testcerts.Pair
 	token       string
 }
@@ -115,9 +115,8 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 		if len(fields) != 2 {
 			return nil, fmt.Errorf(`right %q: want a verb and a resource, as in "get nodes/metrics"`, right)
 		}
-		rule := rbacv1.PolicyRule{
-			APIGroups: []string{""}, Verbs: strings.Split(fields[0], ","), Resources: strings.Split(fields[1], ","),
-		}
+		rule := rbacv1.PolicyRule{APIGroups: []string{""}, Verbs: strings.Split(fields[0], ","),
+			Resources: strings.Split(fields[1], ",")}
 		for _, verb := range rule.Verbs {
 			if !slices.Contains(verbs, verb) {
 				return nil, fmt.Errorf("right %q: a kubelet does not check the verb %q; it checks %s", right, verb,
@@ -139,7 +138,7 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 	return rules, nil
 }
 
-// policy returns the policy that grants the rights of all users and the manifests of WithRBAC.
+// The method "policy" returns a policy with the rights of all users and the manifests of WithRBAC.
 func (u *users) policy() (*reviewapi.Policy, error) {
 	objects := slices.Clone(u.manifests)
 	for _, name := range u.order {
@@ -148,18 +147,14 @@ func (u *users) policy() (*reviewapi.Policy, error) {
 			continue
 		}
 		meta := metav1.ObjectMeta{Name: "kubelettest:" + strings.NewReplacer("/", "-", "%", "-").Replace(name)}
-		objects = append(objects,
-			&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules},
-			&rbacv1.ClusterRoleBinding{
-				ObjectMeta: meta,
-				RoleRef:    rbacv1.RoleRef{Kind: "ClusterRole", Name: meta.Name},
-				Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: name}},
-			})
+		objects = append(objects, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: meta.Name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: name}},
+		})
 	}
 	return reviewapi.NewPolicy(objects...)
 }
 
-// tokens returns the current tokens of all users with a token.
 func (u *users) tokens() *reviewapi.Tokens {
 	tokens := map[string]*authuser.DefaultInfo{}
 	for _, c := range u.all {
@@ -170,7 +165,6 @@ func (u *users) tokens() *reviewapi.Tokens {
 	return reviewapi.NewTokens(tokens)
 }
 
-// The method "update" passes the current tokens and rights to the review API.
 func (u *users) update(server *reviewapi.Server) error {
 	policy, err := u.policy()
 	if err != nil {
@@ -232,7 +226,7 @@ func (k *Kubelet) withToken(method, user string) *credential {
 	return c
 }
 
-// credential returns the credential of a user, or fails the test if the user is unknown. The caller holds k.users.mu.
+// The method "credential" fails the test if the user is unknown. The caller holds k.users.mu.
 func (k *Kubelet) credential(user string) *credential {
 	k.test.Helper()
 	c := k.users.all[user]

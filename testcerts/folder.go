@@ -46,8 +46,7 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 		}
 		if orphan != "" {
 			return nil, fmt.Errorf("%s and %s do not exist, but %s is signed by a CA %q; "+
-				"restore the CA, or remove all certificates that it signed",
-				certFile, keyFile, orphan, commonName)
+				"restore the CA, or remove all certificates that it signed", certFile, keyFile, orphan, commonName)
 		}
 		return a, nil
 	})
@@ -59,14 +58,11 @@ func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
 
-// obtain loads a pair or a CA from its files. If the files do not exist, it makes the pair or the CA with the function
-// "mint", and writes the files. It locks the folder only to write, so a folder that already has all files may be
-// read-only.
+// The function "obtain" loads a pair or a CA from its files. If the files do not exist, it calls "mint" and writes the
+// result. It locks the folder only to write, so a folder that already has all files may be read-only.
 func obtain[T interface {
 	Write(certFile, keyFile string) error
-}](
-	f *Folder, name string, load func(certFile, keyFile string) (T, error), mint func() (T, error),
-) (T, error) {
+}](f *Folder, name string, load func(certFile, keyFile string) (T, error), mint func() (T, error)) (T, error) {
 	var none T
 	if name == "" || name != filepath.Base(name) || name == "." || name == ".." {
 		return none, fmt.Errorf("%q: not a file name in %s; use a name without slashes", name, f.dir)
@@ -123,8 +119,8 @@ func has(certFile, keyFile string) (bool, error) {
 	return len(there) == 2, nil
 }
 
-// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer. It returns "" if there is
-// none. It skips files that are not certificates; loading such a file reports the error.
+// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "" if there is none. It
+// skips files that are not certificates; loading such a file reports the error.
 func (f *Folder) issuedBy(ca *x509.Certificate) (file string, err error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {

@@ -15,8 +15,7 @@ type Request struct {
 	Organizations []string
 	// Hosts are the DNS names and IP addresses of a serving certificate. Client certificates ignore them.
 	Hosts []string
-	// Life is how long the certificate is valid. 0 means one year. Kinds that are expired or not yet valid ignore
-	// it.
+	// Life is how long the certificate is valid. 0 means one year. Kinds that are expired or not yet valid ignore Life.
 	Life time.Duration
 	// RSA selects an RSA key of 2048 bits instead of an ECDSA key on P-256.
 	RSA bool
@@ -153,7 +152,7 @@ func (k Kind) mint(a *Authority, r Request) (p *Pair, err error) {
 		mutate = append(mutate, RSA)
 	}
 	if k.mutate != nil {
-		mutate = append(mutate, k.mutate) // the mutation of the kind comes last, so that it also overrides Request.Life
+		mutate = append(mutate, k.mutate) // comes last, so that it also overrides Request.Life
 	}
 	if k.hosts != nil {
 		r.Hosts = k.hosts

@@ -19,20 +19,15 @@ import (
 func authorityTemplate(commonName string) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{
-		Subject:               pkix.Name{CommonName: commonName},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(10 * life),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
+		Subject: pkix.Name{CommonName: commonName}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(10 * life),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 	}
 }
 
 func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error) {
-	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: commonName},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: commonName},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, host := range hosts {
 		switch ip := net.ParseIP(host); {
 		case ip != nil:
@@ -52,8 +47,8 @@ var dnsName = regexp.MustCompile(`^(\*|` + dnsLabel + `)(\.` + dnsLabel + `)*$`)
 
 const dnsLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// mint completes a template, applies mutate, makes a key, and signs the certificate with the key of parent. If parent
-// is nil, the certificate is self-signed.
+// The function "mint" completes a template, applies mutate, makes a key, and signs the certificate with the key of
+// parent. If parent is nil, the certificate is self-signed.
 func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
 	if template.NotAfter.IsZero() {
 		now := time.Now()

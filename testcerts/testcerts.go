@@ -72,10 +72,8 @@ func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authorit
 // Client makes a client certificate that is valid for a year. For a kubelet, commonName is the user and organizations
 // are the groups. The encoding of the certificate sorts the organizations.
 func (a *Authority) Client(commonName string, organizations []string, mutate ...Mutate) (*Pair, error) {
-	return a.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: commonName, Organization: organizations},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, mutate)
+	return a.issue(&x509.Certificate{Subject: pkix.Name{CommonName: commonName, Organization: organizations},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, mutate)
 }
 
 // Server makes a serving certificate that is valid for a year. Each host is a DNS name or an IP address without a port,
