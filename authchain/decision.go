@@ -179,7 +179,7 @@ func NewDecision(r *http.Request) (*Decision, *http.Request) {
 	return decision, r.WithContext(ctx)
 }
 
-// FromContext returns the Decision of the request that ctx belongs to, or nil if it has none.
+// FromContext returns the Decision of the request that ctx belongs to, or nil if there is none.
 func FromContext(ctx context.Context) *Decision {
 	decision, _ := ctx.Value(decisionKey{}).(*Decision)
 	return decision

@@ -60,7 +60,7 @@ func (f fixedCA) VerifyOptions() (x509.VerifyOptions, bool) {
 }
 
 // apiserver answers reviews over HTTP, and records them. The map "users" has the user of each token, and the map
-// "allowed" has the subresources that each user may access. Tests can set "intercept" to answer in its place.
+// "allowed" has the subresources that each user may access. Tests can set "intercept" to answer requests themselves.
 type apiserver struct {
 	*httptest.Server
 	clients *kubernetes.Clientset

@@ -12,7 +12,7 @@ import (
 type recordedStep struct {
 	method        Method
 	authenticator authenticator.Request
-	// explain sets the step's reason. It may change the outcome from refused to error.
+	// The function "explain" sets the step's reason. It may change the outcome from refused to error.
 	explain func(*http.Request, *Step)
 }
 

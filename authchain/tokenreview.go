@@ -24,8 +24,7 @@ type tokenReviewer struct {
 	last slots[tokenReview]
 }
 
-// tokenReview is a TokenReview that the chain sends. The context of the HTTP request that sends it contains the
-// tokenReview.
+// tokenReview describes a TokenReview that the chain sends. It is in the context of the HTTP request for the review.
 type tokenReview struct {
 	token [sha256.Size]byte
 	ended time.Time

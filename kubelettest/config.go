@@ -25,7 +25,7 @@ const loopback = "127.0.0.1"
 // does.
 func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
 	if strings.TrimSpace(o.nodeName) == "" {
-		return nil, errors.New("WithNodeName: the name is empty")
+		return nil, errors.New("WithNodeName: the name is empty; give one such as node-1")
 	}
 	path := func(name string) string { return filepath.Join(dir, name) }
 	serving, err := ca.Server(o.nodeName, []string{loopback, "localhost"})
@@ -78,7 +78,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	}
 	cfg, err := flags.Load()
 	if err != nil {
-		return nil, fmt.Errorf("the configuration, as changed by WithConfig: %w", err)
+		return nil, fmt.Errorf("WithConfig: cannot load the changed configuration: %w", err)
 	}
 	return cfg, nil
 }

@@ -20,7 +20,7 @@ import (
 // leaks lists goroutines that the leak test ignores. They run until the process ends, or client-go stops them late.
 var leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	// The handler of /healthz/log starts this goroutine.
+	// The handler of /healthz/log starts the goroutine of wait.Forever.
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"),
 	// After a WebSocket connection is closed, the heartbeat goroutine of client-go runs until its next ping.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),

@@ -166,7 +166,7 @@ func (k *Kubelet) Start() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || k.running != nil {
-		return errors.New("Start: the kubelet has been started or closed already")
+		return errors.New("Start: the kubelet has been started or closed already; make another with NewUnstarted")
 	}
 	reviewing, stopReviews := context.WithCancel(context.Background())
 	defer func() {

@@ -365,7 +365,7 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 		}
 		w.Write([]byte(`{"status":{"allowed":true}}`))
 	})
-	client := fake.NewClientset() // it does not pass the context to its reactors
+	client := fake.NewClientset() // the fake clientset does not pass the context to its reactors
 	client.PrependReactor("create", "tokenreviews", func(k8stesting.Action) (bool, runtime.Object, error) {
 		asked <- struct{}{}
 		<-release

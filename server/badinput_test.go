@@ -111,7 +111,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// This function checks that the server still answers a request of another client.
+// The function "answers" checks that the server still answers a request of another client.
 func answers(t testing.TB, f *fixture) {
 	t.Helper()
 	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")),

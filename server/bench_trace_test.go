@@ -34,8 +34,8 @@ func BenchmarkTrace(b *testing.B) {
 
 	var ratios []float64
 	for i := range rounds {
-		// The two Servers take turns at running first, because the garbage of the first is collected while the second
-		// runs.
+		// The two Servers take turns at running first, because the garbage of the Server that runs first is collected
+		// while the other Server runs.
 		var without, with float64
 		if i%2 == 0 {
 			without, with = drive(b, offClient, off, round), drive(b, onClient, on, round)

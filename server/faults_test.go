@@ -24,7 +24,7 @@ import (
 
 const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"
 
-// fault activates a fault, given as JSON.
+// The method "fault" activates a fault, which is given as JSON.
 func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	t.Helper()
 	fault, err := faults.Parse([]byte(text))

@@ -53,7 +53,7 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by /healthz/log
 	// The client of a WebSocket detects only at its next ping that the WebSocket is closed.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits some time for a reader of its final error.
+	// After a SPDY connection is closed, a goroutine waits some time for a reader of the connection's last error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 	// If a client stops during a port-forward, it leaves a goroutine that reads the error stream.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
@@ -111,7 +111,7 @@ type fixture struct {
 }
 
 type fixtureOptions struct {
-	// yaml is added to the KubeletConfiguration, after the lines that every fixture has.
+	// The field "yaml" has lines for the KubeletConfiguration, which follow the lines that every fixture has.
 	yaml string
 	// authentication is the YAML of the field authentication in the KubeletConfiguration. The default is a client CA,
 	// and a token webhook whose reviews are not cached.

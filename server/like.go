@@ -27,7 +27,7 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 		theirCert, theirKey, _ := s.options.Like.config.ServingFiles()
 		if s.options.Like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
 			return nil, errors.New("server: Options.Like has not called Listen, or has another tlsCertFile or " +
-				"tlsPrivateKeyFile")
+				"tlsPrivateKeyFile; call its Listen first, and configure the same files")
 		}
 		return s.options.Like.tls.serving, nil
 	}

@@ -182,8 +182,8 @@ func TestLikeServersSelfSign(t *testing.T) {
 }
 
 // TestMetricsOfAllNodes checks that one registry has the metrics of all serving nodes. A Server that never served must
-// not prevent another Server of the same name from registering its metrics. If it then tries to serve, the metrics of
-// the other Server stay.
+// not prevent another Server of the same name from registering its metrics. If the first Server then tries to serve,
+// the metrics of the second Server stay.
 func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()

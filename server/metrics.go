@@ -62,7 +62,7 @@ func (m *metrics) unregister() {
 func newMetrics(options Options) *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
 	process := compbasemetrics.NewKubeRegistry()
-	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // fails if it is registered already
+	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // fails if the metric is already registered
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}

@@ -41,7 +41,7 @@ func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeL
 	}
 	for name, text := range files {
 		if !fs.ValidPath(name) || name == "." {
-			return nil, fmt.Errorf("nodeLogs: %q: must be a path below /var/log, for example containers/a.log", name)
+			return nil, fmt.Errorf("nodeLogs: %q is not relative to /var/log; use a path like containers/a.log", name)
 		}
 		add(name, text)
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
@@ -152,7 +152,7 @@ func (q *logQuery) hasOptions() bool {
 	return q.since != nil || q.until != nil || q.tail != nil || q.boot != nil || q.pattern != ""
 }
 
-// journalAge is how long the node has been running when its kubelet starts. The journal contains entries for this time.
+// journalAge is how long the node has been running when its kubelet starts. The journal has entries for this time too.
 const journalAge = time.Hour
 
 var journalServices = []string{"containerd", "kubelet"}

@@ -173,7 +173,7 @@ func accepting(produces string, next http.Handler) http.Handler {
 }
 
 // The function "accepts" returns whether an Accept header accepts the content type in "produces". It ignores parameters
-// in the header. An empty header accepts everything. If "produces" is empty, only */* and an empty header accept it.
+// in the header. An empty header and */* accept every response; if "produces" is empty, no other header accepts it.
 // (go-restful, Route.matchesAccept)
 func accepts(accept, produces string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {

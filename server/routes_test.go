@@ -22,9 +22,9 @@ type response struct {
 const text = "text/plain; charset=utf-8"
 
 var (
-	// The first router sends this response before authentication.
+	// The first router sends the response noSuchService before authentication.
 	noSuchService = response{status: 404, body: "404 page not found\n", contentType: text, nosniff: true}
-	// The second router and the handlers send these responses after authorization.
+	// The second router and the handlers send the responses below after authorization.
 	noSuchPath = response{status: 404, body: "404: Page Not Found", contentType: text}
 	noSuchPod  = response{status: 404, body: "pod does not exist", contentType: text}
 	noText     = response{status: 406,
@@ -110,7 +110,8 @@ func (e exchange) parts() (method, path string, headers []string) {
 	return parts[0], parts[1], parts[2:]
 }
 
-// run sends each request twice: with the certificate of a client that may do everything, and without a credential.
+// The function "run" sends each request twice: with the certificate of a client that may do everything, and without a
+// credential.
 func run(t *testing.T, f *fixture, exchanges []exchange) {
 	allowed, anonymous := f.client(t, f.certificate(t, "kubelet-client")), f.client(t, nil)
 	for _, e := range exchanges {

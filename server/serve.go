@@ -25,7 +25,8 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer listeners.Close()
 	defer s.metrics.unregister()
 	if err := s.metrics.register(); err != nil {
-		return fmt.Errorf("cannot register the metrics of node %s: %w", s.config.NodeName, err)
+		return fmt.Errorf("cannot register the metrics of node %s: %w; is another node of this name serving?",
+			s.config.NodeName, err)
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -89,7 +90,7 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 			drain()
 			return err
 		}
-		<-drained // "serve" returns as soon as Shutdown begins, so wait for its end
+		<-drained // "serve" returns as soon as Shutdown begins, so wait for the end of Shutdown
 		return nil
 	})
 }
@@ -99,7 +100,7 @@ func (s *Server) httpServer(running context.Context, handler *port, config *tls.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
 		BaseContext: func(net.Listener) context.Context { return base }, Handler: handler, TLSConfig: config,
-		// The limits are the kubelet's.
+		// A kubelet's http.Server has these limits.
 		IdleTimeout: 90 * time.Second, ReadTimeout: 4 * time.Hour, WriteTimeout: 4 * time.Hour, MaxHeaderBytes: 1 << 20,
 	}
 	s.trackConnections(server)

@@ -49,7 +49,7 @@ type Server struct {
 // error names the field of the configuration and what to change.
 func New(options Options) (*Server, error) {
 	if options.Config == nil || options.Pods == nil {
-		return nil, errors.New("server: Options.Config and Options.Pods are required")
+		return nil, errors.New("server: Options.Config or Options.Pods is nil; set both")
 	}
 	options.Drain = cmp.Or(options.Drain, drainTimeout)
 	options.Logger = cmp.Or(options.Logger, zap.NewNop())

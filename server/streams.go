@@ -287,7 +287,7 @@ var tokenProtocol = regexp.MustCompile(`(base64url\.bearer\.authorization\.k8s\.
 // withoutCredentials returns a copy of a request without its credentials, because the libraries log request headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
-	for i := range clean.Header["Authorization"] { // keep the number of headers: an error contains it
+	for i := range clean.Header["Authorization"] { // keep the number of headers, which an error contains
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {

@@ -65,7 +65,7 @@ func obtain[T interface {
 }](f *Folder, name string, load func(certFile, keyFile string) (T, error), mint func() (T, error)) (T, error) {
 	var none T
 	if name == "" || name != filepath.Base(name) || name == "." || name == ".." {
-		return none, fmt.Errorf("%q: not a file name in %s; use a name without slashes", name, f.dir)
+		return none, fmt.Errorf("%q is not a file name for folder %s; use a name without slashes", name, f.dir)
 	}
 	certFile, keyFile := f.Files(name)
 	if there, err := has(certFile, keyFile); err == nil && there {

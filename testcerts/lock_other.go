@@ -6,7 +6,7 @@ import "sync"
 
 var inProcess sync.Mutex
 
-// lock excludes other goroutines of this process, but not other processes, because the system has no flock.
+// The function "lock" excludes other goroutines of this process, but not other processes: the system has no flock.
 func lock(string) (unlock func(), err error) {
 	inProcess.Lock()
 	return inProcess.Unlock, nil

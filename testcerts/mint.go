@@ -82,7 +82,7 @@ func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509
 		}
 	}
 	if _, ok := signer.Public().(*ecdsa.PublicKey); ok && template.SignatureAlgorithm == x509.SHA1WithRSA {
-		// the Mutate function SHA1 cannot set this, because it does not know the issuer's key
+		// The Mutate function SHA1 cannot choose between RSA and ECDSA, because it does not know the issuer's key.
 		template.SignatureAlgorithm = x509.ECDSAWithSHA1
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)

@@ -41,9 +41,9 @@ const (
 	problemNoSAN         problemID = "no subject alternative name"
 )
 
-// clientCertificateProblems returns all problems of a client certificate. The first certificate of presented is the
-// client's own; the others are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if Roots
-// is nil, the chain is not checked.
+// clientCertificateProblems returns all problems of a client certificate. The first certificate in "presented" is the
+// client's own; the others are the intermediate CAs that the client sent. The roots are the kubelet's client CAs. If
+// they are nil, the chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
 	harmless := func(message string) {
@@ -63,9 +63,9 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 	return problems
 }
 
-// servingCertificateProblems returns all problems of a serving certificate for a client that trusts roots and
-// connects to host. The first certificate of served is the kubelet's own; the others are intermediate CAs. Host is a
-// DNS name or an IP address; if it is empty, the name is not checked.
+// servingCertificateProblems returns all problems of a serving certificate for a client that trusts the roots and
+// connects to the host. The first certificate in "served" is the kubelet's own; the others are intermediate CAs. The
+// host is a DNS name or an IP address. If it is empty, the name is not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
 	problems := commonProblems(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
 	leaf := served[0]
@@ -89,7 +89,7 @@ func hostsOf(c *x509.Certificate) string {
 }
 
 // commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
-// and reports all problems, not only the first. The parameter "source" is the setting with the roots, for messages.
+// and reports all problems, not only the first. Messages contain "source", the name of the setting with the roots.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}

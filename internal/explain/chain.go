@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// verifier verifies a certificate against root CAs. The field "source" is the setting with the roots, for messages.
+// verifier verifies a certificate against root CAs. Messages contain "source", the name of the setting with the roots.
 type verifier struct {
 	leaf                 *x509.Certificate
 	intermediates, roots []*x509.Certificate

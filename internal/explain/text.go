@@ -57,7 +57,7 @@ var colorOfState = map[State]color.Color{
 	Passed: color.Green, failed: color.Red, skipped: color.Yellow, notReached: color.Dim,
 }
 
-// state formats a state in its color. The state of a stage that does not exist is formatted as spaces.
+// The method "state" formats a state in its color. A stage that does not exist has an empty state, shown as spaces.
 func (p *textPrinter) state(s State) string {
 	return p.style.Paint(colorOfState[s], fmt.Sprintf("%-*s", stateWidth, s))
 }
@@ -122,7 +122,7 @@ func (p *textPrinter) remedies(e *Explanation) {
 // means that the explanation does not have the stage.
 func (p *textPrinter) pair(width int, actual, whatIf Stage) {
 	name := actual.Name
-	if len(whatIf.Name) > len(name) { // "authorization of nodes/proxy" instead of "authorization"
+	if len(whatIf.Name) > len(name) { // prefer "authorization of nodes/proxy" to "authorization"
 		name = whatIf.Name
 	}
 	line := fmt.Sprintf("%-*s  %s  %s", width, name, p.state(actual.State), p.state(whatIf.State))

@@ -17,7 +17,7 @@ var symptomsFile []byte
 // Entry is a Symptom, the pattern by which Diagnose recognizes it, and the test that reproduces it.
 type Entry struct {
 	Symptom
-	// Pattern matches the error. What its named groups match becomes Finding.Values.
+	// Pattern matches the error. The texts that match its named groups become Finding.Values.
 	Pattern pattern `json:"pattern"`
 	// Proof names the test that reproduces the error: the package, a space, and the test function.
 	Proof string `json:"proof"`

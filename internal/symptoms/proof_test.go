@@ -63,8 +63,8 @@ func prove(t *testing.T, proof string, reproductions []reproduction) {
 	}
 }
 
-// TestErrorsOfFaults checks that Diagnose recognizes every error in docs/faults.md. The tests of that page prove
-// that kubectl prints these errors.
+// TestErrorsOfFaults checks that Diagnose recognizes every error in docs/faults.md. Other tests prove that kubectl
+// prints these errors.
 func TestErrorsOfFaults(t *testing.T) {
 	const path = "../../docs/faults.md"
 	page, err := os.ReadFile(path)

@@ -119,8 +119,8 @@ func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) erro
 			}
 		}
 	}
-	return fmt.Errorf("what-if sends no SubjectAccessReview, and the original request had none "+
-		"with the same user %q and the same attributes", spec.User)
+	return fmt.Errorf("what-if sends no SubjectAccessReview, and the decision has no result of a SubjectAccessReview "+
+		"with the user %q and these attributes", spec.User)
 }
 
 // restoreToken replaces, in a Decision, the fingerprint of the constant "placeholder" by the fingerprint of the

@@ -59,7 +59,7 @@ func (w WhatIf) Settings() []Setting {
 	return all
 }
 
-// configWith returns a copy of the configuration with changed fields. The map set contains the new value of each
+// configWith returns a copy of the configuration with changed fields. The map "set" contains the new value of each
 // changed field.
 func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 	c := *w.Config

@@ -30,9 +30,9 @@ type WhatIf struct {
 // errNoAuthentication is the error of [WhatIf.Explain] for a request that needed no authentication.
 var errNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
 
-// Explain explains how the request of a Decision would have been handled with changed settings. The map set contains
-// the new value of each changed field. original is the original request, or nil if it is not available. It supplies the
-// query and the token, because a Decision does not contain them.
+// Explain explains how the request of a Decision would have been handled with changed settings. The map "set" contains
+// the new value of each changed field. The parameter "original" is the original request, or nil if it is not available.
+// It supplies the query and the token, because a Decision does not contain them.
 func (w WhatIf) Explain(
 	ctx context.Context, d *authchain.Decision, original *Request, set map[string]string) (explain.Explanation, error) {
 	if d.Handshake != "" || d.NoRequest != "" || len(d.Authentication) == 0 {

@@ -45,7 +45,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 				}
 				for _, known := range []bool{false, true} {
 					whatIf, sent := whatIfs[from], (*offline.Request)(nil)
-					if known { // the demo sets these too, because it has the reviewer and the original request
+					if known { // the demo also has a reviewer and the original request
 						whatIf.Reviewer = running.Reviewer
 						sent = &offline.Request{Target: "/pods", Header: http.Header{}}
 						for _, header := range claim.client.Headers {
