@@ -206,7 +206,7 @@ func foreign(t testing.TB, c *controlplane.Plane) string {
 
 // link forwards connections to kube-apiserver until it is cut.
 type link struct {
-	plane    *controlplane.Plane // the kubeconfig of this control plane leads through the link
+	plane    *controlplane.Plane // clients with this kubeconfig connect through the link
 	listener net.Listener
 
 	mu    sync.Mutex

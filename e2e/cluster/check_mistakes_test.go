@@ -164,7 +164,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		// In the parameter "more" are flags for a check whose serving certificate comes from the cluster's signer.
+		// The parameter "more" has flags for a check whose serving certificate comes from the cluster's signer.
 		if more != nil {
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}

@@ -227,8 +227,8 @@ func (s *sameNode) objects(t *testing.T) {
 // is longer than the time for which a container stays in any state but its last one, apart from long back-offs.
 const restful = 13 * time.Second
 
-// The method "travel" waits until all pods have settled. Then it changes and deletes them, and compares their
-// histories.
+// The method "travel" waits until the statuses of all pods are stable. Then it changes and deletes the pods, and
+// compares their histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -250,7 +250,7 @@ func (s *sameNode) travel(t *testing.T) {
 	}
 }
 
-// step changes or deletes a pod on both nodes, if the pod has settled on both. It reports whether the pod is gone.
+// step changes or deletes a pod on both nodes, if its status is stable on both. It reports whether the pod is gone.
 func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 	var now [2]flat
 	for i, side := range sides {

@@ -9,8 +9,8 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// These limits, in bytes, apply to the memory of an idle `fauxlet serve`: one to all resident memory, which consists
-// mostly of the program file and is shared between processes, and one to anonymous memory.
+// These limits, in bytes, apply to an idle `fauxlet serve`. The first one limits its resident memory, most of which is
+// the program file and shared between processes. The second one limits its anonymous memory.
 const (
 	idleMemory = 72 << 20
 	idleOwn    = 20 << 20

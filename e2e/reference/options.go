@@ -82,8 +82,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		// The second flag set must know all flags. Add those that it does not have yet, but without effect, because
-		// they set global variables and the first parsing has already set these variables.
+		// The second flag set must have all flags. Add the missing ones without effect: they set global variables,
+		// which the first parsing has already set.
 		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)

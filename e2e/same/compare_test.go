@@ -89,7 +89,7 @@ func (o *observation) mask(s *side) {
 }
 
 // lengthOfMasked reports whether the answer to a HEAD request contains the length of a body that the masks would
-// change. The lengths of these bodies differ between servers.
+// change. Such a length differs between the servers.
 func lengthOfMasked(method, target string, code int) bool {
 	return method == http.MethodHead && code == http.StatusOK &&
 		slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))

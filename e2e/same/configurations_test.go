@@ -77,8 +77,8 @@ type side struct {
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// same is a replacer for the addresses and folders in the answers of this server. It changes them so that these
-	// answers can be compared with the answers of the other server.
+	// same replaces the addresses and folders in this server's answers, so that the answers can be compared with the
+	// other server's answers.
 	same *strings.Replacer
 }
 

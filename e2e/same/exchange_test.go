@@ -159,7 +159,7 @@ func (c client) tls() *tls.Config {
 	return config
 }
 
-// hangUp is a header with which the server closes the connection after its answer.
+// hangUp is a request header that makes the server close the connection after its answer.
 const hangUp = "Connection: close\r\n"
 
 func (r *request) text(header string) string {

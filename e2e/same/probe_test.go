@@ -98,7 +98,7 @@ var probes = []struct {
 			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
 		nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
-	// The kubelet's defaults without a configuration file, including a self-signed serving certificate.
+	// A kubelet without a configuration file has these settings and a self-signed serving certificate.
 	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{},
 		nil, nil},
 }

@@ -283,7 +283,7 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// miss changes one word of a review, so that the rule that matched it no longer matches.
+// miss changes one word of a review, so that the rule that allowed the review no longer matches it.
 func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	near := func(word string) string {
 		switch g.random.IntN(5) {

@@ -103,7 +103,7 @@ func (w *fixture) wait(t testing.TB, done <-chan connected) *bootstrap.Connectio
 	return got.connection
 }
 
-// whoami asks the apiserver as which user it authenticates the connection, and returns this user.
+// whoami returns the user as which the apiserver authenticates the connection.
 func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(connection.Config)

@@ -19,7 +19,7 @@ type held struct{ certificate *tls.Certificate }
 func (h held) Current() (*tls.Certificate, error) { return h.certificate, nil }
 
 func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
-	return nil, errors.New("nothing is issued here")
+	return nil, errors.New("this test stores no issued certificate")
 }
 
 func (h held) CurrentPath() string { return "" }
@@ -36,7 +36,7 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 		GetUsages:   certificate.DefaultKubeletServingGetUsages,
 		ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) {
 			requests <- true
-			return nil, errors.New("there is no apiserver here")
+			return nil, errors.New("this test has no apiserver")
 		},
 	})
 	if err != nil {

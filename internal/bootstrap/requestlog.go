@@ -13,7 +13,7 @@ import (
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 )
 
-// nextAutomatic is the text that logs how the certificate library reacts to a refused request.
+// nextAutomatic describes, in a log line, how the certificate library reacts to a refused request.
 const nextAutomatic = "a new request follows automatically, within seconds at first and later every 30 seconds"
 
 // requestLogger logs the progress of each CertificateSigningRequest with the name of the request. The log lines of the

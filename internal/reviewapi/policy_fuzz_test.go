@@ -45,7 +45,7 @@ func FuzzManifests(f *testing.F) {
 		for _, m := range manifests {
 			written = append(written, m.object)
 		}
-		policy, err := NewPolicy(written...) // it works on copies
+		policy, err := NewPolicy(written...) // NewPolicy copies the objects
 		if err != nil {
 			return
 		}

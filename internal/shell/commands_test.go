@@ -14,7 +14,7 @@ import (
 // TestCommands checks the output of the commands, called without a shell.
 func TestCommands(t *testing.T) {
 	for _, test := range []struct {
-		command string // split at blanks; in it, _ stands for a blank and ^ for an empty argument
+		command string // split at blanks; _ stands for a blank, and ^ for an empty argument
 		stdin   string
 		stdout  string
 		stderr  string

@@ -116,8 +116,8 @@ func TestPipesAreClosed(t *testing.T) {
 }
 
 func ExampleExecutor() {
-	c, err := Executor{}.NewEnvironment(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"},
-		Files: map[string]string{"/etc/motd": "hello\n"}})
+	c, err := Executor{}.NewEnvironment(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"},
+		Command: []string{"nginx"}, Files: map[string]string{"/etc/motd": "hello\n"}})
 	if err != nil {
 		fmt.Println(err)
 		return

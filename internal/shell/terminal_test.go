@@ -176,7 +176,7 @@ func (f writerFunc) Write(p []byte) (int, error) {
 // TestInterruptBetweenLines checks that ^C does not end a shell that has just run a line and will print its prompt.
 func TestInterruptBetweenLines(t *testing.T) {
 	c := newContainer(t)
-	// While ^C is printed, the shell cannot print its prompt. Wait here until it has run the line.
+	// While ^C is printed, the shell cannot print its prompt. Wait here until the shell has run the line.
 	screen := writerFunc(func(text string) {
 		for text == "^C\r\n" && sh(t, c, "test -e /tmp/done").exit != 0 {
 		}

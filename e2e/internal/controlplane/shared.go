@@ -14,7 +14,7 @@ const instances = 2
 type started struct {
 	plane *Plane
 	user  string // user is the top-level test that uses the control plane, or empty if the control plane is free
-	uses  int    // number of calls of Shared by this test and its subtests, except those whose caller has ended
+	uses  int    // number of unfinished callers of Shared: this test and its subtests
 }
 
 var shared = struct {
@@ -50,7 +50,7 @@ func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	user, _, _ := strings.Cut(t.Name(), "/")
 	s, err := take(key, user, start)
 	if err != nil {
-		t.Fatalf("control plane with %s: %v", key, err)
+		t.Fatalf("cannot start a control plane with %s: %v", key, err)
 	}
 	from := len(s.plane.APIServer.Out.String())
 	t.Cleanup(func() {

@@ -2,8 +2,7 @@
 
 package programs
 
-// Path builds programs from other modules. Because of these imports, go mod tidy does not remove these modules from
-// go.mod.
+// Path builds programs from these modules. The imports keep the modules in go.mod when go mod tidy runs.
 import (
 	_ "go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/component-base/cli"
