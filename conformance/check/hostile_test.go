@@ -186,7 +186,7 @@ func TestDefectsAreFound(t *testing.T) {
 			0,
 		},
 		{"reads a log before it passes it on", "streams.latency", "a followed log did not begin within 2s", waits},
-		{"keeps lines back", "streams.latency", "a line of a followed log did not arrive within 2s", waits},
+		{"keeps lines back", "streams.latency", "a line of a followed log did not arrive within 10s", 5 * waits},
 		{"ends a log early", "streams.large-log", "of 67108864 bytes of a log 1048576 arrived, without an error", 0},
 		{"mixes up a log", "streams.large-log", "the received log differs from the log that the kubelet sent", 0},
 		{"takes its own for a status", "streams.words", "the user gets 500 for a kubelet's 400 for logs", 0},

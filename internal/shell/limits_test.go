@@ -133,7 +133,7 @@ func TestBombs(t *testing.T) {
 		{"endless translation", `tr a b < /dev/zero | sha256sum`, "", true},
 		{"endless search", `tail -n +5 /dev/zero; tail -c +100000000000 /dev/zero`, "", true},
 		{"large regular expressions",
-			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; ` +
+			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2; ` +
 				`do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
 		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`,
 			"pattern is too long", false},
