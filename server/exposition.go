@@ -37,8 +37,8 @@ type labelled struct {
 	at *int64
 }
 
-// The method "with" returns a value that adds metrics without a timestamp to e. Each metric gets the given labels: a
-// name, its value, the next name, and so on.
+// The method "with" returns a value that adds metrics to e. The metrics have no timestamp, and each has the given
+// labels. The arguments are names and values of labels in turn.
 func (e exposition) with(namesAndValues ...string) labelled {
 	return labelled{exposition: e}.and(namesAndValues...)
 }

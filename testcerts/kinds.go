@@ -9,7 +9,7 @@ import (
 
 // Request describes the certificate that [Kind.Mint] makes.
 type Request struct {
-	// CommonName is the user of a client certificate, or the name of the node.
+	// CommonName is the user name in a client certificate. In a serving certificate it is the name of the Node.
 	CommonName string
 	// Organizations are the groups of a client certificate. Serving certificates ignore them.
 	Organizations []string

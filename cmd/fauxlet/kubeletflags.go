@@ -24,7 +24,7 @@ var kubeletHeadings = []struct{ heading, flags string }{
 }
 
 // addKubeletFlags adds the kubelet's flags to a command. The help text lists the flags for which the function "shown"
-// returns true. A kubelet marks every flag as deprecated that its configuration file can set; addKubeletFlags removes
+// returns true. A kubelet calls a flag deprecated if its configuration file has a field for it; addKubeletFlags removes
 // this mark.
 func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)

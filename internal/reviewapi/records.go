@@ -36,8 +36,8 @@ type Record struct {
 // records stores the newest reviews with their answers.
 type records struct {
 	mu    sync.Mutex
-	most  int      // most is the number of records to keep
-	all   []Record // all grows to 2*most records before old records are removed
+	limit int      // number of records to keep
+	all   []Record // grows to twice the limit before old records are removed
 	count uint64
 }
 
@@ -46,8 +46,8 @@ func (r *records) add(record Record) {
 	defer r.mu.Unlock()
 	r.count++
 	record.Number = r.count
-	if len(r.all) == 2*r.most {
-		r.all = slices.Delete(r.all, 0, r.most)
+	if len(r.all) == 2*r.limit {
+		r.all = slices.Delete(r.all, 0, r.limit)
 	}
 	r.all = append(r.all, record)
 }
@@ -57,5 +57,5 @@ func (s *Server) Reviews() []Record {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	all := s.records.all
-	return slices.Clone(all[max(0, len(all)-s.records.most):])
+	return slices.Clone(all[max(0, len(all)-s.records.limit):])
 }

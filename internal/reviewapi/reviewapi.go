@@ -101,7 +101,7 @@ func New(options Options) (*Server, error) {
 	}
 	// An address such as ":6443" has an empty host.
 	options.Hosts = slices.DeleteFunc(slices.Clone(options.Hosts), func(host string) bool { return host == "" })
-	s := &Server{options: options, readInterval: readInterval, records: records{most: options.Records}}
+	s := &Server{options: options, readInterval: readInterval, records: records{limit: options.Records}}
 	s.sources = s.newSources()
 	for _, from := range s.sources {
 		if err := from.apply(from.load()); err != nil {
