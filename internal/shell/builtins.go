@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"io"
 	"maps"
 	"slices"
@@ -183,7 +184,7 @@ func changeDirectory(sh *interpreter, args []string) int {
 		}
 		sh.print(to + "\n")
 	}
-	dir := sh.path(to)
+	dir := sh.path(cmp.Or(to, "."))
 	info, err := sh.stat(dir)
 	if err == nil && !info.IsDir() {
 		err = errNotDirectory

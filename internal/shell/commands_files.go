@@ -213,13 +213,13 @@ func copyFiles(p *process) int {
 			return err
 		case info.IsDir() && !recursive:
 			return errIsDirectory
-		case strings.HasPrefix(target+"/", from+"/"):
+		case strings.HasPrefix(target+"/", strings.TrimSuffix(from, "/")+"/"):
 			return errors.New("cannot copy a file or directory to itself")
 		}
 		var failed error
 		p.container.files.walk(from, func(at string, info fileInfo, err error) bool {
 			if err == nil {
-				err = p.copyOne(at, target+strings.TrimPrefix(at, from), info)
+				err = p.copyOne(at, path.Join(target, strings.TrimPrefix(at, from)), info)
 			}
 			failed = errors.Join(failed, err)
 			return err == nil && p.ctx.Err() == nil

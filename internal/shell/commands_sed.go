@@ -134,10 +134,12 @@ func (e *sedCommand) substitute(text string) (string, bool) {
 		return text, false
 	}
 	for _, at := range found {
-		made = e.re.ExpandString(append(made, text[end:at[0]]...), e.with, text, at)
-		if end = at[1]; len(made) > maxLine {
+		made = append(made, text[end:at[0]]...)
+		// Each group in the replacement may be as long as the whole match.
+		if longest := strings.Count(e.with, "${")*(at[1]-at[0]) + len(e.with); len(made)+longest > maxLine {
 			return text, false
 		}
+		made, end = e.re.ExpandString(made, e.with, text, at), at[1]
 	}
 	return string(made) + text[end:], len(found) > 0
 }

@@ -37,7 +37,8 @@ func echo(p *process) int {
 // unescape replaces the escapes of echo -e, printf and tr, such as \n. Octal numbers may begin with a 0.
 func unescape(text string) string {
 	text = octal.ReplaceAllString(text, `\$1`)
-	text, _, _ = expand.Format(nil, text, nil)
+	// A nil Config would be one Config, with one buffer, for the commands of all containers.
+	text, _, _ = expand.Format(&expand.Config{}, text, nil)
 	return text
 }
 

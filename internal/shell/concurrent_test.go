@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,23 @@ func TestConcurrent(t *testing.T) {
 	if got := sh(t, c, "wc -l < /tmp/all"); got.stdout != "80\n" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestContainersShareNothing checks, with the race detector, that the commands of two containers do not share a buffer.
+func TestContainersShareNothing(t *testing.T) {
+	var wait sync.WaitGroup
+	for _, letter := range []string{"a", "b"} {
+		c := newContainer(t)
+		wait.Go(func() {
+			text := strings.Repeat(letter, 300)
+			for range 200 {
+				if got := run(t, c, "", "printf", text+`\n`); got.stdout != text+"\n" {
+					t.Errorf("container %s printed %q", letter, got.stdout)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // TestFollow checks that tail -f prints what another client writes, and that kill ends it.

@@ -75,6 +75,9 @@ func newFilesystem(now func() time.Time) *filesystem {
 
 // find returns the file, directory or device at a path. The caller holds f.lock.
 func (f *filesystem) find(name string) (*node, error) {
+	if name == "" {
+		return nil, errNotExist
+	}
 	n := f.root
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' }) {
 		switch child := n.children[part]; {
@@ -135,7 +138,7 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	switch {
 	case err == nil && !info.IsDir():
 		return errNotDirectory
-	case err != errNotExist:
+	case err != errNotExist || name == "":
 		return err
 	case len(name) > maxPath:
 		return errNameTooLong

@@ -106,6 +106,10 @@ func TestBombs(t *testing.T) {
 		{"functions", `while :; do eval "f$((i=i+1))() { :; }"; done`, "out of memory", false},
 		{"many groups", `head -c 250000 /dev/zero | tr '\0' a > /tmp/x; sed -E 's/` + deep("()", 450) + `/b/g' /tmp/x`,
 			"", false},
+		{"long sed", `head -c 250000 /dev/zero | tr '\0' a > /tmp/x; sed 's/.*/` + deep("&", 3000) +
+			`/' /tmp/x | wc -c >&2`, "250000", false},
+		{"long functions", "while :; do eval \"f$((i=i+1))() { cat <<E; }\n" + deep("x", 5000) + "\nE\n\"; done",
+			"out of memory", false},
 		{"endless sort", `yes | sort > /tmp/x`, "too long", false},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},

@@ -48,8 +48,11 @@ type process struct {
 	exit     int           // 1 after fail
 }
 
-// path returns the absolute path of a file name.
+// path returns the absolute path of a file name. An empty name stays empty, because no file has it.
 func (p *process) path(name string) string {
+	if name == "" {
+		return ""
+	}
 	if path.IsAbs(name) {
 		return path.Clean(name)
 	}
@@ -70,7 +73,7 @@ func (p *process) lookPath(name string) (string, error) {
 		dirs = defaultPath
 	}
 	for dir := range strings.SplitSeq(dirs, ":") {
-		file := path.Join(p.path(dir), name)
+		file := p.path(path.Join(dir, name)) // an empty dir is the working directory
 		if p.executable(file) == nil {
 			return file, nil
 		}

@@ -34,6 +34,15 @@ func TestScripts(t *testing.T) {
 			"a.txt b.txt\n/data/a.txt /data/b.txt\n*.none\n*\n", "", 0},
 		{"glob without PWD", `cd /data; unset PWD; echo *; PWD=; echo *.txt`,
 			"a.txt b.txt\na.txt b.txt\n", "", 0},
+		{"glob with a wrong PWD", `cd /data; PWD=/etc; echo *; PWD=nope; echo *.txt $PWD`,
+			"a.txt b.txt\na.txt b.txt nope\n", "", 0},
+		{"glob in a removed directory", `mkdir /tmp/d; cd /tmp/d; rm -r /tmp/d; echo * ./*`, "* ./*\n", "", 0},
+		{"empty file name", `cd /data; [ -e "" ] || echo none; rm -rf ""; ls; ls ""; mkdir -p ""; cp a.txt ""; cd "" && pwd`,
+			"none\na.txt\nb.txt\n/data\n", "ls: : No such file or directory\n" +
+				"mkdir: can't create directory '': No such file or directory\n" +
+				"cp: can't copy 'a.txt': No such file or directory\n", 0},
+		{"copy of the root", `cp -r / /data/x; cp -r /data /tmp; ls /tmp/data`, "a.txt\nb.txt\n",
+			"cp: can't copy '/': cannot copy a file or directory to itself\n", 0},
 		{"functions", `f() { echo "$1-$#"; return 4; }; f a b; echo $?`, "a-2\n4\n", "", 0},
 		{"a function in the place of a builtin",
 			`echo() { printf '<%s>\n' "$1"; }; echo a; command echo b; unset -f echo; echo c`, "<a>\nb\nc\n", "", 0},

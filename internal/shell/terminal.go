@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,18 +22,24 @@ type terminal struct {
 	lock sync.Mutex
 	// lines are the typed lines that no command has read yet, with their line ends. A command may have read a part of
 	// the first one. An empty line means end of input.
-	lines     []string
-	ended     bool       // the client sends no more keys
-	changed   *sync.Cond // lines or ended has changed, or the context of a reader has ended
-	interrupt func()     // called with the lock
-	size      pods.Size
-	editor    *term.Terminal
+	lines   []string
+	typed   int        // the size of lines, with 16 bytes for each line
+	ended   bool       // the client sends no more keys
+	changed *sync.Cond // lines or ended has changed, or the context of a reader has ended
+	// foreground are the commands that ^C can interrupt: the session, and the interactive shells. ^C interrupts the one
+	// that has started last.
+	foreground []*interruptible
+	size       pods.Size
+	editor     *term.Terminal
 }
 
+// interruptible is a session, or the current line of an interactive shell.
+type interruptible struct{ cancel context.CancelCauseFunc }
+
 func newTerminal(s *session, streams pods.Streams) *terminal {
-	t := &terminal{ctx: s.ctx, screen: s.stdout, ended: streams.Stdin == nil, size: pods.Size{Width: 80, Height: 24}}
+	t := &terminal{ctx: s.ctx, screen: s.stdout, ended: streams.Stdin == nil, size: pods.Size{Width: 80, Height: 24},
+		foreground: []*interruptible{{s.cancel}}}
 	t.changed = sync.NewCond(&t.lock)
-	t.interrupt = func() { s.cancel(signal(sigInt)) }
 	if streams.Stdin != nil {
 		go t.pump(&keyboard{terminal: t, from: bufio.NewReader(streams.Stdin)})
 	}
@@ -62,14 +69,6 @@ func (t *terminal) resize() {
 	if t.editor != nil {
 		_ = t.editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
 	}
-}
-
-// onInterrupt sets the function that ^C calls, and returns the previous function.
-func (t *terminal) onInterrupt(action func()) (before func()) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	before, t.interrupt = t.interrupt, action
-	return before
 }
 
 // keyboard is the reader and writer of the terminal's line editor. It reads one byte at a time, so that the field
@@ -113,8 +112,8 @@ func (t *terminal) pump(k *keyboard) {
 		case k.last == interruptKey:
 			_, _ = io.WriteString(k, "^C\r\n")
 			t.change(func() {
-				t.lines = nil
-				t.interrupt()
+				t.lines, t.typed = nil, 0
+				t.foreground[len(t.foreground)-1].cancel(signal(sigInt))
 			})
 		default:
 			t.add("")
@@ -130,18 +129,19 @@ func (t *terminal) change(change func()) {
 	t.changed.Broadcast()
 }
 
-// add passes a typed line to the commands that read. It drops the line if too much is typed ahead: pump must not wait
-// for the commands, because it must see ^C.
+// add passes a typed line to the commands that read. If too much is typed ahead, it drops the line and rings the bell:
+// pump must not wait for the commands, because it must see ^C.
 func (t *terminal) add(line string) {
+	dropped := false
 	t.change(func() {
-		size := len(line)
-		for _, waiting := range t.lines {
-			size += len(waiting) + 16
-		}
-		if size <= maxTyped {
+		if dropped = t.typed+len(line)+16 > maxTyped; !dropped {
+			t.typed += len(line) + 16
 			t.lines = append(t.lines, line)
 		}
 	})
+	if dropped {
+		_, _ = io.WriteString(t.screen, "\a")
+	}
 }
 
 // take waits for a typed line and returns at most its next n bytes, or an empty text when the input or ctx ends.
@@ -157,8 +157,10 @@ func (t *terminal) take(ctx context.Context, n int) string {
 	}
 	line := t.lines[0]
 	n = min(n, len(line))
+	t.typed -= n
 	if t.lines[0] = line[n:]; n == len(line) {
 		t.lines = t.lines[1:]
+		t.typed -= 16
 	}
 	return line[:n]
 }
@@ -187,13 +189,14 @@ func terminalOf(from io.Reader) *terminal {
 
 // converse runs an interactive shell: it prompts for lines and runs them until exit or ^D.
 func (sh *interpreter) converse(t *terminal) {
-	text, ctx := "", sh.ctx
-	cancel := func(error) {} // ends the current line
-	before := t.onInterrupt(func() { cancel(signal(sigInt)) })
-	defer t.onInterrupt(before)
+	text, ctx, current := "", sh.ctx, &interruptible{func(error) {}}
+	t.change(func() { t.foreground = append(t.foreground, current) })
+	defer t.change(func() {
+		t.foreground = slices.DeleteFunc(t.foreground, func(i *interruptible) bool { return i == current })
+	})
 	for !sh.stopped() {
 		lineCtx, cancelLine := context.WithCancelCause(ctx)
-		t.change(func() { cancel = cancelLine })
+		t.change(func() { current.cancel = cancelLine })
 		prompt := "> "
 		if text == "" {
 			prompt = sh.prompt()
@@ -202,7 +205,7 @@ func (sh *interpreter) converse(t *terminal) {
 		line := t.take(lineCtx, maxLine)
 		text += line
 		sh.ctx = lineCtx
-		if script, more, err := complete(text, false); !more {
+		if script, more, err := complete(text, line == ""); !more {
 			if text = ""; err != nil {
 				sh.complain(err)
 			} else {
@@ -215,7 +218,9 @@ func (sh *interpreter) converse(t *terminal) {
 		}
 		switch {
 		case context.Cause(lineCtx) == error(signal(sigInt)) && ctx.Err() == nil:
-			sh.status, sh.jump, text = 128+sigInt, noJump, ""
+			if sh.status, text = 128+sigInt, ""; sh.jump != exitShell { // exec and exit still end the shell
+				sh.jump = noJump
+			}
 		case line == "":
 			_, _ = io.WriteString(t.screen, "\r\n")
 			sh.jump = exitShell

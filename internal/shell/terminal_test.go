@@ -114,6 +114,12 @@ func TestTerminal(t *testing.T) {
 		{"interrupt after many lines", "sh", []string{prompt, "sleep 1000\r" + strings.Repeat("x\r\x04", 300) +
 			strings.Repeat(strings.Repeat("x", 1000)+"\r", 300) + "\x03", "^C\r\n/ # ", "exit 7\r"},
 			[]string{"exit 7"}, 7},
+		{"interrupt after two shells", "sh",
+			[]string{prompt, "sh 2>&1 | sh < /dev/tty\r", prompt, "", prompt, "exit\rexit\r", prompt, "sleep 1000\r",
+				"\r\n", "\x03", "^C\r\n/ # ", "exit 9\r"}, []string{"exit 9"}, 9},
+		{"interrupt of exec", "sh", []string{prompt, "exec sleep 1000\r", "\r\n", "\x03"}, []string{"^C\r\n"}, 130},
+		{"end in a construct", "sh", []string{prompt, "for i in 1; do\r", "> ", "\x04"},
+			[]string{"> sh: line 1: syntax error: "}, 2},
 		{"input of a command", "sh",
 			[]string{prompt, "cat\r", "\r\n", "hellp\x7fo\r", "hello\r\n", "\x04", prompt, "exit\r"},
 			[]string{"\r\nhello\r\n/ # "}, 0},
@@ -187,6 +193,25 @@ func TestInterruptBetweenLines(t *testing.T) {
 	exit, err := c.Run(t.Context(), []string{"sh"}, Streams{Stdin: in, Stdout: screen, TTY: true})
 	if exit != 6 || err != nil {
 		t.Errorf("exit code %d, error %v", exit, err)
+	}
+}
+
+// TestTypedAhead checks that a line that is not kept rings the bell, and that a line that is read makes room for another.
+func TestTypedAhead(t *testing.T) {
+	var out screen
+	c := newContainer(t)
+	terminal := newTerminal(newSession(t.Context(), c, Streams{Stdout: &out}), Streams{})
+	line := strings.Repeat("x", maxTyped/2)
+	terminal.add(line)
+	terminal.add(line)
+	if out.String() != "\a" || len(terminal.lines) != 1 {
+		t.Errorf("%d lines, screen %q", len(terminal.lines), out.String())
+	}
+	for rest := len(line); rest > 0; rest -= 1000 {
+		terminal.take(t.Context(), 1000)
+	}
+	if terminal.add(line); out.String() != "\a" || terminal.typed != len(line)+16 {
+		t.Errorf("%d bytes, screen %q", terminal.typed, out.String())
 	}
 }
 

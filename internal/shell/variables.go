@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -200,7 +201,14 @@ func (sh *interpreter) define(name string, body *syntax.Stmt) {
 		if body == nil {
 			return 0
 		}
-		return len(name) + int(body.End().Offset()-body.Pos().Offset()) + 64
+		size := len(name) + int(body.End().Offset()-body.Pos().Offset()) + 64
+		syntax.Walk(body, func(node syntax.Node) bool {
+			if redir, ok := node.(*syntax.Redirect); ok && redir.Hdoc != nil { // it may begin after body.End
+				size += int(redir.Hdoc.End().Offset() - redir.Hdoc.Pos().Offset())
+			}
+			return true
+		})
+		return size
 	}
 	if !sh.resize(size(body) - size(sh.funcs[name])) {
 		return
@@ -270,7 +278,10 @@ func (sh *interpreter) fields(words []*syntax.Word) ([]string, error) {
 			}
 		}
 	}
-	args, err := expanded(sh, func(c *expand.Config) ([]string, error) { return expand.Fields(c, words...) })
+	args, err := expanded(sh, func(c *expand.Config) ([]string, error) {
+		c.Env = &globBase{environment: environment{sh}}
+		return expand.Fields(c, words...)
+	})
 	size := 0
 	for _, arg := range args {
 		size += len(arg) + 1
@@ -326,9 +337,30 @@ func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 	return err == nil && re.MatchString(text), nil
 }
 
-// readDir returns the entries of a directory, for package expand to compare with a glob.
+// globBase is the environment of expand.Fields. Fields begins with a lookup of PWD, and resolves relative globs against
+// its value. The client may have changed the value, so globBase returns nothing the first time. Globs then stay relative
+// to the working directory.
+type globBase struct {
+	environment
+	passed bool
+}
+
+// Get implements expand.Environ.
+func (g *globBase) Get(name string) expand.Variable {
+	if name == "PWD" && !g.passed {
+		g.passed = true
+		return expand.Variable{}
+	}
+	return g.environment.Get(name)
+}
+
+// readDir returns the entries of a directory, for package expand to compare with a glob. A glob in a working directory
+// that has been removed matches nothing.
 func (sh *interpreter) readDir(name string) ([]fs.DirEntry, error) {
-	infos, err := sh.container.files.readDir(sh.path(name))
+	infos, err := sh.container.files.readDir(sh.path(cmp.Or(name, ".")))
+	if err == errNotExist && strings.Trim(name, "./") == "" {
+		return nil, nil
+	}
 	entries := make([]fs.DirEntry, 0, len(infos))
 	for _, info := range infos {
 		if !sh.charge(len(info.name) + 8) {
