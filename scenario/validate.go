@@ -129,7 +129,7 @@ func (l *Log) validate() error {
 	case l.Text != "" && l.File != "":
 		return errors.New("text and file: both are set; remove one of them")
 	case !generated && (l.Lines != 0 || l.Seed != 0):
-		return errors.New("lines and seed: only for generated lines; remove lines and seed, or remove text and file")
+		return errors.New("lines and seed are for generated lines: remove them, or remove text and file")
 	case l.Previous == nil:
 		return nil
 	case l.Previous.Previous != nil:

@@ -67,7 +67,7 @@ func TestValidateContainer(t *testing.T) {
 		{name: "text and file", container: withLog(scenario.Log{Text: "a", File: "b"}),
 			want: "text and file: both are set"},
 		{name: "text and lines", container: withLog(scenario.Log{Text: "a", Lines: 3}),
-			want: "lines and seed: only for generated lines"},
+			want: "lines and seed are for generated lines"},
 		{name: "invalid previous log", container: withLog(scenario.Log{Previous: &scenario.Log{Lines: -1}}),
 			want: "previous.lines: -1"},
 		{name: "two previous logs",

@@ -3,12 +3,12 @@ package server_test
 import (
 	"crypto/tls"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/freeport"
 )
 
 // certificate creates a client certificate that the client CA signs.
@@ -112,12 +112,11 @@ func (f *fixture) decision(t testing.TB, number int) *authchain.Decision {
 // freePort returns a port that is not in use. (Port 0 turns the read-only port off.)
 func freePort(t testing.TB) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // get sends a GET and returns the response and its complete body.

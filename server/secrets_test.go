@@ -63,9 +63,9 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	})
 }
 
-// TestNoSecretInLogs expects that no log, Decision or metric contains a token, a key, or the query of a request. The
-// libraries log up to verbosity 7 in this test: from 8 on client-go logs the bodies of its requests, including
-// reviewed tokens, in a kubelet too.
+// TestNoSecretInLogs expects that no log, Decision or metric contains a token, a key, or the query of a request. In
+// this test libraries log up to verbosity 7 only. At 8 and above client-go logs the bodies of its requests, including
+// the tokens to review. A kubelet logs them too.
 func TestNoSecretInLogs(t *testing.T) {
 	var log buffer
 	captureKlog(t, &log, "7")

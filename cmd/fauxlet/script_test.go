@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fauxlet/internal/freeport"
 	"fauxlet/internal/host"
 )
 
@@ -159,10 +160,9 @@ func free(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free VARIABLE")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Next()
 	ts.Check(err)
-	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
-	ts.Check(listener.Close())
+	ts.Setenv(args[0], fmt.Sprint(port))
 }
 
 // The script command "hold" listens on a free port until the script ends. It accepts connections but never sends

@@ -90,7 +90,8 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 // passed.
 const waits = 2 * time.Second
 
-// The constant "noWait" is the value of run.soon in tests in which a check waits in vain for a connection.
+// The constant "noWait" is a short value of run.soon, for tests in which the connection that a check waits for never
+// comes.
 const noWait = 500 * time.Millisecond
 
 // TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the

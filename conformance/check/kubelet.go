@@ -61,8 +61,9 @@ type kubeletOptions struct {
 	ip   netip.Addr  // the address to listen on; by default the run's node IP
 	// The function "tls" may modify the TLS configuration, which requests client certificates and does not verify them.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts or, if
-	// selfSigned is true, a self-signed one. The kube-apiserver accepts a self-signed one only for node.logsInsecurely.
+	// certificate is the serving certificate. If it is nil, the kubelet makes a self-signed certificate if selfSigned is
+	// true, and otherwise takes a certificate that the kube-apiserver accepts. The kube-apiserver accepts a self-signed
+	// certificate only for node.logsInsecurely.
 	certificate *tls.Certificate
 	selfSigned  bool
 	// handler, if set, serves the requests in place of a stand-in.

@@ -19,6 +19,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/conformance/probe"
+	"fauxlet/internal/freeport"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
@@ -248,9 +249,11 @@ func targetOf(listener net.Listener) probe.Target {
 // closedPort returns a port on which nothing listens.
 func closedPort(t *testing.T) int {
 	t.Helper()
-	listener := listen(t)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	port, err := freeport.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // run probes a kubelet and fails the test if the probe returns an error.

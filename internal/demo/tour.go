@@ -18,6 +18,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/color"
+	"fauxlet/internal/freeport"
 	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
@@ -98,12 +99,8 @@ func (t *tour) prepare() (err error) {
 
 // freeAddress returns a loopback address where no process listens.
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	port, err := freeport.Next()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 // config returns the configuration of a stand-in kubelet. It starts with kubelet.yaml, sets the fields that the demo

@@ -164,7 +164,8 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	}
 	second := access.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	// The kubelet adds the group system:authenticated to every authenticated user, so the true user needs it too.
+	// A kubelet adds the group system:authenticated to every authenticated user. It added the group to the user of the
+	// fault, so the review of the true user needs it too.
 	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) {
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}

@@ -134,9 +134,15 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2")
 	addresses := h.Addresses()
 	for name, address := range addresses.Nodes {
-		if status, body := get(t, address, "/pods"); status != http.StatusOK ||
-			!strings.Contains(body, `"nodeName":"`+name) {
-			t.Errorf("%s: /pods: %d %s", name, status, body)
+		// A node adds the pods of its scenario after it has joined.
+		for {
+			status, body := get(t, address, "/pods")
+			if status != http.StatusOK {
+				t.Fatalf("%s: /pods: %d %s", name, status, body)
+			}
+			if strings.Contains(body, `"nodeName":"`+name) {
+				break
+			}
 		}
 	}
 
