@@ -19,7 +19,7 @@ var imports = map[string][]string{
 		"internal/pods", "server", "testcerts", "scenario"},
 	"kubelettest/fakeshell": {"internal/shell", "kubelettest"},
 	"scenario":              {"internal/faults"},
-	"internal/pods":         {"internal/podlife", "internal/podlog", "internal/stableid", "scenario"},
+	"internal/pods":         {"internal/oneconn", "internal/podlife", "internal/podlog", "internal/stableid", "scenario"},
 	"internal/podlog":       {"scenario"},
 	"internal/podstats":     {"internal/podlife", "internal/stableid", "scenario"},
 	"internal/shell":        {"internal/pods"},

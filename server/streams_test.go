@@ -304,9 +304,20 @@ func TestPortForward(t *testing.T) {
 			page, _ := io.ReadAll(response.Body)
 			response.Body.Close()
 			if want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /a?b=c\n",
-				i+1); string(page) != want {
+				2*i+1); string(page) != want {
 				t.Errorf("port 80: %q, want %q", page, want)
 			}
+
+			half, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0].Local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(half, "GET / HTTP/1.0\r\n\r\n")
+			half.(*net.TCPConn).CloseWrite()
+			if answer, err := io.ReadAll(half); !strings.HasPrefix(string(answer), "HTTP/1.0 200 OK\r\n") {
+				t.Errorf("port 80, half closed: %q, %v", answer, err)
+			}
+			half.Close()
 
 			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1].Local))
 			if err != nil {
@@ -327,6 +338,78 @@ func TestPortForward(t *testing.T) {
 				t.Errorf("port 82: %q", answer)
 			}
 			refused.Close()
+			close(stop)
+			<-ended
+		})
+	}
+}
+
+// TestPortForwardAfterUnreadData sends data on a forwarded connection after the port has ended it. Later connections of
+// the same session must still be served.
+func TestPortForwardAfterUnreadData(t *testing.T) {
+	closing, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing.Close()
+	go func() {
+		for {
+			conn, err := closing.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	f := newFixture(t, fixtureOptions{pods: streamed(closing.Addr().String())})
+	transport, upgrader, err := spdy.RoundTripperFor(f.clientConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost,
+		f.streamURL(t, "/portForward/default/nginx"))
+	for _, test := range []struct {
+		name  string
+		port  int // the index of the port: HTTP, or a server that closes each connection
+		begin string
+	}{
+		{name: "a request line that is too long", begin: "GET /"},
+		{name: "no HTTP", begin: "GARBAGE\r\n"},
+		{name: "the last request", begin: "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"},
+		{name: "a closed connection", port: 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+			forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"},
+				[]string{":80", ":81"}, stop, ready, io.Discard, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { ended <- forwarder.ForwardPorts() }()
+			<-ready
+			ports, err := forwarder.GetPorts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[test.port].Local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_, _ = io.WriteString(conn, test.begin+strings.Repeat("x", 8<<20)) // may fail
+			}()
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			for range 10 {
+				response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local))
+				if err != nil {
+					t.Fatal(err)
+				}
+				response.Body.Close()
+			}
+			conn.Close()
+			<-sent
 			close(stop)
 			<-ended
 		})

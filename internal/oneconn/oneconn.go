@@ -11,14 +11,15 @@ import (
 )
 
 // Serve runs server on conn until the connection ends or ctx is done, and then closes conn. When the client closes the
-// connection, the context of the current request is cancelled. If a handler has hijacked the connection, the context is
-// cancelled only if that handler reads from the connection. Serve sets server.ConnContext.
+// connection, or only its side for writing, the context of the current request is cancelled; the response can still be
+// written. If a handler has hijacked the connection, the context is cancelled only if that handler reads from the
+// connection. Serve sets server.ConnContext.
 func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
-	ctx, cancel := context.WithCancel(ctx)
+	requests, cancel := context.WithCancel(ctx)
 	listener := &listener{done: make(chan struct{})}
 	watched := &watched{Conn: conn, gone: cancel, closed: sync.OnceFunc(func() { close(listener.done) })}
 	listener.conn = watched
-	server.ConnContext = func(context.Context, net.Conn) context.Context { return ctx }
+	server.ConnContext = func(context.Context, net.Conn) context.Context { return requests }
 	stop := context.AfterFunc(ctx, func() { watched.Close() })
 	defer stop()
 	_ = server.Serve(listener) // returns when Accept fails

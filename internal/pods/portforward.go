@@ -1,20 +1,18 @@
 package pods
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"log"
 	"net"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 
+	"fauxlet/internal/oneconn"
 	"fauxlet/internal/podlife"
 )
 
@@ -29,6 +27,9 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 	if !found {
 		return fmt.Errorf("pod not found (%q)", name+"_"+namespace)
 	}
+	// All streams of a client share a connection, which blocks while data of one of them is unread. The goroutine ends
+	// when the client closes the stream.
+	defer func() { go io.Copy(io.Discard, stream) }()
 	forward, listens := e.findPort(port)
 	if !listens { // return the error of containerd: internal/cri/server/sandbox_portforward_linux.go
 		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to "+
@@ -48,44 +49,33 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 }
 
 // servePages answers each HTTP request on stream with a page. It closes stream when the client sends something else,
-// when no request comes for a minute, or when ctx is done.
+// when no whole request comes within a minute, or when ctx is done.
 func servePages(ctx context.Context, stream io.ReadWriteCloser, page func(*http.Request) string) {
 	input, fed := net.Pipe() // a pipe has read deadlines, but stream has none
 	go func() {
 		_, _ = io.Copy(fed, stream)
 		fed.Close()
 	}()
-	end := func() {
-		stream.Close()
-		input.Close()
+	handle := func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_, _ = io.WriteString(w, page(r))
 	}
-	defer end()
-	defer context.AfterFunc(ctx, end)()
-	limited := &io.LimitedReader{R: input}
-	for reader := bufio.NewReader(limited); ; {
-		limited.N = http.DefaultMaxHeaderBytes
-		_ = input.SetReadDeadline(time.Now().Add(time.Minute))
-		r, err := http.ReadRequest(reader)
-		if err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		if err != nil {
-			_, _ = io.WriteString(stream, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-			return
-		}
-		limited.N = math.MaxInt64
-		_ = input.SetReadDeadline(time.Time{})
-		_, _ = io.Copy(io.Discard, r.Body)
-		body := page(r)
-		response := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: r.ProtoMinor, Request: r,
-			Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"},
-				"Date": {time.Now().UTC().Format(http.TimeFormat)}},
-			Close: r.Close, ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body))}
-		if response.Write(stream) != nil || r.Close {
-			return
-		}
-	}
+	oneconn.Serve(ctx, &streamConn{input, stream}, &http.Server{Handler: http.HandlerFunc(handle),
+		ReadTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)})
 }
+
+// streamConn is a connection that reads from one end of a pipe and writes to a stream.
+type streamConn struct {
+	net.Conn
+	stream io.WriteCloser
+}
+
+func (c *streamConn) Write(p []byte) (int, error) { return c.stream.Write(p) }
+
+func (c *streamConn) Close() error { return errors.Join(c.stream.Close(), c.Conn.Close()) }
 
 // findPort reports whether the pod listens on a port, and the address to which the port is forwarded, if any.
 func (e *entry) findPort(port int32) (forward string, listens bool) {
