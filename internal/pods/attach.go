@@ -10,7 +10,8 @@ import (
 )
 
 // Attach connects streams with a running container. It writes the lines that the container logs from now on, and echoes
-// the input. It returns when ctx is done, when the container ends or, with stdinOnce, at the end of the input.
+// the input. It returns when ctx is done, when the container ends or, with stdinOnce, at the end of the input, but only
+// after a write in progress has ended.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {

@@ -66,7 +66,7 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 		if c.run, err = e.makeRun(c, "", described, made); err != nil {
 			return err
 		}
-		if len(c.described.Files) > 0 { // create the environment now, to report files for which it has no space
+		if len(c.described.Files) > 0 { // create the environment now, to report invalid files
 			if _, err := e.environment(s.executor, c); err != nil {
 				return err
 			}

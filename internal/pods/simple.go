@@ -71,10 +71,6 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	if streams.Stdin == nil {
 		streams.Stdin = strings.NewReader("")
 	}
-	stdout, stderr := &lockedWriter{to: streams.Stdout}, &lockedWriter{to: streams.Stderr}
-	defer stdout.close()
-	defer stderr.close()
-	streams.Stdout, streams.Stderr = stdout, stderr
 	streams = streams.forTerminal()
 	if streams.TTY {
 		streams.Stdin = &keyboard{from: streams.Stdin, echo: streams.Stdout}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -120,25 +119,6 @@ func TestSimpleCommandEndsWithContext(t *testing.T) {
 			t.Errorf("command %q: code %d, error %v; want code 137 and the error of the context", command, code, err)
 		}
 	}
-}
-
-// TestSimpleCommandWritesNothingAfterRun checks that a command that still reads its input after Run has returned does
-// not write anymore.
-func TestSimpleCommandWritesNothingAfterRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		input, typed := io.Pipe()
-		var stdout bytes.Buffer
-		_, _ = newSimpleEnvironment(t, ContainerConfig{}).Run(ctx, []string{"cat"},
-			Streams{Stdin: input, Stdout: &stdout})
-		_, _ = io.WriteString(typed, "late")
-		typed.Close()
-		synctest.Wait()
-		if stdout.Len() > 0 {
-			t.Errorf("stdout %q, want no output", &stdout)
-		}
-	})
 }
 
 func TestSimpleCommandOnTerminal(t *testing.T) {

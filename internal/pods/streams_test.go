@@ -16,6 +16,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/pods"
+	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
 
@@ -82,6 +83,36 @@ func TestAnswerDelay(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestExecWritesNothingAfterEnd checks that a command that still reads its input after Exec has returned does not write
+// anymore.
+func TestExecWritesNothingAfterEnd(t *testing.T) {
+	for _, executor := range []pods.Executor{nil, shell.Executor{}} {
+		synctest.Test(t, func(t *testing.T) {
+			store, err := pods.NewStoreWith(executor, scenario.Pod{Pod: newPod("default", "p", "c")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			stdin, typed := io.Pipe()
+			var stdout bytes.Buffer
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = store.Exec(ctx, "default", "p", "c", []string{"cat"}, pods.Streams{Stdin: stdin, Stdout: &stdout})
+			}()
+			synctest.Wait() // cat reads
+			cancel()
+			<-ended
+			_, _ = io.WriteString(typed, "late")
+			typed.Close()
+			synctest.Wait()
+			if stdout.Len() > 0 {
+				t.Errorf("stdout %q, want no output", &stdout)
+			}
+		})
+	}
 }
 
 // TestAttach checks that an attached client gets new log lines and an echo of its input, and that a terminal gets
@@ -197,6 +228,7 @@ func TestPorts(t *testing.T) {
 // TestPortWithoutValidRequest checks that a connection to a port ends if the client sends no valid request, and that
 // requests are limited in size and time.
 func TestPortWithoutValidRequest(t *testing.T) {
+	const lingers = 500 * time.Millisecond // net/http closes the connection so long after a response with status 431
 	for _, test := range []struct {
 		name   string
 		sent   string
@@ -205,10 +237,15 @@ func TestPortWithoutValidRequest(t *testing.T) {
 	}{
 		{name: "nothing", ends: time.Minute},
 		{name: "half a request", sent: "GET / HTTP/1.1\r\n", ends: time.Minute},
-		{name: "no HTTP", sent: "PING\r\n", answer: "HTTP/1.1 400 Bad Request\r\n"},
-		{name: "too long a line", sent: "GET /" + strings.Repeat("a", 2<<20)},
-		{name: "too long a header", sent: "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 1<<20),
+		{name: "half a body", sent: "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf", ends: time.Minute,
 			answer: "HTTP/1.1 400 Bad Request\r\n"},
+		{name: "no body after Expect", ends: time.Minute, answer: "HTTP/1.1 100 Continue\r\n",
+			sent: "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"},
+		{name: "no HTTP", sent: "PING\r\n", answer: "HTTP/1.1 400 Bad Request\r\n"},
+		{name: "too long a line", sent: "GET /" + strings.Repeat("a", 2<<20), ends: lingers,
+			answer: "HTTP/1.1 431 Request Header Fields Too Large\r\n"},
+		{name: "too long a header", sent: "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 1<<20), ends: lingers,
+			answer: "HTTP/1.1 431 Request Header Fields Too Large\r\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
