@@ -60,8 +60,8 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "file to use instead of the "+
 		"authentication.x509.clientCAFile in the --compare file, for example a local copy of it")
 	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens "+
-		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as "+
-		"are sent to it")
+		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. All tokens (of "+
+		"--token-file, --kubeconfig and --as) are sent to it")
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
 	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")

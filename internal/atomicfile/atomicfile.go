@@ -20,7 +20,7 @@ func Write(path string, data []byte, mode os.FileMode) error {
 }
 
 // Stage writes data into a new temporary file in the folder of path and returns its name. The caller renames the file
-// to path.
+// to path. The mode of the file does not depend on the umask.
 func Stage(path string, data []byte, mode os.FileMode) (_ string, err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // created with mode 0600
 	if err != nil {
