@@ -48,8 +48,8 @@ type Fault struct {
 }
 
 // Scope selects the connections, requests, reviews or containers that a fault applies to. An empty field matches
-// everything. Node, Route, User, Group, Namespace, Pod and Container are patterns as for [path.Match] (*, ?, [a-z]). In
-// Route, a * does not match a slash. In the other patterns, it does.
+// everything. Node, Route, User, Group, Namespace, Pod and Container are patterns as for [path.Match] (*, ?, [a-z]). A
+// * does not match slashes in Route, but does in the other patterns.
 type Scope struct {
 	// Node matches the name of the node.
 	Node string `json:"node,omitempty"`

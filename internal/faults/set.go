@@ -202,8 +202,8 @@ func (s *Set) Follow(changed func()) (stop func()) {
 	}
 }
 
-// Matching returns the active faults of a kind whose scope includes a target. It ignores Count and Share, and counts
-// nothing.
+// Matching returns the active faults of a kind whose scope includes a target. It ignores the fields Count and Share,
+// and does not change the counts of the faults.
 func (s *Set) Matching(t *Target, kind string) []*Active {
 	var all []*Active
 	for _, a := range s.List() {

@@ -58,7 +58,7 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// The method "complete" limits a fault that changes the user of a token to TokenReviews, which alone return a user.
+// The method "complete" limits faults that replace users to TokenReviews, because no other review returns a user.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview

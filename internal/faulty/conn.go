@@ -58,8 +58,8 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// setState closes the connection if it becomes idle and is stale. The http.Server calls it in the connection's own
-// goroutine when the state of the connection changes.
+// setState closes an idle connection if connection faults have begun or ended since it was made. The http.Server calls
+// setState in the connection's own goroutine when the state of the connection changes.
 func (c *conn) setState(state http.ConnState) {
 	c.idle.Store(state == http.StateIdle)
 	if state != http.StateIdle {

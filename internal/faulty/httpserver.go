@@ -41,7 +41,7 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 type connKey struct{}
 
 // allRequests decorates the handler that all requests pass before authentication. It records in the Decision the faults
-// that affect every request to the node: clock-skew and caches-flushed. It sets the Date header by the skewed clock.
+// that affect every request to the node: clock-skew and caches-flushed. It sets the Date header to the skewed time.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Unused() {
@@ -66,9 +66,10 @@ func (n *Node) allRequests(next http.Handler) http.Handler {
 	})
 }
 
-// leaveStale makes a client open a new connection if connection c is stale. On an HTTP/2 connection other requests may
-// be in progress, so the server closes it after request r. On an HTTP/1.1 connection, leaveStale drops the request, as
-// if the server had closed the idle connection. The client then sends the request again on a new connection.
+// leaveStale makes a client open a new connection if connection faults have begun or ended since connection c was made.
+// On an HTTP/2 connection other requests may be in progress, so the server closes the connection after request r. On an
+// HTTP/1.1 connection, leaveStale drops the request, as if the server had closed the idle connection. The client then
+// sends the request again on a new connection.
 func leaveStale(c *conn, w http.ResponseWriter, r *http.Request) {
 	if !c.isStale() {
 		return

@@ -50,8 +50,8 @@ func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// connectionKinds are the kinds of fault that affect connections to the secure port. The read-only port has only the
-// first kind, which must be connection-refused.
+// connectionKinds are the kinds of fault that affect connections to the secure port. The first one must be
+// connection-refused. It is the only kind that affects the read-only port.
 var connectionKinds = []string{faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset,
 	faults.ConnectionBlackHole, faults.SlowHandshake}
 

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ParseManifests decodes a manifest file's contents into objects for [NewPolicy]. Its errors begin with name.
+// ParseManifests decodes a manifest file's contents into objects for [NewPolicy]. Errors begin with the name.
 func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	manifests, err := parseManifests([]file{{name: name, data: data}})
 	if err != nil {

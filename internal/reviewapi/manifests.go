@@ -123,7 +123,7 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the objects of one document. A document of comments has none; a List has its items that are not null.
+// decode returns the objects of one document: none if it has only comments, and the items of a List, except null.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // Policy evaluates RBAC manifests. It is immutable and safe for concurrent use.
 //
 // It looks at ClusterRoleBindings first, then at the RoleBindings of the request's namespace, in the order of the
-// manifests. A kube-apiserver has no such order: if two bindings allow a request, its reason may name either binding.
+// manifests. A kube-apiserver has no fixed order among bindings of one kind, so its reason may name another binding.
 type Policy struct {
 	// roles has the rules of each Role and ClusterRole, and bindings the RoleBindings of each namespace. The namespace
 	// is empty for ClusterRoles, and for ClusterRoleBindings, which are stored as RoleBindings.

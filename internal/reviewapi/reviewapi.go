@@ -119,7 +119,7 @@ func New(options Options) (*Server, error) {
 		return nil, err
 	}
 	s.serving = serving.TLS()
-	// A kube-apiserver reviews tokens with the authenticators of its own clients. By default, they include anonymous.
+	// A kube-apiserver reviews tokens with the authenticators for its own clients, by default also the anonymous one.
 	current := authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 		return s.tokens.Load().AuthenticateToken(ctx, token)
 	})

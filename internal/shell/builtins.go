@@ -57,7 +57,7 @@ func (sh *interpreter) usage(format string, args ...any) int {
 	return 2
 }
 
-// number parses the argument of a builtin such as exit.
+// number parses the number after a builtin such as exit. If there is none, it returns the fallback.
 func (sh *interpreter) number(args []string, fallback int) (n int, ok bool) {
 	if len(args) < 2 {
 		return fallback, true

@@ -141,7 +141,7 @@ func (p *process) printf(format string, args ...any) bool {
 	return err == nil && p.ctx.Err() == nil
 }
 
-// fail prints an error message and returns 1. The command's exit code is then at least 1, whatever its run returns.
+// fail prints an error message and returns 1. It also makes the exit code of the command at least 1.
 func (p *process) fail(format string, args ...any) int {
 	if p.out != nil {
 		_ = p.out.Flush()

@@ -77,7 +77,7 @@ func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 		}
 		return !quit
 	}
-	// Read one line ahead, because the address $ needs to know which line is the last.
+	// Read one line ahead, because the address $ matches only the last line.
 	pending := ""
 	for _, line := range p.lines(names) {
 		if pending != "" && !one(pending, false) {
@@ -209,7 +209,7 @@ func (e *sedCommand) parseSubstitute(text string, extended bool) (rest string, e
 	return rest[len(given):], err
 }
 
-// parseAddress parses an address. It returns nil for an empty text.
+// parseAddress parses an address of a sed command. It returns nil for an empty text.
 func parseAddress(text string, extended bool) (*sedAddress, error) {
 	switch {
 	case text == "":

@@ -225,7 +225,7 @@ func (f *filesystem) walk(root string, do func(name string, info fileInfo, err e
 	}
 }
 
-// remove removes a file, an empty directory or, with all, a whole tree.
+// remove removes a file, an empty directory or, if the argument "all" is true, a whole tree.
 func (f *filesystem) remove(name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -283,7 +283,7 @@ func (f *filesystem) rename(from, to string) error {
 	return nil
 }
 
-// alter changes the mode or the time of a file with a function, which runs under the lock.
+// alter calls a function that changes the mode or the time of a file. The function runs under the lock.
 func (f *filesystem) alter(name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -331,7 +331,7 @@ type handle struct {
 	append bool
 }
 
-// open opens a file. flags are os.O_RDONLY, openNew or openAppend, and mode is used if the file is created.
+// open opens a file with the flags os.O_RDONLY, openNew or openAppend. A file that it creates gets the given mode.
 func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -356,7 +356,7 @@ func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, er
 	return h, nil
 }
 
-// textFile returns an open file that has a content but no name, for here-documents.
+// textFile returns an open file without a name, for here-documents.
 func (f *filesystem) textFile(text string) *handle {
 	return &handle{files: f, node: &node{data: []byte(text)}}
 }

@@ -337,7 +337,7 @@ func (sh *interpreter) command(command syntax.Command) {
 	}
 }
 
-// errUnsupported is the error of commands such as select, let, coproc and time, and of other parts of bash.
+// errUnsupported is the error for unsupported parts of bash, such as select, let, coproc and time.
 var errUnsupported = errors.New("syntax error: select, let, coproc, time, for (( )), ;& and ;;& are not supported")
 
 // finish sets $? to an exit code. If err is not nil, finish also prints it.

@@ -194,7 +194,7 @@ func (r *guardedReader) Read(b []byte) (int, error) {
 	return r.from.Read(b)
 }
 
-// guardedWriter is a writer that fails after the end of its context. When the reader has gone, it sets broken.
+// guardedWriter is a writer that fails after the end of its context. When the reader has gone, it sets "broken".
 type guardedWriter struct {
 	ctx    context.Context
 	to     io.Writer

@@ -130,7 +130,7 @@ func (t *terminal) change(change func()) {
 }
 
 // add passes a typed line to the commands that read. If too much is typed ahead, it drops the line and rings the bell:
-// pump must not wait for the commands, because it must see ^C.
+// pump must not wait for the commands, because it must handle ^C at once.
 func (t *terminal) add(line string) {
 	dropped := false
 	t.change(func() {
