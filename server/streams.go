@@ -138,13 +138,14 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// postRun runs a command and returns its output. A kubelet declares any output as JSON. (kubelet: Server.getRun)
+// postRun runs the command in the query and returns its output. It does not read the body. A kubelet declares any output
+// as JSON. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	at, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
 		return err
 	}
-	command := strings.Split(r.FormValue("cmd"), " ")
+	command := strings.Split(r.URL.Query().Get("cmd"), " ")
 	var stdout, stderr limitedBuffer
 	err = h.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command,
 		pods.Streams{Stdout: &stdout, Stderr: &stderr})
