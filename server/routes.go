@@ -63,6 +63,12 @@ const (
 	podUID       = "/{namespace:[^/]*}/{pod:[^/]*}/{uid:[^/]*}"
 )
 
+// These are wildcards for the rest of a path. As in the kubelet's router, they match every character, also a line feed.
+const (
+	anything  = "(?s:.*)"
+	something = "(?s:.+)"
+)
+
 var (
 	get     = []string{http.MethodGet}
 	post    = []string{http.MethodPost}
@@ -101,10 +107,10 @@ var services = []service{
 		{get, pod, (*handlers).getAllocatedPod}, {get, podUID, (*handlers).getAllocatedPod}}},
 
 	{prefix: "/logs/", debug: true, refused: true, when: systemLogs, off: "logs endpoint is disabled.", routes: []route{
-		{get, "", (*handlers).getNodeLogs}, {get, "/{path:.*}", (*handlers).getNodeLogs}}},
+		{get, "", (*handlers).getNodeLogs}, {get, "/{path:" + anything + "}", (*handlers).getNodeLogs}}},
 	{prefix: "/debug/pprof/", bucket: "debug", debug: true, refused: true, longRunning: true,
 		when: profiling, off: "profiling endpoint is disabled.", routes: []route{
-			{get, "/{path:.+}", (*handlers).getProfile}}},
+			{get, "/{path:" + something + "}", (*handlers).getProfile}}},
 	{prefix: "/debug/flags/v", exact: true, bucket: "debug", debug: true, longRunning: true,
 		when: debugFlags, off: "flags endpoint is disabled.", routes: []route{{serve: (*handlers).putVerbosity}}},
 }
