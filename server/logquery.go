@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -84,9 +82,8 @@ func parameter[T any](values url.Values, name string, parse func(string) (T, err
 	return &parsed
 }
 
-// validate checks a query. If the query names a file, this file must exist in the given file system. (kubelet:
-// nodeLogQuery.validate)
-func (q *logQuery) validate(tree fs.FS) field.ErrorList {
+// validate checks a query. If the query names a file, this file must exist. (kubelet: nodeLogQuery.validate)
+func (q *logQuery) validate(files logFiles) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("query")
 	for _, service := range q.services {
@@ -111,7 +108,7 @@ func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	case len(q.files) == 1 && q.hasOptions():
 		errs = append(errs, field.Invalid(path, q.files, "cannot specify file with options"))
 	case len(q.files) == 1:
-		if err := statLog(tree, q.files[0]); err != nil {
+		if err := files.stat(q.files[0]); err != nil {
 			errs = append(errs, field.Invalid(path, q.files, err.Error()))
 		}
 	}
@@ -131,19 +128,6 @@ func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 		errs = append(errs, field.Invalid(field.NewPath("pattern"), q.pattern, err.Error()))
 	}
 	return errs
-}
-
-// statLog returns an error if the tree has no file with the given name. An absolute path and a path that leaves the
-// tree are errors too, as with os.Root.
-func statLog(tree fs.FS, name string) error {
-	clean := strings.ReplaceAll(name, `\`, "/")
-	if !fs.ValidPath(clean) {
-		return &fs.PathError{Op: "statat", Path: name, Err: errors.New("path escapes from parent")}
-	}
-	if _, err := fs.Stat(tree, clean); err != nil {
-		return &fs.PathError{Op: "statat", Path: name, Err: syscall.ENOENT}
-	}
-	return nil
 }
 
 // matches returns whether the message of an entry matches the pattern. A pattern without capital letters ignores

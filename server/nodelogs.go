@@ -3,12 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 	"testing/fstest"
 	"time"
 
@@ -19,9 +19,10 @@ import (
 // nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. They
 // exist only in memory. The logs of the host are never read.
 type nodeLogs struct {
-	files      fs.FS
-	fileServer http.Handler // serves the files below /logs/
-	journal    *journal
+	http.Handler // serves /logs/
+	files        logFiles
+	fileServer   http.Handler // serves the files, without the prefix /logs/
+	journal      *journal
 	// queries is true if /logs/ accepts queries for logs. This requires enableSystemLogQuery and the feature gate
 	// NodeLogQuery.
 	queries bool
@@ -52,22 +53,10 @@ func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeL
 		}
 	}
 	tree["."] = &fstest.MapFile{Mode: 0o755 | fs.ModeDir, ModTime: booted}
-	l.files = hostNames{tree}
-	l.fileServer = http.StripPrefix("/logs/", http.FileServerFS(l.files))
+	l.files = logFiles{tree}
+	l.fileServer = http.FileServerFS(l.files)
+	l.Handler = http.StripPrefix("/logs/", http.HandlerFunc(l.serve))
 	return l, nil
-}
-
-// hostNames refuses file names that are too long for the filesystem of a Linux host.
-type hostNames struct{ fs.FS }
-
-func (h hostNames) Open(name string) (fs.File, error) {
-	const maxName, maxPath = 255, 4095 // NAME_MAX, and PATH_MAX without the final NUL
-	for part := range strings.SplitSeq(name, "/") {
-		if len(part) > maxName || len("/var/log/")+len(name) > maxPath {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENAMETOOLONG}
-		}
-	}
-	return h.FS.Open(name)
 }
 
 type nodeLogHandlers struct {
@@ -77,40 +66,40 @@ type nodeLogHandlers struct {
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs and its logServer)
 func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) error {
 	logs, err := h.nodeLogs()
-	if err != nil {
-		return err
+	if err == nil {
+		logs.ServeHTTP(w, r)
 	}
-	return logs.serve(w, r)
+	return err
 }
 
-// The method "serve" responds to a request for /logs/. If the request has a query for logs, the response is the logs of
-// services or one file. Otherwise it is the file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go,
-// Run)
-func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
+// The method "serve" responds to a request for /logs/, whose path no longer has this prefix. If the request has a query
+// for logs, the response is the logs of services or one file. Otherwise it is the file or directory that the path names.
+// (kubelet: pkg/kubelet/kubelet.go, Run)
+func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) {
 	var query *logQuery
 	if l.queries {
 		var errs field.ErrorList
 		if query, errs = parseLogQuery(r.URL.Query()); len(errs) > 0 {
-			return plainError(http.StatusBadRequest, errs.ToAggregate())
+			writeError(w, r, plainError(http.StatusBadRequest, errs.ToAggregate()))
+			return
 		}
 	}
-	if query == nil {
-		l.fileServer.ServeHTTP(w, r)
-		return nil
+	if query != nil {
+		if r.URL.Path != "" && r.URL.Path != "/" {
+			writeError(w, r, plainError(http.StatusNotAcceptable, errors.New("path not allowed in query mode")))
+			return
+		}
+		if errs := query.validate(l.files); len(errs) > 0 {
+			writeError(w, r, plainError(http.StatusNotAcceptable, errs.ToAggregate()))
+			return
+		}
+		if len(query.services) > 0 {
+			l.answer(w, r, query)
+			return
+		}
+		r.URL.Path = query.files[0]
 	}
-	if strings.Trim(strings.TrimPrefix(r.URL.Path, "/logs/"), "/") != "" {
-		return plainError(http.StatusNotAcceptable, errors.New("path not allowed in query mode"))
-	}
-	if errs := query.validate(l.files); len(errs) > 0 {
-		return plainError(http.StatusNotAcceptable, errs.ToAggregate())
-	}
-	if len(query.services) > 0 {
-		l.answer(w, r, query)
-		return nil
-	}
-	r.URL.Path = "/logs/" + strings.ReplaceAll(query.files[0], `\`, "/")
 	l.fileServer.ServeHTTP(w, r)
-	return nil
 }
 
 // The method "answer" writes the logs of the services that a query names. The log of a service comes from the journal,
@@ -130,21 +119,24 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 		return
 	}
 	for _, service := range files {
-		text, found := l.file(service)
-		if !found {
-			text = fmt.Appendf(nil, "\nlog not found for %s\n", service)
-		}
-		out.Write(text)
+		l.copyFile(out, service)
 	}
 }
 
-func (l *nodeLogs) file(service string) ([]byte, bool) {
+// copyFile writes the log file of a service: the first file that exists, or an error. (kubelet: heuristicsCopyFileLogs)
+func (l *nodeLogs) copyFile(w io.Writer, service string) {
 	for _, name := range []string{service, service + ".log", service + "/" + service + ".log"} {
-		if text, err := fs.ReadFile(l.files, name); err == nil {
-			return text, true
+		text, err := l.files.read(name)
+		switch {
+		case err == nil:
+			w.Write(text)
+			return
+		case !errors.Is(err, fs.ErrNotExist):
+			fmt.Fprintf(w, "\nerror getting log for %s: %v\n", service, err)
+			return
 		}
 	}
-	return nil, false
+	fmt.Fprintf(w, "\nlog not found for %s\n", service)
 }
 
 // hasOptions returns whether the query has options besides names of services or files. (kubelet: options)

@@ -55,7 +55,8 @@ func TestNodeLogs(t *testing.T) {
 func TestNodeLogQuery(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
 		yaml:     "featureGates: {NodeLogQuery: true}\nenableSystemLogQuery: true\n",
-		nodeLogs: map[string]string{"kube-proxy.log": "proxy\n", "audit/audit.log": "audited\n"},
+		nodeLogs: map[string]string{"kube-proxy.log": "proxy\n", "audit/audit.log": "audited\n",
+			"audit/deep/d.log": "deep\n"},
 	})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	ask := func(query string) (int, string) {
@@ -89,6 +90,24 @@ func TestNodeLogQuery(t *testing.T) {
 		{"query=/kube-proxy.log", 406,
 			`query: Invalid value: ["/kube-proxy.log"]: statat /kube-proxy.log: path escapes from parent` + "\n"},
 		{"query=audit/audit.log", 200, "audited\n"},
+		{"query=./kube-proxy.log", 200, "proxy\n"},
+		{"query=audit//deep/../audit.log", 200, "audited\n"},
+		{"query=audit/deep/", 200, "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n" +
+			"<a href=\"d.log\">d.log</a>\n</pre>\n"},
+		{`query=audit\audit.log`, 406,
+			`query: Invalid value: ["audit\\audit.log"]: statat audit\audit.log: no such file or directory` + "\n"},
+		{"query=kube-proxy.log/", 406,
+			`query: Invalid value: ["kube-proxy.log/"]: statat kube-proxy.log/: not a directory` + "\n"},
+		{"query=nope/a%00", 406,
+			`query: Invalid value: ["nope/a\u0000"]: statat nope/a` + "\x00: no such file or directory\n"},
+		{"query=audit/a%00", 406,
+			`query: Invalid value: ["audit/a\u0000"]: statat audit/a` + "\x00: invalid argument\n"},
+		{"query=..", 200, "\nerror getting log for ..: openat ..: path escapes from parent\n"},
+		{"query=.", 200, "\nlog not found for .\n"},
+		{"query=" + strings.Repeat("n", 256), 200, "\nerror getting log for " + strings.Repeat("n", 256) +
+			": openat " + strings.Repeat("n", 256) + ": file name too long\n"},
+		{"query=" + strings.Repeat("n", 252), 200, "\nerror getting log for " + strings.Repeat("n", 252) +
+			": openat " + strings.Repeat("n", 252) + ".log: file name too long\n"},
 		{"query=audit/nope.log", 406,
 			`query: Invalid value: ["audit/nope.log"]: statat audit/nope.log: no such file or directory` + "\n"},
 		{"query=../etc/passwd", 406,

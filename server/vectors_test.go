@@ -71,8 +71,9 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 	t.Helper()
 	a := &asked{clients: map[string]*tls.Certificate{}}
 	a.fixture = newFixture(t, fixtureOptions{
-		flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))},
-		pods:  vectorPods(),
+		flags:    []string{"--read-only-port=" + strconv.Itoa(freePort(t))},
+		pods:     vectorPods(),
+		nodeLogs: map[string]string{"kubelet.log": "started\n", "containers/deep/er/c.log": "c\n"},
 		before: func(f *fixture) {
 			all := vectors.Settings{
 				"address": "127.0.0.1", "authentication.x509.clientCAFile": "ca.crt",
