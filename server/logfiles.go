@@ -9,8 +9,8 @@ import (
 	"testing/fstest"
 )
 
-// logFiles are the files of a node in /var/log. They exist only in memory. Paths are resolved as on a Linux host: a file
-// system in memory alone would report other errors. Every folder has an entry in the map.
+// logFiles are the files of a node in /var/log. They exist only in memory. Paths are resolved as on a Linux host, with
+// the same errors. Every folder has an entry in the map.
 type logFiles struct{ fstest.MapFS }
 
 // resolve returns the cleaned path of a file or folder, or the error that [os.Root] gives for its name. It resolves the
@@ -72,8 +72,8 @@ func (l logFiles) read(name string) ([]byte, error) {
 	return nil, fs.ErrNotExist
 }
 
-// Open opens a file or folder for package net/http. Its name is a cleaned path, so it cannot leave the tree. A name with
-// a NUL does not exist, as with [net/http.Dir].
+// Open opens a file or folder for package net/http. The name is a cleaned path, so it cannot leave the tree. As with
+// [net/http.Dir], a name with a NUL does not exist.
 func (l logFiles) Open(name string) (fs.File, error) {
 	_, err := l.resolve(name)
 	switch {

@@ -19,12 +19,14 @@ func FuzzLogFiles(f *testing.F) {
 	texts := map[string]string{"kubelet.log": "started\n", "containers/deep/c.log": "c\n", "containers/index.html": "i",
 		"noext": "plain"}
 	for _, name := range []string{
-		"kubelet.log", "./kubelet.log", "containers/", "containers", "containers/deep//c.log", "containers/../kubelet.log",
-		"containers/deep/../../kubelet.log", "containers/..", "containers/../..", "../kubelet.log", "..", ".", "", "./",
-		"/kubelet.log", "kubelet.log/", "kubelet.log/.", "kubelet.log/..", "kubelet.log/x", "nope", "nope/", "nope/../noext",
+		"kubelet.log", "./kubelet.log", "containers/", "containers", "containers/deep//c.log",
+		"containers/../kubelet.log", "containers/deep/../../kubelet.log", "containers/..", "containers/../..", "../kubelet.log", "..", ".", "", "./",
+		"/kubelet.log", "kubelet.log/", "kubelet.log/.", "kubelet.log/..", "kubelet.log/x", "nope", "nope/",
+		"nope/../noext",
 		"nope/" + strings.Repeat("n", 256), "kubelet.log/" + strings.Repeat("n", 256),
 		"containers/" + strings.Repeat("n", 256), strings.Repeat("n", 255), strings.Repeat("n", 256),
-		strings.Repeat("n/", 2100), "kubelet.log/" + strings.Repeat("n/", 2100), "containers/" + strings.Repeat("./", 2100),
+		strings.Repeat("n/", 2100), "kubelet.log/" + strings.Repeat("n/", 2100),
+		"containers/" + strings.Repeat("./", 2100),
 		"a\x00b", "kubelet.log/a\x00b", "nope/a\x00", "containers/a\x00/../deep", "\n", "kubelet.log\n",
 		`containers\deep\c.log`, "containers/index.html", "...", "containers/.../x", "é", "\xff",
 	} {

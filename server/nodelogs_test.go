@@ -54,7 +54,7 @@ func TestNodeLogs(t *testing.T) {
 // kubelet's validation errors.
 func TestNodeLogQuery(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
-		yaml:     "featureGates: {NodeLogQuery: true}\nenableSystemLogQuery: true\n",
+		yaml: "featureGates: {NodeLogQuery: true}\nenableSystemLogQuery: true\n",
 		nodeLogs: map[string]string{"kube-proxy.log": "proxy\n", "audit/audit.log": "audited\n",
 			"audit/deep/d.log": "deep\n"},
 	})
