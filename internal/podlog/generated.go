@@ -16,6 +16,9 @@ type lines interface {
 	time(i int64) time.Time
 	// The method "has" reports whether line i exists or will exist later.
 	has(i int64) bool
+	// The method "unfinished" returns 1 if there is a further line that does not end with a line feed, otherwise 0. As
+	// in a kubelet, the other methods do not count this line, and a reader that follows the log does not get it.
+	unfinished() int64
 	// The method "from" returns the number of a line. All lines before that line were written before the given time.
 	from(since time.Time) int64
 	stderr(i int64) bool
@@ -37,6 +40,8 @@ func (g *generatedLines) time(i int64) time.Time { return g.start.Add(time.Durat
 
 func (g *generatedLines) has(i int64) bool { return g.count == 0 || i < g.count }
 
+func (g *generatedLines) unfinished() int64 { return 0 }
+
 func (g *generatedLines) written(now time.Time) int64 {
 	if now.Before(g.start) {
 		return 0
@@ -52,7 +57,7 @@ func (g *generatedLines) from(since time.Time) int64 {
 	if !since.After(g.start) {
 		return 0
 	}
-	return int64((since.Sub(g.start) + g.interval - 1) / g.interval)
+	return int64((since.Sub(g.start)-1)/g.interval) + 1 // Sub may return the largest Duration
 }
 
 func (g *generatedLines) stderr(i int64) bool {
@@ -112,7 +117,7 @@ func (g *generatedLines) random(i int64) uint64 {
 
 // withText returns lines with the given texts, and with the times and streams that generated lines would have.
 func (g *generatedLines) withText(text [][]byte) storedLines {
-	s := storedLines{lines: make([]storedLine, len(text))}
+	s := storedLines{lines: make([]storedLine, len(text)), whole: int64(len(text))}
 	for i := range text {
 		s.lines[i] = storedLine{at: g.time(int64(i)), isErr: g.stderr(int64(i)), text: text[i]}
 	}

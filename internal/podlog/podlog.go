@@ -41,8 +41,8 @@ func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 			return nil, fmt.Errorf("file: %w", err)
 		}
 	}
-	if cri := parseCRI(data); cri != nil {
-		return &Log{lines: storedLines{lines: cri, existing: true}, began: cri[0].at, ended: make(chan struct{})}, nil
+	if cri := parseCRI(data); cri.lines != nil {
+		return &Log{lines: cri, began: cri.lines[0].at, ended: make(chan struct{})}, nil
 	}
 
 	generated := l.Text == "" && l.File == ""

@@ -42,14 +42,19 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 		remain: ptr.Deref(options.LimitBytes, math.MaxInt64), lineStart: true}
 	now := time.Now()
 	if seconds := options.SinceSeconds; seconds != nil {
-		r.since = now.Add(-time.Duration(min(*seconds, math.MaxInt64/int64(time.Second))) * time.Second)
+		// As in the kubelet, the product wraps around if there are more than 292 years of seconds.
+		r.since = now.Add(-time.Duration(*seconds) * time.Second)
 	}
 	if since := options.SinceTime; since != nil && since.Add(-ahead).After(r.since) {
 		r.since = since.Add(-ahead)
 	}
 	next, end := int64(0), l.written(now)
-	if tail := options.TailLines; tail != nil {
+	tail := options.TailLines
+	if tail != nil {
 		next = max(next, end-*tail)
+	}
+	if !options.Follow && (tail == nil || *tail > end) {
+		end += l.lines.unfinished()
 	}
 	next = max(next, l.lines.from(r.since))
 
@@ -87,7 +92,8 @@ type reader struct {
 	ahead          time.Duration // how far the clock for timestamps is ahead of this machine's clock
 	since          time.Time
 	remain         int64 // the number of bytes until the limit
-	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
+	// lineStart is set if the previous line was empty or ended with a line feed. The next line then begins with a
+	// timestamp.
 	lineStart bool
 	buffer    []byte    // lines that have not been written yet
 	to        io.Writer // the writer for the buffer: stdout or stderr
@@ -134,8 +140,9 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 		if r.timestamps && r.lineStart {
 			r.buffer = r.lines.time(i).Add(r.ahead).AppendFormat(r.buffer, timestampFormat)
 		}
+		text := len(r.buffer)
 		r.buffer = r.lines.appendLine(r.buffer, i)
-		r.lineStart = len(r.buffer) == before || r.buffer[len(r.buffer)-1] == '\n'
+		r.lineStart = len(r.buffer) == text || r.buffer[len(r.buffer)-1] == '\n'
 		if to == nil || !r.since.IsZero() && r.lines.time(i).Before(r.since) {
 			r.buffer = r.buffer[:before]
 			continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestText(t *testing.T) {
 		{name: "since-a-line", options: v1.PodLogOptions{SinceTime: after(time.Second)}, want: "two\nthree\n"},
 		{name: "since-between", options: v1.PodLogOptions{SinceTime: after(time.Second + 1)}, want: "three\n"},
 		{name: "since-later", options: v1.PodLogOptions{SinceTime: after(time.Hour)}, want: ""},
-		{name: "since-long-ago", options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1 << 40)},
+		{name: "since-long-ago", options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1 << 32)},
 			want: "one\ntwo\nthree\n"},
 		{name: "since-just-now", options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1)}, want: ""},
 		{name: "tail-then-since", options: v1.PodLogOptions{TailLines: ptr.To[int64](2),
@@ -83,6 +84,7 @@ func TestCRI(t *testing.T) {
 		"2026-01-02T03:04:07Z stdout P in ",
 		"2026-01-02T03:04:08Z stdout F parts",
 		"2026-01-02T03:04:09Z stdout F ",
+		"",
 	}, "\n")})
 	if got, want := read(t, log, v1.PodLogOptions{}), "plain\nwrong\nin parts\n\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -98,6 +100,64 @@ func TestCRI(t *testing.T) {
 	}
 	if stdout.String() != "plain\nin parts\n\n" || stderr.String() != "wrong\n" {
 		t.Errorf("got stdout %q, stderr %q", stdout.String(), stderr.String())
+	}
+}
+
+// TestEmptyPart checks that a line whose first part is empty has a timestamp before each of its parts.
+func TestEmptyPart(t *testing.T) {
+	log := newLog(t, scenario.Log{Text: "2026-01-02T03:04:05Z stdout P \n2026-01-02T03:04:06Z stdout F two\n"})
+	const want = "2026-01-02T03:04:05.000000000Z 2026-01-02T03:04:06.000000000Z two\n"
+	if got := read(t, log, v1.PodLogOptions{Timestamps: true}); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestUnfinishedLine checks that a log in the CRI's format keeps its end without a line feed. The option tailLines does
+// not count this end as a line, and a reader that follows the log does not get it.
+func TestUnfinishedLine(t *testing.T) {
+	const a, b, c = "2026-01-02T03:04:05Z stdout F a\n", "2026-01-02T03:04:06Z stdout F b\n",
+		"2026-01-02T03:04:07Z stdout F c"
+	tail := func(lines int64) v1.PodLogOptions { return v1.PodLogOptions{TailLines: &lines} }
+	for _, test := range []struct {
+		name, text string
+		options    v1.PodLogOptions
+		want       string
+	}{
+		{name: "all", text: a + b + c, want: "a\nb\nc"},
+		{name: "tail-0", text: a + b + c, options: tail(0), want: ""},
+		{name: "tail-1", text: a + b + c, options: tail(1), want: "b\n"},
+		{name: "tail-2", text: a + b + c, options: tail(2), want: "a\nb\n"},
+		{name: "tail-3", text: a + b + c, options: tail(3), want: "a\nb\nc"},
+		{name: "tail-more", text: a + b + c, options: tail(math.MaxInt64), want: "a\nb\nc"},
+		{name: "since", text: a + b + c, options: v1.PodLogOptions{SinceTime: &metav1.Time{
+			Time: time.Date(2026, 1, 2, 3, 4, 7, 0, time.UTC)}}, want: "c"},
+		{name: "follow", text: a + b + c, options: v1.PodLogOptions{Follow: true}, want: "a\nb\n"},
+		{name: "follow-tail-1", text: a + b + c, options: v1.PodLogOptions{Follow: true, TailLines: ptr.To[int64](1)},
+			want: "b\n"},
+		{name: "alone", text: c, want: "c"},
+		{name: "alone-tail-1", text: c, options: tail(1), want: "c"},
+		{name: "a-part", text: a + "2026-01-02T03:04:07Z stdout P c", want: "a\nc"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log := newLog(t, scenario.Log{Text: test.text})
+			log.End(time.Now()) // so that a reader that follows the log returns
+			if got := read(t, log, test.options); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestSinceSecondsOverflow checks that a number of seconds that does not fit into a time.Duration wraps around, as in a
+// kubelet. The log then begins in the future.
+func TestSinceSecondsOverflow(t *testing.T) {
+	for _, description := range []scenario.Log{{Text: "one\ntwo\n"}, {Lines: 100_000}} {
+		log := newLog(t, description)
+		for _, seconds := range []int64{9223372037, 9999999999, math.MaxInt64} {
+			if got := read(t, log, v1.PodLogOptions{SinceSeconds: &seconds}); got != "" {
+				t.Errorf("sinceSeconds=%d: got %.40q, want an empty log", seconds, got)
+			}
+		}
 	}
 }
 

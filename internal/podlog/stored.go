@@ -10,6 +10,8 @@ import (
 // storedLines are the lines of a text or a file.
 type storedLines struct {
 	lines []storedLine
+	// whole is the number of lines that end with a line feed in the file.
+	whole int64
 	// existing means that all lines count as written, even lines with a time in the future, and that their times need
 	// not be in order. If existing is false, each line is written at its time.
 	existing bool
@@ -18,20 +20,22 @@ type storedLines struct {
 type storedLine struct {
 	at    time.Time
 	isErr bool
-	// text ends with a line feed, except in a partial line, which the next line continues.
+	// text ends with a line feed, except in a partial line, which the next line continues, and in an unfinished line.
 	text []byte
 }
 
 func (s storedLines) written(now time.Time) int64 {
 	if s.existing {
-		return int64(len(s.lines))
+		return s.whole
 	}
 	return int64(sort.Search(len(s.lines), func(i int) bool { return s.lines[i].at.After(now) }))
 }
 
 func (s storedLines) time(i int64) time.Time { return s.lines[i].at }
 
-func (s storedLines) has(i int64) bool { return i < int64(len(s.lines)) }
+func (s storedLines) has(i int64) bool { return i < s.whole }
+
+func (s storedLines) unfinished() int64 { return int64(len(s.lines)) - s.whole }
 
 func (s storedLines) from(time.Time) int64 { return 0 }
 
@@ -39,26 +43,26 @@ func (s storedLines) stderr(i int64) bool { return s.lines[i].isErr }
 
 func (s storedLines) appendLine(b []byte, i int64) []byte { return append(b, s.lines[i].text...) }
 
-// parseCRI reads the CRI's log format. It returns nil if there is no line or if any line is not in that format.
+// parseCRI reads the CRI's log format. It returns no lines if there is no line or if any line is not in that format.
 // (k8s.io/cri-client/pkg/logs, parseCRILog)
-func parseCRI(data []byte) []storedLine {
-	var lines []storedLine
-	for _, line := range splitLines(data) {
+func parseCRI(data []byte) storedLines {
+	s := storedLines{existing: true, whole: int64(bytes.Count(data, []byte("\n")))}
+	for line := range bytes.Lines(data) {
 		parts := bytes.SplitN(line, []byte(" "), 4) // a CRI line consists of time, stream, tags and text
 		if len(parts) < 4 {
-			return nil
+			return storedLines{}
 		}
 		at, err := time.Parse(time.RFC3339Nano, string(parts[0]))
 		stream, text := string(parts[1]), parts[3]
 		if err != nil || stream != "stdout" && stream != "stderr" {
-			return nil
+			return storedLines{}
 		}
 		if tag, _, _ := bytes.Cut(parts[2], []byte(":")); string(tag) == "P" {
 			text = bytes.TrimSuffix(text, []byte("\n"))
 		}
-		lines = append(lines, storedLine{at: at, isErr: stream == "stderr", text: text})
+		s.lines = append(s.lines, storedLine{at: at, isErr: stream == "stderr", text: text})
 	}
-	return lines
+	return s
 }
 
 // splitLines cuts a text after each line feed. It adds a line feed to the last line if there is none.
