@@ -16,6 +16,8 @@ type statusError struct {
 	body   string
 	// allow is the Allow header of a 405 response.
 	allow string
+	// retryAfter is the Retry-After header of a 429 response, in seconds.
+	retryAfter string
 	// plain is true if [net/http.Error] writes the response, with its content type and line feed. Otherwise the
 	// response has no content type. Older handlers of the kubelet use net/http.Error, newer handlers do not.
 	plain bool
@@ -56,6 +58,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if response.allow != "" {
 		w.Header().Set("Allow", response.allow)
+	}
+	if response.retryAfter != "" {
+		w.Header().Set("Retry-After", response.retryAfter)
 	}
 	w.WriteHeader(response.status)
 	io.WriteString(w, response.body)

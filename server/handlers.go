@@ -43,6 +43,7 @@ func (s *Server) newHandlers() handlers {
 			pods: store, draining: s.draining, errorLog: s.errorLog, webSockets: s.metrics.webSockets,
 			idleTimeout: kubelet.StreamingConnectionIdleTimeout.Duration,
 			translate:   s.config.Enabled("ExtendWebSocketsToKubelet"),
+			expected:    &expectedStreams{},
 		},
 		statsHandlers: statsHandlers{
 			pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,

@@ -45,6 +45,7 @@ type streamHandlers struct {
 	// ExtendWebSocketsToKubelet). The metric webSockets counts the translated WebSockets.
 	translate  bool
 	webSockets *prometheus.CounterVec
+	expected   *expectedStreams
 }
 
 // getExec runs a command in a container. (kubelet: Server.getExec)
@@ -58,11 +59,10 @@ func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	command := r.URL.Query()[v1.ExecCommandParam]
-	h.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
+	return h.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeExec(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, command, options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
-	return nil
 }
 
 // getAttach attaches to a running container. (kubelet: Server.getAttach)
@@ -88,11 +88,10 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 		return statusErrorf(http.StatusInternalServerError,
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
-	h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
+	return h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeAttach(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, &served,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
-	return nil
 }
 
 // The method "running" returns the container that the path of a request names. If the container is not running, the
@@ -126,10 +125,14 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	if !slices.ContainsFunc(h.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
 		return statusErrorf(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
 	}
-	handler := h.toRuntime(func(w http.ResponseWriter, r *http.Request) {
+	serve, err := h.expected.add(func(w http.ResponseWriter, r *http.Request) {
 		portforward.ServePortForward(w, r, &runtime{h.pods, at, r.Context()}, at.pod, "", options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
 	})
+	if err != nil {
+		return err
+	}
+	handler := h.toRuntime(serve)
 	if tunnel {
 		h.webSockets.WithLabelValues("portforward").Inc()
 		handler = translator.NewTunnelingHandler(handler)
@@ -138,8 +141,8 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// postRun runs the command in the query and returns its output. It does not read the body. A kubelet declares any output
-// as JSON. (kubelet: Server.getRun)
+// postRun runs the command in the query and returns its output. It does not read the body. A kubelet declares any
+// output as JSON. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	at, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
@@ -198,7 +201,11 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 // The method "stream" proxies a connection to the container runtime. It translates WebSockets of protocol version 5 to
 // SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
-	options *remotecommand.Options, serve http.HandlerFunc) {
+	options *remotecommand.Options, serve http.HandlerFunc) error {
+	serve, err := h.expected.add(serve)
+	if err != nil {
+		return err
+	}
 	handler := h.toRuntime(serve)
 	if h.translate && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
 		h.webSockets.WithLabelValues(subresource).Inc()
@@ -207,6 +214,7 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 		})
 	}
 	serveHijacked(handler, w, withoutCredentials(r))
+	return nil
 }
 
 // runtimeURL has a host name that is never resolved, because runtimeTransport does not dial.

@@ -132,6 +132,42 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestTooManyExpectedStreams checks that requests for streams are refused for a minute after 1,000 of them did not
+// upgrade their connection, whatever the path. A request that upgrades its connection does not count.
+func TestTooManyExpectedStreams(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	exec := func() error {
+		return f.executor(t, spdyProtocol, "/exec/default/nginx/nginx?output=1&command=greet").StreamWithContext(
+			t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+	}
+	paths := []string{"/exec/default/nginx/nginx?output=1", "/attach/default/nginx/nginx?output=1",
+		"/portForward/default/nginx"}
+	for i := range 1000 {
+		if i == 990 {
+			if err := exec(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, body := f.ask(t, client, http.MethodPost, paths[i%3]); got.StatusCode != 500 {
+			t.Fatalf("request %d: %d %q", i, got.StatusCode, body)
+		}
+	}
+	for _, path := range paths {
+		got, body := f.ask(t, client, http.MethodPost, path)
+		if got.StatusCode != 429 || got.Header.Get("Retry-After") != "60" ||
+			body != "rpc error: code = ResourceExhausted desc = maximum number of in-flight requests exceeded" {
+			t.Errorf("%s: %d %v %q, want 429", path, got.StatusCode, got.Header, body)
+		}
+	}
+	if err := exec(); err == nil {
+		t.Error("an exec succeeds although there are too many requests")
+	}
+	if got, body := f.ask(t, client, http.MethodPost, "/run/default/nginx/nginx?cmd=greet"); got.StatusCode != 200 {
+		t.Errorf("/run: %d %q, want 200", got.StatusCode, body)
+	}
+}
+
 // TestExecOldest runs a command with the first version of the protocol, in which the error stream is empty if the
 // command succeeds.
 func TestExecOldest(t *testing.T) {
