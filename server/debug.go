@@ -19,8 +19,8 @@ func (processHandlers) getProfile(w http.ResponseWriter, r *http.Request) error 
 	if serve == nil {
 		serve = pprof.Index
 	}
-	// A kubelet's writer has no write deadline for pprof to set. pprof would compute a deadline in the past if a request
-	// has a very large number of seconds.
+	// As with a kubelet's writer, pprof cannot set a write deadline. It would set one in the past if a request has a very
+	// large number of seconds.
 	serve(struct{ http.ResponseWriter }{w}, r)
 	return nil
 }

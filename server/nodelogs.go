@@ -72,9 +72,9 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return err
 }
 
-// The method "serve" responds to a request for /logs/, whose path no longer has this prefix. If the request has a query
-// for logs, the response is the logs of services or one file. Otherwise it is the file or directory that the path names.
-// (kubelet: pkg/kubelet/kubelet.go, Run)
+// The method "serve" responds to a request for /logs/ whose path no longer has this prefix. If the request has a query
+// for logs, the response is the logs of services or one file. Otherwise it is the file or directory that the path
+// names. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) {
 	var query *logQuery
 	if l.queries {
