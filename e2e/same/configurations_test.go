@@ -195,5 +195,8 @@ func comparedPod() sample.Pod {
 		{Name: "nginx", Log: []sample.Line{{At: at, Text: "one"}, {At: at.Add(time.Minute), Text: "two"},
 			{At: at.Add(2 * time.Minute), Text: "three"}}, Previous: []sample.Line{{At: at, Text: "before"}}},
 		{Name: "sidecar", Log: []sample.Line{{At: at, Text: "beside"}}},
+		{Name: "odd", Log: []sample.Line{{At: at, Text: "one"}}, LogEnd: "2026-01-02T03:04:06Z stdout P \n" +
+			"2026-01-02T03:04:07Z stderr P part \n2026-01-02T03:04:08Z stderr F two\n" +
+			"2026-01-02T03:04:09Z stdout F no line feed"},
 	}}
 }

@@ -107,6 +107,9 @@ type exemption struct {
 	path, query  *regexp.Regexp
 }
 
+// endsAtOnce matches a query for a profile of so many seconds that their number overflows.
+var endsAtOnce = regexp.MustCompile(`^seconds=(NaN|9223372037)$`)
+
 func (n *exemption) matches(r request) bool {
 	path, query, _ := strings.Cut(r.path, "?")
 	if unescaped, err := url.PathUnescape(path); err == nil {
@@ -115,7 +118,7 @@ func (n *exemption) matches(r request) bool {
 	if unescaped, err := url.QueryUnescape(query); err == nil {
 		query = unescaped
 	}
-	return n.path.MatchString(path) && n.query.MatchString(query)
+	return n.path.MatchString(path) && n.query.MatchString(query) && !endsAtOnce.MatchString(query)
 }
 
 var notAsked = []exemption{
@@ -148,7 +151,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 		r.header += g.upgrade()
 	}
 	if g.one(0.1) || r.method == "PUT" && g.one(0.5) {
-		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "\x00", "x=y&z",
+		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "cmd=echo+body", "\x00", "x=y&z",
 			strings.Repeat("b", 1500)}) // a longer body may stay unread, and then the answer may get lost
 		if g.one(0.7) {
 			r.header += fmt.Sprintf("Content-Length: %d\r\n", len(r.body))
@@ -282,7 +285,9 @@ var targets = []target{
 	{path: "/stats/summary", query: []string{"only_cpu_and_memory=true", "only_cpu_and_memory=false",
 		"only_cpu_and_memory=x", "only_cpu_and_memory"}}, {path: "/stats/"}, {path: "/stats/default/nginx/1/nginx"},
 	{path: "/flagz"}, {path: "/statusz"}, {path: "/debug/pprof/cmdline"},
-	{path: "/debug/pprof/heap", query: []string{"debug=1", "gc=1"}}, {path: "/debug/pprof/nope"},
+	{path: "/debug/pprof/heap", query: []string{"debug=1", "gc=1", "seconds=9223372037"}},
+	{path: "/debug/pprof/profile", query: []string{"seconds=9223372037"}},
+	{path: "/debug/pprof/trace", query: []string{"seconds=9223372037", "seconds=NaN"}}, {path: "/debug/pprof/nope"},
 	{path: "/debug/pprof/symbol", query: []string{"0x1"}},
 	{path: "/debug/flags/v", methods: "PUT"}, {path: "/allocatedPods"}, {path: "/allocatedPods/default/nginx"},
 	{path: "/allocatedPods/default/nope"},
@@ -291,6 +296,7 @@ var targets = []target{
 	{path: "/logs/containers/deep/er/c.log"}, {path: "/logs/nope"}, {path: "/logs/noext"},
 	{path: logsPath, query: queries}, {path: logsPath, query: queries}, {path: logsPath, query: queries},
 	{path: logsPath}, {path: "/containerLogs/default/nginx/sidecar", query: queries},
+	{path: "/containerLogs/default/nginx/odd", query: queries},
 	{path: "/containerLogs/default/nginx/nope"}, {path: "/containerLogs/default/nope/nginx"},
 	{path: "/containerLogs/other/nginx/nginx"},
 	{path: logsPath, query: []string{"follow=true&tailLines=1", "follow&limitBytes=3", "follow=0", "follow=false"}},
@@ -346,7 +352,8 @@ var someHeaders = []string{
 var mutations = []func(g *generator, path string) string{
 	func(g *generator, path string) string { return path + "/" },
 	func(g *generator, path string) string {
-		return path + pick(g, []string{"//", "%2F", "/.", "/..", "/x", "%00", ";x=y", "%20", ".", "%"})
+		return path + pick(g, []string{"//", "%2F", "/.", "/..", "/x", "%00", "%0A", ";x=y", "%20", ".",
+			"%", "/" + strings.Repeat("n", 256)})
 	},
 	func(g *generator, path string) string { return "/" + path },
 	func(g *generator, path string) string {
@@ -354,7 +361,7 @@ var mutations = []func(g *generator, path string) string{
 	},
 	// Insert something.
 	func(g *generator, path string) string {
-		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%zz",
+		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%0A", "%zz",
 			"%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":",
 			"~",
 			"|"}))

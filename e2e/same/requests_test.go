@@ -85,6 +85,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	if configuration == "defaults" {
 		for _, query := range queries {
 			add(false, admin, request{method: "GET", path: logsPath + "?" + query})
+			add(false, admin, request{method: "GET", path: "/containerLogs/default/nginx/odd?" + query})
 		}
 	}
 	return all
@@ -161,6 +162,8 @@ var queries = []string{
 	"timestamps=true", "timestamps=1", "timestamps=x", "timestamps", "follow=0", "follow=false", "previous=true",
 	"previous=x", "previous=true&tailLines=0",
 	"sinceSeconds=60", "sinceSeconds=0", "sinceSeconds=-1", "sinceSeconds=x", "sinceSeconds=999999999",
+	"sinceSeconds=9223372036", "sinceSeconds=9223372037", "sinceSeconds=9223372036854775807", "tailLines=2",
+	"tailLines=4", "timestamps=true&tailLines=3", "timestamps=true&limitBytes=40",
 	"sinceTime=2026-01-02T03:05:05Z", "sinceTime=2026-01-02T03:05:05.5Z", "sinceTime=x", "sinceTime=",
 	"sinceTime=2026-01-02T03:05:05Z&sinceSeconds=60", "sinceTime=2126-01-02T03:05:05Z",
 	"stream=All", "stream=Stdout", "stream=Stderr", "stream=stdout", "stream=", "stream=Stdout&tailLines=1",

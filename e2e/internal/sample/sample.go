@@ -22,10 +22,11 @@ type Pod struct {
 type Container struct {
 	Name          string
 	Log, Previous []Line
-	Grows         bool // a line is added to the log every 100 ms
-	Init          bool // an init container, which has ended
-	Crashes       bool // in CrashLoopBackOff
-	Creating      bool // in ContainerCreating
+	LogEnd        string // written after Log, in the format of the CRI
+	Grows         bool   // a line is added to the log every 100 ms
+	Init          bool   // an init container, which has ended
+	Crashes       bool   // in CrashLoopBackOff
+	Creating      bool   // in ContainerCreating
 }
 
 type Line struct {

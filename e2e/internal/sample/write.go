@@ -87,9 +87,9 @@ func WriteLogs(t testing.TB, dir string, pods []Pod) string {
 	expect.NoError(t, os.Mkdir(dir, 0o755))
 	for _, pod := range pods {
 		for _, c := range pod.Containers {
-			expect.NoError(t, appendLog(logFile(dir, pod, c, ""), c.Log))
+			expect.NoError(t, appendLog(logFile(dir, pod, c, ""), c.Log, c.LogEnd))
 			if c.Previous != nil {
-				expect.NoError(t, appendLog(logFile(dir, pod, c, ".previous"), c.Previous))
+				expect.NoError(t, appendLog(logFile(dir, pod, c, ".previous"), c.Previous, ""))
 			}
 			if c.Grows {
 				done, ended := make(chan struct{}), make(chan struct{})
@@ -100,7 +100,7 @@ func WriteLogs(t testing.TB, dir string, pods []Pod) string {
 					for {
 						select {
 						case now := <-tick.C:
-							_ = appendLog(logFile(dir, pod, c, ""), []Line{{now, "written at " + now.String()}})
+							_ = appendLog(logFile(dir, pod, c, ""), []Line{{now, "written at " + now.String()}}, "")
 						case <-done:
 							return
 						}
@@ -113,7 +113,7 @@ func WriteLogs(t testing.TB, dir string, pods []Pod) string {
 	return dir
 }
 
-func appendLog(path string, lines []Line) error {
+func appendLog(path string, lines []Line, end string) error {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -123,6 +123,6 @@ func appendLog(path string, lines []Line) error {
 	for _, l := range lines {
 		fmt.Fprintf(&text, "%s stdout F %s\n", l.At.Format(time.RFC3339Nano), l.Text)
 	}
-	_, err = file.WriteString(text.String())
+	_, err = file.WriteString(text.String() + end)
 	return err
 }
