@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"time"
 
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/authorization/cel"
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook"
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
+	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
 // newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook without authorizerfactory, so that it
@@ -24,7 +26,8 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 		if config.AccessReviews == nil {
 			return nil, ErrNoAccessReviews
 		}
-		return webhook.NewFromInterface(config.AccessReviews, config.AuthorizedTTL, config.UnauthorizedTTL,
+		client := authorizationv1.New(withoutWarnings{config.AccessReviews.RESTClient()})
+		return webhook.NewFromInterface(client, config.AuthorizedTTL, config.UnauthorizedTTL,
 			retryBackoff, authorizer.DecisionNoOpinion,
 			reviewCounter{authorizerfactory.NewDelegatingAuthorizerMetrics()}, cel.NewDefaultCompiler())
 	case "":
@@ -36,15 +39,18 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 
 // The method "authorize" checks the subresources in order until one is allowed. If a check ends with an error, it is
 // unknown whether the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
-func (c *Chain) authorize(r *http.Request, decision *Decision) error {
-	user := decision.User
+func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) error {
+	ctx := r.Context()
+	if c.sendsReviews {
+		ctx = withoutLog(ctx)
+	}
 	subresources := Subresources(r.URL.Path, c.fineGrained)
 	for _, subresource := range subresources {
 		attrs := attributesOf(user, r, c.nodeName, subresource)
 		check := decision.beginCheck(attrs)
-		result, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
+		result, reason, err := c.authorizer.Authorize(ctx, &attrs)
 		check.Duration = time.Since(decision.Time) - check.Start
-		check.Reason = reason
+		check.Reason = decision.secret.recordedReason(reason)
 		check.Cached = err == nil && c.sendsReviews && check.Reviews == 0
 		if err != nil {
 			check.Result, check.err = CheckError, err

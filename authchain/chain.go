@@ -164,12 +164,13 @@ func (c *Chain) Decide(r *http.Request) (*Decision, error) {
 	if decision == nil {
 		decision, r = NewDecision(r)
 	}
+	defer func() { decision.secret = secret{} }()
 	response, ok, err := c.authenticator.AuthenticateRequest(r)
 	if err != nil || !ok {
 		return decision, &Refusal{Status: http.StatusUnauthorized, Body: "Unauthorized"}
 	}
-	decision.User = response.User
-	return decision, c.authorize(r, decision)
+	decision.User = decision.secret.recordedUser(response.User)
+	return decision, c.authorize(r, response.User, decision)
 }
 
 // Refusal is the response to a request that is not allowed: 401 if it is not authenticated, 403 if it is not

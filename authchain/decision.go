@@ -37,7 +37,7 @@ type Decision struct {
 	// Authentication has the authentication steps, in order. It is empty if the request was not authenticated: on the
 	// read-only port, and for a path that no handler serves.
 	Authentication []Step
-	// User is the authenticated user, nil if authentication failed or was not attempted.
+	// User is the authenticated user, without a name if the TokenReview's user repeats the token. User is nil if authentication failed or was not attempted.
 	User user.Info
 	// Authorization has the authorization checks, in order. It is empty if the request was not authenticated.
 	Authorization []Check
@@ -58,6 +58,9 @@ type Decision struct {
 	// AffectedBy has the names of the injected faults that affected the request, its connection or its reviews. The
 	// chain does not interpret the names; see [AddAffectedBy].
 	AffectedBy []string
+
+	// secret is the token that the request is authenticated with. Chain.Decide removes it before it returns.
+	secret secret
 
 	// Most requests have one step and one check. These arrays save a separate allocation for the step and the check.
 	firstStep  [1]Step

@@ -80,8 +80,8 @@ func (d *Decision) Why() string {
 	case CheckAllowed:
 		return "allowed: " + last.sentence(d.User)
 	case CheckError:
-		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %v",
-			last.sentence(d.User), last.err)
+		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %s",
+			last.sentence(d.User), explainFailedReview(last.err))
 	}
 	denied := make([]string, len(d.Authorization))
 	for i := range d.Authorization {

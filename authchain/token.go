@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +26,7 @@ import (
 func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer,
 	protocol authenticator.Request, err error) {
 	authenticatorfactory.RegisterMetrics()
+	client = authenticationv1.New(withoutWarnings{client.RESTClient()})
 	sender, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
 		RecordRequestTotal: func(ctx context.Context, code string) {
 			if review := tokenReviewFrom(ctx); review != nil {
@@ -62,11 +62,11 @@ func explainToken(s *Step, noToken string) {
 		s.Reason = noToken
 	case errors.As(s.err, &failed):
 		s.Outcome = OutcomeError
-		s.Reason = fmt.Sprintf("the TokenReview of token %s failed: %v", s.Token, s.err)
+		s.Reason = fmt.Sprintf("the TokenReview of token %s failed: %s", s.Token, explainFailedReview(s.err))
 	case s.Token == "":
 		s.Reason = s.err.Error()
 	default:
-		s.Reason = fmt.Sprintf("the TokenReview of token %s says: %v", s.Token, s.err)
+		s.Reason = fmt.Sprintf("the TokenReview of token %s says: %s", s.Token, explainTokenError(s.err))
 	}
 }
 
@@ -94,31 +94,12 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 	if review != nil {
 		decision.AddAffectedBy(review.affectedBy...)
 	}
-	if err != nil {
-		err = withoutToken(err, token)
+	if ok {
+		reviewed, _ := response.User.(*reviewedUser)
+		decision.secret = secret{token, reviewed}
 	}
 	return response, ok, err
 }
-
-// withoutToken returns an error with the text of err, in which the fingerprint of the token replaces the token. The
-// review API chooses the text of its errors, and may repeat the token in that text.
-func withoutToken(err error, token string) error {
-	quoted := strconv.Quote(token)
-	replacement := Fingerprint(token)
-	text := strings.NewReplacer(token, replacement, quoted[1:len(quoted)-1], replacement).Replace(err.Error())
-	if text == err.Error() {
-		return err
-	}
-	return &rewordedError{text, err}
-}
-
-type rewordedError struct {
-	text string
-	err  error
-}
-
-func (e *rewordedError) Error() string { return e.text }
-func (e *rewordedError) Unwrap() error { return e.err }
 
 // ignoredToken replaces the token steps when bearer tokens are turned off. It records that a bearer token was ignored.
 type ignoredToken struct{}

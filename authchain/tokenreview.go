@@ -46,9 +46,13 @@ func tokenReviewFrom(ctx context.Context) *tokenReview {
 // is the error that the review API returned about the token.
 func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	review := &tokenReview{token: sha256.Sum256([]byte(token))}
-	response, ok, err := t.sender.AuthenticateToken(context.WithValue(ctx, tokenReviewKey{}, review), token)
+	response, ok, err := t.sender.AuthenticateToken(
+		context.WithValue(withoutLog(ctx), tokenReviewKey{}, review), token)
 	review.ended = time.Now()
 	t.slot(review.token).Store(review)
+	if ok {
+		response.User = newReviewedUser(response.User, token)
+	}
 	if err != nil && !review.answered {
 		err = &failedReview{err}
 	}

@@ -133,6 +133,8 @@ type fixtureOptions struct {
 	begin    func(*authchain.Decision)
 	// observe is called with each Decision. The default is fixture.observe, which keeps all Decisions.
 	observe func(*authchain.Decision)
+	// reviewer is the URL of a reviewer that replaces the fixture's review API. It may be empty.
+	reviewer string
 	// The function "before" is called before the configuration is loaded. It may change the fixture's files. It may be
 	// nil.
 	before func(*fixture)
@@ -176,7 +178,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	f.startReviews(t)
 	t.Cleanup(func() { f.stopReviews() })
 	f.node = faulty.NewNode("node-1", f.faults, options.logger)
-	tokenReviews, accessReviews := f.clients(t)
+	tokenReviews, accessReviews := f.clients(t, options.reviewer)
 	if options.pods == nil {
 		options.pods = nginx(options.lines)
 	}
@@ -199,11 +201,16 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	})
 }
 
-// clients returns the clients with which a Server sends reviews to the review API.
-func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface,
+// clients returns the clients with which a Server sends reviews to the review API, or to the given URL of another
+// reviewer.
+func (f *fixture) clients(t testing.TB, reviewer string) (authenticationv1.AuthenticationV1Interface,
 	authorizationv1.AuthorizationV1Interface) {
 	t.Helper()
 	config := f.reviews.RESTConfig(f.reviewed)
+	if reviewer != "" {
+		config = &rest.Config{Host: reviewer, QPS: -1}
+		config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
+	}
 	asker, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)

@@ -129,7 +129,7 @@ func TestLikeServerChecksItsOwnNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, access := f.clients(t)
+	tokens, access := f.clients(t, "")
 	second, err := server.New(server.Options{
 		Config: f.load(t, []string{"--hostname-override=node-2"}), Pods: store, Like: first, Observe: f.observe,
 		TokenReviews: tokens, AccessReviews: access,

@@ -10,12 +10,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/logging"
 )
 
 // buffer is a log to which many goroutines can write.
@@ -38,15 +38,11 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// captureKlog writes klog's output, up to the given verbosity, to w until the test ends.
-func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
+// captureKlog writes klog's output, up to the given verbosity, to w until the test ends, as `fauxlet -v` does.
+func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity int) {
 	flags := flag.NewFlagSet("klog", flag.PanicOnError)
 	klog.InitFlags(flags)
 	before := flags.Lookup("v").Value.String()
-	if err := flags.Set("v", verbosity); err != nil {
-		t.Fatal(err)
-	}
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
 	// Once /healthz has been requested, a background goroutine calls klog.Flush every minute
 	// (k8s.io/apiserver/pkg/server/healthz), and klog.Flush reads klog's logger. klog.Flush takes klog's lock, but the
 	// functions that change the logger do not. To prevent a data race, this test calls klog.Flush before and after each
@@ -56,7 +52,11 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 		logger()
 		klog.Flush()
 	}
-	change(func() { klog.SetLogger(zapr.NewLogger(zap.New(core))) })
+	change(func() {
+		if _, err := logging.New(w, "json", verbosity); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Cleanup(func() {
 		change(klog.ClearLogger)
 		flags.Set("v", before)
@@ -68,7 +68,7 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 // the tokens to review. A kubelet logs them too.
 func TestNoSecretInLogs(t *testing.T) {
 	var log buffer
-	captureKlog(t, &log, "7")
+	captureKlog(t, &log, 7)
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &log, zapcore.DebugLevel)
 	f := newFixture(t, fixtureOptions{logger: zap.New(core)})
 	client, admin := f.client(t, nil), f.client(t, f.certificate(t, "kubelet-client"))

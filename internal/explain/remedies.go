@@ -152,8 +152,7 @@ func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy 
 		node = facts.Config.NodeName
 	}
 	all := slices.Concat(table().Other["review failed"], table().Other["review refused"])
-	refusals := []string{"forbidden", "Unauthorized", "asked for the client to provide credentials"}
-	if slices.ContainsFunc(refusals, func(text string) bool { return strings.Contains(why, text) }) {
+	if strings.Contains(why, "answered 401") || strings.Contains(why, "answered 403") {
 		slices.Reverse(all)
 	}
 	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node)

@@ -72,14 +72,14 @@ func consoleEncoder() zapcore.Encoder {
 	return zapcore.NewConsoleEncoder(c)
 }
 
-// withoutReviewErrors shortens the line that k8s.io/apiserver logs about a failed TokenReview. It removes the error,
-// because the error may contain the token. The stand-in kubelet logs the same error itself, with the token replaced by
-// its fingerprint.
+// withoutReviewErrors shortens the lines that k8s.io/apiserver logs about failed TokenReviews and SubjectAccessReviews.
+// It removes the error, because a reviewer could repeat a token in it. The stand-in kubelet logs an explanation itself.
 type withoutReviewErrors struct{ zapcore.Core }
 
-// failedReview is the beginning of the line that k8s.io/apiserver logs about a failed TokenReview.
-// (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
-const failedReview = "Failed to make webhook authenticator request"
+// failedReviews are the beginnings of these lines. (k8s.io/apiserver: plugin/pkg/authenticator/token/webhook and
+// plugin/pkg/authorizer/webhook)
+var failedReviews = []string{"Failed to make webhook authenticator request",
+	"Failed to make webhook authorizer request"}
 
 func (w withoutReviewErrors) With(fields []zap.Field) zapcore.Core {
 	return withoutReviewErrors{w.Core.With(fields)}
@@ -93,8 +93,10 @@ func (w withoutReviewErrors) Check(entry zapcore.Entry, checked *zapcore.Checked
 }
 
 func (w withoutReviewErrors) Write(entry zapcore.Entry, fields []zap.Field) error {
-	if strings.HasPrefix(entry.Message, failedReview) {
-		entry.Message = failedReview
+	for _, text := range failedReviews {
+		if strings.HasPrefix(entry.Message, text) {
+			entry.Message = text
+		}
 	}
 	return w.Core.Write(entry, fields)
 }

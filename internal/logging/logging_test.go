@@ -17,6 +17,7 @@ func TestNoTokenIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	klog.Errorf("Failed to make webhook authenticator request: the proxy refuses %s", "s3cret")
+	klog.Errorf("Failed to make webhook authorizer request: the proxy refuses %s", "s3cret")
 	klog.V(8).InfoS("Request Body", "body", "s3cret")
 	klog.V(7).InfoS("something", "harmless", "yes")
 	klog.Flush()
@@ -24,7 +25,7 @@ func TestNoTokenIsLogged(t *testing.T) {
 	if strings.Contains(out, "s3cret") {
 		t.Errorf("a token was logged: %s", out)
 	}
-	for _, want := range []string{failedReview, `"harmless":"yes"`, `"from":"kubernetes"`} {
+	for _, want := range []string{failedReviews[0], failedReviews[1], `"harmless":"yes"`, `"from":"kubernetes"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the log does not contain %q: %s", want, out)
 		}

@@ -1,0 +1,246 @@
+package authchain
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"unicode"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+)
+
+// A reviewer receives tokens, and may repeat a token in any text that it sends. So its errors and warnings are not
+// recorded and not logged: this file replaces them with texts of its own. The user of a TokenReview and the reason of a
+// SubjectAccessReview are recorded unless they repeat the token of the request.
+
+// withoutWarnings is the REST client of a reviewer. It drops the Warning headers of answers, which client-go would log.
+type withoutWarnings struct{ rest.Interface }
+
+func (c withoutWarnings) Post() *rest.Request {
+	return c.Interface.Post().WarningHandlerWithContext(rest.NoWarnings{})
+}
+
+// withoutLog returns a context with which client-go does not log a review. Its log lines contain headers and errors of
+// the reviewer.
+func withoutLog(ctx context.Context) context.Context { return klog.NewContext(ctx, logr.Discard()) }
+
+// explainFailedReview returns a text about the error of a review. The text has no part that the reviewer could choose.
+func explainFailedReview(err error) string {
+	var status apierrors.APIStatus
+	var certificate *tls.CertificateVerificationError
+	var errno syscall.Errno
+	var dns *net.DNSError
+	var operation *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &status):
+		code := int(status.Status().Code)
+		if text := http.StatusText(code); text != "" { // the body of the answer can contain any code
+			return fmt.Sprintf("the apiserver answered %d %s", code, text)
+		}
+	case errors.Is(err, context.Canceled):
+		return "the client closed its request before the apiserver answered"
+	case errors.As(err, &dns):
+		return "the apiserver's host name cannot be resolved"
+	case errors.As(err, &certificate):
+		return "the apiserver's serving certificate is not valid: " + explainServingCertificate(certificate.Err)
+	case errors.As(err, &errno):
+		return "no connection to the apiserver: " + errno.Error()
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "the apiserver did not answer in time"
+	case errors.As(err, &operation) && operation.Op == "remote error": // a TLS alert; its text is Go's
+		return "the apiserver ended the TLS handshake: " + operation.Err.Error()
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "the apiserver's port does not speak TLS"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the apiserver closed the connection"
+	}
+	return "the apiserver gave no valid answer"
+}
+
+func explainServingCertificate(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown):
+		return "its CA is not in the kubeconfig"
+	case errors.As(err, &hostname):
+		return "it does not name the apiserver's address"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "it has expired or is not valid yet"
+	}
+	return "it cannot be verified"
+}
+
+// knownTokenErrors are parts of kube-apiserver's errors about tokens. A Decision repeats the parts that the error of a
+// TokenReview contains, and nothing else of the error. (k8s.io/kubernetes: pkg/serviceaccount; k8s.io/apiserver:
+// pkg/authentication/request/bearertoken, plugin/pkg/authenticator/token/oidc)
+var knownTokenErrors = []string{
+	"invalid bearer token",
+	"token lookup failed",
+	"service account token has expired",
+	"service account token is not valid yet",
+	"service account token is issued in the future",
+	"service account token has been invalidated",
+	"service account token claims could not be validated",
+	"Token has been invalidated",
+	"Token does not match server's copy",
+	"has been deleted",
+	"has been marked invalid",
+	"does not match claim",
+	"ref claim",
+	"is invalid for the target audiences",
+	"invalid signature, no keys found",
+	"oidc: token is expired",
+	"oidc: verify token",
+	"oidc: expected audience",
+	"oidc: authenticator not initialized",
+	"multiple base64.bearer.authorization tokens specified",
+	"invalid base64.bearer.authorization token",
+	"missing additional subprotocol",
+}
+
+// explainTokenError returns the known parts of the error about a token.
+func explainTokenError(err error) string {
+	var known []string
+	for _, text := range knownTokenErrors {
+		if strings.Contains(err.Error(), text) {
+			known = append(known, text)
+		}
+	}
+	if len(known) == 0 {
+		return "not authenticated, for a reason that is not shown because it could repeat the token"
+	}
+	return strings.Join(known, ", ")
+}
+
+// removed replaces a text of the reviewer that repeats the token.
+const removed = "(removed, because it repeats the token)"
+
+// reviewedUser is the user of a TokenReview.
+type reviewedUser struct {
+	user.Info
+	repeatsToken bool
+	// harmless is the last reason of a SubjectAccessReview that did not repeat the token. To compare a reason with a
+	// token takes longer than the rest of a request whose reviews are cached.
+	harmless atomic.Pointer[string]
+}
+
+func newReviewedUser(u user.Info, token string) *reviewedUser {
+	texts := append([]string{u.GetName(), u.GetUID()}, u.GetGroups()...)
+	for key, values := range u.GetExtra() {
+		texts = append(append(texts, key), values...)
+	}
+	return &reviewedUser{Info: u, repeatsToken: repeats(token, texts...)}
+}
+
+// secret is the token of a request and the user of its TokenReview. The zero secret is for requests without a token.
+type secret struct {
+	token    string
+	reviewed *reviewedUser
+}
+
+// recordedUser returns the user for the Decision.
+func (s *secret) recordedUser(u user.Info) user.Info {
+	if s.reviewed != nil && s.reviewed.repeatsToken {
+		return &user.DefaultInfo{Name: removed}
+	}
+	return u
+}
+
+// recordedReason returns the reason of a SubjectAccessReview for the Decision.
+func (s *secret) recordedReason(reason string) string {
+	if s.reviewed == nil || reason == "" {
+		return reason
+	}
+	if harmless := s.reviewed.harmless.Load(); harmless != nil && *harmless == reason {
+		return reason
+	}
+	if repeats(s.token, reason) {
+		return removed
+	}
+	s.reviewed.harmless.Store(&reason)
+	return reason
+}
+
+// minEcho is the number of letters and digits that a text must share with a token to repeat the token. A shorter part
+// of a token is no secret: all JSON Web Tokens begin alike.
+const minEcho = 16
+
+// repeats reports whether a text contains the token or a part of it: as it is, in upper or lower case, or in base64,
+// hexadecimal or percent encoding, with any characters in between that are neither letters nor digits.
+func repeats(token string, texts ...string) bool {
+	encoded := encodings(token)
+	contains := func(text string) bool {
+		text = alphanumeric(text)
+		return slices.ContainsFunc(encoded, func(e string) bool { return share(text, e) })
+	}
+	return slices.ContainsFunc(texts, func(text string) bool {
+		decoded, err := url.PathUnescape(text)
+		return contains(text) || err == nil && decoded != text && contains(decoded)
+	})
+}
+
+// encodings returns the encodings of a token, without characters that are neither letters nor digits, in lower case.
+// base64 has three forms, because the form depends on the number of bytes before the token.
+func encodings(token string) []string {
+	all := []string{alphanumeric(token), hex.EncodeToString([]byte(token))}
+	for skipped := range min(3, len(token)) {
+		whole := token[skipped:]
+		if whole = whole[:len(whole)/3*3]; len(whole) > 3 {
+			all = append(all, alphanumeric(base64.StdEncoding.EncodeToString([]byte(whole))))
+		}
+	}
+	return all
+}
+
+// share reports whether a text contains minEcho bytes of an encoding, or all of a shorter encoding.
+func share(text, encoding string) bool {
+	if len(encoding) <= minEcho {
+		return encoding != "" && strings.Contains(text, encoding)
+	}
+	// Of each minEcho bytes of the encoding, the text contains minEcho/2+1 bytes that begin at a multiple of minEcho/2.
+	const step = minEcho / 2
+	for i := 0; i+step < len(encoding); i += step {
+		if strings.Contains(text, encoding[i:i+step+1]) {
+			return shareAnywhere(text, encoding)
+		}
+	}
+	return false
+}
+
+func shareAnywhere(text, encoding string) bool {
+	for i := 0; i+minEcho <= len(text); i++ {
+		if strings.Contains(encoding, text[i:i+minEcho]) {
+			return true
+		}
+	}
+	return false
+}
+
+// alphanumeric returns the letters and digits of a text, in lower case.
+func alphanumeric(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, text)
+}
