@@ -12,10 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"unicode"
 
 	"github.com/go-logr/logr"
@@ -44,7 +44,7 @@ func withoutLog(ctx context.Context) context.Context { return klog.NewContext(ct
 func explainFailedReview(err error) string {
 	var status apierrors.APIStatus
 	var certificate *tls.CertificateVerificationError
-	var errno syscall.Errno
+	var call *os.SyscallError
 	var dns *net.DNSError
 	var operation *net.OpError
 	var timeout net.Error
@@ -60,8 +60,8 @@ func explainFailedReview(err error) string {
 		return "the apiserver's host name cannot be resolved"
 	case errors.As(err, &certificate):
 		return "the apiserver's serving certificate is not valid: " + explainServingCertificate(certificate.Err)
-	case errors.As(err, &errno):
-		return "no connection to the apiserver: " + errno.Error()
+	case errors.As(err, &call): // the name of the system call and its error
+		return "no connection to the apiserver: " + call.Error()
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "the apiserver did not answer in time"
 	case errors.As(err, &operation) && operation.Op == "remote error": // a TLS alert; its text is Go's

@@ -71,7 +71,8 @@ func (s *Server) newTLS() (*secureTLS, error) {
 	// The list of acceptable CAs is only a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
-		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
+		file := kubelet.Authentication.X509.ClientCAFile
+		secure.follow = append(secure.follow, func(ctx context.Context) { s.followFiles(ctx, watched, file) })
 	}
 	if s.options.ReadOnce || !s.config.Enabled("ReloadKubeletClientCAFile") {
 		options, _ := s.clientCA.VerifyOptions()
@@ -152,7 +153,8 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	}
 	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
 		current.content.AddListener(current)
-		secure.follow = append(secure.follow, func(ctx context.Context) { current.content.Run(ctx, 1) })
+		secure.follow = append(secure.follow,
+			func(ctx context.Context) { s.followFiles(ctx, current.content, certFile, keyFile) })
 	}
 	return current.pair.Load, nil
 }
@@ -172,8 +174,8 @@ func (p *servingPair) reload() error {
 	return err
 }
 
-// Enqueue is called when the files have changed. If the files are not a valid pair, dynamiccertificates logs an error
-// and does not call Enqueue. The last valid pair then stays in use.
+// Enqueue is called when the files have changed. If the files are not a valid pair, followFiles logs an error and
+// Enqueue is not called. The last valid pair then stays in use.
 func (p *servingPair) Enqueue() {
 	if err := p.reload(); err != nil {
 		p.logger.Error("cannot reload the serving certificate; the current one stays in use", zap.Error(err))

@@ -139,38 +139,119 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 		}
 		return got == "the third"
 	})
+
+	// The Server continues to watch the files after they were missing.
+	for _, name := range []string{"given.crt", "given.key"} {
+		if err := os.Remove(f.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"the fourth", "the fifth"} {
+		f.writePair(t, "given", f.mint(t, f.ca, name))
+		eventually(t, name+" certificate", func() bool { return served() == name })
+	}
 }
 
+// TestClientCAIsReadAgain replaces the client CA in several ways. Each time, the old CA must no longer be accepted, also
+// on open connections.
 func TestClientCAIsReadAgain(t *testing.T) {
-	f := newFixture(t, fixtureOptions{})
+	f := newFixture(t, fixtureOptions{
+		authentication: "{x509: {clientCAFile: pki/current/ca.crt}, webhook: {cacheTTL: 1ns}}",
+		before: func(f *fixture) {
+			makeFolder(t, f.path("pki/current"))
+			f.write(t, "pki/current/ca.crt", string(f.ca.CertPEM()))
+		},
+	})
 	status := func(certificate *tls.Certificate) int {
 		client := f.client(t, certificate)
 		defer client.CloseIdleConnections()
 		got, _ := get(t, client, f.url+"/healthz")
 		return got.StatusCode
 	}
-	newCA, err := testcerts.NewAuthority("the-next-ca")
-	if err != nil {
-		t.Fatal(err)
+	// withNewCA returns a client certificate, and the PEM of the new CA that has signed it.
+	withNewCA := func() (*tls.Certificate, string) {
+		ca, err := testcerts.NewAuthority("the-next-ca")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := ca.Client("kubelet-client", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate := pair.TLS()
+		return &certificate, string(ca.CertPEM())
 	}
-	pair, err := newCA.Client("kubelet-client", nil)
-	if err != nil {
-		t.Fatal(err)
+	old := f.certificate(t, "kubelet-client")
+	rename := func(from, to string) {
+		if err := os.Rename(f.path(from), f.path(to)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	ofNew, ofOld := pair.TLS(), f.certificate(t, "kubelet-client")
-	if old, next := status(ofOld), status(&ofNew); old != 200 || next != 401 {
-		t.Fatalf("a client of the old CA: %d, of the new CA: %d; want 200 and 401", old, next)
+	remove := func(name string) {
+		if err := os.RemoveAll(f.path(name)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	kept := f.client(t, ofOld)
-	get(t, kept, f.url+"/healthz")
+	for _, way := range []struct {
+		name    string
+		replace func(newPEM string)
+	}{
+		{"written in place", func(newPEM string) { f.write(t, "pki/current/ca.crt", newPEM) }},
+		{"renamed over the file", func(newPEM string) {
+			f.write(t, "pki/current/new.crt", newPEM)
+			rename("pki/current/new.crt", "pki/current/ca.crt")
+		}},
+		{"removed, put back and replaced", func(newPEM string) {
+			remove("pki/current/ca.crt")
+			another, anotherPEM := withNewCA()
+			f.write(t, "pki/current/ca.crt", anotherPEM)
+			// The Server must have read the file before it is replaced.
+			eventually(t, "the CA that was put back", func() bool { return status(another) == 200 })
+			f.write(t, "pki/current/ca.crt", newPEM)
+		}},
+		{"in a new folder", func(newPEM string) {
+			rename("pki/current", "pki/old")
+			makeFolder(t, f.path("pki/current"))
+			f.write(t, "pki/current/ca.crt", newPEM)
+		}},
+		{"in a new folder of folders", func(newPEM string) {
+			rename("pki", "old")
+			makeFolder(t, f.path("pki/current"))
+			f.write(t, "pki/current/ca.crt", newPEM)
+		}},
+		{"behind a symbolic link, as a volume of Kubernetes", func(newPEM string) {
+			makeFolder(t, f.path("pki/..data"))
+			f.write(t, "pki/..data/ca.crt", newPEM)
+			if err := os.Symlink("../..data/ca.crt", f.path("pki/current/link")); err != nil {
+				t.Fatal(err)
+			}
+			rename("pki/current/link", "pki/current/ca.crt")
+		}},
+		{"as the target of the symbolic link", func(newPEM string) { f.write(t, "pki/..data/ca.crt", newPEM) }},
+	} {
+		current, newPEM := withNewCA()
+		if was, is := status(old), status(current); was != 200 || is != 401 {
+			t.Fatalf("%s: a client of the old CA: %d, of the new CA: %d; want 200 and 401", way.name, was, is)
+		}
+		kept := f.client(t, old)
+		get(t, kept, f.url+"/healthz")
 
-	f.write(t, "ca.crt", string(newCA.CertPEM()))
-	eventually(t, "the new CA accepted", func() bool { return status(&ofNew) == 200 })
-	if got := status(ofOld); got != 401 {
-		t.Errorf("a new connection with a certificate of the old CA: %d, want 401", got)
+		way.replace(newPEM)
+		eventually(t, way.name, func() bool { return status(current) == 200 })
+		if got := status(old); got != 401 {
+			t.Errorf("%s: a new connection with a certificate of the old CA: %d, want 401", way.name, got)
+		}
+		if got, _ := get(t, kept, f.url+"/healthz"); got.StatusCode != 401 {
+			t.Errorf("%s: an open connection with a certificate of the old CA: %d, want 401", way.name, got.StatusCode)
+		}
+		old = current
 	}
-	if got, _ := get(t, kept, f.url+"/healthz"); got.StatusCode != 401 {
-		t.Errorf("an open connection with a certificate of the old CA: %d, want 401", got.StatusCode)
+}
+
+func makeFolder(t testing.TB, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
 	}
 }
 
