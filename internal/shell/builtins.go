@@ -107,7 +107,7 @@ func source(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		return sh.usage(".: filename argument required")
 	}
-	content, err := sh.container.files.content(sh.path(args[1]))
+	text, err := sh.container.files.script(sh.path(args[1]))
 	if err != nil {
 		return sh.usage(".: can't open '%s': %v", args[1], err)
 	}
@@ -116,7 +116,7 @@ func source(sh *interpreter, args []string) int {
 		sh.params = args[2:]
 	}
 	sh.status = 0
-	sh.eval(string(content))
+	sh.eval(text)
 	if sh.params = params; sh.jump == returnFunction {
 		sh.jump = noJump
 	}
@@ -219,7 +219,7 @@ func setOptions(sh *interpreter, args []string) int {
 		arg := args[0]
 		args = args[1:]
 		if arg == "--" {
-			sh.params = args
+			sh.setParams(args)
 			return 0
 		}
 		for _, letter := range arg[1:] {
@@ -234,7 +234,7 @@ func setOptions(sh *interpreter, args []string) int {
 		}
 	}
 	if len(args) > 0 {
-		sh.params = args
+		sh.setParams(args)
 	}
 	return 0
 }
@@ -243,8 +243,12 @@ func setOptions(sh *interpreter, args []string) int {
 func setTrap(sh *interpreter, args []string) int {
 	args = slices.DeleteFunc(args[1:], func(arg string) bool { return arg == "--" })
 	if slices.Contains(args, "EXIT") || slices.Contains(args, "0") {
-		if sh.exitAction = args[0]; len(args) == 1 || args[0] == "-" {
-			sh.exitAction = ""
+		action := args[0]
+		if len(args) == 1 || action == "-" {
+			action = ""
+		}
+		if sh.keep(len(action) - len(sh.exitAction)) {
+			sh.exitAction = action
 		}
 	}
 	return 0
@@ -300,6 +304,9 @@ func readVariables(sh *interpreter, args []string) int {
 	line, ended := readLine(&guardedReader{sh.ctx, sh.stdin}, o.has('r'), maxCapture)
 	if len(line) >= maxCapture {
 		sh.session.fail("sh: out of memory: read: the line is too long", 2)
+		return 2
+	}
+	if !sh.take(byteOfExpansion * len(line)) {
 		return 2
 	}
 	line = strings.ReplaceAll(line, "\x00", "")

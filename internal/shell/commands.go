@@ -43,7 +43,7 @@ func init() {
 		"cat":       {"u", cat},
 		"chmod":     {own, chmod},
 		"clear":     {own, func(p *process) int { return p.print("\x1b[H\x1b[J") }},
-		"cp":        {"rRaf", copyFiles},
+		"cp":        {"rRafPd", copyFiles},
 		"cut":       {"d:f:c:", cut},
 		"date":      {"u", date},
 		"df":        {"hkT", diskFree},
@@ -59,6 +59,7 @@ func init() {
 		"hostname":  {"ifs", hostName},
 		"id":        {"ugnG", id},
 		"kill":      {own, kill},
+		"ln":        {"sfn", link},
 		"ls":        {"laA1Rdrt", list},
 		"md5sum":    {"", digest(md5.New)},
 		"mkdir":     {"pm:", makeDirectory},
@@ -69,6 +70,7 @@ func init() {
 		"printf":    {own, printFormatted},
 		"ps":        {own, listProcesses},
 		"pwd":       {own, func(p *process) int { return p.print(p.dir + "\n") }},
+		"readlink":  {"f", readLink},
 		"rm":        {"rRf", removeFiles},
 		"rmdir":     {"", removeDirectory},
 		"sed":       {"ne:irE", edit},
@@ -103,7 +105,18 @@ func init() {
 
 // run runs a program in /bin and returns its exit code.
 func (p *process) run(name string) (exit int) {
-	p.out, p.exit = bufio.NewWriter(p.stdout), 0
+	p.out, p.exit, p.held = bufio.NewWriter(p.stdout), 0, 0
+	size := 0
+	for _, text := range p.args {
+		size += 8*len(text) + 64 // a command may copy its arguments
+	}
+	for _, text := range p.env {
+		size += len(text) + 16
+	}
+	if !p.take(commandMemory + size) {
+		return 1
+	}
+	defer p.giveBack(0)
 	defer func() {
 		if failure := recover(); failure != nil {
 			exit = p.fail("internal error: %v", failure)
@@ -272,9 +285,13 @@ func (p *process) inputs(names []string) iter.Seq2[string, io.Reader] {
 	}
 	return func(yield func(string, io.Reader) bool) {
 		for _, name := range names {
-			if file, err := p.open(name); err != nil {
+			file, err := p.open(name)
+			if err != nil {
 				p.fail("can't open '%s': %v", name, err)
-			} else if !yield(name, flusher{file, p.out}) {
+				continue
+			}
+			more := yield(name, flusher{file, p.out})
+			if handleOf(file).close(); !more {
 				return
 			}
 		}
@@ -300,10 +317,17 @@ func (p *process) linesOf(name string, from io.Reader) iter.Seq[string] {
 	return func(yield func(line string) bool) {
 		in := bufio.NewReader(from)
 		var line []byte
+		longest := 1000
 		for p.ctx.Err() == nil && !p.broken.Load() {
 			part, err := in.ReadSlice('\n')
 			if line = append(line, part...); len(line) > maxLine {
 				err = errTooLong
+			}
+			if grows := len(line) - longest; grows > 0 {
+				longest = len(line)
+				if !p.take(byteOfLine * grows) {
+					return
+				}
 			}
 			switch {
 			case err == bufio.ErrBufferFull:

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -32,7 +34,11 @@ func list(p *process) int {
 	}
 	var files, dirs []fileInfo
 	for _, name := range names {
-		info, err := p.stat(name)
+		info, err := p.lstat(name)
+		// ls follows links in its arguments, unless it prints details.
+		if followed, errFollowed := p.stat(name); errFollowed == nil && !p.options.has('l') && !p.options.has('d') {
+			info = followed
+		}
 		if info.name = name; err != nil {
 			p.fail("%s: %v", name, err)
 		} else if info.IsDir() && !p.options.has('d') {
@@ -55,6 +61,9 @@ func (p *process) listDirectory(name string, header bool) {
 	entries, err := p.container.files.readDir(p.path(name))
 	if err != nil {
 		p.fail("can't open '%s': %v", name, err)
+		return
+	}
+	if !p.take(entryMemory * len(entries)) {
 		return
 	}
 	if header {
@@ -99,8 +108,12 @@ func (p *process) listEntries(entries []fileInfo) {
 		if age := p.container.now().Sub(at); age > 182*24*time.Hour || age < -time.Hour {
 			layout = "Jan _2  2006"
 		}
-		p.printf("%s %4d %-8.8s %-8.8s %9d %s %s\n", modeString(e.mode), 1+oneIf(e.IsDir()), userName(e.uid),
-			groupName(e.gid), e.size, at.Format(layout), e.name)
+		name := e.name
+		if e.target != "" {
+			name += " -> " + e.target
+		}
+		p.printf("%s %4d %-8.8s %-8.8s %9d %s %s\n", modeString(e.mode), e.names+oneIf(e.IsDir()), userName(e.uid),
+			groupName(e.gid), e.size, at.Format(layout), name)
 	}
 }
 
@@ -112,6 +125,8 @@ func modeString(mode fs.FileMode) string {
 		kind = "d"
 	case mode&fs.ModeCharDevice != 0:
 		kind = "c"
+	case mode&fs.ModeSymlink != 0:
+		kind = "l"
 	}
 	text := kind + mode.Perm().String()[1:]
 	if mode&fs.ModeSticky != 0 {
@@ -127,7 +142,9 @@ func touch(p *process) int {
 		case err == errNotExist && p.options.has('c'):
 			return nil
 		case err == errNotExist:
-			_, err = p.create(name, openAppend)
+			var file io.Writer
+			file, err = p.create(name, openAppend)
+			handleOf(file).close()
 		}
 		return err
 	})
@@ -151,7 +168,7 @@ func makeDirectory(p *process) int {
 
 func removeDirectory(p *process) int {
 	return p.each("'%s': %v", func(name string) error {
-		info, err := p.stat(name)
+		info, err := p.lstat(name)
 		if err == nil && !info.IsDir() {
 			err = errNotDirectory
 		}
@@ -162,13 +179,63 @@ func removeDirectory(p *process) int {
 	})
 }
 
+// link implements ln.
+func link(p *process) int {
+	files := p.container.files
+	if len(p.operands) == 1 {
+		p.operands = append(p.operands, path.Base(p.path(p.operands[0])))
+	}
+	return p.eachTarget("%s: %v", func(name, target string) error {
+		var old *node
+		if !p.options.has('s') {
+			info, err := p.lstat(name)
+			if err != nil {
+				return err
+			}
+			old = info.node
+		}
+		err := files.link(target, name, old)
+		if err == errExist && p.options.has('f') {
+			if info, _ := files.lstat(target); info.IsDir() || info.node == old {
+				return err
+			}
+			if err = files.remove(target, false); err == nil {
+				err = files.link(target, name, old)
+			}
+		}
+		return err
+	})
+}
+
+// readLink implements readlink. With -f it prints the path of an existing file without links.
+func readLink(p *process) int {
+	return p.each("%s: %v", func(name string) error {
+		info, err := p.lstat(name)
+		switch {
+		case p.options.has('f'):
+			at, err := p.container.files.realPath(p.path(name))
+			if err != nil {
+				return err
+			}
+			p.print(at + "\n")
+		case err != nil:
+			return err
+		case info.target == "":
+			return errInvalid
+		default:
+			p.print(info.target + "\n")
+		}
+		return nil
+	})
+}
+
 func removeFiles(p *process) int {
 	all := p.options.has('r') || p.options.has('R')
 	if p.options.has('f') && len(p.operands) == 0 {
 		return 0
 	}
 	return p.each("can't remove '%s': %v", func(name string) error {
-		info, err := p.stat(name)
+		info, err := p.lstat(name)
 		switch {
 		case err == errNotExist && p.options.has('f'):
 			return nil
@@ -192,6 +259,9 @@ func (p *process) eachTarget(format string, do func(name, target string) error) 
 	p.operands = p.operands[:last]
 	info, err := p.stat(to)
 	isDir := err == nil && info.IsDir()
+	if link, err := p.lstat(to); err == nil && link.target != "" && p.options.has('n') {
+		isDir = false
+	}
 	if last > 1 && !isDir {
 		return p.fail("target '%s' is not a directory", to)
 	}
@@ -207,14 +277,22 @@ func copyFiles(p *process) int {
 	recursive := p.options.has('r') || p.options.has('R') || p.options.has('a')
 	return p.eachTarget("can't copy '%s': %v", func(name, target string) error {
 		from := p.path(name)
-		info, err := p.stat(from)
+		info, err := p.lstat(from)
+		// cp -r and cp -P copy a link instead of the file to which it leads.
+		followed := !recursive && !p.options.has('P') && !p.options.has('d')
+		if followed {
+			info, err = p.stat(from)
+		}
 		switch {
 		case err != nil:
 			return err
 		case info.IsDir() && !recursive:
 			return errIsDirectory
-		case strings.HasPrefix(target+"/", strings.TrimSuffix(from, "/")+"/"):
-			return errors.New("cannot copy a file or directory to itself")
+		case info.IsDir() && p.container.files.contains(info.node, target):
+			return errSameFile
+		}
+		if !info.IsDir() {
+			return p.copyOne(from, target, info)
 		}
 		var failed error
 		p.container.files.walk(from, func(at string, info fileInfo, err error) bool {
@@ -230,19 +308,32 @@ func copyFiles(p *process) int {
 
 func (p *process) copyOne(from, to string, info fileInfo) error {
 	files := p.container.files
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		return files.mkdirAll(to, info.mode.Perm())
+	case info.target != "":
+		if old, err := files.lstat(to); err == nil && !old.IsDir() {
+			_ = files.remove(to, false)
+		}
+		return files.link(to, info.target, nil)
 	}
-	content, err := files.content(from)
+	in, err := files.open(from, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
-	out, err := files.open(to, openNew, info.mode.Perm())
-	if err == nil {
-		_, err = out.Write(content)
+	defer in.close()
+	if old, err := files.stat(to); err == nil && old.node == in.node {
+		return errSameFile
 	}
-	return err
+	out, err := files.open(to, openNew, info.mode.Perm())
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	return copyAll(out, &guardedReader{ctx: p.ctx, from: in})
 }
+
+var errSameFile = errors.New("cannot copy a file or directory to itself")
 
 func move(p *process) int {
 	return p.eachTarget("can't rename '%s': %v", func(name, target string) error {
@@ -263,8 +354,8 @@ func chmod(p *process) int {
 		return p.fail("invalid mode '%s'", args[0])
 	}
 	for _, root := range args[1:] {
-		p.walk(root, func(name string, _ fileInfo, err error) bool {
-			if err == nil {
+		p.walk(root, func(name string, info fileInfo, err error) bool {
+			if err == nil && (info.target == "" || name == root) {
 				err = p.container.files.alter(p.path(name),
 					func(n *node) { n.mode, _ = changedMode(n.mode, args[0]) })
 			}
@@ -314,7 +405,9 @@ func makeTemporary(p *process) int {
 	if p.options.has('d') {
 		err = p.container.files.mkdir(p.path(name), 0o700)
 	} else {
-		_, err = p.container.files.open(p.path(name), openNew, 0o600)
+		var file *handle
+		file, err = p.container.files.open(p.path(name), openNew, 0o600)
+		file.close()
 	}
 	if err != nil {
 		return p.fail("%s: %v", template, err)
@@ -354,7 +447,9 @@ func find(p *process) int {
 		case "-name":
 			one = func(i fileInfo) bool { ok, _ := path.Match(value, i.name); return ok }
 		case "-type":
-			one = func(i fileInfo) bool { return value == "d" && i.IsDir() || value == "f" && i.mode.IsRegular() }
+			one = func(i fileInfo) bool {
+				return strings.Trim(modeString(i.mode)[:1], "-") == strings.TrimPrefix(value, "f")
+			}
 		case "-maxdepth":
 			n, err := strconv.Atoi(value)
 			if most = n; err != nil {

@@ -94,6 +94,7 @@ func (p *process) filesBelow(roots []string) (names []string) {
 		p.walk(root, func(name string, info fileInfo, err error) bool {
 			if err == nil && info.mode.IsRegular() {
 				names = append(names, name)
+				return p.take(len(name) + 32)
 			} else if err != nil {
 				p.fail("%s: %v", name, err)
 			}
@@ -151,15 +152,28 @@ func translated(pattern string, extended bool) string {
 
 // compile compiles a regular expression in Go's syntax, and refuses a large one. Errors contain the text "shown".
 func compile(text, shown string) (*regexp.Regexp, error) {
-	parsed, err := syntax.Parse(text, syntax.Perl)
-	if err == nil {
-		var program *syntax.Prog
-		if program, err = syntax.Compile(parsed.Simplify()); err == nil && len(program.Inst) > maxProgram {
-			err = errTooLong
-		}
+	var parsed *syntax.Regexp
+	err := errTooLong
+	if len(text) <= 2*maxProgram {
+		parsed, err = syntax.Parse(text, syntax.Perl)
 	}
-	if err != nil {
+	if err != nil || instructions(parsed) > maxProgram || instructions(parsed)*parsed.MaxCap() > maxGroups {
 		return nil, fmt.Errorf("bad regex '%.100s': Invalid regexp", shown)
 	}
 	return regexp.Compile(text)
+}
+
+// instructions returns about how many instructions the program of a regular expression has.
+func instructions(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)*oneIf(re.Op == syntax.OpLiteral)
+	for _, sub := range re.Sub {
+		n += instructions(sub)
+	}
+	switch re.Op {
+	case syntax.OpRepeat:
+		n *= max(re.Min, re.Max, 1)
+	case syntax.OpCapture:
+		n++
+	}
+	return n
 }

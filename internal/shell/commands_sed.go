@@ -1,9 +1,9 @@
 package shell
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,25 +28,41 @@ func edit(p *process) int {
 		return p.exit
 	}
 	for _, name := range names {
-		made := &buffer{left: maxBuffer, full: func() { p.fail("%s: %v", name, errTooLong) }}
-		if p.edit(edits, []string{name}, made); p.exit != 0 {
-			break
-		}
-		file, err := p.create(name, openNew)
-		if err == nil {
-			_, err = io.WriteString(file, made.String())
-		}
-		if err != nil {
+		if err := p.editInPlace(edits, name); err != nil {
 			p.fail("%s: %v", name, err)
+		}
+		if p.exit != 0 {
+			break
 		}
 	}
 	return p.exit
 }
 
+// editInPlace implements sed -i: it writes a file without a name, and then exchanges the contents.
+func (p *process) editInPlace(edits []*sedCommand, name string) error {
+	made, err := p.container.files.textFile("")
+	if err != nil {
+		return err
+	}
+	defer made.close()
+	out := bufio.NewWriter(made)
+	p.edit(edits, []string{name}, out)
+	if err := out.Flush(); err != nil || p.exit != 0 || p.ctx.Err() != nil {
+		return err
+	}
+	file, err := p.container.files.open(p.path(name), openAppend, 0o644)
+	if err != nil {
+		return err
+	}
+	defer file.close()
+	file.swap(made)
+	return nil
+}
+
 // edit runs the sed commands for each line of the files.
-func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
+func (p *process) edit(edits []*sedCommand, names []string, out *bufio.Writer) {
 	number := 0
-	write := func(text string) { _, _ = io.WriteString(out, text) }
+	write := func(text string) { _, _ = out.WriteString(text) }
 	// The function "one" runs the sed commands for a single line. It returns false after the command q.
 	one := func(line string, last bool) bool {
 		number++
@@ -59,7 +75,12 @@ func (p *process) edit(edits []*sedCommand, names []string, out io.Writer) {
 			printed := e.name == "p"
 			if e.name == "s" {
 				var changed bool
+				before := p.held
+				if e.global && !p.take((len(text)+1)*(matchMemory+16*e.re.NumSubexp())) {
+					return false
+				}
 				text, changed = e.substitute(text)
+				p.giveBack(before)
 				printed = changed && e.print
 			}
 			if printed {
@@ -121,18 +142,14 @@ func (e *sedCommand) selects(number int, text string, last bool) bool {
 	return selected != e.negated
 }
 
-// substitute applies a sed command such as s/old/new/. It does not change a line that would become too long,
-// or in which the groups of all matches take more than maxBuffer.
+// substitute applies a sed command such as s/old/new/. It does not change a line that would become too long.
 func (e *sedCommand) substitute(text string) (string, bool) {
 	var made []byte
 	most, end := 1, 0
 	if e.global {
-		most = maxBuffer / 16 / (1 + e.re.NumSubexp()) // each group of each match takes 16 bytes
+		most = -1
 	}
 	found := e.re.FindAllStringSubmatchIndex(text, most)
-	if e.global && len(found) == most {
-		return text, false
-	}
 	for _, at := range found {
 		made = append(made, text[end:at[0]]...)
 		// Each group in the replacement may be as long as the whole match.

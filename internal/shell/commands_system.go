@@ -54,23 +54,31 @@ func printFormatted(p *process) int {
 		return 2
 	}
 	format, args := unescape(args[0]), args[1:]
+	if !p.take(byteOfLine * len(format)) {
+		return 1
+	}
+	conversions := conversion.FindAllStringSubmatchIndex(format, -1)
 	for {
-		left := len(args)
-		p.print(conversion.ReplaceAllStringFunc(format, func(match string) string {
-			found := conversion.FindStringSubmatch(match)
-			if found[2] == "%" {
-				return "%"
+		left, end := len(args), 0
+		for _, at := range conversions {
+			p.print(format[end:at[0]])
+			end = at[1]
+			spec, verb := format[at[2]:at[3]], format[at[4]:at[5]]
+			if verb == "%" {
+				p.print("%")
+				continue
 			}
 			arg := ""
 			if len(args) > 0 {
 				arg, args = args[0], args[1:]
 			}
-			text, err := formatOne(found[1], found[2], arg)
+			text, err := formatOne(spec, verb, arg)
 			if err != nil {
 				p.fail("%v", err)
 			}
-			return text
-		}))
+			p.print(text)
+		}
+		p.print(format[end:])
 		if len(args) == 0 || len(args) == left || p.ctx.Err() != nil {
 			return p.exit
 		}
@@ -236,8 +244,7 @@ func systemName(p *process) int {
 
 // diskFree prints the limit for the files of a container as its only file system.
 func diskFree(p *process) int {
-	used := p.container.files.used() >> 10
-	const size = maxFileBytes >> 10
+	used, size := p.container.files.used()>>10, p.container.files.size>>10
 	return p.print(fmt.Sprintf("Filesystem           1K-blocks      Used Available Use%% Mounted on\n"+
 		"overlay              %9d %9d %9d %3d%% /\n", size, used, size-used, used*100/size))
 }

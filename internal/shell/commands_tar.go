@@ -2,9 +2,11 @@ package shell
 
 import (
 	"archive/tar"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
@@ -20,14 +22,14 @@ func archive(p *process) int {
 		return 1
 	}
 	o := p.options
+	file := cmp.Or(o['f'], "-")
+	if file != "-" {
+		file = p.path(file)
+	}
 	if o.has('C') {
 		if p.dir = p.path(o['C']); p.executable(p.dir) != errIsDirectory {
 			return p.fail("can't change directory to '%s': %v", o['C'], errNotExist)
 		}
-	}
-	file := o['f']
-	if file == "" {
-		file = "-"
 	}
 	var err error
 	switch {
@@ -37,11 +39,13 @@ func archive(p *process) int {
 			to, err = p.create(file, openNew)
 		}
 		if err == nil {
+			defer handleOf(to).close()
 			return p.pack(to)
 		}
 	case o.has('x') || o.has('t'):
 		var from io.Reader
 		if from, err = p.open(file); err == nil {
+			defer handleOf(from).close()
 			return p.unpack(from)
 		}
 	default:
@@ -90,17 +94,30 @@ func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) err
 		header.Typeflag, header.Name = tar.TypeDir, name+"/"
 		return out.WriteHeader(header)
 	}
-	// Copy the file's content first, because the file may change while the archive is written.
-	content, err := p.container.files.content(file)
+	if info.target != "" {
+		header.Typeflag, header.Linkname = tar.TypeSymlink, info.target
+		return out.WriteHeader(header)
+	}
+	content, err := p.container.files.open(file, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
-	header.Size = int64(len(content))
+	defer content.close()
+	header.Size = info.size
 	if err := out.WriteHeader(header); err != nil {
 		return err
 	}
-	_, err = out.Write(content)
-	return err
+	// If the file has become shorter, zeros follow, as in GNU tar.
+	padded := io.LimitReader(io.MultiReader(&guardedReader{ctx: p.ctx, from: content}, zeros{}), info.size)
+	return copyAll(out, padded)
+}
+
+// zeros is a reader of zeros without an end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // unpack extracts or lists an archive. It skips files whose names lead out of the directory, as in ../file.
@@ -125,7 +142,7 @@ func (p *process) unpack(from io.Reader) int {
 		default:
 			if err := p.unpackOne(header, p.path(name), in); err != nil {
 				p.fail("can't create '%s': %v", header.Name, err)
-				if err == errNoSpace {
+				if strings.HasPrefix(err.Error(), string(errNoSpace)) {
 					return 1
 				}
 			}
@@ -139,19 +156,31 @@ func (p *process) unpackOne(header *tar.Header, to string, in io.Reader) error {
 	if header.Typeflag == tar.TypeDir {
 		return files.mkdirAll(to, mode|0o700)
 	}
-	if header.Typeflag != tar.TypeReg {
-		return errInvalid
-	}
 	if err := files.mkdirAll(path.Dir(to), 0o755); err != nil {
 		return err
 	}
 	if err := files.remove(to, false); err != nil && err != errNotExist {
 		return err
 	}
-	out, err := files.open(to, openNew, mode)
-	if err == nil {
-		_, err = io.Copy(out, in)
+	switch header.Typeflag {
+	case tar.TypeReg:
+	case tar.TypeSymlink:
+		return files.link(to, header.Linkname, nil)
+	case tar.TypeLink:
+		old, err := files.lstat(p.path(strings.TrimLeft(path.Clean(header.Linkname), "/")))
+		if err != nil {
+			return err
+		}
+		return files.link(to, "", old.node)
+	default:
+		return errInvalid
 	}
+	out, err := files.open(to, openNew, mode)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	_, err = io.Copy(out, in)
 	if err != nil || p.options.has('m') {
 		return err
 	}

@@ -136,6 +136,12 @@ func TestCommands(t *testing.T) {
 		{"find /nope", "", "", "find: /nope: No such file or directory\n", 1},
 		{"xargs -n 2 echo x", "a b c\n", "x a b\nx c\n", "", 0},
 		{"xargs -I {} echo {}-{}", "a\nb\n", "a-a\nb-b\n", "", 0},
+		{"xargs -0 -n 1 echo", "a b\x00\x00c", "a b\nc\n", "", 0},
+		{"xargs cat", "/data/a.txt", "one\ntwo\nthree\n", "", 0},
+		{"xargs", "", "\n", "", 0},
+		{"xargs -r echo a", "", "", "", 0},
+		{"xargs -n 1 cat -", "a b", "", "cat: can't open 'a': No such file or directory\n" +
+			"cat: can't open 'b': No such file or directory\n", 123},
 		{"xargs nope", "a\n", "", "xargs: can't execute 'nope': No such file or directory\n", 127},
 		{"sed s/o/0/g", "foo\nbar\n", "f00\nbar\n", "", 0},
 		{"sed -n 2p", "a\nb\nc\n", "b\n", "", 0},
@@ -221,7 +227,7 @@ func TestConfigErrors(t *testing.T) {
 		`files["/a/../b"]` + path:  {Files: map[string]string{"/a/../b": ""}},
 		`files["/a/b"]: Not a directory`: {Files: map[string]string{"/a": "",
 			"/a/b": ""}},
-		`files["/big"]: No space left on device`: {Files: map[string]string{"/big": strings.Repeat("x",
+		`files["/big"]: No space left on device: the container's file system has 32 MiB`: {Files: map[string]string{"/big": strings.Repeat("x",
 			maxFileBytes+1)}},
 		`workingDir: "/etc/passwd/x": Not a directory`: {WorkingDir: "/etc/passwd/x"},
 	} {

@@ -31,15 +31,6 @@ func copyAll(to io.Writer, from io.Reader) error {
 	return err
 }
 
-// readAll reads the whole input into memory. It fails if the input is larger than maxBuffer.
-func readAll(from io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(from, maxBuffer+1))
-	if len(content) > maxBuffer {
-		return nil, errTooLong
-	}
-	return content, err
-}
-
 func tee(p *process) int {
 	flags := openNew
 	if p.options.has('a') {
@@ -47,11 +38,13 @@ func tee(p *process) int {
 	}
 	to := []io.Writer{p.stdout}
 	for _, name := range p.operands {
-		if file, err := p.create(name, flags); err != nil {
+		file, err := p.create(name, flags)
+		if err != nil {
 			p.fail("%s: %v", name, err)
-		} else {
-			to = append(to, file)
+			continue
 		}
+		defer handleOf(file).close()
+		to = append(to, file)
 	}
 	if err := copyAll(io.MultiWriter(to...), p.stdin); err != nil {
 		return p.writeError(err)
@@ -127,7 +120,12 @@ func tail(p *process) int {
 		if err := p.tailOne(from, number, sign == "+"); err != nil && err != io.EOF {
 			p.fail("%s: %v", name, err)
 		}
-		followed = append(followed, from)
+		if p.options.has('f') || p.options.has('F') {
+			h := handleOf(from.(flusher).from)
+			h.retain()
+			defer h.close()
+			followed = append(followed, from)
+		}
 	}
 	for p.options.has('f') || p.options.has('F') {
 		for _, from := range followed {
@@ -159,25 +157,58 @@ func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
 		}
 		return copyAll(p.out, in)
 	}
-	var end []byte
-	for {
-		piece, err := io.ReadAll(io.LimitReader(from, maxBuffer))
-		end = append(end, piece...)
-		start := max(0, len(end)-number)
-		if !bytewise {
-			start = len(end)
-			for left := number; left > 0 && start > 0; left-- {
-				start = bytes.LastIndexByte(end[:start-1], '\n') + 1
+	// Keep the newest pieces of the input that contain enough bytes or line feeds.
+	type piece struct {
+		text []byte
+		size int // in bytes or line feeds
+	}
+	const capacity = 32 << 10
+	var pieces []piece
+	size, before := 0, p.held
+	defer func() { p.giveBack(before) }()
+	var err error
+	for err == nil {
+		if len(pieces) == 0 || len(pieces[len(pieces)-1].text) == capacity {
+			if !p.take(capacity) {
+				return nil
 			}
+			pieces = append(pieces, piece{text: make([]byte, 0, capacity)})
 		}
-		switch end = end[start:]; {
-		case err != nil || len(piece) < maxBuffer:
-			p.print(string(end))
-			return err
-		case len(end) > maxBuffer:
-			return errTooLong
+		last := &pieces[len(pieces)-1]
+		var n int
+		n, err = from.Read(last.text[len(last.text):capacity])
+		added := last.text[len(last.text) : len(last.text)+n]
+		last.text = last.text[:len(last.text)+n]
+		if !bytewise {
+			n = bytes.Count(added, []byte("\n"))
+		}
+		last.size += n
+		for size += n; len(pieces) > 1 && size-pieces[0].size > number; {
+			size -= pieces[0].size
+			pieces[0].text = nil
+			pieces = pieces[1:]
+			p.giveBack(p.held - capacity)
 		}
 	}
+	if last := pieces[len(pieces)-1].text; !bytewise && len(last) > 0 && last[len(last)-1] != '\n' {
+		size++ // a line without its end
+	}
+	for skip := size - number; len(pieces) > 0; pieces = pieces[1:] {
+		text := pieces[0].text
+		for ; skip > 0 && len(text) > 0; skip-- {
+			at := 0
+			if !bytewise {
+				at = bytes.IndexByte(text, '\n')
+			}
+			if at < 0 { // the line goes on in the next piece
+				text = nil
+				break
+			}
+			text = text[at+1:]
+		}
+		_, _ = p.out.Write(text)
+	}
+	return err
 }
 
 func count(p *process) int {
@@ -224,19 +255,14 @@ func count(p *process) int {
 
 func sortLines(p *process) int {
 	var all []string
-	size := 0
-	for name, from := range p.inputs(p.operands) {
-		content, err := readAll(from)
-		size += len(content) + 24*bytes.Count(content, []byte("\n")) // 24 bytes for each line in the slice
-		if err == nil && size > maxBuffer {
-			err = errTooLong
+	for _, line := range p.lines(p.operands) {
+		if !p.take(len(line) + sortedMemory) {
+			return 1
 		}
-		if err != nil {
-			return p.fail("%s: %v", name, err)
-		}
-		for line := range strings.Lines(string(content)) {
-			all = append(all, strings.TrimSuffix(line, "\n"))
-		}
+		all = append(all, strings.TrimSuffix(line, "\n"))
+	}
+	if p.exit != 0 {
+		return p.exit
 	}
 	field, _ := strconv.Atoi(prefix(p.options['k'], 9, "0123456789"))
 	flag := func(option rune) bool { return p.options.has(option) || strings.ContainsRune(p.options['k'], option) }
@@ -358,6 +384,9 @@ func translate(p *process) int {
 	if len(sets) == 0 || len(sets) == 1 && !o.has('d') && !o.has('s') {
 		return p.fail("missing operand")
 	}
+	if !p.take(100 * (len(sets[0]) + len(sets[len(sets)-1]))) {
+		return 1
+	}
 	from := trSet(sets[0])
 	to := from
 	if len(sets) > 1 {
@@ -431,49 +460,101 @@ func sequence(p *process) int {
 	return p.print(end)
 }
 
-// repeat implements xargs.
+// repeat implements xargs. It runs a command whenever it has read enough words.
 func repeat(p *process) int {
 	args := p.operands
 	if len(args) == 0 {
 		args = []string{"echo"}
 	}
-	most := p.options.number('n', 1<<20)
-	text, err := readAll(p.stdin)
-	if err != nil || most < 1 {
-		return p.fail("%v", cmp.Or(err, error(errInvalid)))
-	}
-	words, mark := strings.Fields(string(text)), p.options['I']
+	most, mark := p.options.number('n', 1<<20), p.options['I']
+	separators := " \t\n\v\f\r"
 	switch {
 	case p.options.has('0'):
-		words = strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 })
+		separators = "\x00"
 	case mark != "":
-		words, most = strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' }), 1
+		separators, most = "\n", 1
 	}
-	if len(words) == 0 && (p.options.has('r') || mark != "") {
-		return 0
+	if most < 1 {
+		return p.fail("%v", errInvalid)
 	}
-	exit := 0
-	for first := true; len(words) > 0 || first; first = false {
-		n := min(most, len(words))
-		argv := slices.Concat(args, words[:n])
-		if mark != "" {
-			argv = slices.Clone(args)
-			for i := range argv {
-				argv[i] = strings.ReplaceAll(argv[i], mark, strings.TrimSpace(words[0]))
-			}
+	if !p.take(16 * maxArguments) {
+		return 1
+	}
+	in, exit, ran := bufio.NewReader(p.stdin), 0, false
+	p.stdin = nothing{}
+	var words []string
+	space := maxArguments // for more words in the next command
+	// The function "run" runs a command with the words. It returns false if xargs must end.
+	run := func() bool {
+		argv, err := xargsCommand(args, words, mark)
+		words, space, ran = nil, maxArguments, true
+		if err != nil {
+			exit = p.fail("%v", err)
+			return false
 		}
-		words = words[n:]
-		if len(strings.Join(argv, " ")) > maxArguments {
-			return p.fail("%v", errTooManyWords)
-		}
-		switch code := p.child(argv, p.env); {
+		code := p.child(argv, p.env)
+		switch {
 		case code == 126 || code == 127 || p.ctx.Err() != nil:
-			return code
+			exit = code
+			return false
 		case code != 0:
 			exit = 123
 		}
+		return true
+	}
+	for ended := false; !ended; {
+		var word string
+		word, ended = readWord(in, separators)
+		if (len(words) == most || len(word) >= space) && len(words) > 0 && !run() {
+			return exit
+		}
+		if word != "" {
+			words, space = append(words, word), space-len(word)-1
+		}
+	}
+	if len(words) > 0 || !ran && !p.options.has('r') && mark == "" {
+		run()
 	}
 	return exit
+}
+
+// xargsCommand returns a command with words: after its arguments, or in place of the mark.
+func xargsCommand(args, words []string, mark string) ([]string, error) {
+	argv := slices.Concat(args, words)
+	size := 0
+	for _, arg := range argv {
+		size += len(arg) + 1
+	}
+	if mark != "" {
+		argv = slices.Clone(args)
+		word := strings.TrimSpace(words[0])
+		for i, arg := range argv {
+			if size += strings.Count(arg, mark) * len(word); size <= maxArguments {
+				argv[i] = strings.ReplaceAll(arg, mark, word)
+			}
+		}
+	}
+	if size > maxArguments {
+		return nil, errTooManyWords
+	}
+	return argv, nil
+}
+
+// readWord returns the next word of an input, and whether the input has ended. It ends a word after maxArguments bytes.
+func readWord(in *bufio.Reader, separators string) (word string, ended bool) {
+	var text []byte
+	for len(text) < maxArguments {
+		c, err := in.ReadByte()
+		switch {
+		case err != nil:
+			return string(text), true
+		case strings.IndexByte(separators, c) < 0:
+			text = append(text, c)
+		case len(text) > 0:
+			return string(text), false
+		}
+	}
+	return string(text), false
 }
 
 func encodeBase64(p *process) int {

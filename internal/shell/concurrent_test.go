@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -120,6 +121,43 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%s: %v", script, err)
 		}
 		cancel()
+	}
+}
+
+// TestWritesAreShort checks that a command writes to its client in pieces that fit into a frame of SPDY.
+func TestWritesAreShort(t *testing.T) {
+	c := newContainer(t)
+	for _, tty := range []bool{false, true} {
+		longest, sum := 0, 0
+		out := writerFunc(func(text string) { longest, sum = max(longest, len(text)), sum+len(text) })
+		exit, err := c.Run(t.Context(), []string{"sh", "-c", "head -c 20000000 /dev/zero > /tmp/x; tar cf - /tmp/x; tail -c 9000000 /tmp/x"},
+			Streams{Stdout: out, TTY: tty})
+		if exit != 0 || err != nil || sum < 29000000 || longest > 64<<10 {
+			t.Errorf("exit code %d, error %v, %d bytes, longest write %d", exit, err, sum, longest)
+		}
+	}
+}
+
+// TestTail compares tail with a simple implementation, for inputs of several pieces.
+func TestTail(t *testing.T) {
+	c := newContainer(t)
+	for _, lines := range []int{0, 1, 3, 20_000} {
+		for _, end := range []string{"", "\n"} {
+			text := strings.TrimSuffix(strings.Repeat("some line\n", lines), "\n") + end
+			all := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
+			for _, number := range []int{0, 1, 2, 3, 5000, 19_999, 20_000, 1_000_000} {
+				kept := strings.Join(all[max(0, len(all)-number):], "")
+				if number > 0 {
+					kept += text[len(strings.TrimSuffix(text, "\n")):]
+				}
+				if got := run(t, c, text, "tail", "-n", strconv.Itoa(number)).stdout; got != kept {
+					t.Errorf("tail -n %d of %d lines and %q: %d bytes, want %d", number, lines, end, len(got), len(kept))
+				}
+				if got := run(t, c, text, "tail", "-c", strconv.Itoa(number)).stdout; got != text[max(0, len(text)-number):] {
+					t.Errorf("tail -c %d of %d lines: %d bytes", number, lines, len(got))
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -31,29 +32,77 @@ const (
 	errNameTooLong  = fault("File name too long")
 	errInvalid      = fault("Invalid argument")
 	errBusy         = fault("Device or resource busy")
+	errLinkLoop     = fault("Symbolic link loop")
 	errFormat       = fault("Exec format error")
 	errTooManyWords = fault("Argument list too long")
 )
 
-// filesystem holds the files of a container in memory. Paths are absolute and clean. Every user may read and write
-// every file. A filesystem is safe for concurrent use.
+// filesystem holds the files of a container in memory. Paths are absolute and clean: ".." is removed from a path before
+// links are followed, but not from the target of a link. Every user may read and write every file. A filesystem is safe
+// for concurrent use.
 type filesystem struct {
 	now      func() time.Time
-	uid, gid int64 // the owner of new files
+	uid, gid int64    // the owner of new files
+	size     int      // the limit of bytes
+	memory   *account // nil while the system files are made, which are not counted
 
 	lock  sync.Mutex
 	root  *node
-	bytes int // in the client's files
-	files int // the number of the client's files, directories and devices
+	bytes int // in the files that have a name or are open
+	files int // the number of these files, with directories, devices and links
 }
 
-// node is a file, a directory or a device.
+// node is a file, a directory, a device or a symbolic link.
 type node struct {
 	mode     fs.FileMode
 	uid, gid int64
 	modTime  time.Time
-	data     []byte           // the content of a file, or the kind of a device
+	content  content
+	kind     string           // of a device: null, zero, full or random
+	target   string           // of a link
 	children map[string]*node // the entries of a directory
+	name     string           // of a directory
+	parent   *node            // of a directory
+	names    int              // of a file: the number of its directory entries
+	handles  int              // the number of times that the file is open
+	inode    bool             // it is in filesystem.files
+	counted  int              // the bytes of its content that are in filesystem.bytes
+}
+
+// nodeMemory is the memory that a file takes without its content: the node, and its entry in a directory.
+const nodeMemory = 512
+
+// content is the content of a file in pieces, so that a file can grow without a copy.
+type content struct {
+	pieces [][]byte // each with pieceSize bytes, except the last
+	size   int
+}
+
+const pieceSize = 16 << 10
+
+func (c *content) readAt(p []byte, at int) (n int) {
+	for n < len(p) && at < c.size {
+		m := copy(p[n:], c.pieces[at/pieceSize][at%pieceSize:])
+		n, at = n+m, at+m
+	}
+	return n
+}
+
+// writeAt writes at a position that is not beyond the end.
+func (c *content) writeAt(p []byte, at int) {
+	for len(p) > 0 {
+		if at/pieceSize == len(c.pieces) {
+			c.pieces = append(c.pieces, nil)
+		}
+		piece, start := &c.pieces[at/pieceSize], at%pieceSize
+		n := min(len(p), pieceSize-start)
+		if grows := start + n - len(*piece); grows > 0 {
+			*piece = append(*piece, make([]byte, grows)...)
+		}
+		copy((*piece)[start:], p[:n])
+		p, at = p[n:], at+n
+	}
+	c.size = max(c.size, at)
 }
 
 // The method "used" returns the number of bytes in the client's files.
@@ -67,24 +116,103 @@ func newDirectory(mode fs.FileMode) *node {
 	return &node{mode: fs.ModeDir | mode, children: map[string]*node{}}
 }
 
-func newFilesystem(now func() time.Time) *filesystem {
+func newFilesystem(now func() time.Time, size int) *filesystem {
 	root := newDirectory(0o755)
-	root.modTime = now()
-	return &filesystem{now: now, root: root}
+	root.modTime, root.parent, root.names = now(), root, 1
+	return &filesystem{now: now, size: size, root: root}
 }
 
-// find returns the file, directory or device at a path. The caller holds f.lock.
-func (f *filesystem) find(name string) (*node, error) {
+// count adds bytes to a file. The caller holds f.lock.
+func (f *filesystem) count(n *node, bytes int) error {
+	if f.memory == nil {
+		return nil
+	}
+	if f.bytes+bytes > f.size {
+		return noSpace("the container's file system has %s", sizeText(f.size))
+	}
+	if err := f.memory.take(bytes); err != nil {
+		return noSpace("%v", err)
+	}
+	f.bytes += bytes
+	n.counted += bytes
+	return nil
+}
+
+// countNew adds a new file to the number of files. The caller holds f.lock.
+func (f *filesystem) countNew(n *node) error {
+	if f.memory == nil {
+		return nil
+	}
+	if f.files >= maxFiles {
+		return noSpace("the container's file system has %d files", maxFiles)
+	}
+	if err := f.memory.take(nodeMemory); err != nil {
+		return noSpace("%v", err)
+	}
+	f.files++
+	n.inode = true
+	return nil
+}
+
+func sizeText(bytes int) string {
+	if bytes%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
+}
+
+// noSpace returns errNoSpace with the limit that was reached.
+func noSpace(format string, args ...any) error {
+	return errNoSpace + fault(": "+fmt.Sprintf(format, args...))
+}
+
+// truncate removes the content of a file. The caller holds f.lock.
+func (f *filesystem) truncate(n *node) {
+	f.memory.give(n.counted)
+	f.bytes -= n.counted
+	n.content, n.counted = content{}, 0
+}
+
+// release frees the memory of a file, unless it has a name or is open. The caller holds f.lock.
+func (f *filesystem) release(n *node) {
+	if n.names > 0 || n.handles > 0 {
+		return
+	}
+	f.truncate(n)
+	if n.inode {
+		f.memory.give(nodeMemory)
+		f.files--
+		n.inode = false
+	}
+}
+
+const mostLinks = 40 // in a path
+
+// find returns the file, directory, device or link at a path. It follows links, but a link at the end of the path only
+// if follow is true. The caller holds f.lock.
+func (f *filesystem) find(name string, follow bool) (*node, error) {
 	if name == "" {
 		return nil, errNotExist
 	}
-	n := f.root
-	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' }) {
+	n, links := f.root, 0
+	for name != "" {
+		part, rest, _ := strings.Cut(name, "/")
+		name = rest
 		switch child := n.children[part]; {
 		case !n.mode.IsDir():
 			return nil, errNotDirectory
+		case part == "" || part == ".":
+		case part == "..":
+			n = n.parent
 		case child == nil:
 			return nil, errNotExist
+		case child.mode&fs.ModeSymlink != 0 && (rest != "" || follow):
+			if links++; links > mostLinks {
+				return nil, errLinkLoop
+			}
+			if name = child.target + "/" + rest; path.IsAbs(name) {
+				n = f.root
+			}
 		default:
 			n = child
 		}
@@ -92,41 +220,108 @@ func (f *filesystem) find(name string) (*node, error) {
 	return n, nil
 }
 
-// parent returns the directory in which a file with the given path can be. The caller holds f.lock.
+// realPath returns the path of a file without links.
+func (f *filesystem) realPath(name string) (string, error) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	if _, err := f.find(name, true); err != nil {
+		return "", err
+	}
+	name = f.linkedName(name)
+	dir, err := f.find(path.Dir(name), true)
+	for name = "/" + path.Base(name); err == nil && dir != f.root; dir = dir.parent {
+		name = "/" + dir.name + name
+	}
+	return path.Clean(name), err
+}
+
+// The method "parent" returns the directory in which a file with the given path can be. The caller holds f.lock.
 func (f *filesystem) parent(name string) (*node, error) {
-	dir, err := f.find(path.Dir(name))
+	dir, err := f.find(path.Dir(name), true)
 	switch {
+	case name == "":
+		return nil, errNotExist
 	case err != nil:
 		return nil, err
 	case !dir.mode.IsDir():
 		return nil, errNotDirectory
 	case strings.Contains(name, "\x00"):
 		return nil, errInvalid
-	case len(path.Base(name)) > maxName || len(name) > maxPath:
+	case len(path.Base(name)) > maxName || len(name) > maxPath || f.length(dir)+len(path.Base(name)) > maxPath:
 		return nil, errNameTooLong
 	}
 	return dir, nil
 }
 
-// add adds a new file, directory or device at a path. The caller holds f.lock.
+// length returns the length of the path of a directory without links, with a slash at its end.
+func (f *filesystem) length(dir *node) int {
+	n := 1
+	for ; dir != f.root; dir = dir.parent {
+		n += len(dir.name) + 1
+	}
+	return n
+}
+
+// enter adds an entry to a directory. The caller holds f.lock.
+func (f *filesystem) enter(dir *node, base string, n *node) {
+	n.names++
+	if n.mode.IsDir() {
+		n.parent, n.name = dir, base
+	}
+	dir.children[base], dir.modTime = n, f.now()
+}
+
+// leave removes an entry from a directory. The caller holds f.lock, and calls release if the file is not entered again.
+func (f *filesystem) leave(dir *node, base string) {
+	dir.children[base].names--
+	delete(dir.children, base)
+	dir.modTime = f.now()
+}
+
+// add adds a new file, directory, device or link at a path. The caller holds f.lock.
 func (f *filesystem) add(name string, n *node) error {
 	dir, err := f.parent(name)
-	if err == nil && f.files >= maxFiles {
-		err = errNoSpace
+	if err == nil {
+		err = f.countNew(n)
 	}
 	if err != nil {
 		return err
 	}
-	f.files++
-	n.uid, n.gid, n.modTime, dir.modTime = f.uid, f.gid, f.now(), f.now()
-	dir.children[path.Base(name)] = n
+	n.uid, n.gid, n.modTime = f.uid, f.gid, f.now()
+	f.enter(dir, path.Base(name), n)
 	return nil
+}
+
+// link adds a symbolic link with a target or, if old is not nil, another name for the file old.
+func (f *filesystem) link(name, target string, old *node) error {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	_, err := f.find(name, false)
+	switch {
+	case err == nil:
+		return errExist
+	case len(target) > maxPath:
+		return errNameTooLong
+	case target == "" && old == nil:
+		return errNotExist
+	case old == nil:
+		return f.add(name, &node{mode: fs.ModeSymlink | 0o777, target: target})
+	case old.mode.IsDir():
+		return errPermission
+	case old.names == 0:
+		return errNotExist
+	}
+	dir, err := f.parent(name)
+	if err == nil {
+		f.enter(dir, path.Base(name), old)
+	}
+	return err
 }
 
 func (f *filesystem) mkdir(name string, mode fs.FileMode) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if _, err := f.find(name); err == nil {
+	if _, err := f.find(name, false); err == nil {
 		return errExist
 	}
 	return f.add(name, newDirectory(mode))
@@ -149,10 +344,14 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	if err := f.mkdir(name, mode); err != errExist {
 		return err
 	}
-	return f.mkdirAll(name, mode) // another command made it meanwhile
+	if info, err = f.stat(name); err != nil || !info.IsDir() { // a link, or a file that another command made meanwhile
+		return errExist
+	}
+	return nil
 }
 
-// put creates one of a container's initial files, and the directories above the file.
+// put creates one of a container's initial files or devices, and the directories above it. The content of a device is its
+// kind.
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -161,17 +360,24 @@ func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.Write([]byte(content)); err != nil {
-		return err
+	defer h.close()
+	if h.node.mode = mode; mode&fs.ModeDevice != 0 {
+		h.node.kind = content
+		return nil
 	}
-	h.node.mode = mode
-	return nil
+	_, err = h.Write([]byte(content))
+	return err
 }
 
-func (f *filesystem) stat(name string) (fileInfo, error) {
+// stat describes a file. It follows links, and lstat does not.
+func (f *filesystem) stat(name string) (fileInfo, error) { return f.describe(name, true) }
+
+func (f *filesystem) lstat(name string) (fileInfo, error) { return f.describe(name, false) }
+
+func (f *filesystem) describe(name string, follow bool) (fileInfo, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name)
+	n, err := f.find(name, follow)
 	if err != nil {
 		return fileInfo{}, err
 	}
@@ -191,7 +397,7 @@ func (n *node) each(name string, do func(name string, n *node)) {
 func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name)
+	n, err := f.find(name, true)
 	if err == nil && !n.mode.IsDir() {
 		err = errNotDirectory
 	}
@@ -204,24 +410,16 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	return infos, nil
 }
 
-// walk calls the function "do" for a file or directory, and then for everything below the directory. If the function
-// returns false for a directory, walk skips everything below that directory.
+// walk calls the function "do" for a file or directory, and then for everything below the directory. It does not follow
+// links. If the function returns false for a directory, walk skips everything below that directory.
 func (f *filesystem) walk(root string, do func(name string, info fileInfo, err error) bool) {
-	names := []string{root}
-	f.lock.Lock()
-	if n, err := f.find(root); err == nil {
-		names = nil
-		n.each(root, func(name string, _ *node) { names = append(names, name) })
+	info, err := f.lstat(root)
+	if !do(root, info, err) || !info.IsDir() {
+		return
 	}
-	f.lock.Unlock()
-	skipped := "\x00"
-	for _, name := range names {
-		if strings.HasPrefix(name, skipped) {
-			continue
-		}
-		if info, err := f.stat(name); !do(name, info, err) {
-			skipped = strings.TrimSuffix(name, "/") + "/"
-		}
+	entries, _ := f.readDir(root) // an error means that the directory is no longer there
+	for _, entry := range entries {
+		f.walk(path.Join(root, entry.name), do)
 	}
 }
 
@@ -229,7 +427,7 @@ func (f *filesystem) walk(root string, do func(name string, info fileInfo, err e
 func (f *filesystem) remove(name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name)
+	n, err := f.find(name, false)
 	switch {
 	case err != nil:
 		return err
@@ -238,35 +436,46 @@ func (f *filesystem) remove(name string, all bool) error {
 	case len(n.children) > 0 && !all:
 		return errNotEmpty
 	}
-	n.each(name, func(_ string, n *node) {
-		f.bytes -= len(n.data) // the content of a removed file does not count, even while the file is open
-		f.files--
-	})
-	dir, _ := f.find(path.Dir(name))
-	delete(dir.children, path.Base(name))
-	return nil
+	dir, err := f.find(path.Dir(name), true)
+	if err == nil {
+		f.removeEntry(dir, path.Base(name))
+	}
+	return err
+}
+
+// removeEntry removes an entry of a directory, with everything below it. The caller holds f.lock.
+func (f *filesystem) removeEntry(dir *node, base string) {
+	n := dir.children[base]
+	for below := range n.children {
+		f.removeEntry(n, below)
+	}
+	f.leave(dir, base)
+	f.release(n)
 }
 
 // rename moves a file or a tree. It replaces an existing file, but no directory.
 func (f *filesystem) rename(from, to string) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(from)
-	old, _ := f.find(to)
-	switch {
-	case err != nil || from == to:
+	n, err := f.find(from, false)
+	if err != nil {
 		return err
-	case strings.HasPrefix(to, strings.TrimSuffix(from, "/")+"/"):
+	}
+	dir, err := f.parent(to)
+	old, _ := f.find(to, false)
+	switch {
+	case n == f.root:
+		return errBusy
+	case err != nil || n == old:
+		return err
+	case f.within(dir, n):
 		return errInvalid
 	case old != nil && (old.mode.IsDir() || n.mode.IsDir()):
 		return errExist
 	}
-	dir, err := f.parent(to)
-	if err != nil {
-		return err
-	}
-	n.each(to, func(name string, _ *node) {
-		if len(name) > maxPath {
+	most := f.length(dir)
+	n.each(path.Base(to), func(name string, _ *node) {
+		if most+len(name) > maxPath {
 			err = errNameTooLong
 		}
 	})
@@ -274,20 +483,38 @@ func (f *filesystem) rename(from, to string) error {
 		return err
 	}
 	if old != nil {
-		f.bytes -= len(old.data)
-		f.files--
+		f.leave(dir, path.Base(to))
+		f.release(old)
 	}
-	above, _ := f.find(path.Dir(from))
-	delete(above.children, path.Base(from))
-	dir.children[path.Base(to)], dir.modTime = n, f.now()
+	above, _ := f.find(path.Dir(from), true)
+	f.leave(above, path.Base(from))
+	f.enter(dir, path.Base(to), n)
 	return nil
+}
+
+// contains reports whether the directory n has, or would have, the file at a path.
+func (f *filesystem) contains(n *node, name string) bool {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	dir, err := f.parent(name)
+	return err == nil && f.within(dir, n)
+}
+
+// within reports whether a directory is the directory n or below it. The caller holds f.lock.
+func (f *filesystem) within(dir, n *node) bool {
+	for ; dir != n; dir = dir.parent {
+		if dir == f.root {
+			return false
+		}
+	}
+	return true
 }
 
 // alter calls a function that changes the mode or the time of a file. The function runs under the lock.
 func (f *filesystem) alter(name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name)
+	n, err := f.find(name, true)
 	if err == nil {
 		alter(n)
 	}
@@ -301,14 +528,18 @@ type fileInfo struct {
 	mode     fs.FileMode
 	modTime  time.Time
 	uid, gid int64
+	names    int
+	target   string // of a link
+	node     *node  // the same for two names of a file
 }
 
 func (n *node) info(name string) fileInfo {
-	size := int64(len(n.data))
+	size := int64(n.content.size + len(n.target))
 	if n.mode.IsDir() {
 		size = 4096
 	}
-	return fileInfo{name: name, size: size, mode: n.mode, modTime: n.modTime, uid: n.uid, gid: n.gid}
+	return fileInfo{name: name, size: size, mode: n.mode, modTime: n.modTime, uid: n.uid, gid: n.gid, names: n.names,
+		target: n.target, node: n}
 }
 
 func (i fileInfo) Name() string               { return i.name }
@@ -322,23 +553,24 @@ const (
 	openAppend = os.O_WRONLY | os.O_CREATE | os.O_APPEND
 )
 
-// handle is an open file.
+// handle is an open file. Subshells may share a handle. The file counts until the last of them calls close.
 type handle struct {
 	files  *filesystem
 	node   *node
-	device string // the kind of a device: null, zero, full or random
-	offset int    // protected by files.lock, because subshells may share a handle
 	append bool
+	// The fields below are protected by files.lock.
+	offset int
+	users  int
 }
 
 // open opens a file with the flags os.O_RDONLY, openNew or openAppend. A file that it creates gets the given mode.
 func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name)
+	n, err := f.find(name, true)
 	if err == errNotExist && flags != os.O_RDONLY {
 		n = &node{mode: mode}
-		err = f.add(name, n)
+		err = f.add(f.linkedName(name), n)
 	}
 	if err == nil && n.mode.IsDir() {
 		err = errIsDirectory
@@ -346,74 +578,153 @@ func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, er
 	if err != nil {
 		return nil, err
 	}
-	h := &handle{files: f, node: n, append: flags == openAppend}
-	if n.mode&fs.ModeDevice != 0 {
-		h.device = string(n.data)
-	} else if flags == openNew {
-		f.bytes -= len(n.data)
-		n.data, n.modTime = nil, f.now()
+	if flags == openNew && n.kind == "" {
+		f.truncate(n)
+		n.modTime = f.now()
+	}
+	n.handles++
+	return &handle{files: f, node: n, append: flags == openAppend, users: 1}, nil
+}
+
+// linkedName returns the path at which a new file is created: the target of a link that leads to no file, or the path
+// itself. The caller holds f.lock.
+func (f *filesystem) linkedName(name string) string {
+	for range mostLinks {
+		n, err := f.find(name, false)
+		if err != nil || n.target == "" {
+			break
+		}
+		if !path.IsAbs(n.target) {
+			name = path.Dir(name) + "/" + n.target
+		} else {
+			name = n.target
+		}
+		name = path.Clean(name)
+	}
+	return name
+}
+
+// textFile returns an open file without a name, for here-documents.
+func (f *filesystem) textFile(text string) (*handle, error) {
+	f.lock.Lock()
+	n := &node{handles: 1}
+	err := f.countNew(n)
+	f.lock.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	h := &handle{files: f, node: n, users: 1}
+	_, err = h.Write([]byte(text))
+	if h.offset = 0; err != nil {
+		h.close()
+		return nil, err
 	}
 	return h, nil
 }
 
-// textFile returns an open file without a name, for here-documents.
-func (f *filesystem) textFile(text string) *handle {
-	return &handle{files: f, node: &node{data: []byte(text)}}
+// retain adds a user to a handle, and close removes one. Both do nothing if the handle is nil.
+func (h *handle) retain() {
+	if h != nil {
+		h.files.lock.Lock()
+		defer h.files.lock.Unlock()
+		h.users++
+	}
+}
+
+func (h *handle) close() {
+	if h == nil {
+		return
+	}
+	h.files.lock.Lock()
+	defer h.files.lock.Unlock()
+	if h.users--; h.users == 0 {
+		h.node.handles--
+		h.files.release(h.node)
+	}
+}
+
+// handleOf returns the handle that a stream of a command reads or writes directly, or nil.
+func handleOf(stream any) *handle {
+	switch stream := stream.(type) {
+	case *handle:
+		return stream
+	case *guardedReader:
+		return handleOf(stream.from)
+	case *guardedWriter:
+		return handleOf(stream.to)
+	}
+	return nil
 }
 
 func (h *handle) Read(p []byte) (int, error) {
 	h.files.lock.Lock()
 	defer h.files.lock.Unlock()
-	switch {
-	case h.device == "zero" || h.device == "full":
+	switch h.node.kind {
+	case "zero", "full":
 		clear(p)
 		return len(p), nil
-	case h.device == "random": // the same bytes every time
+	case "random": // the same bytes every time
 		for i := range p {
 			h.offset = h.offset*1103515245 + 12345
 			p[i] = byte(h.offset >> 16)
 		}
 		return len(p), nil
-	case h.device == "null" || h.offset >= len(h.node.data):
+	}
+	n := h.node.content.readAt(p, h.offset)
+	if h.offset += n; n == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, h.node.data[h.offset:])
-	h.offset += n
 	return n, nil
 }
 
 func (h *handle) Write(p []byte) (int, error) {
-	f := h.files
+	f, n := h.files, h.node
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	switch {
-	case h.device == "full":
+	case n.kind == "full":
 		return 0, errNoSpace
-	case h.device != "":
+	case n.kind != "":
 		return len(p), nil
 	case h.append:
-		h.offset = len(h.node.data)
+		h.offset = n.content.size
 	}
 	end := h.offset + len(p)
-	if grows := end - len(h.node.data); grows > 0 {
-		if f.bytes+grows > maxFileBytes {
-			return 0, errNoSpace
+	if grows := end - n.content.size; grows > 0 {
+		if err := f.count(n, grows); err != nil {
+			return 0, err
 		}
-		f.bytes += grows
-		h.node.data = append(h.node.data, make([]byte, grows)...)
 	}
-	copy(h.node.data[h.offset:], p)
-	h.offset, h.node.modTime = end, f.now()
+	for hole := h.offset - n.content.size; hole > 0; hole = h.offset - n.content.size { // after a truncation
+		n.content.writeAt(make([]byte, min(hole, pieceSize)), n.content.size)
+	}
+	n.content.writeAt(p, h.offset)
+	h.offset, n.modTime = end, f.now()
 	return len(p), nil
 }
 
-// content returns the whole content of a file, and nothing for a device.
-func (f *filesystem) content(name string) ([]byte, error) {
+// swap exchanges the contents of two files.
+func (h *handle) swap(other *handle) {
+	h.files.lock.Lock()
+	defer h.files.lock.Unlock()
+	a, b := h.node, other.node
+	a.content, b.content = b.content, a.content
+	a.counted, b.counted = b.counted, a.counted
+}
+
+// script returns the content of a script. Its error for a longer file than maxScript is errTooLong.
+func (f *filesystem) script(name string) (string, error) {
 	h, err := f.open(name, os.O_RDONLY, 0)
-	if err != nil || h.device != "" {
-		return nil, err
+	if err != nil {
+		return "", err
 	}
+	defer h.close()
+	text := make([]byte, maxScript+1)
 	f.lock.Lock()
-	defer f.lock.Unlock()
-	return slices.Clone(h.node.data), nil
+	n := h.node.content.readAt(text, 0)
+	f.lock.Unlock()
+	if n > maxScript {
+		return "", errTooLong
+	}
+	return string(text[:n]), nil
 }

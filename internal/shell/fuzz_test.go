@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +50,83 @@ func FuzzRun(f *testing.F) {
 			t.Errorf("the script saw the host: %q", out.String())
 		}
 	})
+}
+
+// FuzzMemory runs generated scripts. No exec may take more memory than mostGrowth, and after its end only files take
+// memory.
+func FuzzMemory(f *testing.F) {
+	for seed := range uint64(40) {
+		f.Add(seed)
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		script := (&generator{rand.New(rand.NewPCG(seed, 0))}).list(4)
+		c := newContainer(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		grown := growth()
+		_, err := c.Run(ctx, []string{"sh", "-c", script}, Streams{Stdin: strings.NewReader("line\n"), Stdout: io.Discard,
+			Stderr: io.Discard})
+		if memory := grown(); memory > mostGrowth {
+			t.Errorf("took %d MiB: %s", memory>>20, script)
+		}
+		if err != nil && err != context.DeadlineExceeded {
+			t.Error(err)
+		}
+		checkMemory(t, c)
+	})
+}
+
+// generator makes scripts that use much memory.
+type generator struct{ *rand.Rand }
+
+func (g *generator) choose(from ...string) string { return from[g.IntN(len(from))] }
+
+func (g *generator) file() string {
+	return g.choose("/tmp/a", "/tmp/b", "/tmp/c", "/etc/motd", "/dev/zero")
+}
+
+// list returns some commands, with other commands in them up to the given depth.
+func (g *generator) list(depth int) string {
+	var script strings.Builder
+	for range 1 + g.IntN(4) {
+		script.WriteString(g.command(depth) + "\n")
+	}
+	return script.String()
+}
+
+func (g *generator) command(depth int) string {
+	if depth == 0 {
+		return g.choose("tail -c 9000000", "tail -n 100000", "sort", "cat", "tee /tmp/a /tmp/b", "xargs echo", "sed 's/x/&&&/g'",
+			"sed -i 's/x/y/' /tmp/a", "tr x y", "cut -d x -f 1-", "uniq", "grep -o x", "base64", "yes", "yes $x", "seq 1 100000",
+			"set -- $x $x", `x="$x$x$x"`, "x=$(cat)", "x=$(seq 1 8000)", "y=${x//1/$y}", "read x", "wait", "sleep 0.01",
+			"tar cf - /tmp", "tar xf - -C /tmp", "ls -lR /", "find /", "cp -r /tmp /var", "rm -r /tmp/a", "mv /tmp/a /tmp/b",
+			`printf "$x"`, `eval "$x"`, "echo {1..2000}$x", "echo /*/*/*", "exec < /tmp/a", "f $x", "local z=$x",
+			"head -c "+strconv.Itoa(g.IntN(40_000_000))+" /dev/zero > "+g.file())
+	}
+	one, other := g.command(depth-1), g.command(depth-1)
+	switch g.IntN(10) {
+	case 0:
+		return one + " | " + other
+	case 1:
+		return "{ " + g.list(depth-1) + "} < " + g.file()
+	case 2:
+		return "{ " + g.list(depth-1) + "} > " + g.file()
+	case 3:
+		return "{ " + g.list(depth-1) + "} &"
+	case 4:
+		return "x=$(" + g.list(depth-1) + ")"
+	case 5:
+		return "f() {\n" + g.list(depth-1) + g.choose("f $x\n", "(f)\n", "") + "}; f"
+	case 6:
+		return "for i in 1 2 3 $x; do\n" + g.list(depth-1) + "done"
+	case 7:
+		return one + " <<E\n$x$x\nE"
+	case 8:
+		return "{ " + g.list(depth-1) + "rm -f /tmp/a /tmp/b\n" + other + "\n} < /tmp/a"
+	default:
+		return "(" + g.list(depth-1) + ")"
+	}
 }
 
 // FuzzExpression checks that no regular expression of grep or sed causes a panic.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -21,8 +22,10 @@ type interpreter struct {
 	life   context.Context
 	name   string // $0
 	params []string
-	vars   map[string]expand.Variable
-	funcs  map[string]*syntax.Stmt
+	// paramsMemory is the part of kept that belongs to params.
+	paramsMemory int
+	vars         map[string]expand.Variable
+	funcs        map[string]*syntax.Stmt
 	// locals are the values that local variables of the current function hide. It is nil outside of functions.
 	locals map[string]expand.Variable
 	flags  map[string]bool // options of the builtin set, such as errexit
@@ -39,6 +42,7 @@ type interpreter struct {
 	levels    int  // the number of loops that a pending break or continue still has to leave
 	keepFiles bool // exec has made the redirections of its statement permanent
 	budget    int  // the bytes that the expansions of the current statement may still use
+	kept      int  // the memory of variables, functions, parameters and jobs; process.held has the rest
 	variables int  // the size of all functions, and of all variables beyond the initial environment
 }
 
@@ -60,7 +64,8 @@ type job struct {
 	exit int
 }
 
-// newInterpreter returns a shell for a process such as sh. The environment of the process becomes its variables.
+// newInterpreter returns a shell for a process such as sh. The environment of the process becomes its variables. The
+// caller calls free.
 func newInterpreter(p *process, name string, params []string) *interpreter {
 	sh := &interpreter{
 		process: *p, life: p.ctx, name: name, params: params, vars: map[string]expand.Variable{},
@@ -71,18 +76,70 @@ func newInterpreter(p *process, name string, params []string) *interpreter {
 		sh.vars[name] = expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: true}
 	}
 	sh.vars["PWD"] = expand.Variable{Set: true, Kind: expand.String, Str: p.dir, Exported: true}
+	sh.held = 0
+	sh.retain()
 	return sh
 }
 
-// subshell returns a copy of the shell, to run a ( ), a $( ), a side of a pipe, or a background command.
-func (sh *interpreter) subshell() *interpreter {
+// subshell returns a copy of the shell with other streams, to run a ( ), a $( ), a side of a pipe, or a background
+// command. The caller calls free.
+func (sh *interpreter) subshell(stdin io.Reader, stdout, stderr io.Writer) *interpreter {
 	sub := *sh
+	sub.stdin, sub.stdout, sub.stderr, sub.held, sub.kept, sub.paramsMemory = stdin, stdout, stderr, 0, 0, 0
+	sub.take(subshellMemory + 200*(len(sh.vars)+len(sh.funcs)))
+	sub.retain()
 	sub.vars, sub.funcs, sub.flags = maps.Clone(sh.vars), maps.Clone(sh.funcs), maps.Clone(sh.flags)
 	if sh.locals != nil {
 		sub.locals = map[string]expand.Variable{}
 	}
 	sub.exitAction, sub.jobs = "", nil
 	return &sub
+}
+
+// retain keeps the files open that the streams of the shell use, until free.
+func (sh *interpreter) retain() {
+	for _, h := range sh.handles() {
+		h.retain()
+	}
+}
+
+func (sh *interpreter) closeStreams() {
+	for _, h := range sh.handles() {
+		h.close()
+	}
+}
+
+func (sh *interpreter) handles() [3]*handle {
+	return [3]*handle{handleOf(sh.stdin), handleOf(sh.stdout), handleOf(sh.stderr)}
+}
+
+// free releases the files and the memory of a shell that has ended.
+func (sh *interpreter) free() {
+	sh.closeStreams()
+	sh.giveBack(0)
+	sh.keep(-sh.kept)
+}
+
+// keep adds a number of bytes, which may be negative, to the memory that the shell takes until it ends.
+func (sh *interpreter) keep(n int) bool {
+	switch {
+	case n < 0:
+		sh.session.give(-n)
+	case !sh.session.take(n):
+		return false
+	}
+	sh.kept += n
+	return true
+}
+
+func (sh *interpreter) setParams(params []string) {
+	size := 0
+	for _, param := range params {
+		size += len(param) + 32
+	}
+	if sh.keep(size - sh.paramsMemory) {
+		sh.params, sh.paramsMemory = params, size
+	}
 }
 
 // say prints an error message of the shell. It prints nothing after the end of the context.
@@ -115,12 +172,35 @@ func (sh *interpreter) leave() int {
 
 // eval parses a script and runs it in this shell.
 func (sh *interpreter) eval(text string) {
-	file, err := parse(text)
+	file, err := sh.parse(text)
 	if err != nil {
 		sh.complain(err)
 		return
 	}
 	sh.stmts(file.Stmts)
+}
+
+// parse parses a script. The script takes memory until the current statement ends.
+func (sh *interpreter) parse(text string) (*syntax.File, error) {
+	before := sh.held
+	if !sh.take(byteOfScript * min(len(text), maxScript)) {
+		return nil, errTooLong
+	}
+	file, err := parse(text)
+	sh.giveBack(before)
+	if err == nil && !sh.take(len(text)+nodeOfScript*nodes(file)) {
+		err = errTooLong
+	}
+	return file, err
+}
+
+// nodes returns the number of nodes in a part of a parsed script.
+func nodes(of syntax.Node) (n int) {
+	syntax.Walk(of, func(syntax.Node) bool {
+		n++
+		return true
+	})
+	return n
 }
 
 func (sh *interpreter) stmts(stmts []*syntax.Stmt) {
@@ -149,8 +229,20 @@ func (sh *interpreter) stmt(stmt *syntax.Stmt) {
 		sh.background(stmt)
 		return
 	}
+	before := sh.held
+	if sh.take(statementMemory) {
+		sh.run(stmt)
+	}
+	sh.giveBack(before)
+}
+
+// run runs a statement in the foreground.
+func (sh *interpreter) run(stmt *syntax.Stmt) {
 	sh.budget = maxExpansion
-	stdin, stdout, stderr := sh.stdin, sh.stdout, sh.stderr
+	outer := sh.process
+	if len(stmt.Redirs) > 0 {
+		sh.retain()
+	}
 	switch {
 	case !sh.redirect(stmt.Redirs):
 		sh.status = 1
@@ -164,8 +256,13 @@ func (sh *interpreter) stmt(stmt *syntax.Stmt) {
 	default:
 		sh.command(stmt.Cmd)
 	}
-	if len(stmt.Redirs) > 0 && !sh.keepFiles {
-		sh.stdin, sh.stdout, sh.stderr = stdin, stdout, stderr
+	if len(stmt.Redirs) > 0 && sh.keepFiles {
+		for _, stream := range []any{outer.stdin, outer.stdout, outer.stderr} {
+			handleOf(stream).close()
+		}
+	} else if len(stmt.Redirs) > 0 {
+		sh.closeStreams()
+		sh.stdin, sh.stdout, sh.stderr = outer.stdin, outer.stdout, outer.stderr
 	}
 	sh.keepFiles = false
 	if list, ok := stmt.Cmd.(*syntax.BinaryCmd); ok && (list.Op == syntax.AndStmt || list.Op == syntax.OrStmt) {
@@ -187,16 +284,20 @@ func oneIf(b bool) int {
 func (sh *interpreter) background(stmt *syntax.Stmt) {
 	inner := *stmt
 	inner.Background, inner.Disown = false, false
-	sub := sh.subshell()
-	sub.stdin, sub.args = nothing{}, []string{"sh"}
-	sub.life, sub.kill = context.WithCancelCause(sh.life)
-	sub.ctx = sub.life
-	sub.broken = new(atomic.Bool)
-	sub.stdout = &guardedWriter{sub.ctx, sh.stdout, sub.broken}
+	life, kill := context.WithCancelCause(sh.life)
+	broken := new(atomic.Bool)
+	sub := sh.subshell(nothing{}, &guardedWriter{life, sh.stdout, broken}, sh.stderr)
+	sub.args, sub.life, sub.ctx, sub.kill, sub.broken = []string{"sh"}, life, life, kill, broken
+	// Keep the exit codes of the newest commands only.
+	const most = 1000
+	if len(sh.jobs) >= most {
+		sh.jobs = slices.Delete(sh.jobs, 0, 1)
+	}
 	started := &job{pid: sh.container.register(&sub.process), done: make(chan struct{})}
 	sh.jobs = append(sh.jobs, started)
 	sh.status = 0
 	end := func() {
+		sub.free()
 		sh.container.unregister(started.pid)
 		sub.kill(nil)
 		close(started.done)
@@ -239,8 +340,10 @@ func (sh *interpreter) redirectOne(redir *syntax.Redirect) error {
 	}
 	if redir.Hdoc != nil {
 		text, err := expanded(sh, func(c *expand.Config) (string, error) { return expand.Document(c, redir.Hdoc) })
-		sh.stdin = sh.container.files.textFile(text)
-		return err
+		if err != nil {
+			return err
+		}
+		return sh.readText(text)
 	}
 	name, err := sh.literal(redir.Word)
 	if err != nil {
@@ -250,18 +353,23 @@ func (sh *interpreter) redirectOne(redir *syntax.Redirect) error {
 	all := redir.Op == syntax.RdrAll || redir.Op == syntax.AppAll
 	switch redir.Op {
 	case syntax.Hdoc, syntax.DashHdoc: // without a line
-		sh.stdin = nothing{}
+		sh.setStdin(nothing{})
 	case syntax.WordHdoc:
-		sh.stdin = sh.container.files.textFile(name + "\n")
+		return sh.readText(name + "\n")
 	case syntax.RdrIn, syntax.RdrInOut:
-		if sh.stdin, err = sh.open(name); err != nil {
+		from, err := sh.open(name)
+		if err != nil {
 			return fmt.Errorf("can't open %s: %w", name, err)
 		}
+		sh.setStdin(from)
 	case syntax.DplIn, syntax.DplOut:
 		to = map[string]io.Writer{"1": sh.stdout, "2": sh.stderr, "-": io.Discard}[name]
+		if !input {
+			handleOf(to).retain()
+		}
 		switch {
 		case input && name == "-":
-			sh.stdin = nothing{}
+			sh.setStdin(nothing{})
 		case !input && to == nil || input && name != "0":
 			return fmt.Errorf("%s: bad file descriptor", name)
 		}
@@ -273,12 +381,32 @@ func (sh *interpreter) redirectOne(redir *syntax.Redirect) error {
 	if err != nil {
 		return fmt.Errorf("can't create %s: %w", name, err)
 	}
+	if all {
+		handleOf(to).retain()
+	}
 	if !input && (fd == "1" || all) {
+		handleOf(sh.stdout).close()
 		sh.stdout = to
 	}
 	if !input && (fd == "2" || all) {
+		handleOf(sh.stderr).close()
 		sh.stderr = to
 	}
+	return nil
+}
+
+func (sh *interpreter) setStdin(from io.Reader) {
+	handleOf(sh.stdin).close()
+	sh.stdin = from
+}
+
+// readText makes a text the standard input.
+func (sh *interpreter) readText(text string) error {
+	file, err := sh.container.files.textFile(text)
+	if err != nil {
+		return fmt.Errorf("can't create a here-document: %w", err)
+	}
+	sh.setStdin(file)
 	return nil
 }
 
@@ -290,7 +418,8 @@ func (sh *interpreter) command(command syntax.Command) {
 	case *syntax.Block:
 		sh.stmts(command.Stmts)
 	case *syntax.Subshell:
-		sub := sh.subshell()
+		sub := sh.subshell(sh.stdin, sh.stdout, sh.stderr)
+		defer sub.free()
 		sub.stmts(command.Stmts)
 		sh.status = sub.leave()
 	case *syntax.BinaryCmd:
@@ -357,22 +486,25 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	}
 	in, out := io.Pipe()
 	defer in.Close() // ends the left side even if the right side panics
-	left, right := sh.subshell(), sh.subshell()
-	left.broken = new(atomic.Bool)
-	left.stdout = &guardedWriter{sh.ctx, out, left.broken}
+	broken := new(atomic.Bool)
+	leftOut, leftErr := &guardedWriter{sh.ctx, out, broken}, sh.stderr
 	if command.Op == syntax.PipeAll {
-		left.stderr = left.stdout
+		leftErr = leftOut
 	}
+	left, right := sh.subshell(sh.stdin, leftOut, leftErr), sh.subshell(in, sh.stdout, sh.stderr)
+	left.broken = broken
+	defer right.free()
 	leftExit := make(chan int, 1)
 	if !sh.session.spawn(func() {
 		defer close(leftExit)
 		defer out.Close()
+		defer left.free()
 		left.stmt(command.X)
 		leftExit <- left.leave()
 	}) {
+		left.free()
 		return
 	}
-	right.stdin = in
 	right.stmt(command.Y)
 	sh.status = right.leave()
 	_ = in.Close()
@@ -461,6 +593,7 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		if len(args) > 0 {
 			if _, found := hidden[name]; !found {
 				hidden[name] = old
+				sh.hide(name, old)
 			}
 			v := sh.vars[name]
 			v.Exported = true
@@ -480,22 +613,23 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		sh.status = sh.call(args)
 	}
 	for name, old := range hidden {
-		sh.put(name, old)
+		sh.unhide(name, old)
 	}
 }
 
 // function calls a shell function.
 func (sh *interpreter) function(body *syntax.Stmt, args []string) {
-	params, locals, loops := sh.params, sh.locals, sh.loops
-	sh.params, sh.locals, sh.loops = args, map[string]expand.Variable{}, 0
+	params, paramsMemory, locals, loops := sh.params, sh.paramsMemory, sh.locals, sh.loops
+	sh.params, sh.paramsMemory, sh.locals, sh.loops = args, 0, map[string]expand.Variable{}, 0
 	sh.stmt(body)
 	if sh.jump == returnFunction {
 		sh.jump = noJump
 	}
 	for name, old := range sh.locals {
-		sh.put(name, old)
+		sh.unhide(name, old)
 	}
-	sh.params, sh.locals, sh.loops = params, locals, loops
+	sh.keep(-sh.paramsMemory)
+	sh.params, sh.paramsMemory, sh.locals, sh.loops = params, paramsMemory, locals, loops
 }
 
 // call runs a builtin or a program, and returns the exit code.
@@ -526,10 +660,12 @@ func (sh *interpreter) call(args []string) int {
 
 // substitute runs the commands in a $( ) and writes their output to a writer.
 func (sh *interpreter) substitute(to io.Writer, subst *syntax.CmdSubst) error {
-	sub := sh.subshell()
-	out := &buffer{left: maxCapture, full: func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }}
+	out := &buffer{session: sh.session, left: maxCapture,
+		full: func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }}
+	defer func() { sh.session.give(out.held) }()
+	sub := sh.subshell(sh.stdin, out, sh.stderr)
+	defer sub.free()
 	sub.broken = new(atomic.Bool)
-	sub.stdout = out
 	sub.stmts(subst.Stmts)
 	sh.substituted = sub.leave()
 	text := out.String()

@@ -26,8 +26,10 @@ const (
 	maxSubshells = 32        // concurrent subshells of one Run: left sides of pipes, and background commands
 	maxLine      = 256 << 10 // one line in a command's input
 	maxTyped     = 256 << 10 // lines on a terminal that no command has read yet
-	maxBuffer    = 8 << 20   // the input that a command such as sort or tail holds in memory
 	maxPattern   = 256       // one pattern of case, [[ ]] or ${ }, or one replacement in ${ }
+	maxReplace   = 32        // the replacement in ${x//pattern/replacement}
+	maxWrite     = 32 << 10  // one write to the client
+	maxGroups    = 50_000    // instructions times groups of a regular expression
 	maxProgram   = 2000      // instructions of a regular expression; a match may execute all of them for each byte
 )
 
@@ -61,6 +63,9 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 // buffer collects text up to a limit. The field "left" is the number of bytes that still fit. A Write of more bytes
 // fails, and calls the function in the field "full". A buffer is safe for concurrent use.
 type buffer struct {
+	session *session // whose memory the text takes, or nil
+	held    int
+
 	lock sync.Mutex
 	text bytes.Buffer
 	left int
@@ -74,6 +79,12 @@ func (b *buffer) Write(p []byte) (int, error) {
 		b.left = 0
 		b.full()
 		return 0, errTooLong
+	}
+	if b.session != nil {
+		if !b.session.take(3 * len(p)) {
+			return 0, errTooLong
+		}
+		b.held += 3 * len(p)
 	}
 	b.left -= len(p)
 	return b.text.Write(p)

@@ -67,7 +67,7 @@ func (c *container) populate() error {
 			return err
 		}
 	}
-	c.files.bytes, c.files.files = 0, 0
+	c.files.memory = c.memory
 	c.files.uid, c.files.gid = c.config.UID, c.config.GID
 	return nil
 }

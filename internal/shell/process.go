@@ -40,6 +40,7 @@ type process struct {
 	broken         *atomic.Bool // true after the reader of stdout has gone
 
 	kill context.CancelCauseFunc
+	held int // the memory that the command or shell has taken
 
 	// The fields below are set only while a program in /bin runs.
 	options  options
@@ -61,6 +62,10 @@ func (p *process) path(name string) string {
 
 func (p *process) stat(name string) (fileInfo, error) {
 	return p.container.files.stat(p.path(name))
+}
+
+func (p *process) lstat(name string) (fileInfo, error) {
+	return p.container.files.lstat(p.path(name))
 }
 
 // lookPath returns the path of a command's file in the container. It searches PATH as os/exec.LookPath does on a host.
@@ -111,6 +116,7 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	}
 	head := make([]byte, 256) // as much as Linux reads
 	n, _ := content.Read(head)
+	content.close()
 	name, ok := strings.CutPrefix(string(head[:n]), program)
 	if !ok {
 		name = "sh"
@@ -212,10 +218,11 @@ func (w *guardedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// open opens a file for reading. The name - stands for stdin.
+// open opens a file for reading. The name - stands for stdin. The caller closes the handle of the reader.
 func (p *process) open(name string) (io.Reader, error) {
 	switch name {
 	case "-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
+		handleOf(p.stdin).retain()
 		return p.stdin, nil
 	case "/dev/tty":
 		if p.session.terminal != nil {
@@ -229,15 +236,22 @@ func (p *process) open(name string) (io.Reader, error) {
 	return &guardedReader{ctx: p.ctx, from: file}, nil
 }
 
-// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process.
+// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process. The
+// caller closes the handle of the writer.
 func (p *process) create(name string, flags int) (io.Writer, error) {
 	switch name {
 	case "/dev/stdout", "/dev/tty", "/dev/fd/1", "/proc/self/fd/1", "/proc/1/fd/1":
+		handleOf(p.stdout).retain()
 		return p.stdout, nil
 	case "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", "/proc/1/fd/2":
+		handleOf(p.stderr).retain()
 		return p.stderr, nil
 	}
-	return p.container.files.open(p.path(name), flags, 0o644)
+	file, err := p.container.files.open(p.path(name), flags, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
 }
 
 func lookupEnv(env []string, key string) (string, bool) {

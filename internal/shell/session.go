@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"fauxlet/internal/pods"
 )
@@ -19,6 +21,7 @@ type session struct {
 	stdout, stderr io.Writer
 	terminal       *terminal // nil without a terminal
 
+	held      atomic.Int64 // the memory that commands and shells have taken
 	lock      sync.Mutex
 	over      bool
 	subshells int
@@ -50,11 +53,15 @@ func newSession(ctx context.Context, c *container, streams pods.Streams) *sessio
 // spawn runs a function in a goroutine, for a subshell. If the session is over or has too many subshells, spawn ends
 // the session and returns false.
 func (s *session) spawn(do func()) bool {
+	if !s.take(routineMemory) {
+		return false
+	}
 	s.lock.Lock()
 	allowed := !s.over && s.subshells < maxSubshells
 	if allowed {
 		s.subshells++
 		s.work.Go(func() {
+			defer s.give(routineMemory)
 			defer func() {
 				if failure := recover(); failure != nil {
 					fmt.Fprintf(s.stderr, "sh: internal error: %v\n", failure)
@@ -68,6 +75,7 @@ func (s *session) spawn(do func()) bool {
 	}
 	s.lock.Unlock()
 	if !allowed {
+		s.give(routineMemory)
 		s.fail("sh: can't fork: Resource temporarily unavailable", 2)
 	}
 	return allowed
@@ -80,6 +88,7 @@ func (s *session) end() {
 	s.lock.Unlock()
 	s.cancel(context.Canceled)
 	s.work.Wait()
+	s.give(int(s.held.Load()))
 }
 
 // fail ends the whole command with a message and an exit code, for example 128 plus the number of a signal.
@@ -90,19 +99,23 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer for concurrent use. It drops empty writes, which would send empty frames to the client.
+// locked is a writer for concurrent use. It drops empty writes, which would send empty frames to the client. It writes in pieces, because a frame of SPDY has a maximum size.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer
 }
 
 func (w *locked) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	return w.to.Write(p)
+	written := 0
+	for piece := range slices.Chunk(p, maxWrite) {
+		n, err := w.to.Write(piece)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 type nothing struct{}

@@ -44,16 +44,17 @@ func runShell(p *process) int {
 			name, args = args[0], args[1:]
 		}
 	case !given['s'] && len(args) > 0:
-		content, err := p.container.files.content(p.path(args[0]))
+		content, err := p.container.files.script(p.path(args[0]))
 		if err != nil {
 			fmt.Fprintf(p.stderr, "sh: can't open '%s': %v\n", args[0], err)
 			return 2
 		}
-		text, name, args = string(content), args[0], args[1:]
+		text, name, args = content, args[0], args[1:]
 	default:
 		isScript = false
 	}
 	sh := newInterpreter(p, name, args)
+	defer sh.free()
 	if len(options) > 1 && setOptions(sh, options) != 0 {
 		return 2
 	}
@@ -73,31 +74,32 @@ func (sh *interpreter) follow() {
 	text := ""
 	for ended := false; !ended && !sh.stopped(); {
 		var line string
+		before := sh.held
 		line, ended = readLine(sh.stdin, true, maxScript)
 		if ended && line == "" && text == "" {
 			return
 		}
 		text += line + "\n"
-		script, more, err := complete(text, ended)
-		if more {
-			continue
+		script, more, err := sh.complete(text, ended)
+		if !more {
+			text = ""
+			if err != nil {
+				sh.complain(err)
+				return
+			}
+			sh.stmts(script.Stmts)
 		}
-		text = ""
-		if err != nil {
-			sh.complain(err)
-			return
-		}
-		sh.stmts(script.Stmts)
+		sh.giveBack(before)
 	}
 }
 
 // complete tries to parse the lines of a script that have been read so far. The result "more" is true if the script
 // needs another line.
-func complete(text string, last bool) (script *syntax.File, more bool, err error) {
+func (sh *interpreter) complete(text string, last bool) (script *syntax.File, more bool, err error) {
 	if !last && strings.HasSuffix(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), `\\`, ""), `\`) &&
 		len(text) < maxScript {
 		return nil, true, nil
 	}
-	script, err = parse(text)
+	script, err = sh.parse(text)
 	return script, !last && syntax.IsIncomplete(err), err
 }

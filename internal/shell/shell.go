@@ -6,9 +6,9 @@
 // own interpreter (interpreter.go), because the library's interpreter uses the host. Package expand would look up the
 // users of the host to expand ~name; the environment in variables.go prevents that.
 //
-// The memory that a client can use is limited: files, variables, functions, arguments, the expansions of a statement,
-// the output of $( ), scripts, nesting, patterns and the number of subshells. A script that exceeds a limit ends
-// (limits.go). After the end of its context, a statement may continue to match a pattern for a few seconds. A command
+// The memory that a client can use is limited: each container has an account, to which commands add the memory that they
+// take (memory.go). Some things have limits of their own, such as the nesting of scripts and the size of the variables
+// (limits.go). A script that exceeds a limit ends. After the end of its context, a statement may continue to match a pattern for a few seconds. A command
 // that writes waits until the client reads its output.
 //
 // The language is POSIX shell, and from bash [[ ]], (( )), <<< and local. There are no arrays, no job control, and no
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type container struct {
 	now    func() time.Time
 	env    []string
 	files  *filesystem
+	memory *account
 
 	lock      sync.Mutex
 	lastPID   int
@@ -51,8 +53,10 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 // containerOf creates a container, whose commands get the time from the function "now". The files in the configuration
 // may replace system files. Errors name the field of the configuration.
 func containerOf(config pods.ContainerConfig, now func() time.Time) (*container, error) {
-	c := &container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{},
-		files: newFilesystem(now)}
+	c := &container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{}}
+	c.files = newFilesystem(now, maxFileBytes)
+	c.memory = &account{what: "the container", limit: int64(c.files.size) + workMemory, in: ofProcess}
+	runtime.AddCleanup(c, func(memory *account) { memory.in.give(int(memory.used.Load())) }, c.memory)
 	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
 		key, _, _ := strings.Cut(entry, "=")
 		if _, found := lookupEnv(c.env, key); !found {
@@ -88,6 +92,10 @@ func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
 	}
+	if err := c.memory.take(sessionMemory); err != nil {
+		return 126, startError(126, "%v", err)
+	}
+	defer c.memory.give(sessionMemory)
 	s := newSession(ctx, c, streams)
 	defer s.end()
 	p := c.newProcess(argv)
@@ -118,8 +126,7 @@ func (c *container) newProcess(argv []string) *process {
 // canStart returns runc's error if a command cannot be started, and nil if it can.
 func (c *container) canStart(argv []string) *pods.StartError {
 	failed := func(code int, format string, args ...any) *pods.StartError {
-		const text = "OCI runtime exec failed: exec failed: unable to start container process: exec: "
-		return &pods.StartError{Text: text + fmt.Sprintf(format, args...), Code: code}
+		return startError(code, "exec: "+format, args...)
 	}
 	if len(argv) == 0 {
 		argv = []string{""}
@@ -134,6 +141,12 @@ func (c *container) canStart(argv []string) *pods.StartError {
 		return failed(126, "%q: %s", argv[0], strings.ToLower(err.Error()))
 	}
 	return failed(127, "%q: stat %s: %s", argv[0], argv[0], strings.ToLower(err.Error()))
+}
+
+// startError returns runc's error for a command that it cannot start.
+func startError(code int, format string, args ...any) *pods.StartError {
+	const text = "OCI runtime exec failed: exec failed: unable to start container process: "
+	return &pods.StartError{Text: text + fmt.Sprintf(format, args...), Code: code}
 }
 
 func (c *container) home() string {

@@ -205,13 +205,15 @@ func (sh *interpreter) converse(t *terminal) {
 		line := t.take(lineCtx, maxLine)
 		text += line
 		sh.ctx = lineCtx
-		if script, more, err := complete(text, line == ""); !more {
+		before := sh.held
+		if script, more, err := sh.complete(text, line == ""); !more {
 			if text = ""; err != nil {
 				sh.complain(err)
 			} else {
 				sh.stmts(script.Stmts)
 			}
 		}
+		sh.giveBack(before)
 		sh.ctx = ctx
 		if sh.jump == returnFunction {
 			sh.jump = noJump

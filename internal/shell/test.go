@@ -89,7 +89,8 @@ func (p *process) check(operator, operand string) (bool, error) {
 	case "-x":
 		return found && info.mode&0o111 != 0, nil
 	case "-h", "-L":
-		return false, nil
+		info, err := p.lstat(operand)
+		return err == nil && info.target != "", nil
 	}
 	return false, errNoOperator
 }
@@ -107,6 +108,10 @@ func (p *process) compare(operator, a, b string) (bool, error) {
 		return a > b, nil
 	case "-ot":
 		return p.compare("-nt", b, a)
+	case "-ef":
+		x, errX := p.stat(a)
+		y, errY := p.stat(b)
+		return errX == nil && errY == nil && x.node == y.node, nil
 	case "-nt":
 		x, errX := p.stat(a)
 		y, errY := p.stat(b)

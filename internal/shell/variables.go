@@ -17,8 +17,12 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// inPattern is the prefix that parse adds to the names of variables within a pattern or a replacement of ${ }.
-const inPattern = "\x01"
+// inPattern and inReplacement are the prefixes that parse adds to the names of variables within a pattern or a
+// replacement of ${ }.
+const (
+	inPattern     = "\x01"
+	inReplacement = "\x02"
+)
 
 // parse parses a script. If [syntax.IsIncomplete] is true for the error, more input may complete the script.
 //
@@ -34,7 +38,7 @@ func parse(text string) (*syntax.File, error) {
 		return nil, err
 	}
 	syntax.Walk(file, func(node syntax.Node) bool {
-		var words []*syntax.Word
+		words := map[string]*syntax.Word{}
 		switch node := node.(type) {
 		case *syntax.CmdSubst: // $(<file)
 			if len(node.Stmts) == 1 && node.Stmts[0].Cmd == nil && len(node.Stmts[0].Redirs) == 1 {
@@ -43,23 +47,27 @@ func parse(text string) (*syntax.File, error) {
 			}
 		case *syntax.ParamExp:
 			if node.Repl != nil {
-				words = []*syntax.Word{node.Repl.Orig, node.Repl.With}
+				words[inPattern], words[inReplacement] = node.Repl.Orig, node.Repl.With
 			}
 			if node.Exp != nil && !isDefault(node.Exp.Op) {
-				words = []*syntax.Word{node.Exp.Word}
+				words[inPattern] = node.Exp.Word
 			}
 		}
-		for _, word := range words {
+		for prefix, word := range words {
 			if word == nil {
 				continue
 			}
-			if word.End().Offset()-word.Pos().Offset() > maxPattern {
-				err = fmt.Errorf("the pattern is too long: more than %d bytes", maxPattern)
+			what, most := "pattern", maxPattern
+			if prefix == inReplacement {
+				what, most = "replacement", maxReplace
+			}
+			if int(word.End().Offset()-word.Pos().Offset()) > most {
+				err = fmt.Errorf("the %s is too long: more than %d bytes", what, most)
 			}
 			syntax.Walk(word, func(inner syntax.Node) bool {
 				switch inner := inner.(type) {
 				case *syntax.ParamExp:
-					inner.Param.Value = inPattern + strings.TrimPrefix(inner.Param.Value, inPattern)
+					inner.Param.Value = prefix + strings.TrimLeft(inner.Param.Value, inPattern+inReplacement)
 				case *syntax.CmdSubst:
 					err = fmt.Errorf("syntax error: $( ) in a pattern of ${ } is not supported")
 				}
@@ -87,9 +95,21 @@ func syntaxMessage(err error) string {
 // environment gives package expand access to a shell's variables. Their sizes count towards the limit maxExpansion.
 type environment struct{ *interpreter }
 
+// cutPrefix cuts inPattern or inReplacement from the name of a variable. Each byte of its value counts as factor bytes,
+// so that patterns and replacements stay as short as the limits maxPattern and maxReplace.
+func cutPrefix(name string) (cut string, factor int) {
+	if cut, found := strings.CutPrefix(name, inPattern); found {
+		return cut, maxExpansion / maxPattern
+	}
+	if cut, found := strings.CutPrefix(name, inReplacement); found {
+		return cut, maxExpansion / maxReplace
+	}
+	return name, 1
+}
+
 // Get implements expand.Environ.
 func (e environment) Get(name string) expand.Variable {
-	name, short := strings.CutPrefix(name, inPattern)
+	name, factor := cutPrefix(name)
 	v := e.lookup(name)
 	if strings.HasPrefix(name, "HOME ") {
 		return v
@@ -98,10 +118,7 @@ func (e environment) Get(name string) expand.Variable {
 	for _, element := range v.List {
 		size += len(element) + 16
 	}
-	if short {
-		size *= 1024
-	}
-	if !e.charge(size) {
+	if !e.charge(size * factor) {
 		return expand.Variable{}
 	}
 	return v
@@ -112,7 +129,7 @@ func (sh *interpreter) charge(size int) bool {
 	if sh.budget -= size; sh.budget < 0 {
 		sh.session.fail("sh: out of memory: a statement expands to too much", 2)
 	}
-	return sh.budget >= 0
+	return sh.budget >= 0 && sh.take(byteOfExpansion*size)
 }
 
 // lookup returns a variable or a special parameter.
@@ -167,7 +184,7 @@ func (e environment) Each(do func(string, expand.Variable) bool) {
 
 // Set implements expand.WriteEnviron.
 func (e environment) Set(name string, v expand.Variable) error {
-	name = strings.TrimPrefix(name, inPattern)
+	name, _ = cutPrefix(name)
 	old := e.vars[name]
 	if old.ReadOnly {
 		return fmt.Errorf("%s: readonly variable", name)
@@ -186,8 +203,7 @@ func (sh *interpreter) set(name, value string) error {
 
 // put sets or removes a variable. It ends the whole command if the variables become too large.
 func (sh *interpreter) put(name string, v expand.Variable) {
-	size := func(v expand.Variable) int { return oneIf(v.Set) * (len(name) + len(v.Str) + 64) }
-	if !sh.resize(size(v) - size(sh.vars[name])) {
+	if !sh.resize(variableSize(name, v)-variableSize(name, sh.vars[name]), 2) {
 		return
 	}
 	if sh.vars[name] = v; !v.Set {
@@ -210,7 +226,8 @@ func (sh *interpreter) define(name string, body *syntax.Stmt) {
 		})
 		return size
 	}
-	if !sh.resize(size(body) - size(sh.funcs[name])) {
+	const memoryOfByte = 100 // of the parsed script
+	if !sh.resize(size(body)-size(sh.funcs[name]), memoryOfByte) {
 		return
 	}
 	if sh.funcs[name] = body; body == nil {
@@ -218,12 +235,25 @@ func (sh *interpreter) define(name string, body *syntax.Stmt) {
 	}
 }
 
-// resize adds to the size of variables and functions. Above maxVariables it ends the whole command and returns false.
-func (sh *interpreter) resize(by int) bool {
+// resize adds to the size of variables and functions, each byte of which takes the given number of bytes of memory.
+// Above maxVariables it ends the whole command and returns false.
+func (sh *interpreter) resize(by, memoryOfByte int) bool {
 	if sh.variables += by; sh.variables > maxVariables {
 		sh.session.fail("sh: out of memory: variables and functions are too large", 2)
 	}
-	return sh.variables <= maxVariables
+	return sh.variables <= maxVariables && sh.keep(by*memoryOfByte)
+}
+
+func variableSize(name string, v expand.Variable) int {
+	return oneIf(v.Set) * (len(name) + len(v.Str) + 64)
+}
+
+// hide counts a value that another value of the variable hides, until unhide sets the value again.
+func (sh *interpreter) hide(name string, old expand.Variable) { sh.resize(variableSize(name, old), 2) }
+
+func (sh *interpreter) unhide(name string, old expand.Variable) {
+	sh.resize(-variableSize(name, old), 2)
+	sh.put(name, old)
 }
 
 // The method "exported" returns the exported variables as NAME=value, sorted by name.
@@ -419,6 +449,7 @@ func (sh *interpreter) declare(clause *syntax.DeclClause) error {
 			}
 			if _, saved := sh.locals[name]; sh.locals != nil && !saved && !export && !readonly {
 				sh.locals[name] = sh.vars[name]
+				sh.hide(name, sh.vars[name])
 			}
 			if assign.Name != nil && !assign.Naked {
 				err = sh.assign(assign)

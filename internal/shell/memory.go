@@ -1,0 +1,93 @@
+package shell
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// account counts bytes of memory: of all commands and files of a container, or of all containers of the process. Its
+// numbers are estimates that are rather too high.
+type account struct {
+	what  string // for errors
+	limit int64
+	used  atomic.Int64
+	in    *account // the account of the process, or nil
+}
+
+const (
+	workMemory    = 16 << 20  // the memory of a container, in addition to the size of its file system
+	processMemory = 512 << 20 // the memory of all containers of the process
+)
+
+// These are the estimates of what a part of a command takes, in bytes.
+const (
+	sessionMemory   = 64 << 10
+	commandMemory   = 64 << 10 // its buffers, without arguments and environment
+	statementMemory = 8 << 10  // the Go stack of one level of nesting
+	subshellMemory  = 8 << 10  // without its variables
+	routineMemory   = 64 << 10 // a goroutine with its Go stack
+	nodeOfScript    = 160      // a node of a parsed script
+	byteOfScript    = 300      // a byte of a script, while it is parsed
+	byteOfExpansion = 32       // a byte of an expansion: fields and arguments, and copies
+	entryMemory     = 200      // a listed entry of a directory
+	sortedMemory    = 64       // a line that sort keeps, without its text
+	matchMemory     = 88       // a match in a line, without its groups
+	byteOfLine      = 48       // a byte of an input line: fields, and copies
+)
+
+var ofProcess = &account{what: "all containers", limit: processMemory}
+
+// take adds a number of bytes to the account. If a limit would be exceeded, it adds nothing and returns an error that
+// names the limit.
+func (a *account) take(n int) error {
+	if a == nil {
+		return nil
+	}
+	if a.used.Add(int64(n)) > a.limit {
+		a.used.Add(-int64(n))
+		return fault(fmt.Sprintf("the commands and files of %s use more than %d MiB", a.what, a.limit>>20))
+	}
+	if err := a.in.take(n); err != nil {
+		a.used.Add(-int64(n))
+		return err
+	}
+	return nil
+}
+
+func (a *account) give(n int) {
+	for ; a != nil; a = a.in {
+		a.used.Add(-int64(n))
+	}
+}
+
+// take adds a number of bytes to the memory of a session. It ends the session and returns false if it uses too much.
+// The memory that is left at the end of the session is released then.
+func (s *session) take(n int) bool {
+	if err := s.container.memory.take(n); err != nil {
+		s.fail("sh: out of memory: "+err.Error(), 2)
+		return false
+	}
+	s.held.Add(int64(n))
+	return true
+}
+
+func (s *session) give(n int) {
+	s.held.Add(-int64(n))
+	s.container.memory.give(n)
+}
+
+// take adds a number of bytes to the memory of a command or shell, until it ends. It returns false if there is not
+// enough memory. The command must then end.
+func (p *process) take(n int) bool {
+	if !p.session.take(n) {
+		return false
+	}
+	p.held += n
+	return true
+}
+
+// giveBack releases the memory that the command has taken since p.held had the given value.
+func (p *process) giveBack(to int) {
+	p.session.give(p.held - to)
+	p.held = to
+}
