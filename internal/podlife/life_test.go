@@ -538,6 +538,38 @@ func withEphemeral(name string) func(*v1.Pod) {
 }
 
 // TestInvalidDescription checks that errors name the container and the field.
+// TestExit ends a run of a container from outside. A container ID of an earlier run has no effect.
+func TestExit(t *testing.T) {
+	at := func(seconds float64) time.Time { return birth.Add(time.Duration(seconds * float64(time.Second))) }
+	for _, test := range []struct {
+		policy       v1.RestartPolicy
+		code         int32
+		ended, later string
+	}{
+		{v1.RestartPolicyNever, 0, "Succeeded I c:Completed(0)", "Succeeded I c:Completed(0)"},
+		{v1.RestartPolicyNever, 3, "Failed I c:Error(3)", "Failed I c:Error(3)"},
+		{v1.RestartPolicyAlways, 3, "Running SI c:Error(3)", "Running SIRC c:Running+ready#1<Error(3)"},
+	} {
+		l, err := podlife.New(newPod(test.policy, "c"), nil, settings, birth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _, _ := l.At(at(5))
+		id := status.ContainerStatuses[0].ContainerID
+		l.Exit(id, test.code, at(5.5))
+		status, _, _ = l.At(at(5.6))
+		if got := inWords(status); got != test.ended {
+			t.Errorf("%s, code %d: %s, want %s", test.policy, test.code, got, test.ended)
+		}
+		status, _, _ = l.At(at(7))
+		l.Exit(id, 9, at(8))
+		status, _, _ = l.At(at(8))
+		if got := inWords(status); got != test.later {
+			t.Errorf("%s, code %d, later: %s, want %s", test.policy, test.code, got, test.later)
+		}
+	}
+}
+
 func TestInvalidDescription(t *testing.T) {
 	_, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"),
 		map[string]scenario.Container{"c": {Exits: exits(-1, 0)}}, settings, birth)

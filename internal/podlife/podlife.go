@@ -97,6 +97,19 @@ func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool
 	return l.status(), next, l.stage == ended && l.pod.DeletionTimestamp != nil
 }
 
+// Exit ends the run of a container at a time: the process of the container has exited with a code. The run is the one
+// with the given container ID in the status. If it has ended already, Exit does nothing.
+func (l *Life) Exit(id string, code int32, now time.Time) {
+	l.advance(now)
+	for i := range l.containers {
+		c := &l.containers[i]
+		if c.run.isRunning() && !c.isFixed() && containerID(l.pod, c.spec.Name, c.run.number) == id {
+			c.end(c.run.exited(&scenario.Exit{Code: code}, inSeconds(l.now)))
+		}
+	}
+	l.arrange()
+}
+
 // status returns the pod's status at the time l.now.
 func (l *Life) status() v1.PodStatus {
 	before := &l.pod.Status
