@@ -13,7 +13,8 @@ import (
 //	  readyAfter: 10s
 //	  files: {/etc/motd: "welcome\n"}
 type Container struct {
-	// Log is the log of the container. The default is one generated line per second, without an end.
+	// Log is the log of the container. The default is one generated line per second, without an end. For a container
+	// with stdin, the default is an empty log.
 	Log Log `json:"log,omitzero"`
 	// Usage describes how much CPU and memory the container uses.
 	Usage Usage `json:"usage,omitzero"`

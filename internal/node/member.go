@@ -52,6 +52,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}),
 		logger: f.options.Logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
+	spec.Pods.OnExit(f.queue.Add)
 	return m, nil
 }
 

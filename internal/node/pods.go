@@ -94,6 +94,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		l.shown = shown
 	}
 
+	for id, code := range m.spec.Pods.Exits(key.Namespace, key.Name) {
+		l.life.Exit(id, code, now)
+	}
 	status, next, gone := l.life.At(now)
 	if pod != shown {
 		l.status = status

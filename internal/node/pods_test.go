@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
@@ -30,6 +31,28 @@ func (w *fixture) once(name string) *v1.Pod {
 	pod.Spec.RestartPolicy = v1.RestartPolicyNever
 	w.containers[name] = map[string]scenario.Container{"app": {Exits: &scenario.Exit{}}}
 	return pod
+}
+
+// TestProcessExits checks that a container ends with the exit code of the command that a client is attached to.
+func TestProcessExits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, nodeWith("10.1.2.0/24"))
+		w.run().add(w.specOf("node-1"))
+		pod := podOf("node-1", "p", "p")
+		pod.Spec.RestartPolicy = v1.RestartPolicyNever
+		pod.Spec.Containers[0].Stdin, pod.Spec.Containers[0].StdinOnce = true, true
+		pod.Spec.Containers[0].Command = []string{"sh", "-c", "exit 3"}
+		w.create(pod)
+		w.awaitPhase("p", v1.PodRunning)
+		if err := w.stores["node-1"].Attach(t.Context(), "default", "p", "app",
+			pods.Streams{Stdin: strings.NewReader("")}); err != nil {
+			t.Error(err)
+		}
+		status := w.awaitPhase("p", v1.PodFailed).Status.ContainerStatuses[0]
+		if ended := status.State.Terminated; ended == nil || ended.ExitCode != 3 || ended.Reason != "Error" {
+			t.Errorf("state %+v, want exit code 3", status.State)
+		}
+	})
 }
 
 // awaitNone waits until neither the apiserver nor the node has a pod of this name.

@@ -40,6 +40,8 @@ type container struct {
 type run struct {
 	id  string      // the container ID in the status
 	log *podlog.Log // ends when the run ends; nil for a container without a status
+	// exit is the exit code of the command that a client was attached to. It is nil while the container runs.
+	exit atomic.Pointer[int32]
 
 	// environment is created for the first command, because most containers never get a command.
 	once        sync.Once
@@ -81,8 +83,12 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 }
 
 // makeRun makes a run of a container. If the description of the log has no start time, the log starts or ends relative
-// to the time in the argument "made"; see podlog.New.
+// to the time in the argument "made"; see podlog.New. A container with stdin has an empty log unless its log is described:
+// kubectl run prints the log before it attaches, and lines of a server would not fit there.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
+	if podlife.ContainerSpec(e.pod, c.name).Stdin && c.described.Log == (scenario.Log{}) {
+		return &run{id: id, log: podlog.Empty(made)}, nil
+	}
 	log, err := podlog.New(described, e.pod.Namespace+"/"+e.pod.Name+"/"+c.name, made)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)

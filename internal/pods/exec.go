@@ -43,6 +43,26 @@ func (s Streams) forTerminal() Streams {
 	return s
 }
 
+// untilEnd returns the streams with writers that work until "end" is called. A command that still waits for its input
+// can then write nothing. "end" waits for a write in progress.
+func (s Streams) untilEnd() (_ Streams, end func()) {
+	if s.Stdout == nil {
+		s.Stdout = io.Discard
+	}
+	if s.Stderr == nil {
+		s.Stderr = io.Discard
+	}
+	stdout, stderr := &lockedWriter{to: s.Stdout}, &lockedWriter{to: s.Stderr}
+	s.Stdout, s.Stderr = stdout, stderr
+	if s.TTY {
+		s.Stderr = stdout
+	}
+	return s, func() {
+		stdout.close()
+		stderr.close()
+	}
+}
+
 // Size is the size of a terminal, in characters.
 type Size struct{ Width, Height uint16 }
 
@@ -66,19 +86,8 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	if !running {
 		return errNotRunning(container)
 	}
-	if streams.Stdout == nil {
-		streams.Stdout = io.Discard
-	}
-	if streams.Stderr == nil {
-		streams.Stderr = io.Discard
-	}
-	stdout, stderr := &lockedWriter{to: streams.Stdout}, &lockedWriter{to: streams.Stderr}
-	defer stdout.close() // a command that still waits for its input cannot write later
-	defer stderr.close()
-	streams.Stdout, streams.Stderr = stdout, stderr
-	if streams.TTY {
-		streams.Stderr = streams.Stdout
-	}
+	streams, end := streams.untilEnd()
+	defer end()
 	c := e.container(container)
 	ctx, cancel := c.untilEnd(ctx)
 	defer cancel()

@@ -25,6 +25,8 @@ type Store struct {
 	mu    sync.RWMutex
 	pods  []*v1.Pod
 	byKey map[types.NamespacedName]*entry
+	// onExit is called without the lock when the command of an attached container has ended; see OnExit.
+	onExit func(types.NamespacedName)
 }
 
 // NewStore makes a Store of pods that never change. Missing fields of the pods are completed: namespace default, a uid,

@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/pods"
@@ -175,6 +176,97 @@ func TestAttachOnce(t *testing.T) {
 		pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil ||
 		!strings.Contains(stdout.String(), "all\n") {
 		t.Errorf("stdout %q, error %v", &stdout, err)
+	}
+}
+
+// interactive returns a store with the pod default/p and its container c, which has stdin and the fake shell. The
+// channel receives the pod's key when the command of the container has ended.
+func interactive(t *testing.T, container v1.Container) (*pods.Store, chan types.NamespacedName) {
+	t.Helper()
+	pod := newPod("default", "p", "c")
+	container.Name, container.Stdin = "c", true
+	pod.Spec.Containers[0] = container
+	store, err := pods.NewStoreWith(shell.Executor{}, scenario.Pod{Pod: pod})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan types.NamespacedName, 1)
+	store.OnExit(func(key types.NamespacedName) { exited <- key })
+	return store, exited
+}
+
+// TestAttachToProcess checks that a client that is attached to a container with stdin reaches the command of the
+// container or, if the container has no command, a shell. The exit code becomes the exit code of the container.
+func TestAttachToProcess(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		container v1.Container
+		stdin     string
+		stdout    string
+		code      int32
+	}{
+		{name: "command", container: v1.Container{Args: []string{"cat"}, StdinOnce: true}, stdin: "x\n", stdout: "x\n"},
+		{name: "shell", container: v1.Container{StdinOnce: true}, stdin: "echo $((40+2))\nexit 3\n", stdout: "42\n", code: 3},
+		{name: "end of a script", container: v1.Container{StdinOnce: true}, stdin: "hostname\nfalse\n", stdout: "p\n",
+			code: 1},
+		{name: "exit without stdinOnce", stdin: "exit 4\nmore", code: 4},
+		{name: "terminal", container: v1.Container{TTY: true, StdinOnce: true}, stdin: "exit 5\r",
+			stdout: "/ # exit 5\r\n", code: 5},
+		{name: "unknown command", container: v1.Container{Command: []string{"psql"}, StdinOnce: true}, stdin: "x\n",
+			stdout: "x\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, exited := interactive(t, test.container)
+				stdin, typed := io.Pipe()
+				go func() {
+					io.WriteString(typed, test.stdin)
+					if test.container.StdinOnce && !test.container.TTY {
+						typed.Close()
+					}
+				}()
+				var stdout bytes.Buffer
+				if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: stdin, Stdout: &stdout,
+					TTY: test.container.TTY}); err != nil {
+					t.Fatal(err)
+				}
+				stdin.Close()
+				if key := <-exited; key.String() != "default/p" {
+					t.Errorf("the pod %s exited", key)
+				}
+				exits := store.Exits("default", "p")
+				if code, found := exits[""]; stdout.String() != test.stdout || !found || code != test.code {
+					t.Errorf("stdout %q, exits %v; want %q and code %d", &stdout, exits, test.stdout, test.code)
+				}
+			})
+		})
+	}
+}
+
+// TestLogOfInteractiveContainer checks that a container with stdin has no made-up log, which kubectl run would print.
+func TestLogOfInteractiveContainer(t *testing.T) {
+	store, _ := interactive(t, v1.Container{})
+	var log bytes.Buffer
+	if err := store.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{}, &log, &log); err != nil ||
+		log.Len() > 0 {
+		t.Errorf("log %.100q, %v; want an empty log", &log, err)
+	}
+}
+
+// TestAttachLeavesProcess checks that the container continues to run if the client ends its input, unless the container
+// has stdinOnce and no terminal. (containerd: internal/cri/io, ContainerIO.Attach)
+func TestAttachLeavesProcess(t *testing.T) {
+	for _, container := range []v1.Container{{Args: []string{"cat"}}, {Args: []string{"cat"}, TTY: true, StdinOnce: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			store, _ := interactive(t, container)
+			if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: strings.NewReader("x"),
+				Stdout: io.Discard, TTY: container.TTY}); err != nil {
+				t.Error(err)
+			}
+			if exits := store.Exits("default", "p"); len(exits) > 0 {
+				t.Errorf("exits %v, want none", exits)
+			}
+		})
 	}
 }
 
