@@ -73,7 +73,9 @@ func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 }
 
 // Empty makes a log without lines, of a run that began at a time.
-func Empty(began time.Time) *Log { return &Log{lines: storedLines{}, began: began, ended: make(chan struct{})} }
+func Empty(began time.Time) *Log {
+	return &Log{lines: storedLines{}, began: began, ended: make(chan struct{})}
+}
 
 // Began returns the time of the first line.
 func (l *Log) Began() time.Time { return l.began }
