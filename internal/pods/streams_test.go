@@ -220,6 +220,7 @@ func TestAttachToProcess(t *testing.T) {
 				store, exited := interactive(t, test.container)
 				stdin, typed := io.Pipe()
 				go func() {
+					synctest.Wait() // the terminal shows a prompt
 					io.WriteString(typed, test.stdin)
 					if test.container.StdinOnce && !test.container.TTY {
 						typed.Close()
