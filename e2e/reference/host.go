@@ -29,13 +29,18 @@ import (
 // logs from files.
 type host struct {
 	measured
-	pods           []*v1.Pod
-	logs, nodeLogs string
-	containers     *streamed
+	pods       []*v1.Pod
+	logs       string
+	nodeLogs   http.Handler // serves /logs/
+	containers *streamed
 }
 
-func newHost(podsFile, logs, nodeLogs string) (*host, error) {
-	h := &host{logs: logs, nodeLogs: nodeLogs}
+func newHost(podsFile, logs, nodeLogs string, queries bool) (*host, error) {
+	files := http.FileServer(http.Dir(nodeLogs))
+	if queries {
+		files = queryLogs(files)
+	}
+	h := &host{logs: logs, nodeLogs: http.StripPrefix("/logs/", files)}
 	if podsFile == "" {
 		return h, nil
 	}
@@ -141,11 +146,7 @@ func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeap
 	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: state}}, nil
 }
 
-// ServeLogs serves /logs/ from a given folder instead of /var/log. It does not support log queries. (kubelet:
-// pkg/kubelet/kubelet.go, Run)
-func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) {
-	http.StripPrefix("/logs/", http.FileServer(http.Dir(h.nodeLogs))).ServeHTTP(w, req)
-}
+func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) { h.nodeLogs.ServeHTTP(w, req) }
 
 func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
 

@@ -29,6 +29,7 @@ import (
 	nodeutil "k8s.io/component-helpers/node/util"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kubelet/app"
+	"k8s.io/kubernetes/pkg/features"
 	kubeletmetrics "k8s.io/kubernetes/pkg/kubelet/metrics"
 	"k8s.io/kubernetes/pkg/kubelet/server"
 	servermetrics "k8s.io/kubernetes/pkg/kubelet/server/metrics"
@@ -84,7 +85,8 @@ func run(ctx context.Context, args []string) error {
 	servermetrics.Register()
 	utilfeature.DefaultMutableFeatureGate.AddMetrics()
 
-	host, err := newHost(o.pods, o.logs, o.nodeLogs)
+	host, err := newHost(o.pods, o.logs, o.nodeLogs,
+		config.EnableSystemLogQuery && utilfeature.DefaultFeatureGate.Enabled(features.NodeLogQuery))
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,15 @@ var masks = []mask{
 		replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
 	{"the values of samples in /metrics/*", matching(`^# HELP `), replaced(`(?m)^([^#\n].*?) [^ {}\n]+( \d+)?$`, "$1")},
 	{"all metrics in /metrics that are not about serving", matching(`(?s)^# HELP .*# TYPE go_info `), families},
+	{"the entries of the journal, which fauxlet makes up", journalEntries.MatchString,
+		func(body string) string { return journalEntries.ReplaceAllString(body, "(the journal)\n") }},
 	{"profiles and the command line in /debug/pprof/, which depend on the process", profile,
 		func(string) string { return "(about the process)" }},
 }
+
+// journalEntries matches the output of journalctl: that of fauxlet, and that of the script in package kubelet.
+var journalEntries = regexp.MustCompile(`\A(?:-- No entries --\n|Data from the specified boot .*\n|` +
+	`(?:\w{3} \d\d [\d:.]+ node-1 \w+\[\d+\]: .*\n)+)`)
 
 // mask applies all masks to the body of an observation, and replaces addresses, ports and folders.
 func (o *observation) mask(s *side) {
@@ -79,7 +85,7 @@ func (o *observation) mask(s *side) {
 	}
 	if o.body != before {
 		o.header.Del("Content-Length")
-		if profile(before) { // a short profile has a Content-Length, a long one is chunked
+		if profile(before) || journalEntries.MatchString(before) { // a short body has a length, a long one is chunked
 			o.header.Del("Transfer-Encoding")
 		}
 	}

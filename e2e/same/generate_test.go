@@ -126,9 +126,6 @@ var notAsked = []exemption{
 		regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
 	{"other profiles of so many seconds", "they take as long as the request says", regexp.MustCompile(`(?i)pprof`),
 		regexp.MustCompile(`seconds`)},
-	{"queries of the node's logs (enableSystemLogQuery)",
-		"the kubelet's code for them is internal to its package, and the reference does without",
-		regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 
 // dress adds random headers, a random body and a random protocol version to a request.
@@ -292,7 +289,8 @@ var targets = []target{
 	{path: "/debug/flags/v", methods: "PUT"}, {path: "/allocatedPods"}, {path: "/allocatedPods/default/nginx"},
 	{path: "/allocatedPods/default/nope"},
 	{path: "/allocatedPods/default/nginx/8a5a2b1c-0000-4000-8000-000000000005"},
-	{path: "/logs/"}, {path: "/logs/kubelet.log"}, {path: "/logs/containers/"}, {path: "/logs/containers"},
+	{path: "/logs/"}, {path: "/logs/", query: logQueries}, {path: "/logs/", query: logQueries},
+	{path: "/logs/kubelet.log"}, {path: "/logs/containers/"}, {path: "/logs/containers"},
 	{path: "/logs/containers/deep/er/c.log"}, {path: "/logs/nope"}, {path: "/logs/noext"},
 	{path: logsPath, query: queries}, {path: logsPath, query: queries}, {path: logsPath, query: queries},
 	{path: logsPath}, {path: "/containerLogs/default/nginx/sidecar", query: queries},

@@ -64,6 +64,13 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 			}
 		}
 	}
+	if configuration == "log-query" {
+		for _, query := range logQueries {
+			add(false, admin, request{method: "GET", path: "/logs/?" + query})
+			add(false, admin, request{method: "GET", path: "/logs/?" + query, header: "Accept-Encoding: gzip\r\n"})
+			add(false, admin, request{method: "GET", path: "/logs/kubelet.log?" + query})
+		}
+	}
 	switch configuration {
 	case "defaults", "no-debugging", "handlers-off":
 	default:
@@ -169,6 +176,31 @@ var queries = []string{
 	"stream=All", "stream=Stdout", "stream=Stderr", "stream=stdout", "stream=", "stream=Stdout&tailLines=1",
 	"stream=All&tailLines=1",
 	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
+}
+
+// logQueries lists queries for the node's logs.
+var logQueries = []string{
+	"query=./kubelet.log", "query=./noext", "query=containers/", "query=./containers", "query=containers//deep/er/c.log",
+	"query=containers/../kubelet.log", "query=containers/deep/../../noext", "query=containers/..", "query=../noext",
+	"query=containers/../..", "query=/kubelet.log", "query=kubelet.log/", "query=kubelet.log/.", "query=kubelet.log/x",
+	"query=nope/", "query=nope/../noext", "query=containers/nope", "query=./", "query=/", "query=containers/a%26b.log",
+	`query=containers\deep\er\c.log`, `query=\`, "query=containers/%00", "query=kubelet.log%00/", "query=nope/a%00",
+	"query=./%0A", "query=./%FF", "query=nope/" + strings.Repeat("n", 256), "query=./" + strings.Repeat("n", 256),
+	"query=./" + strings.Repeat("n", 255), "query=kubelet.log/" + strings.Repeat("n", 256),
+	"query=kubelet", "query=containerd", "query=let", "query=kubelet.service", "query=kubelet&query=noext",
+	"query=noext&query=nope&query=empty.log", "query=noext", "query=empty", "query=containers", "query=nope",
+	"query=.", "query=..", "query=...", "query=-", "query=@", "query=kubelet.log", "query=%20", "query=", "query",
+	"query=" + strings.Repeat("n", 251), "query=" + strings.Repeat("n", 252), "query=" + strings.Repeat("n", 255),
+	"query=" + strings.Repeat("n", 256), "query=" + strings.Repeat("n", 257), "query=a%3Bb", "query=a+b", "query=%00",
+	"query=a&query=b&query=c&query=d&query=e", "query=a/b&query=c", "query=a/b&query=c/d", "query=./noext&tailLines=1",
+	"query=noext&tailLines=1", "query=kubelet&tailLines=1", "query=kubelet&tailLines=0", "query=kubelet&tailLines=-1",
+	"query=kubelet&tailLines=100001", "query=kubelet&tailLines=x", "tailLines=1", "pattern=x", "boot=0", "boot=x",
+	"query=kubelet&boot=0", "query=kubelet&boot=1", "query=kubelet&boot=-1", "query=noext&boot=0",
+	"query=kubelet&pattern=(", "query=kubelet&pattern=[", "query=kubelet&pattern=lease", "query=kubelet&pattern=(%3F<x",
+	"query=kubelet&pattern=a{1001}", "query=kubelet&pattern=%FF", "query=kubelet&sinceTime=2026-01-02T03:05:05Z",
+	"query=kubelet&untilTime=2026-01-02T03:05:05Z", "query=kubelet&sinceTime=x", "query=kubelet&untilTime=x",
+	"query=kubelet&sinceTime=2026-01-02T03:05:05Z&untilTime=2025-01-02T03:05:05Z",
+	"query=noext&sinceTime=2026-01-02T03:05:05Z", "query=kubelet&sinceTime=x&boot=x&tailLines=x",
 }
 
 // methods lists HTTP methods. The test sends a request with each method to each of methodPaths.

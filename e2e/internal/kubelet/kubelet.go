@@ -101,6 +101,9 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	if program == "" {
 		program = programs.Path(t, o.Kind)
 	}
+	if o.Settings["enableSystemLogQuery"] == true && o.Kind == "reference" {
+		program, args = withNodeLogs(t, filepath.Join(own, "node-logs"), program, args)
+	}
 	k.Process, err = programs.Start(o.Kind, program, args...)
 	expect.NoError(t, err)
 	t.Cleanup(func() {
@@ -130,4 +133,20 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	k.Port, err = strconv.Atoi(k.Secure[strings.LastIndex(k.Secure, ":")+1:])
 	expect.NoError(t, err)
 	return k
+}
+
+// withNodeLogs returns a command that runs a program with another folder in the place of /var/log, and with a journalctl
+// that has the same services as fauxlet and no entries.
+func withNodeLogs(t testing.TB, logs, program string, args []string) (string, []string) {
+	t.Helper()
+	const journalctl = `#!/bin/sh
+case "$1" in
+--field) echo containerd.service; echo kubelet.service;;
+*) echo '-- No entries --';;
+esac
+`
+	bin := t.TempDir()
+	expect.NoError(t, os.WriteFile(filepath.Join(bin, "journalctl"), []byte(journalctl), 0o755))
+	const script = `PATH="$0:$PATH" && mount --bind "$1" /var/log && shift && exec "$@"`
+	return "unshare", append([]string{"--mount", "sh", "-c", script, bin, logs, program}, args...)
 }

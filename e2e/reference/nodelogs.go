@@ -1,0 +1,55 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	_ "unsafe" // for go:linkname
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	_ "k8s.io/kubernetes/pkg/kubelet"
+)
+
+// The kubelet does not export its code for queries of the node's logs, so these declarations refer to it by its names
+// in the linker. The kubelet reads the folder /var/log and runs journalctl. The test that starts this program mounts
+// another folder there, and puts another journalctl into its PATH.
+
+// nodeLogQuery has the first fields of the kubelet's type. Values come only from newNodeLogQuery.
+type nodeLogQuery struct{ services, files []string }
+
+//go:linkname newNodeLogQuery k8s.io/kubernetes/pkg/kubelet.newNodeLogQuery
+func newNodeLogQuery(url.Values) (*nodeLogQuery, field.ErrorList)
+
+//go:linkname validateNodeLogQuery k8s.io/kubernetes/pkg/kubelet.(*nodeLogQuery).validate
+func validateNodeLogQuery(*nodeLogQuery) field.ErrorList
+
+//go:linkname serveJournal k8s.io/kubernetes/pkg/kubelet.journalServer.ServeHTTP
+func serveJournal(struct{}, http.ResponseWriter, *http.Request)
+
+// queryLogs responds to a request for /logs/ without this prefix. It calls next for a request without a query for logs,
+// and for a query for a file. (kubelet: pkg/kubelet/kubelet.go, Run)
+func queryLogs(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query, errs := newNodeLogQuery(r.URL.Query())
+		switch {
+		case len(errs) > 0:
+			http.Error(w, errs.ToAggregate().Error(), http.StatusBadRequest)
+			return
+		case query == nil:
+			next.ServeHTTP(w, r)
+			return
+		case r.URL.Path != "" && r.URL.Path != "/":
+			http.Error(w, "path not allowed in query mode", http.StatusNotAcceptable)
+			return
+		}
+		if errs := validateNodeLogQuery(query); len(errs) > 0 {
+			http.Error(w, errs.ToAggregate().Error(), http.StatusNotAcceptable)
+			return
+		}
+		if len(query.services) > 0 {
+			serveJournal(struct{}{}, w, r)
+			return
+		}
+		r.URL.Path = query.files[0]
+		next.ServeHTTP(w, r)
+	})
+}
