@@ -61,6 +61,36 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// TestDifferencesOnPurpose checks that docs/fidelity.md names an existing test for each answer that differs on purpose.
+func TestDifferencesOnPurpose(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/fidelity.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "### Answers that differ on purpose\n")
+	table, _, _ = strings.Cut(table, "\n\nTwo remarks")
+	test := regexp.MustCompile("\\| `([\\w/]+)` `(Test\\w+)` \\|$")
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| request |") {
+			continue
+		}
+		rows++
+		named := test.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		if named == nil {
+			t.Errorf("docs/fidelity.md: no test in %q", line)
+			continue
+		}
+		if exec.Command("git", "grep", "-q", "^func "+named[2]+"(", "--", named[1]+"/*_test.go").Run() != nil {
+			t.Errorf("docs/fidelity.md names %s, which package %s does not have", named[2], named[1])
+		}
+	}
+	if rows < 6 {
+		t.Errorf("docs/fidelity.md lists %d answers that differ on purpose, want 6 or more", rows)
+	}
+}
+
 // withoutCode removes fenced code blocks.
 func withoutCode(text string) string {
 	var kept []string

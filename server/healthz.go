@@ -36,13 +36,18 @@ func (s *Server) serveHealthz(ctx context.Context) {
 				zap.Duration("retryAfter", healthzRetry))
 			return
 		}
-		server := &http.Server{Handler: handler, ErrorLog: s.errorLog(), ReadHeaderTimeout: readHeaderTimeout}
+		server := healthzServer(handler)
+		server.ErrorLog = s.errorLog()
 		stop := context.AfterFunc(ctx, func() { server.Close() })
 		defer stop()
 		if err := server.Serve(listener); ctx.Err() == nil {
 			s.logger.Warn("the server of /healthz has failed", zap.Error(err))
 		}
 	}, healthzRetry)
+}
+
+func healthzServer(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
 }
 
 // readHeaderTimeout limits how long a client of healthzPort can keep a connection open without sending a request.

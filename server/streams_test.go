@@ -168,6 +168,17 @@ func TestTooManyExpectedStreams(t *testing.T) {
 	}
 }
 
+// TestErrorsHideCredentials checks that an error that contains the headers of a request does not contain its token.
+func TestErrorsHideCredentials(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	_, body := f.ask(t, client, http.MethodPost, "/exec/default/nginx/nginx?output=1", "Connection: Upgrade",
+		"Upgrade: other", "X-Stream-Protocol-Version: v4.channel.k8s.io", "Authorization: Bearer s3cret")
+	if !strings.Contains(body, `"Authorization":[]string{"removed"}`) || strings.Contains(body, "s3cret") {
+		t.Errorf("got the error %q", body)
+	}
+}
+
 // TestExecOldest runs a command with the first version of the protocol, in which the error stream is empty if the
 // command succeeds.
 func TestExecOldest(t *testing.T) {

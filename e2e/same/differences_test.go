@@ -44,7 +44,8 @@ this page fails the test. So does a difference on this page that no longer occur
 
 `)
 	if len(known) == 0 {
-		page.WriteString("There are none.\n")
+		page.WriteString("There are none in these requests. Answers to other requests " +
+			"[differ on purpose](fidelity.md#answers-that-differ-on-purpose).\n")
 	} else {
 		page.WriteString("| requests (configuration, port, client, method, path) | fauxlet's status | what differs " +
 			"| why |\n|---|---|---|---|\n")
