@@ -1,0 +1,33 @@
+package same
+
+import (
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/internal/vectors"
+)
+
+// TestSameTooManyStreams compares the answers after 1,000 requests for streams did not upgrade their connection. They
+// are in a configuration of their own, because a kubelet then refuses all requests for streams for a minute.
+func TestSameTooManyStreams(t *testing.T) {
+	t.Parallel()
+	corpus, err := vectors.Load()
+	expect.NoError(t, err)
+	how := allConfigurations(corpus)["defaults"]
+	c := newComparison(t, "defaults", readDivergences(t), startSides(t, how, newClients(t, corpus)))
+	paths := []string{"/exec/default/nginx/nginx?output=1", "/attach/default/nginx/nginx?output=1",
+		"/portForward/default/nginx"}
+	var all []conversation
+	for range 101 { // the requests of the last conversation are refused
+		talk := conversation{from: "toomany_test.go", as: "kubelet-client"}
+		for i := range 10 {
+			talk.requests = append(talk.requests, request{method: "POST", path: paths[i%len(paths)]})
+		}
+		all = append(all, talk)
+	}
+	c.run(all, how)
+	c.summarize()
+	if n := c.counts.by["status"]["429"]; n != 10 {
+		t.Errorf("%d requests were answered with 429, want 10", n)
+	}
+}
