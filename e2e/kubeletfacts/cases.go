@@ -29,6 +29,14 @@ var written = []load{
 		Files: files("kubelet.yaml",
 			`{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration","port":10350}`)},
 
+	// These cases test unusual numbers, and documents that begin with a separator.
+	{Name: "hexadecimal number", Args: []string{config}, Files: file("port: 0x2710\n")},
+	{Name: "number with an exponent", Args: []string{config}, Files: file("port: 1e4\n")},
+	{Name: "number with a fraction of zero", Args: []string{config}, Files: file("port: 10250.0\n")},
+	{Name: "octal number", Args: []string{config}, Files: file("port: 0o17\n")},
+	{Name: "document separator first", Args: []string{config},
+		Files: files("kubelet.yaml", "---\n"+header+"port: 10350\n")},
+
 	// These cases test the two sets of defaults (with and without a configuration file), and when each set applies.
 	{Name: "flags only, all four legacy defaults overruled",
 		Args: []string{"--anonymous-auth=false", "--authentication-token-webhook", "--authorization-mode=Webhook",
