@@ -359,7 +359,8 @@ var mutations = []func(g *generator, path string) string{
 	},
 	// Insert something.
 	func(g *generator, path string) string {
-		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%0A", "%zz",
+		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%0A",
+			"%zz",
 			"%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":",
 			"~",
 			"|"}))

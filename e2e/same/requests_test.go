@@ -180,7 +180,8 @@ var queries = []string{
 
 // logQueries lists queries for the node's logs.
 var logQueries = []string{
-	"query=./kubelet.log", "query=./noext", "query=containers/", "query=./containers", "query=containers//deep/er/c.log",
+	"query=./kubelet.log", "query=./noext", "query=containers/", "query=./containers",
+	"query=containers//deep/er/c.log",
 	"query=containers/../kubelet.log", "query=containers/deep/../../noext", "query=containers/..", "query=../noext",
 	"query=containers/../..", "query=/kubelet.log", "query=kubelet.log/", "query=kubelet.log/.", "query=kubelet.log/x",
 	"query=nope/", "query=nope/../noext", "query=containers/nope", "query=./", "query=/", "query=containers/a%26b.log",
