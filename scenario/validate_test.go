@@ -81,6 +81,8 @@ func TestValidateContainer(t *testing.T) {
 			want: `files: "etc/motd": must be the absolute path`},
 		{name: "file below a file", container: scenario.Container{Files: map[string]string{"/a": "", "/a/b/c": ""}},
 			want: `files: "/a/b/c": /a is a file, not a directory; remove one of them`},
+		{name: "large disk", container: scenario.Container{Disk: resource.MustParse("1Gi")},
+			want: "disk: 1Gi: must be from 0 to 256Mi; remove the field for the default"},
 		{name: "port zero", container: scenario.Container{Ports: []scenario.Port{{}}},
 			want: "ports[0].port: 0: must be from 1 to 65535"},
 		{name: "forward to another host",

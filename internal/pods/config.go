@@ -24,6 +24,8 @@ type ContainerConfig struct {
 	WorkingDir string
 	// Files are the initial contents of files by absolute path.
 	Files map[string]string
+	// Disk is the size of the file system in bytes. With 0 the Executor decides.
+	Disk int64
 	// Command is the command of process 1. Started is when process 1 was started.
 	Command []string
 	Started time.Time
@@ -43,6 +45,7 @@ func (e *entry) config(c *container) ContainerConfig {
 		WorkingDir: spec.WorkingDir,
 		Command:    slices.Concat(spec.Command, spec.Args),
 		Files:      c.described.Files,
+		Disk:       c.described.Disk.Value(),
 		Started:    pod.CreationTimestamp.Time,
 	}
 	if status := podlife.ContainerStatus(pod, c.name); isRunning(status) {

@@ -275,6 +275,7 @@ func unset(sh *interpreter, args []string) int {
 
 // await implements the builtin "wait". It waits for all background commands, or for those with the given PIDs.
 func await(sh *interpreter, args []string) int {
+	defer sh.meter.skip()
 	exit := 0
 	for _, job := range sh.jobs {
 		if len(args) > 1 && !slices.Contains(args[1:], strconv.Itoa(job.pid)) {
@@ -301,7 +302,7 @@ func readVariables(sh *interpreter, args []string) int {
 	}
 	o, names := p.options, p.operands
 	_, _ = io.WriteString(sh.stderr, o['p'])
-	line, ended := readLine(&guardedReader{sh.ctx, sh.stdin}, o.has('r'), maxCapture)
+	line, ended := readLine(&guardedReader{sh.ctx, sh.stdin, sh.meter}, o.has('r'), maxCapture)
 	if len(line) >= maxCapture {
 		sh.session.fail("sh: out of memory: read: the line is too long", 2)
 		return 2

@@ -330,7 +330,7 @@ func (p *process) copyOne(from, to string, info fileInfo) error {
 		return err
 	}
 	defer out.close()
-	return copyAll(out, &guardedReader{ctx: p.ctx, from: in})
+	return copyAll(out, &guardedReader{p.ctx, in, p.meter})
 }
 
 var errSameFile = errors.New("cannot copy a file or directory to itself")

@@ -295,6 +295,7 @@ func sleep(p *process) int {
 	if err != nil {
 		return p.fail("invalid number '%s'", p.args[1])
 	}
+	defer p.meter.skip()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

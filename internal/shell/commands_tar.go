@@ -108,7 +108,7 @@ func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) err
 		return err
 	}
 	// If the file has become shorter, zeros follow, as in GNU tar.
-	padded := io.LimitReader(io.MultiReader(&guardedReader{ctx: p.ctx, from: content}, zeros{}), info.size)
+	padded := io.LimitReader(io.MultiReader(&guardedReader{p.ctx, content, p.meter}, zeros{}), info.size)
 	return copyAll(out, padded)
 }
 

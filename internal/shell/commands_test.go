@@ -227,8 +227,9 @@ func TestConfigErrors(t *testing.T) {
 		`files["/a/../b"]` + path:  {Files: map[string]string{"/a/../b": ""}},
 		`files["/a/b"]: Not a directory`: {Files: map[string]string{"/a": "",
 			"/a/b": ""}},
-		`files["/big"]: No space left on device: the container's file system has 32 MiB`: {Files: map[string]string{"/big": strings.Repeat("x",
-			maxFileBytes+1)}},
+		`files["/big"]: No space left on device: the container's file system has 32 ` +
+			`MiB`: {Files: map[string]string{"/big": strings.Repeat("x",
+			defaultDisk+1)}},
 		`workingDir: "/etc/passwd/x": Not a directory`: {WorkingDir: "/etc/passwd/x"},
 	} {
 		if _, err := containerOf(config, time.Now); err == nil || err.Error() != want {

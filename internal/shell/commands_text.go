@@ -135,6 +135,7 @@ func tail(p *process) int {
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
+			p.meter.skip()
 		case <-p.ctx.Done():
 			return 1
 		}

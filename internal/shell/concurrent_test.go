@@ -130,7 +130,8 @@ func TestWritesAreShort(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		longest, sum := 0, 0
 		out := writerFunc(func(text string) { longest, sum = max(longest, len(text)), sum+len(text) })
-		exit, err := c.Run(t.Context(), []string{"sh", "-c", "head -c 20000000 /dev/zero > /tmp/x; tar cf - /tmp/x; tail -c 9000000 /tmp/x"},
+		exit, err := c.Run(t.Context(), []string{"sh", "-c", "head -c 20000000 /dev/zero > /tmp/x; tar cf - /tmp/x; " +
+			"tail -c 9000000 /tmp/x"},
 			Streams{Stdout: out, TTY: tty})
 		if exit != 0 || err != nil || sum < 29000000 || longest > 64<<10 {
 			t.Errorf("exit code %d, error %v, %d bytes, longest write %d", exit, err, sum, longest)
@@ -151,9 +152,11 @@ func TestTail(t *testing.T) {
 					kept += text[len(strings.TrimSuffix(text, "\n")):]
 				}
 				if got := run(t, c, text, "tail", "-n", strconv.Itoa(number)).stdout; got != kept {
-					t.Errorf("tail -n %d of %d lines and %q: %d bytes, want %d", number, lines, end, len(got), len(kept))
+					t.Errorf("tail -n %d of %d lines and %q: %d bytes, want %d", number, lines, end, len(got),
+						len(kept))
 				}
-				if got := run(t, c, text, "tail", "-c", strconv.Itoa(number)).stdout; got != text[max(0, len(text)-number):] {
+				if got := run(t, c, text, "tail", "-c", strconv.Itoa(number)).stdout; got != text[max(0,
+					len(text)-number):] {
 					t.Errorf("tail -c %d of %d lines: %d bytes", number, lines, len(got))
 				}
 			}

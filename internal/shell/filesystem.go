@@ -350,8 +350,8 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	return nil
 }
 
-// put creates one of a container's initial files or devices, and the directories above it. The content of a device is its
-// kind.
+// put creates one of a container's initial files or devices, and the directories above it. The content of a device is
+// its kind.
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err

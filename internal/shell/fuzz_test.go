@@ -65,7 +65,8 @@ func FuzzMemory(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		grown := growth()
-		_, err := c.Run(ctx, []string{"sh", "-c", script}, Streams{Stdin: strings.NewReader("line\n"), Stdout: io.Discard,
+		_, err := c.Run(ctx, []string{"sh", "-c", script}, Streams{Stdin: strings.NewReader("line\n"),
+			Stdout: io.Discard,
 			Stderr: io.Discard})
 		if memory := grown(); memory > mostGrowth {
 			t.Errorf("took %d MiB: %s", memory>>20, script)
@@ -97,10 +98,13 @@ func (g *generator) list(depth int) string {
 
 func (g *generator) command(depth int) string {
 	if depth == 0 {
-		return g.choose("tail -c 9000000", "tail -n 100000", "sort", "cat", "tee /tmp/a /tmp/b", "xargs echo", "sed 's/x/&&&/g'",
-			"sed -i 's/x/y/' /tmp/a", "tr x y", "cut -d x -f 1-", "uniq", "grep -o x", "base64", "yes", "yes $x", "seq 1 100000",
+		return g.choose("tail -c 9000000", "tail -n 100000", "sort", "cat", "tee /tmp/a /tmp/b", "xargs echo",
+			"sed 's/x/&&&/g'",
+			"sed -i 's/x/y/' /tmp/a", "tr x y", "cut -d x -f 1-", "uniq", "grep -o x", "base64", "yes", "yes $x",
+			"seq 1 100000",
 			"set -- $x $x", `x="$x$x$x"`, "x=$(cat)", "x=$(seq 1 8000)", "y=${x//1/$y}", "read x", "wait", "sleep 0.01",
-			"tar cf - /tmp", "tar xf - -C /tmp", "ls -lR /", "find /", "cp -r /tmp /var", "rm -r /tmp/a", "mv /tmp/a /tmp/b",
+			"tar cf - /tmp", "tar xf - -C /tmp", "ls -lR /", "find /", "cp -r /tmp /var", "rm -r /tmp/a",
+			"mv /tmp/a /tmp/b",
 			`printf "$x"`, `eval "$x"`, "echo {1..2000}$x", "echo /*/*/*", "exec < /tmp/a", "f $x", "local z=$x",
 			"head -c "+strconv.Itoa(g.IntN(40_000_000))+" /dev/zero > "+g.file())
 	}

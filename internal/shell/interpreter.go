@@ -225,6 +225,7 @@ func (sh *interpreter) stmt(stmt *syntax.Stmt) {
 		sh.session.fail("sh: "+errTooDeep.Error(), 2)
 		return
 	}
+	sh.meter.tick(sh.ctx)
 	if stmt.Background || stmt.Disown {
 		sh.background(stmt)
 		return
@@ -286,7 +287,8 @@ func (sh *interpreter) background(stmt *syntax.Stmt) {
 	inner.Background, inner.Disown = false, false
 	life, kill := context.WithCancelCause(sh.life)
 	broken := new(atomic.Bool)
-	sub := sh.subshell(nothing{}, &guardedWriter{life, sh.stdout, broken}, sh.stderr)
+	sub := sh.subshell(nothing{}, &guardedWriter{life, sh.stdout, broken, newMeter(sh.session)}, sh.stderr)
+	sub.meter = newMeter(sh.session)
 	sub.args, sub.life, sub.ctx, sub.kill, sub.broken = []string{"sh"}, life, life, kill, broken
 	// Keep the exit codes of the newest commands only.
 	const most = 1000
@@ -487,12 +489,13 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	in, out := io.Pipe()
 	defer in.Close() // ends the left side even if the right side panics
 	broken := new(atomic.Bool)
-	leftOut, leftErr := &guardedWriter{sh.ctx, out, broken}, sh.stderr
+	meter := newMeter(sh.session)
+	leftOut, leftErr := io.Writer(&guardedWriter{sh.ctx, out, broken, meter}), sh.stderr
 	if command.Op == syntax.PipeAll {
 		leftErr = leftOut
 	}
 	left, right := sh.subshell(sh.stdin, leftOut, leftErr), sh.subshell(in, sh.stdout, sh.stderr)
-	left.broken = broken
+	left.broken, left.meter = broken, meter
 	defer right.free()
 	leftExit := make(chan int, 1)
 	if !sh.session.spawn(func() {
@@ -508,7 +511,9 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	right.stmt(command.Y)
 	sh.status = right.leave()
 	_ = in.Close()
-	if exit := <-leftExit; sh.flags["pipefail"] && sh.status == 0 {
+	exit := <-leftExit
+	sh.meter.skip()
+	if sh.flags["pipefail"] && sh.status == 0 {
 		sh.status = exit
 	}
 }

@@ -11,10 +11,13 @@ import (
 // These limits keep the commands of clients from using too much memory or too many files. Each limit is a number of
 // bytes, unless its comment names a different unit.
 const (
-	maxFileBytes = 32 << 20 // all files of a container
-	maxFiles     = 10_000   // files and directories of a container
-	maxName      = 255      // the name of a file
-	maxPath      = 1024
+	defaultDisk = 32 << 20 // all files of a container
+	maxFiles    = 10_000   // files and directories of a container
+	maxName     = 255      // the name of a file
+	maxPath     = 1024
+
+	maxCommands        = 100  // concurrent calls of Run in a container
+	maxProcessCommands = 1000 // concurrent calls of Run in all containers
 
 	maxScript    = 64 << 10  // a script that is parsed in one piece
 	maxFrames    = 2500      // Go stack frames; limits the nesting of scripts, functions, $( ), eval and sh

@@ -119,7 +119,8 @@ func TestBombs(t *testing.T) {
 		{"open files that are removed", `f() { [ $1 = 0 ] && return; head -c 30000000 /dev/zero > /tmp/x; ` +
 			`{ rm /tmp/x; f $(($1-1)); } < /tmp/x; }; f 30`, "No space left on device", false},
 		{"open files in the background", `i=0; while [ $i -lt 25 ]; do i=$((i+1)); ` +
-			`head -c 30000000 /dev/zero > /tmp/x; { sleep 3; } < /tmp/x & rm /tmp/x; done`, "No space left on device", false},
+			`head -c 30000000 /dev/zero > /tmp/x; { sleep 3; } < /tmp/x & rm /tmp/x; done`,
+			"No space left on device", false},
 		{"files that are replaced", `f() { [ $1 = 0 ] && return; head -c 30000000 /dev/zero > /tmp/x; : > /tmp/y; ` +
 			`{ mv /tmp/y /tmp/x; f $(($1-1)); } < /tmp/x; }; f 30`, "No space left on device", false},
 		{"files of exec", `while :; do exec < /etc/motd; exec > /tmp/x; done`, "", true},
@@ -128,12 +129,14 @@ func TestBombs(t *testing.T) {
 		{"parameters in functions", `x=$(seq 1 10000); f() { set -- $x; f; }; f`, "out of memory", false},
 		{"locals in functions", `x=$(head -c 50000 /dev/zero | tr '\0' x); f() { local x=$x$1; f $1; }; f`,
 			"out of memory", false},
-		{"scripts in functions", `x=$(yes : | head -n 15000 | tr '\n' ';'); f() { eval "$x f"; }; f`, "out of memory", false},
+		{"scripts in functions", `x=$(yes : | head -n 15000 | tr '\n' ';'); f() { eval "$x f"; }; f`,
+			"out of memory", false},
 		{"large words", `yes '{}' | head -n 20000 | tr -d '\n' > /tmp/x; ` +
 			`yes y | head -c 100000 | tr -d '\n' | xargs -I {} echo $(cat /tmp/x)`, "Argument list too long", false},
 		{"large numbers", `printf "$(yes %999d | head -n 10000)" > /dev/null`, "", false},
 		{"large translation", `tr "$(yes '\0-\377' | head -n 8000 | tr -d '\n')" x < /etc/motd`, "", false},
-		{"repeated expressions", `grep -E "$(yes 'a{1000}' | head -n 3000 | tr -d '\n')" /etc/motd`, "bad regex", false},
+		{"repeated expressions", `grep -E "$(yes 'a{1000}' | head -n 3000 | tr -d '\n')" /etc/motd`, "bad regex",
+			false},
 		{"jobs", `while :; do : & wait; done`, "", true},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},

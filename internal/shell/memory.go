@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// account counts bytes of memory: of all commands and files of a container, or of all containers of the process. Its
-// numbers are estimates that are rather too high.
+// account counts bytes of memory, or running commands: of a container, or of all containers of the process. The bytes
+// are estimates that are rather too high.
 type account struct {
-	what  string // for errors
 	limit int64
+	full  string // the error when the limit is reached
 	used  atomic.Int64
 	in    *account // the account of the process, or nil
 }
@@ -35,17 +35,29 @@ const (
 	byteOfLine      = 48       // a byte of an input line: fields, and copies
 )
 
-var ofProcess = &account{what: "all containers", limit: processMemory}
+var (
+	memoryOfProcess   = newMemory("all containers", processMemory, nil)
+	commandsOfProcess = newCommands("all containers run", maxProcessCommands, nil)
+)
 
-// take adds a number of bytes to the account. If a limit would be exceeded, it adds nothing and returns an error that
-// names the limit.
+func newMemory(of string, limit int, in *account) *account {
+	return &account{limit: int64(limit), in: in,
+		full: fmt.Sprintf("the commands and files of %s use more than %s", of, sizeText(limit))}
+}
+
+func newCommands(of string, limit int, in *account) *account {
+	return &account{limit: int64(limit), in: in,
+		full: fmt.Sprintf("resource temporarily unavailable: %s %d commands", of, limit)}
+}
+
+// take adds to the account. If a limit would be exceeded, it adds nothing and returns an error that names the limit.
 func (a *account) take(n int) error {
 	if a == nil {
 		return nil
 	}
 	if a.used.Add(int64(n)) > a.limit {
 		a.used.Add(-int64(n))
-		return fault(fmt.Sprintf("the commands and files of %s use more than %d MiB", a.what, a.limit>>20))
+		return fault(a.full)
 	}
 	if err := a.in.take(n); err != nil {
 		a.used.Add(-int64(n))

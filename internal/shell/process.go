@@ -39,8 +39,9 @@ type process struct {
 	stdout, stderr io.Writer
 	broken         *atomic.Bool // true after the reader of stdout has gone
 
-	kill context.CancelCauseFunc
-	held int // the memory that the command or shell has taken
+	kill  context.CancelCauseFunc
+	meter *meter // of the goroutine
+	held  int    // the memory that the command or shell has taken
 
 	// The fields below are set only while a program in /bin runs.
 	options  options
@@ -135,9 +136,9 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	p.ctx = ctx
 	p.pid = s.container.register(p)
 	defer s.container.unregister(p.pid)
-	p.stdin = &guardedReader{ctx: ctx, from: p.stdin}
+	p.stdin = &guardedReader{ctx, p.stdin, p.meter}
 	p.broken = new(atomic.Bool)
-	p.stdout = &guardedWriter{ctx: ctx, to: p.stdout, broken: p.broken}
+	p.stdout = &guardedWriter{ctx, p.stdout, p.broken, p.meter}
 	exit = p.run(name)
 	var ended signal
 	switch {
@@ -186,13 +187,17 @@ func shebang(head []byte) error {
 // time may return later: a Read from a pipe when the pipe's writer ends, and a Read from the client's standard input
 // when the session ends.
 type guardedReader struct {
-	ctx  context.Context
-	from io.Reader
+	ctx   context.Context
+	from  io.Reader
+	meter *meter
 }
 
 func (r *guardedReader) Read(b []byte) (int, error) {
-	if r.ctx.Err() != nil {
+	if r.meter.tick(r.ctx); r.ctx.Err() != nil {
 		return 0, io.EOF
+	}
+	if handleOf(r.from) == nil {
+		defer r.meter.skip()
 	}
 	if t := terminalOf(r.from); t != nil {
 		return t.read(r.ctx, b)
@@ -205,11 +210,16 @@ type guardedWriter struct {
 	ctx    context.Context
 	to     io.Writer
 	broken *atomic.Bool
+	meter  *meter
 }
 
 func (w *guardedWriter) Write(b []byte) (int, error) {
+	w.meter.tick(w.ctx)
 	if err := w.ctx.Err(); err != nil || len(b) == 0 {
 		return 0, err
+	}
+	if handleOf(w.to) == nil {
+		defer w.meter.skip()
 	}
 	n, err := w.to.Write(b)
 	if _, ours := errors.AsType[fault](err); err != nil && !ours {
@@ -226,18 +236,18 @@ func (p *process) open(name string) (io.Reader, error) {
 		return p.stdin, nil
 	case "/dev/tty":
 		if p.session.terminal != nil {
-			return &guardedReader{ctx: p.ctx, from: p.session.stdin}, nil
+			return &guardedReader{p.ctx, p.session.stdin, p.meter}, nil
 		}
 	}
 	file, err := p.container.files.open(p.path(name), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &guardedReader{ctx: p.ctx, from: file}, nil
+	return &guardedReader{p.ctx, file, p.meter}, nil
 }
 
-// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process. The
-// caller closes the handle of the writer.
+// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process. The caller closes
+// the handle of the writer.
 func (p *process) create(name string, flags int) (io.Writer, error) {
 	switch name {
 	case "/dev/stdout", "/dev/tty", "/dev/fd/1", "/proc/self/fd/1", "/proc/1/fd/1":

@@ -21,6 +21,7 @@ type session struct {
 	stdout, stderr io.Writer
 	terminal       *terminal // nil without a terminal
 
+	cpu       atomic.Int64 // the CPU time that commands have used
 	held      atomic.Int64 // the memory that commands and shells have taken
 	lock      sync.Mutex
 	over      bool
@@ -99,7 +100,8 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer for concurrent use. It drops empty writes, which would send empty frames to the client. It writes in pieces, because a frame of SPDY has a maximum size.
+// locked is a writer for concurrent use. It drops empty writes, which would send empty frames to the client. It writes
+// in pieces, because a frame of SPDY has a maximum size.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer

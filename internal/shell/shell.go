@@ -6,16 +6,17 @@
 // own interpreter (interpreter.go), because the library's interpreter uses the host. Package expand would look up the
 // users of the host to expand ~name; the environment in variables.go prevents that.
 //
-// The memory that a client can use is limited: each container has an account, to which commands add the memory that they
-// take (memory.go). Some things have limits of their own, such as the nesting of scripts and the size of the variables
-// (limits.go). A script that exceeds a limit ends. After the end of its context, a statement may continue to match a pattern for a few seconds. A command
-// that writes waits until the client reads its output.
+// The memory that a client can use is limited: each container has an account, to which commands add the memory that
+// they take (memory.go). Some things have limits of their own, such as the nesting of scripts and the size of the
+// variables (limits.go). A script that exceeds a limit ends. After the end of its context, a statement may continue to
+// match a pattern for a few seconds. A command that writes waits until the client reads its output.
 //
 // The language is POSIX shell, and from bash [[ ]], (( )), <<< and local. There are no arrays, no job control, and no
 // getopts, let, select, coproc, alias or process substitution. Only the file descriptors 0, 1 and 2 exist.
 package shell
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,6 +26,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"fauxlet/internal/pods"
 )
@@ -36,6 +39,9 @@ type container struct {
 	env    []string
 	files  *filesystem
 	memory *account
+	// commands counts the calls of Run.
+	commands *account
+	cpu      *rate.Limiter
 
 	lock      sync.Mutex
 	lastPID   int
@@ -54,8 +60,11 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 // may replace system files. Errors name the field of the configuration.
 func containerOf(config pods.ContainerConfig, now func() time.Time) (*container, error) {
 	c := &container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{}}
-	c.files = newFilesystem(now, maxFileBytes)
-	c.memory = &account{what: "the container", limit: int64(c.files.size) + workMemory, in: ofProcess}
+	disk := int(cmp.Or(config.Disk, defaultDisk))
+	c.files = newFilesystem(now, disk)
+	c.memory = newMemory("the container", disk+workMemory, memoryOfProcess)
+	c.commands = newCommands("the container runs", maxCommands, commandsOfProcess)
+	c.cpu = cpuLimiter(1)
 	runtime.AddCleanup(c, func(memory *account) { memory.in.give(int(memory.used.Load())) }, c.memory)
 	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
 		key, _, _ := strings.Cut(entry, "=")
@@ -92,14 +101,18 @@ func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
 	}
-	if err := c.memory.take(sessionMemory); err != nil {
+	if err := c.commands.take(1); err != nil {
 		return 126, startError(126, "%v", err)
+	}
+	defer c.commands.give(1)
+	if err := c.memory.take(sessionMemory); err != nil {
+		return 126, startError(126, "cannot allocate memory: %v", err)
 	}
 	defer c.memory.give(sessionMemory)
 	s := newSession(ctx, c, streams)
 	defer s.end()
 	p := c.newProcess(argv)
-	p.session, p.stdin, p.stdout, p.stderr = s, s.stdin, s.stdout, s.stderr
+	p.session, p.stdin, p.stdout, p.stderr, p.meter = s, s.stdin, s.stdout, s.stderr, newMeter(s)
 	if streams.TTY {
 		if _, found := lookupEnv(p.env, "TERM"); !found {
 			p.env = append(slices.Clone(p.env), "TERM=xterm")

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -52,7 +53,7 @@ func newTerminal(s *session, streams pods.Streams) *terminal {
 						return
 					}
 					t.lock.Lock()
-					t.size = size
+					t.size = pods.Size{Width: cmp.Or(size.Width, 80), Height: cmp.Or(size.Height, 24)}
 					t.resize()
 					t.lock.Unlock()
 				case <-s.ctx.Done():
@@ -67,7 +68,7 @@ func newTerminal(s *session, streams pods.Streams) *terminal {
 // resize passes the terminal's size to the line editor. The caller holds t.lock.
 func (t *terminal) resize() {
 	if t.editor != nil {
-		_ = t.editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
+		_ = t.editor.SetSize(int(t.size.Width), int(t.size.Height))
 	}
 }
 

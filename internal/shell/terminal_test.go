@@ -197,7 +197,8 @@ func TestInterruptBetweenLines(t *testing.T) {
 	}
 }
 
-// TestTypedAhead checks that a line that is not kept rings the bell, and that a line that is read makes room for another.
+// TestTypedAhead checks that a line that is not kept rings the bell, and that a line that is read makes room for
+// another.
 func TestTypedAhead(t *testing.T) {
 	var out screen
 	c := newContainer(t)
@@ -226,6 +227,42 @@ func TestResize(t *testing.T) {
 		"while [ \"$(stty size)\" != '47 101' ]; do :; done; echo seen\r", "\r\nseen\r\n", "exit\r")
 	if !strings.Contains(text, "seen") {
 		t.Error(text)
+	}
+}
+
+// TestResizeToNothing checks that a client that reports a size of 0x0 gets the usual size.
+func TestResizeToNothing(t *testing.T) {
+	sizes := make(chan Size, 1)
+	c := newContainer(t)
+	text, _ := typed(t, c, sizes, []string{"sh"}, "/ # ", "echo a''b\r", "ab\r\n", "exit\r")
+	sizes <- Size{}
+	close(sizes)
+	sized, _ := typed(t, c, sizes, []string{"sh", "-c", "while read x; do stty size; done"}, "", "\r", "24 80\r\n",
+		"\x04")
+	if !strings.Contains(text, "/ # echo a''b\r\nab") || !strings.Contains(sized, "24 80") {
+		t.Errorf("%q %q", text, sized)
+	}
+}
+
+// TestInterruptOfReaders checks that ^C at once ends each command that reads the terminal, and that the prompt returns.
+func TestInterruptOfReaders(t *testing.T) {
+	for _, command := range []string{
+		"cat", "grep x", "read x", "wc", "sort", "tee /tmp/x", "head", "tail", "tar xf -", "sed p", "cut -c 1",
+		"tr a b",
+		"uniq", "xargs", "base64", "md5sum", "cat - -", "cat | cat", "grep x | sort | wc", "(cat)", "x=$(cat)",
+		"sh -c cat",
+		"while read x; do echo; done", "{ cat; } < /dev/tty", "timeout 1000 cat", "env cat", "f() { cat; }; f",
+		"cat /dev/tty",
+		"cat <<< a - ", "tail -f -", "if cat; then echo; fi", "eval cat", ". /dev/stdin; cat",
+	} {
+		t.Run(command, func(t *testing.T) {
+			text, exit := typed(t, newContainer(t), nil, []string{"sh"}, "/ # ", "echo g''o; "+command+"\r",
+				"\r\ngo\r\n",
+				"\x03", "^C\r\n/ # ", "echo \"=$?\"\r", "=130\r\n/ # ", "exit 9\r")
+			if exit != 9 {
+				t.Errorf("exit code %d: %q", exit, text)
+			}
+		})
 	}
 }
 

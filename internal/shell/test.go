@@ -108,10 +108,6 @@ func (p *process) compare(operator, a, b string) (bool, error) {
 		return a > b, nil
 	case "-ot":
 		return p.compare("-nt", b, a)
-	case "-ef":
-		x, errX := p.stat(a)
-		y, errY := p.stat(b)
-		return errX == nil && errY == nil && x.node == y.node, nil
 	case "-nt":
 		x, errX := p.stat(a)
 		y, errY := p.stat(b)

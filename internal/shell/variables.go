@@ -367,9 +367,9 @@ func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 	return err == nil && re.MatchString(text), nil
 }
 
-// globBase is the environment of expand.Fields. Fields begins with a lookup of PWD, and resolves relative globs against
-// its value. The client may have changed the value, so globBase returns nothing the first time. Globs then stay relative
-// to the working directory.
+// globBase is the environment of expand.Fields. Fields begins with a lookup of PWD, and resolves relative globs
+// against its value. The client may have changed the value, so globBase returns nothing the first time. Globs then
+// stay relative to the working directory.
 type globBase struct {
 	environment
 	passed bool

@@ -1,0 +1,69 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// The commands of a container may use one CPU, and those of all containers half of the CPUs, so that scripts cannot
+// starve the server. A command that has used its share waits. This is how a container runtime enforces a CPU limit.
+const (
+	maxCPU      = 10 * time.Minute       // of one Run; a longer Run ends like a process that exceeds RLIMIT_CPU
+	cpuBurst    = 100 * time.Millisecond // the CPU time that commands may use at once, before they wait
+	cpuSlice    = time.Millisecond       // the CPU time that a goroutine uses before it counts
+	mostCounted = 20 * time.Millisecond  // the time between two calls of meter.tick that counts as CPU time
+	sigXCPU     = 24
+)
+
+var cpuOfProcess = cpuLimiter(float64(runtime.GOMAXPROCS(0)) / 2)
+
+// cpuLimiter returns a limiter of CPU time, in microseconds.
+func cpuLimiter(cpus float64) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(cpus*1e6), int(cpuBurst.Microseconds()))
+}
+
+// meter measures the CPU time of a goroutine that runs commands. It takes the time between two calls of tick for CPU
+// time, without the time during which the goroutine has blocked.
+type meter struct {
+	session *session
+	begin   time.Time
+	last    atomic.Int64 // the time of the last tick since begin
+}
+
+func newMeter(s *session) *meter { return &meter{session: s, begin: time.Now()} }
+
+// tick counts the CPU time since the last tick. It waits if the container or the process has used its share.
+func (m *meter) tick(ctx context.Context) {
+	now := int64(time.Since(m.begin))
+	used := min(time.Duration(now-m.last.Load()), mostCounted)
+	if used >= cpuSlice {
+		m.session.spend(ctx, used)
+		m.skip()
+	}
+}
+
+// skip ignores the time since the last tick, because the goroutine has blocked.
+func (m *meter) skip() { m.last.Store(int64(time.Since(m.begin))) }
+
+// spend counts CPU time, and waits if the container or the process has used its share.
+func (s *session) spend(ctx context.Context, used time.Duration) {
+	if s.cpu.Add(int64(used)) > int64(maxCPU) {
+		s.fail(fmt.Sprintf("sh: CPU time limit exceeded: the command has used %v", maxCPU), 128+sigXCPU)
+		return
+	}
+	wait := time.Duration(0)
+	for _, limiter := range []*rate.Limiter{s.container.cpu, cpuOfProcess} {
+		wait = max(wait, limiter.ReserveN(time.Now(), int(used.Microseconds())).Delay())
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

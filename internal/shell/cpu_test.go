@@ -1,0 +1,105 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fauxlet/internal/pods"
+)
+
+// TestShareOfCPU checks that many busy scripts of one container together use their share of the CPU time, not more.
+func TestShareOfCPU(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const length = 10 * time.Second
+		c := newContainer(t)
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		var scripts sync.WaitGroup
+		var sessions []*session
+		for range 40 {
+			s := newSession(ctx, c, Streams{})
+			sessions = append(sessions, s)
+			scripts.Go(func() {
+				for ctx.Err() == nil {
+					s.spend(ctx, cpuSlice)
+				}
+			})
+		}
+		scripts.Wait()
+		var used time.Duration
+		for _, s := range sessions {
+			used += time.Duration(s.cpu.Load())
+			s.end()
+		}
+		share := time.Duration(min(1, float64(runtime.GOMAXPROCS(0))/2) * float64(length))
+		if used < share/2 || used > share+2*cpuBurst {
+			t.Errorf("used %v of %v", used, share)
+		}
+	})
+}
+
+// TestLimitOfCPU checks that a command ends when it has used too much CPU time.
+func TestLimitOfCPU(t *testing.T) {
+	var out screen
+	s := newSession(t.Context(), newContainer(t), Streams{Stderr: &out})
+	defer s.end()
+	s.cpu.Store(int64(maxCPU - cpuSlice))
+	s.spend(s.ctx, cpuSlice)
+	if s.ctx.Err() != nil {
+		t.Error("it ended too early")
+	}
+	s.spend(s.ctx, cpuSlice)
+	if cause := context.Cause(s.ctx); cause != error(signal(sigXCPU)) ||
+		out.String() != "sh: CPU time limit exceeded: the command has used 10m0s\n" {
+		t.Errorf("%v, %q", cause, out.String())
+	}
+}
+
+// TestNumberOfCommands checks the error of a command when too many others run in the container.
+func TestNumberOfCommands(t *testing.T) {
+	c := newContainer(t)
+	in, keys := io.Pipe()
+	var others sync.WaitGroup
+	for range maxCommands {
+		others.Go(func() {
+			if _, err := c.Run(t.Context(), []string{"cat"}, Streams{Stdin: in}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for c.commands.used.Load() < maxCommands {
+		runtime.Gosched()
+	}
+	_, err := c.Run(t.Context(), []string{"true"}, Streams{})
+	if start, ok := errors.AsType[*pods.StartError](err); !ok || start.Code != 126 ||
+		!strings.HasSuffix(start.Text, "process: resource temporarily unavailable: the container runs 100 commands") {
+		t.Errorf("%v", err)
+	}
+	_ = keys.Close()
+	others.Wait()
+	if _, err := c.Run(t.Context(), []string{"true"}, Streams{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSizeOfDisk checks the size of the file system, and that an error names the limit that was reached.
+func TestSizeOfDisk(t *testing.T) {
+	c := newContainer(t, func(config *Config) { config.Disk = 1 << 20 })
+	got := sh(t, c, `df | tail -n 1; head -c 2000000 /dev/zero > /tmp/x; i=0; while echo > /tmp/$((i=i+1)); do :; done`)
+	const full = "No space left on device: the container's file system has "
+	if got.stdout != "overlay                   1024         0      1024   0% /\n" ||
+		!strings.HasPrefix(got.stderr, "head: write error: "+full+"1 MiB\n") {
+		t.Errorf("%+v", got)
+	}
+	got = sh(t, c, `rm -r /tmp; mkdir /tmp; i=0; while : > /tmp/$((i=i+1)); do :; done; [ $i -gt 9000 ] && echo many`)
+	if got.stdout != "many\n" || !strings.Contains(got.stderr, full+"10000 files\n") {
+		t.Errorf("%+v", got)
+	}
+}
