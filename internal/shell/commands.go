@@ -320,6 +320,7 @@ func (p *process) linesOf(name string, from io.Reader) iter.Seq[string] {
 		longest := 1000
 		for p.ctx.Err() == nil && !p.broken.Load() {
 			part, err := in.ReadSlice('\n')
+			p.meter.tick(p.ctx)
 			if line = append(line, part...); len(line) > maxLine {
 				err = errTooLong
 			}

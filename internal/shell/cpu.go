@@ -14,9 +14,9 @@ import (
 // starve the server. A command that has used its share waits. This is how a container runtime enforces a CPU limit.
 const (
 	maxCPU      = 10 * time.Minute       // of one Run; a longer Run ends like a process that exceeds RLIMIT_CPU
-	cpuBurst    = 100 * time.Millisecond // the CPU time that commands may use at once, before they wait
+	cpuBurst    = 20 * time.Millisecond  // the CPU time that commands may use at once, before they wait
 	cpuSlice    = time.Millisecond       // the CPU time that a goroutine uses before it counts
-	mostCounted = 20 * time.Millisecond  // the time between two calls of meter.tick that counts as CPU time
+	mostCounted = 200 * time.Millisecond // the time between two calls of meter.tick that counts as CPU time
 	sigXCPU     = 24
 )
 
@@ -57,8 +57,11 @@ func (s *session) spend(ctx context.Context, used time.Duration) {
 		return
 	}
 	wait := time.Duration(0)
-	for _, limiter := range []*rate.Limiter{s.container.cpu, cpuOfProcess} {
-		wait = max(wait, limiter.ReserveN(time.Now(), int(used.Microseconds())).Delay())
+	for ; used > 0; used -= cpuBurst { // a limiter takes at most cpuBurst at once
+		n := int(min(used, cpuBurst).Microseconds())
+		for _, limiter := range []*rate.Limiter{s.container.cpu, cpuOfProcess} {
+			wait = max(wait, limiter.ReserveN(time.Now(), n).Delay())
+		}
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -204,6 +204,7 @@ func (sh *interpreter) converse(t *terminal) {
 		}
 		_, _ = io.WriteString(t.screen, prompt)
 		line := t.take(lineCtx, maxLine)
+		sh.meter.skip()
 		text += line
 		sh.ctx = lineCtx
 		before := sh.held
