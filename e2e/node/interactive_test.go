@@ -40,8 +40,8 @@ func TestKubectlRun(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			cmd := plane.KubectlCommand(t, ctx, append([]string{"run", "-i", "--rm", "--restart=Never", "--image=busybox",
-				onNode, test.name}, test.args...)...)
+			cmd := plane.KubectlCommand(t, ctx, append([]string{"run", "-i", "--rm", "--restart=Never",
+				"--image=busybox", onNode, test.name}, test.args...)...)
 			cmd.Stdin = strings.NewReader(test.stdin)
 			got := programs.Run(t, cmd)
 			if !strings.HasPrefix(got.Stdout, test.stdout) || got.Status != test.status {

@@ -154,6 +154,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	if n.store, err = NewStore(specs...); err != nil {
 		return nil, h.scenario.errorf("%w", err)
 	}
+	n.store.SetAllocatable(h.options.Nodes.Capacity)
 	options, serving, err := h.serverOptions(n)
 	if err != nil {
 		return nil, err

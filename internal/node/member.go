@@ -53,6 +53,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 		logger: f.options.Logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
 	spec.Pods.OnExit(f.queue.Add)
+	spec.Pods.SetAllocatable(d.template.Status.Allocatable)
 	return m, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -68,7 +67,7 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 // runProcess runs the command of a container with stdin, and returns its exit code.
 func (s *Store) runProcess(ctx context.Context, e *entry, c *container, spec *v1.Container,
 	streams Streams) (code int, err error) {
-	environment, err := e.environment(s.executor, c)
+	environment, err := s.environment(e, c)
 	if err != nil {
 		return 0, err
 	}
@@ -79,9 +78,9 @@ func (s *Store) runProcess(ctx context.Context, e *entry, c *container, spec *v1
 	}
 	streams, end := streams.untilEnd()
 	defer end()
-	command := slices.Concat(spec.Command, spec.Args)
-	if len(command) == 0 {
-		command = []string{"sh"}
+	command := []string{"sh"}
+	if len(spec.Command)+len(spec.Args) > 0 {
+		command = s.config(e, c).Command
 	}
 	return environment.Run(ctx, command, streams)
 }

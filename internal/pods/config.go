@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/podlife"
@@ -31,19 +30,23 @@ type ContainerConfig struct {
 	Started time.Time
 }
 
-// environment returns the environment of a container's current run. The first call creates the environment.
-func (e *entry) environment(executor Executor, c *container) (Environment, error) {
-	c.run.once.Do(func() { c.run.environment, c.run.err = executor.NewEnvironment(e.config(c)) })
+// The method "environment" returns the environment of a container's current run. The first call creates it.
+func (s *Store) environment(e *entry, c *container) (Environment, error) {
+	c.run.once.Do(func() { c.run.environment, c.run.err = s.executor.NewEnvironment(s.config(e, c)) })
 	return c.run.environment, c.run.err
 }
 
-func (e *entry) config(c *container) ContainerConfig {
+func (s *Store) config(e *entry, c *container) ContainerConfig {
 	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
+	s.mu.RLock()
+	env := makeEnv(pod, spec, s.allocatable)
+	s.mu.RUnlock()
 	config := ContainerConfig{
 		Hostname:   cmp.Or(pod.Spec.Hostname, pod.Name),
 		IP:         pod.Status.PodIP,
+		Env:        env.list(),
 		WorkingDir: spec.WorkingDir,
-		Command:    slices.Concat(spec.Command, spec.Args),
+		Command:    env.expandAll(slices.Concat(spec.Command, spec.Args)),
 		Files:      c.described.Files,
 		Disk:       c.described.Disk.Value(),
 		Started:    pod.CreationTimestamp.Time,
@@ -60,35 +63,7 @@ func (e *entry) config(c *container) ContainerConfig {
 	if c := spec.SecurityContext; c != nil {
 		config.UID, config.GID = ptr.Deref(c.RunAsUser, config.UID), ptr.Deref(c.RunAsGroup, config.GID)
 	}
-	for _, variable := range spec.Env {
-		if value, found := variableValue(pod, variable); found {
-			config.Env = append(config.Env, variable.Name+"="+value)
-		}
-	}
-	config.Env = append(config.Env, "KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443",
-		"KUBERNETES_SERVICE_PORT_HTTPS=443", "KUBERNETES_PORT=tcp://10.96.0.1:443")
 	return config
-}
-
-// variableValue returns the value of an environment variable if the pod alone determines it: a literal, or a
-// reference to a field of the pod. The contents of ConfigMaps and Secrets are not available.
-func variableValue(pod *v1.Pod, variable v1.EnvVar) (value string, found bool) {
-	if variable.ValueFrom == nil {
-		return variable.Value, true
-	}
-	if variable.ValueFrom.FieldRef == nil {
-		return "", false
-	}
-	value, found = map[string]string{
-		"metadata.name":           pod.Name,
-		"metadata.namespace":      pod.Namespace,
-		"metadata.uid":            string(pod.UID),
-		"spec.nodeName":           pod.Spec.NodeName,
-		"spec.serviceAccountName": pod.Spec.ServiceAccountName,
-		"status.podIP":            pod.Status.PodIP,
-		"status.hostIP":           pod.Status.HostIP,
-	}[variable.ValueFrom.FieldRef.FieldPath]
-	return value, found
 }
 
 // imageName returns the last part of an image's name without tag and digest.

@@ -68,8 +68,10 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 		if c.run, err = e.makeRun(c, "", described, made); err != nil {
 			return err
 		}
-		if len(c.described.Files) > 0 { // create the environment now, to report invalid files
-			if _, err := e.environment(s.executor, c); err != nil {
+		if len(c.described.Files) > 0 {
+			// Report invalid files now. The environment of the commands is made later, because it needs the resources
+			// of the node.
+			if _, err := s.executor.NewEnvironment(s.config(e, c)); err != nil {
 				return err
 			}
 		}
@@ -83,8 +85,8 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 }
 
 // makeRun makes a run of a container. If the description of the log has no start time, the log starts or ends relative
-// to the time in the argument "made"; see podlog.New. A container with stdin has an empty log unless its log is described:
-// kubectl run prints the log before it attaches, and lines of a server would not fit there.
+// to the time in the argument "made"; see podlog.New. A container with stdin has an empty log unless its log is
+// described: kubectl run prints the log before it attaches, and lines of a server would not fit there.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
 	if podlife.ContainerSpec(e.pod, c.name).Stdin && c.described.Log == (scenario.Log{}) {
 		return &run{id: id, log: podlog.Empty(made)}, nil

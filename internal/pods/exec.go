@@ -20,8 +20,8 @@ type Executor interface {
 // Environment is what commands see in a container, such as its files. It is safe for concurrent use.
 type Environment interface {
 	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command
-	// cannot be started, or ctx.Err() if ctx is done before the command has ended. Run returns after a write in progress
-	// has ended.
+	// cannot be started, or ctx.Err() if ctx is done before the command has ended. Run returns after a write in
+	// progress has ended.
 	Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error)
 }
 
@@ -79,8 +79,8 @@ func (e *StartError) Error() string { return e.Text }
 
 // Exec runs a command in a running container, or returns the scenario's scripted answer to the command. It returns when
 // the command has ended or ctx is done, but only after a write in progress has ended. An exit code other than 0 becomes
-// a [utilexec.CodeExitError]. If the command cannot be started, Exec writes the reason to standard error, as cri-dockerd
-// does.
+// a [utilexec.CodeExitError]. If the command cannot be started, Exec writes the reason to standard error, as
+// cri-dockerd does.
 func (s *Store) Exec(ctx context.Context, namespace, name, container string, command []string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {
@@ -110,7 +110,7 @@ func (s *Store) exec(ctx context.Context, e *entry, c *container, command []stri
 			return writeResult(streams, answer.Stdout, answer.Stderr, answer.ExitCode)
 		}
 	}
-	environment, err := e.environment(s.executor, c)
+	environment, err := s.environment(e, c)
 	if err != nil {
 		return err
 	}

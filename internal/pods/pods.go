@@ -25,6 +25,8 @@ type Store struct {
 	mu    sync.RWMutex
 	pods  []*v1.Pod
 	byKey map[types.NamespacedName]*entry
+	// allocatable has the node's resources for pods; see SetAllocatable.
+	allocatable v1.ResourceList
 	// onExit is called without the lock when the command of an attached container has ended; see OnExit.
 	onExit func(types.NamespacedName)
 }
@@ -89,6 +91,13 @@ func (s *Store) Put(pod scenario.Pod) error {
 	}
 	s.pods[slices.Index(s.pods, before.pod)] = pod.Pod
 	return nil
+}
+
+// SetAllocatable sets the node's resources for pods. Containers without limits see them as their limits.
+func (s *Store) SetAllocatable(resources v1.ResourceList) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allocatable = resources
 }
 
 // Remove removes the pod of a name and uid, if any. It ends the pod's commands and the readers that follow its logs.

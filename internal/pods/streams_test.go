@@ -206,7 +206,8 @@ func TestAttachToProcess(t *testing.T) {
 		code      int32
 	}{
 		{name: "command", container: v1.Container{Args: []string{"cat"}, StdinOnce: true}, stdin: "x\n", stdout: "x\n"},
-		{name: "shell", container: v1.Container{StdinOnce: true}, stdin: "echo $((40+2))\nexit 3\n", stdout: "42\n", code: 3},
+		{name: "shell", container: v1.Container{StdinOnce: true}, stdin: "echo $((40+2))\nexit 3\n", stdout: "42\n",
+			code: 3},
 		{name: "end of a script", container: v1.Container{StdinOnce: true}, stdin: "hostname\nfalse\n", stdout: "p\n",
 			code: 1},
 		{name: "exit without stdinOnce", stdin: "exit 4\nmore", code: 4},
@@ -257,7 +258,8 @@ func TestLogOfInteractiveContainer(t *testing.T) {
 // TestAttachLeavesProcess checks that the container continues to run if the client ends its input, unless the container
 // has stdinOnce and no terminal. (containerd: internal/cri/io, ContainerIO.Attach)
 func TestAttachLeavesProcess(t *testing.T) {
-	for _, container := range []v1.Container{{Args: []string{"cat"}}, {Args: []string{"cat"}, TTY: true, StdinOnce: true}} {
+	for _, container := range []v1.Container{{Args: []string{"cat"}},
+		{Args: []string{"cat"}, TTY: true, StdinOnce: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			store, _ := interactive(t, container)
 			if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: strings.NewReader("x"),
