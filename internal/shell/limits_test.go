@@ -267,6 +267,16 @@ func checkMemory(t *testing.T, c *container) {
 	}
 }
 
+// TestMemoryOfRemovedContainers checks that the files of a container that is gone no longer count for the process.
+func TestMemoryOfRemovedContainers(t *testing.T) {
+	before := memoryOfProcess.used.Load()
+	sh(t, newContainer(t), "head -c 20000000 /dev/zero > /tmp/x")
+	for memoryOfProcess.used.Load() >= before+20_000_000 { // until the garbage collector has found the container
+		runtime.GC()
+		runtime.Gosched()
+	}
+}
+
 // TestNothingAfterTheEnd checks that background commands write nothing after Run has returned.
 func TestNothingAfterTheEnd(t *testing.T) {
 	for range 20 {
