@@ -14,12 +14,8 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-const (
-	// maxFollowers is the maximum number of open event streams.
-	maxFollowers = 100
-	// sendAt is the size of the buffer, in bytes, at which buffered events are sent to the client.
-	sendAt = 32 << 10
-)
+// sendAt is the size of the buffer, in bytes, at which buffered events are sent to the client.
+const sendAt = 32 << 10
 
 // Names of the events that /api/events sends.
 const (
@@ -74,7 +70,7 @@ func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64,
 	return s.recorder.LastID(), nil
 }
 
-// getEvents sends Decisions as server-sent events until the client disconnects.
+// getEvents sends Decisions as server-sent events until the client disconnects or openStreams ends the stream.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	filter, err := decisions.ParseFilter(r.URL.Query())
 	if err != nil {
@@ -88,11 +84,8 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	filter.After = 0
-	if s.following.Add(1) > maxFollowers {
-		s.following.Add(-1)
-		return errorf(http.StatusServiceUnavailable, "too many event streams are open (%d)", maxFollowers)
-	}
-	defer s.following.Add(-1)
+	ctx, ended := s.streams.begin(r)
+	defer ended()
 	follower := s.recorder.Follow(after)
 	defer follower.Close()
 
@@ -100,7 +93,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	stream := &eventStream{w: w, control: http.NewResponseController(w), patience: s.limits.patience}
 	_ = stream.control.SetReadDeadline(time.Time{}) // the request is complete; its deadline must not end the stream
 	stream.add(EventStart, "", StartEvent{s.recorder.Instance(), after})
-	s.stream(r.Context(), stream, follower, &filter)
+	s.stream(ctx, stream, follower, &filter)
 	return nil
 }
 

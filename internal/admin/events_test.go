@@ -204,19 +204,51 @@ func TestEventsEndWithServer(t *testing.T) {
 	}
 }
 
-func TestNumberOfStreamsIsLimited(t *testing.T) {
-	s, base := serve(t, admin.Options{})
-	for range admin.MaxFollowers {
-		if _, err := io.WriteString(dial(t, s), "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+// TestOneClientCannotBlockOthers opens the maximum number of streams from one address. Then streams from that address
+// and from another address begin. Each of them ends the oldest stream of the first address.
+func TestOneClientCannotBlockOthers(t *testing.T) {
+	s, _ := serve(t, admin.Options{})
+	var first []*bufio.Reader // the streams from 127.0.0.1, oldest first
+	follow := func(from string) *bufio.Reader {
+		t.Helper()
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := dialer.Dial("tcp", s.Addr())
+		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		stream := bufio.NewReader(conn)
+		response, err := http.ReadResponse(stream, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("a stream from %s: %s", from, response.Status)
+		}
+		return bufio.NewReader(response.Body)
 	}
-	eventually(t, "all follow", func() bool { return s.Following() == admin.MaxFollowers })
-	if response, body := ask(t, "GET", base+"/api/events", ""); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("status %s, body %s", response.Status, body)
+	ended := func(stream *bufio.Reader) {
+		t.Helper()
+		if _, err := io.Copy(io.Discard, stream); err != nil {
+			t.Error(err)
+		}
 	}
+	kept := follow("127.0.0.2")
+	for range admin.MaxFollowers - 1 {
+		first = append(first, follow("127.0.0.1"))
+	}
+	follow("127.0.0.1")
+	ended(first[0])
+	follow("127.0.0.2")
+	ended(first[1])
 	if n := s.Following(); n != admin.MaxFollowers {
 		t.Errorf("%d event streams are open", n)
+	}
+	if line, err := kept.ReadString('\n'); line != "event: start\n" || err != nil {
+		t.Errorf("the only stream of another client: %q, %v", line, err)
 	}
 }
 

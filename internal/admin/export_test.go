@@ -8,7 +8,7 @@ func (s *Server) SetLimits(header, keepAlive, patience time.Duration) {
 }
 
 // Following returns the number of open event streams.
-func (s *Server) Following() int64 { return s.following.Load() }
+func (s *Server) Following() int { return s.streams.len() }
 
 // MaxFollowers is the maximum number of open event streams.
 const MaxFollowers = maxFollowers

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,12 +70,12 @@ type Options struct {
 
 // Server serves the admin API and the page. It is safe for concurrent use.
 type Server struct {
-	options   Options
-	recorder  *decisions.Recorder
-	listener  net.Listener
-	guard     *guard
-	limits    limits
-	following atomic.Int64 // the number of open event streams
+	options  Options
+	recorder *decisions.Recorder
+	listener net.Listener
+	guard    *guard
+	limits   limits
+	streams  openStreams
 }
 
 // Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free

@@ -5,7 +5,6 @@ import (
 
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/rest"
 
 	"fauxlet/internal/faulty"
 	"fauxlet/server"
@@ -32,12 +31,12 @@ func (n *Node) followFaults() {
 }
 
 // reviewClients returns the clients that send TokenReviews and SubjectAccessReviews. The argument "wrap" is a function
-// that adds faults to a transport. The clients share the rate limit of the cluster's client.
+// that adds faults to a transport. Each client has its own rate limit, so that a flood of invalid tokens delays neither
+// authorization nor the node's other requests. A kubelet uses one limit for all requests.
 func (c *cluster) reviewClients(wrap func(http.RoundTripper) http.RoundTripper) (
 	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
 ) {
-	config := rest.CopyConfig(c.connection.Config)
-	config.RateLimiter = c.client.AuthenticationV1().RESTClient().GetRateLimiter()
+	config := c.connection.Config
 	transport := *c.transport
 	transport.Transport = wrap(c.transport.Transport)
 	tokens, err := authenticationv1.NewForConfigAndClient(config, &transport)
