@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"log"
@@ -27,6 +28,15 @@ type connection struct {
 	requested atomic.Bool
 	// received is true if the client has sent at least one byte. Only the goroutine that serves the connection uses it.
 	received bool
+	// serving is the number of requests in progress.
+	serving atomic.Int32
+	// surplus is true if the ConnectionLimit has closed the connection.
+	surplus atomic.Bool
+	// in and element are the place in the ConnectionLimit, which protects them.
+	in      *list.List
+	element *list.Element
+	// below is the connection below TLS.
+	below net.Conn
 	// The field "affected" is the connection below TLS. It is nil if that connection has no method AffectedBy.
 	affected affected
 }
@@ -61,9 +71,11 @@ func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context
 	if secure, ok := conn.(*tls.Conn); ok {
 		below = secure.NetConn()
 	}
+	opened.below = below
 	opened.affected, _ = below.(affected)
 	c.open.Store(conn, opened)
 	c.byAddress.Store(conn.RemoteAddr().String(), opened)
+	c.limit.add(opened)
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
@@ -83,6 +95,7 @@ func (c *connections) remove(conn net.Conn) *connection {
 	removed, ok := value.(*connection)
 	if ok {
 		c.byAddress.CompareAndDelete(conn.RemoteAddr().String(), removed)
+		c.limit.remove(removed)
 	}
 	return removed
 }
@@ -102,6 +115,9 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
+// surplusReason is the reason in the Decision about a connection that a ConnectionLimit has closed.
+const surplusReason = "the server closed the connection, because too many connections were open"
+
 // The method "closed" records the Decision about a connection that was closed without a request.
 func (c *connections) closed(conn net.Conn, ended *connection) {
 	var state *tls.ConnectionState
@@ -114,6 +130,8 @@ func (c *connections) closed(conn net.Conn, ended *connection) {
 	}
 	reason := "the connection was closed before anything was sent"
 	switch {
+	case ended.surplus.Load():
+		reason = surplusReason
 	case ended.received && state != nil && state.NegotiatedProtocol == "h2":
 		reason = "the client began HTTP/2, but sent no request"
 	case ended.received:

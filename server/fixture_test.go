@@ -133,6 +133,8 @@ type fixtureOptions struct {
 	begin    func(*authchain.Decision)
 	// observe is called with each Decision. The default is fixture.observe, which keeps all Decisions.
 	observe func(*authchain.Decision)
+	// connections is the field Connections of server.Options.
+	connections *server.ConnectionLimit
 	// reviewer is the URL of a reviewer that replaces the fixture's review API. It may be empty.
 	reviewer string
 	// The function "before" is called before the configuration is loaded. It may change the fixture's files. It may be
@@ -193,7 +195,8 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
 		Pods: store, Machine: options.machine, NodeLogs: options.nodeLogs, Logger: options.logger,
 		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: options.observe,
-		Collectors: []prometheus.Collector{f.node.Collector()},
+		Connections: options.connections,
+		Collectors:  []prometheus.Collector{f.node.Collector()},
 		Decorators: server.Decorators{
 			ClockSkew: f.node.ClockSkew, WrapClientCA: f.node.ClientCA, WrapHandler: f.node.Handler(server.PathTarget),
 			ConfigureHTTP: f.node.ConfigureHTTP, Usage: f.node.Usage,

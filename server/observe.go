@@ -22,10 +22,15 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(withPort(r.Context(), p))
 	}
 	connection := connectionOf(r)
-	if connection != nil && !connection.requested.Load() {
-		connection.requested.Store(true)
-	}
 	s, series := p.server, p.seriesOf(r)
+	if connection != nil {
+		connection.serving.Add(1)
+		defer connection.serving.Add(-1)
+		if !connection.requested.Load() {
+			connection.requested.Store(true)
+			s.limit.requested(connection)
+		}
+	}
 	series.requests.Inc()
 	series.inflight.Inc()
 	defer series.inflight.Dec()
@@ -61,6 +66,7 @@ type recorder struct {
 	logger  *zap.Logger
 	metrics *metrics
 	observe func(*authchain.Decision) // Options.Observe
+	limit   *ConnectionLimit          // Options.Connections
 }
 
 // recovered ends a request whose handler panicked. If the response has not begun, it responds with status 500. If the
@@ -188,8 +194,12 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
 			w.recorder.metrics.handshakes.Inc()
-			decision := authchain.FailedHandshake(remote, tlserror.Explain(reason))
-			decision.AddAffectedBy(w.connections.at(remote).affectedBy()...)
+			connection, reason := w.connections.at(remote), tlserror.Explain(reason)
+			if connection != nil && connection.surplus.Load() {
+				reason = surplusReason
+			}
+			decision := authchain.FailedHandshake(remote, reason)
+			decision.AddAffectedBy(connection.affectedBy()...)
 			w.recorder.record(decision)
 			return len(line), nil
 		}

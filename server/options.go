@@ -60,6 +60,9 @@ type Options struct {
 	// Server's metrics are registered there too, with the label node.
 	Metrics prometheus.Registerer
 
+	// Connections limits the open connections of all Servers with the same limit. Nil means no limit.
+	Connections *ConnectionLimit
+
 	// Decorators wrap parts of the Server.
 	Decorators
 

@@ -54,7 +54,8 @@ func New(options Options) (*Server, error) {
 	options.Drain = cmp.Or(options.Drain, drainTimeout)
 	options.Logger = cmp.Or(options.Logger, zap.NewNop())
 	s := &Server{options: options, config: options.Config,
-		recorder: recorder{logger: options.Logger, metrics: newMetrics(options), observe: options.Observe}}
+		recorder: recorder{logger: options.Logger, metrics: newMetrics(options), observe: options.Observe,
+			limit: options.Connections}}
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	// The metric kubernetes_feature_enabled is global in the process, as it is in a kubelet.
 	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok && options.Like == nil {

@@ -71,6 +71,10 @@ func New(options Options) (*Host, error) {
 		return nil, err
 	}
 	h.shared = server.Options{Logger: h.logger, Observe: options.Observe}
+	if files := maxOpenFiles(); files > 0 {
+		// The other half is for the admin listener, streams, connections to the apiserver, and files.
+		h.shared.Connections = server.NewConnectionLimit(files / 2)
+	}
 	if options.MetricsAddress != "" {
 		h.metrics = prometheus.NewRegistry()
 		h.shared.Metrics = h.metrics
