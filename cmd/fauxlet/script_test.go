@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"fauxlet/internal/freeport"
 	"fauxlet/internal/host"
@@ -60,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"mode":       mode,
 			"pasted":     pasted,
 			"page":       page,
+			"examples":   examples,
 			"admin-page": adminPage,
 		},
 		RequireExplicitExec: true,
@@ -304,4 +306,38 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 			}
 		}
 	}
+}
+
+// The script command "examples" writes each example of the help texts to a shell script, such as fault-add-1.sh for the
+// first example of fauxlet fault add. The shell script appends its arguments to the example and its own name to the
+// file "ran". The file "all" has the names of all examples.
+func examples(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: examples")
+	}
+	var all strings.Builder
+	var add func(c *cobra.Command)
+	add = func(c *cobra.Command) {
+		number := 0
+		for line := range strings.Lines(strings.ReplaceAll(c.Example, "\\\n", "")) {
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			number++
+			path := strings.TrimPrefix(c.CommandPath(), "fauxlet ")
+			name := fmt.Sprintf("%s-%d", strings.ReplaceAll(path, " ", "-"), number)
+			if strings.HasPrefix(line, "fauxlet ") {
+				line = "exec " + line // signals reach fauxlet
+			}
+			fmt.Fprintln(&all, name)
+			text := fmt.Sprintf("echo %s >>ran\n%s \"$@\"\n", name, line)
+			ts.Check(os.WriteFile(ts.MkAbs(name+".sh"), []byte(text), 0o644))
+		}
+		for _, sub := range c.Commands() {
+			add(sub)
+		}
+	}
+	add(newRoot())
+	ts.Check(os.WriteFile(ts.MkAbs("all"), []byte(all.String()), 0o644))
 }
