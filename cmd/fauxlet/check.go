@@ -23,7 +23,7 @@ import (
 
 func newCheck() *cobra.Command {
 	var k checkCommand
-	c := &cobra.Command{Use: "check", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return k.run(c) }}
+	c := &cobra.Command{Use: "check", Args: noArgsBut("kubeconfig"), RunE: func(c *cobra.Command, _ []string) error { return k.run(c) }}
 	flags := c.Flags()
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
 	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: "+

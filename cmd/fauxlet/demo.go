@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,7 +15,7 @@ import (
 
 func newDemo() *cobra.Command {
 	var d demoFlags
-	c := &cobra.Command{Use: "demo", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return d.run(c) }}
+	c := &cobra.Command{Use: "demo", Args: noArgsBut("dir"), RunE: func(c *cobra.Command, _ []string) error { return d.run(c) }}
 	flags := c.Flags()
 	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to create, or to use if it exists")
 	flags.Int32Var(&d.port, "port", 0, "port of the kubelet's API; 0 takes a free port (default: the port in the "+
@@ -60,7 +62,12 @@ func (d *demoFlags) run(c *cobra.Command) error {
 		if !d.yes {
 			tour.In = c.InOrStdin()
 		}
-		return withFlag(demo.Tour(c.Context(), tour))
+		err := demo.Tour(c.Context(), tour)
+		if c.Context().Err() != nil && errors.Is(err, context.Canceled) { // Ctrl-C ends the tour
+			fmt.Fprintln(out)
+			return nil
+		}
+		return withFlag(err)
 	}
 	return demo.Run(c.Context(), demo.Options{
 		Folder: folder, Out: out, Host: options,

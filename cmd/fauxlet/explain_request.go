@@ -11,6 +11,8 @@ import (
 
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/shellword"
+	"fauxlet/internal/symptoms"
 )
 
 type requestFlags struct {
@@ -45,6 +47,9 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 // adds the token later.
 func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
 	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
+	if text := strings.Join(args, " "); isErrorText(args) {
+		return r, usagef(c, "%q is not a path; did you mean --error %s?", text, shellword.Quote(text))
+	}
 	switch len(args) {
 	case 1:
 		r.Target = args[0]
@@ -71,6 +76,17 @@ func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Reque
 		return r, &exitError{err, exitInvalid}
 	}
 	return r, nil
+}
+
+// isErrorText reports whether the arguments look like an error text instead of a method and a path.
+func isErrorText(args []string) bool {
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "/") {
+			return false
+		}
+	}
+	text := strings.Join(args, " ")
+	return len(args) > 2 || len(args) == 1 && strings.Contains(text, " ") || len(symptoms.Diagnose(text).Findings) > 0
 }
 
 func (e *explainCommand) checkConflicts(c *cobra.Command) error {

@@ -5,16 +5,27 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 )
 
-// writeHelp writes the help of a command: description, examples, usage, flags grouped by heading, and exit codes.
-func writeHelp(w io.Writer, c *cobra.Command) {
-	fmt.Fprintf(w, "%s\n", cmp.Or(c.Long, c.Short))
+// writeHelp writes the help of a command: description, examples, usage, flags grouped by heading, and exit codes. No
+// line is wider than the width, except for examples, tables and long words.
+func writeHelp(w io.Writer, c *cobra.Command, width int) {
+	for i, paragraph := range strings.Split(cmp.Or(c.Long, c.Short), "\n\n") {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if !strings.Contains("\n"+paragraph, "\n ") { // an indented line belongs to a table
+			paragraph = strings.Join(wrap(paragraph, width), "\n")
+		}
+		fmt.Fprintln(w, paragraph)
+	}
 	if c.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
 	}
@@ -34,7 +45,7 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	for _, g := range flagGroups(c) {
 		fmt.Fprintf(w, "\n%s:\n", g.heading)
 		for _, flag := range g.flags {
-			writeFlag(w, flag)
+			writeFlag(w, flag, width)
 		}
 	}
 	if codes := c.Annotations[exitCodesKey]; codes != "" {
@@ -42,7 +53,7 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	}
 }
 
-func writeFlag(w io.Writer, flag *pflag.Flag) {
+func writeFlag(w io.Writer, flag *pflag.Flag, width int) {
 	kind, usage := pflag.UnquoteUsage(flag)
 	name := "    --" + flag.Name
 	if flag.Shorthand != "" {
@@ -50,8 +61,8 @@ func writeFlag(w io.Writer, flag *pflag.Flag) {
 	}
 	fmt.Fprintf(w, "  %s\n", strings.TrimRight(name+" "+kind+defaultOf(flag), " "))
 	for paragraph := range strings.Lines(usage) {
-		for _, line := range wrap(paragraph, helpWidth) {
-			fmt.Fprintf(w, "          %s\n", line)
+		for _, line := range wrap(paragraph, width-len(flagIndent)) {
+			fmt.Fprintf(w, "%s%s\n", flagIndent, line)
 		}
 	}
 }
@@ -68,8 +79,24 @@ func defaultOf(flag *pflag.Flag) string {
 	return " (default " + flag.DefValue + ")"
 }
 
-// helpWidth is the width of the description of a flag, without its indentation.
-const helpWidth = 96
+// flagIndent is the indentation of the description of a flag.
+const flagIndent = "          "
+
+// Limits of the width of a help text. A help text that is not written to a terminal has the largest width.
+const (
+	minHelpWidth = 40
+	maxHelpWidth = 120
+)
+
+// terminalWidth returns the width of a help text that is written to w.
+func terminalWidth(w io.Writer) int {
+	if file, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(file.Fd())); err == nil && columns > 0 {
+			return min(max(columns, minHelpWidth), maxHelpWidth)
+		}
+	}
+	return maxHelpWidth
+}
 
 // The function "wrap" breaks a text into lines of at most "width" characters. A longer word gets its own line.
 func wrap(text string, width int) []string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -14,7 +16,7 @@ import (
 
 func newReviews() *cobra.Command {
 	var r reviewsCommand
-	c := &cobra.Command{Use: "reviews", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "reviews", Args: noArgsBut("rbac"), RunE: func(c *cobra.Command, _ []string) error {
 		return r.run(c.Context(), c.ErrOrStderr())
 	}}
 	flags := c.Flags()
@@ -48,6 +50,7 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGHUP) // kill -HUP $(pidof fauxlet) is meant for fauxlet serve
 	listener, err := net.Listen("tcp", r.address)
 	if err != nil {
 		return fmt.Errorf("--address: %q: %w; choose another port, or 0 for a free one", r.address, err)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRoot() *cobra.Command {
@@ -13,8 +15,12 @@ func newRoot() *cobra.Command {
 		Use: "fauxlet", SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c.OutOrStdout(), c) })
+	root.Version = thisBuild().String()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err, err) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		writeHelp(c.OutOrStdout(), c, terminalWidth(c.OutOrStdout()))
+	})
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(),
 		newCerts(), newVersion())
 	addHelpTexts(root)
@@ -54,13 +60,47 @@ func noArgs(c *cobra.Command, args []string) error {
 		return nil
 	}
 	if c.HasSubCommands() {
-		hint := ""
-		if similar := c.SuggestionsFor(args[0]); len(similar) > 0 {
-			hint = "; did you mean " + strings.Join(similar, " or ") + "?"
-		}
-		return usagef(c, "unknown command %q%s", args[0], hint)
+		return usagef(c, "unknown command %q%s", args[0], didYouMean(c.SuggestionsFor(args[0])))
 	}
 	return usagef(c, "unexpected argument %q", args[0])
+}
+
+// noArgsBut returns a check like noArgs. If there is an argument, the error suggests the flag that takes it.
+func noArgsBut(flag string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return usagef(c, "unexpected argument %q%s", args[0], didYouMean([]string{"--" + flag + " " + args[0]}))
+	}
+}
+
+// maxSuggestions limits the number of names that an error suggests.
+const maxSuggestions = 3
+
+func didYouMean(suggestions []string) string {
+	if len(suggestions) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(suggestions[:min(len(suggestions), maxSuggestions)], " or ") + "?"
+}
+
+// flagError returns the error "shown" as a usage error. If the cause is an unknown flag, it suggests flags with similar
+// names.
+func flagError(c *cobra.Command, cause, shown error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](cause); ok {
+		// SuggestionsFor compares names of commands, so the flags become commands here.
+		names := &cobra.Command{SuggestionsMinimumDistance: 2}
+		add := func(flag *pflag.Flag) {
+			if !flag.Hidden {
+				names.AddCommand(&cobra.Command{Use: "--" + flag.Name, Run: func(*cobra.Command, []string) {}})
+			}
+		}
+		c.LocalFlags().VisitAll(add)
+		c.InheritedFlags().VisitAll(add)
+		shown = fmt.Errorf("%w%s", shown, didYouMean(names.SuggestionsFor("--"+unknown.GetSpecifiedName())))
+	}
+	return &usageError{shown, c.CommandPath()}
 }
 
 func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {

@@ -11,7 +11,7 @@ func newServe() *cobra.Command {
 	kubelet.Strict = true
 	var serve serving
 	c := &cobra.Command{
-		Use: "serve", Args: noArgs,
+		Use: "serve", Args: noArgsBut("config"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := kubelet.Load()
 			if err != nil {
@@ -34,7 +34,7 @@ func newServe() *cobra.Command {
 	serve.nodes.addTo(c)
 	addKubeletFlags(c, kubelet, kubelet.Means)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{config.FlagError(err), c.CommandPath()}
+		return flagError(c, err, config.FlagError(err))
 	})
 	return c
 }

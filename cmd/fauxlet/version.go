@@ -21,8 +21,7 @@ func newVersion() *cobra.Command {
 			v := thisBuild()
 			switch output {
 			case "text":
-				_, err := fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version,
-					v.Kubernetes, v.Go, v.Platform)
+				_, err := fmt.Fprintln(c.OutOrStdout(), v)
 				return err
 			case "json":
 				return writeJSON(c.OutOrStdout(), v)
@@ -41,6 +40,10 @@ type build struct {
 	Kubernetes string `json:"kubernetesVersion"`
 	Go         string `json:"goVersion"`
 	Platform   string `json:"platform"`
+}
+
+func (b build) String() string {
+	return fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)", b.Version, b.Kubernetes, b.Go, b.Platform)
 }
 
 func thisBuild() build {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +58,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 		return err
 	}
 	defer client.Close()
+	signal.Ignore(syscall.SIGHUP) // kill -HUP $(pidof fauxlet) is meant for fauxlet serve
 	ctx := c.Context()
 	w.filter.Explanation = w.verbose
 	first := w.filter

@@ -92,9 +92,16 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 		return nil
 	}
 	if err := json.NewDecoder(response.Body).Decode(result); err != nil {
-		return fmt.Errorf("the server on %s is not a fauxlet admin API: %w", c.address, err)
+		return errors.New(c.notAdmin(err.Error()))
 	}
 	return nil
+}
+
+// notAdmin returns an error text for a response that does not come from a fauxlet admin API, for example because the
+// address is a kubelet's port.
+func (c *Client) notAdmin(problem string) string {
+	return fmt.Sprintf("the server on %s is not a fauxlet admin API: %s; fauxlet writes the address of its admin "+
+		"listener to its log and to its ready file. The ports 10250, 10255 and 10248 are the kubelet's", c.address, problem)
 }
 
 // The method "send" sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300
@@ -131,7 +138,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 	var refused struct{ Error string }
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if json.Unmarshal(text, &refused) != nil || refused.Error == "" {
-		refused.Error = fmt.Sprintf("the server on %s is not a fauxlet admin API: %s", c.address, response.Status)
+		refused.Error = c.notAdmin(response.Status)
 	}
 	return nil, &StatusError{response.StatusCode, refused.Error}
 }

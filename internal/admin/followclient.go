@@ -52,7 +52,7 @@ func (c *Client) Events(ctx context.Context, last string, filter decisions.Filte
 	}
 	defer response.Body.Close()
 	if contentType := response.Header.Get("Content-Type"); contentType != "text/event-stream" {
-		message := fmt.Sprintf("the server on %s is not a fauxlet admin API: it sends %q", c.address, contentType)
+		message := c.notAdmin(fmt.Sprintf("it sends %q", contentType))
 		return &StatusError{response.StatusCode, message}
 	}
 	silent := time.AfterFunc(maxSilence, func() { cancel(fmt.Errorf("the server sent nothing for %v", maxSilence)) })
