@@ -78,6 +78,12 @@ func TestFailedHandshakes(t *testing.T) {
 			if found := lines.FilterMessage("TLS handshake failed: " + test.want).All(); len(found) != 1 ||
 				found[0].Level != zap.WarnLevel {
 				t.Errorf("log %v", lines.All())
+			} else {
+				_, remedy := found[0].ContextMap()["remedy"]
+				if wanted := strings.Contains(test.want, "serving certificate (") ||
+					strings.Contains(test.want, "its CA is unknown"); remedy != wanted {
+					t.Errorf("a remedy in the log: %v, want %v", remedy, wanted)
+				}
 			}
 			_, metrics := get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/metrics")
 			if !strings.Contains(metrics, "\nfauxlet_tls_handshake_failures_total 1\n") {

@@ -126,6 +126,13 @@ func logMessage(d *authchain.Decision) string {
 	return "no handler for this path"
 }
 
+// servingCertificateRemedy is for clients that verify the serving certificate. A kubelet's self-signed certificate has
+// no IP address, so a kube-apiserver reports "doesn't contain any IP SANs" for it.
+const servingCertificateRemedy = "use a serving certificate that is signed by a CA of the client " +
+	"(kube-apiserver's --kubelet-certificate-authority) and contains the address that the client connects to, unlike a " +
+	"self-signed one: set tlsCertFile and tlsPrivateKeyFile (fauxlet certs server issues a pair), or " +
+	"serverTLSBootstrap: true and run kubectl certificate approve"
+
 var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}
 
 func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
@@ -138,6 +145,10 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 			zap.Bool("cached", d.Cached()))
 	}
 	fields = append(fields, zap.String("remote", d.Remote))
+	switch tlserror.Recognize(d.Handshake) {
+	case "bad certificate", "unknown authority":
+		fields = append(fields, zap.String("remedy", servingCertificateRemedy))
+	}
 	if d.Err != "" {
 		fields = append(fields, zap.String("error", d.Err))
 	}

@@ -226,3 +226,26 @@ func TestAdminAddressInUse(t *testing.T) {
 		t.Errorf("the address is in use and not optional: error %v", err)
 	}
 }
+
+// TestOpenServerIsReported expects one warning if every client that reaches the secure port may run commands.
+func TestOpenServerIsReported(t *testing.T) {
+	for name, test := range map[string]struct {
+		flags map[string]string
+		want  int
+	}{
+		"all addresses":       {map[string]string{"address": "0.0.0.0"}, 1},
+		"all IPv6 addresses":  {map[string]string{"address": "::"}, 1},
+		"loopback":            {nil, 0},
+		"no anonymous access": {map[string]string{"address": "0.0.0.0", "anonymous-auth": "false"}, 0},
+		"no server":           {map[string]string{"address": "0.0.0.0", "enable-server": "false"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			core, lines := observer.New(zap.WarnLevel)
+			start(t, host.Options{Config: loadConfig(t, test.flags), Logger: zap.New(core)})
+			if got := lines.FilterMessageSnippet("--anonymous-auth=false").Len(); got != test.want {
+				t.Errorf("%d warnings, want %d: %v", got, test.want, lines.All())
+			}
+		})
+	}
+}

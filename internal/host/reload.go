@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/faults"
 )
@@ -86,6 +89,16 @@ func (h *Host) logStart() {
 	}
 	if len(cfg.Ignored) > 0 {
 		h.logger.Info("these kubelet flags have no effect in fauxlet", zap.Strings("flags", cfg.Ignored))
+	}
+	if open := cfg.Kubelet; ptr.Deref(open.EnableServer, true) &&
+		ptr.Deref(open.Authentication.Anonymous.Enabled, false) &&
+		open.Authorization.Mode == kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow &&
+		!net.ParseIP(open.Address).IsLoopback() {
+		h.logger.Warn("any client that reaches the secure port may run commands in the pods, as with a kubelet that "+
+			"has no --config: anonymous authentication is on and the authorization mode is AlwaysAllow; to close it, "+
+			"set authentication.anonymous.enabled: false and authorization.mode: Webhook "+
+			"(--anonymous-auth=false --authorization-mode=Webhook), or address: 127.0.0.1 (--address)",
+			zap.String("address", open.Address))
 	}
 	h.logFaults(nil)
 	if path := cfg.Kubelet.StaticPodPath; path != "" && joins(cfg) {
