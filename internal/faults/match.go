@@ -14,14 +14,17 @@ type Target struct {
 	User                      string
 	Groups                    []string
 	Namespace, Pod, Container string
-	Review                    string
+	// StaticPod is the name of a static pod without the name of the node. It is empty for other pods.
+	StaticPod string
+	Review    string
 }
 
 func (s *Scope) matches(t *Target) bool {
 	return matches(s.Node, t.Node) && matchesRoute(s.Route, t.Route) && (s.Method == "" || s.Method == t.Method) &&
 		matches(s.User, t.User) &&
 		(s.Group == "" || slices.ContainsFunc(t.Groups, func(group string) bool { return matches(s.Group, group) })) &&
-		matches(s.Namespace, t.Namespace) && matches(s.Pod, t.Pod) && matches(s.Container, t.Container) &&
+		matches(s.Namespace, t.Namespace) && (matches(s.Pod, t.Pod) || matches(s.Pod, t.StaticPod)) &&
+		matches(s.Container, t.Container) &&
 		(s.Review == "" || s.Review == t.Review)
 }
 

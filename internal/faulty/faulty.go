@@ -26,6 +26,10 @@ import (
 
 // Node injects faults into one node. Its methods are safe for concurrent use.
 type Node struct {
+	// StaticPod, if set, returns the name of a static pod without the name of the node, or "" for another pod. Set it
+	// before the node serves requests.
+	StaticPod func(namespace, pod string) string
+
 	name   string
 	faults *faults.Set
 	logger *zap.Logger
@@ -59,6 +63,16 @@ func (n *Node) Collector() prometheus.Collector { return n.faults.Collector(n.na
 
 // target returns a Target with the node's name, to which callers add the fields of a request, a review or a container.
 func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
+
+// podTarget returns a Target with the names of the node, a pod and a container.
+func (n *Node) podTarget(namespace, pod, container string) faults.Target {
+	t := n.target()
+	t.Namespace, t.Pod, t.Container = namespace, pod, container
+	if n.StaticPod != nil {
+		t.StaticPod = n.StaticPod(namespace, pod)
+	}
+	return t
+}
 
 // active returns the active faults of the given kinds whose scope includes the node, in the order of the kinds.
 func (n *Node) active(kinds ...string) []*faults.Active { return n.faults.OfNode(n.name, kinds...) }

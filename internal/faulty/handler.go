@@ -59,9 +59,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // target returns the properties of a request that are matched with the scopes of faults.
 func (h *handler) target(r *http.Request) faults.Target {
-	t := h.node.target()
+	namespace, pod, _, container := h.names(r.URL.Path)
+	t := h.node.podTarget(namespace, pod, container)
 	t.Method, t.Route = r.Method, r.URL.Path
-	t.Namespace, t.Pod, _, t.Container = h.names(r.URL.Path)
 	if d := authchain.FromContext(r.Context()); d != nil && d.User != nil {
 		t.User, t.Groups = d.User.GetName(), d.User.GetGroups()
 	}

@@ -14,8 +14,7 @@ import (
 // Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the result has
 // the memory that the fault specifies. A request that measures several containers counts once for the fault.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
-	target := n.target()
-	target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container
+	target := n.podTarget(pod.Namespace, pod.Name, container)
 	heavy := n.faults.Matching(&target, faults.MemoryHeavy)
 	if len(heavy) == 0 {
 		return usage

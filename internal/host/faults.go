@@ -7,6 +7,7 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
 	"fauxlet/internal/faulty"
+	"fauxlet/internal/node"
 	"fauxlet/server"
 )
 
@@ -14,6 +15,12 @@ import (
 // node listens, [Node.followFaults] also applies the faults to its ports and caches.
 func (h *Host) injectFaults(n *Node, options *server.Options) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
+	n.faults.StaticPod = func(namespace, pod string) string {
+		if found, ok := n.store.Get(namespace, pod); ok && node.IsStatic(found) {
+			return nameInScenario(found)
+		}
+		return ""
+	}
 	options.Decorators = server.Decorators{ClockSkew: n.faults.ClockSkew, WrapClientCA: n.faults.ClientCA,
 		WrapHandler: n.faults.Handler(server.PathTarget), ConfigureHTTP: n.faults.ConfigureHTTP, Usage: n.faults.Usage}
 	options.Collectors = append(options.Collectors, n.faults.Collector())

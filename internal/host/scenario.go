@@ -119,12 +119,16 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	return append(manifests, s.current.Load().Pods...), nil
 }
 
-// containersOf returns the entries of the Scenario file about the containers of a pod. The name of a static pod ends in
-// the node's name, but the Scenario file has the name without this ending.
+// containersOf returns the entries of the Scenario file about the containers of a pod.
 func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
-	name := pod.Name
-	if node.IsStatic(pod) {
-		name = strings.TrimSuffix(name, "-"+strings.ToLower(pod.Spec.NodeName))
+	return s.current.Load().ContainersOfNamed(pod, nameInScenario(pod))
+}
+
+// nameInScenario returns the name of a pod in the Scenario file. The name of a static pod ends in the node's name, but
+// the Scenario file has the name without this ending.
+func nameInScenario(pod *v1.Pod) string {
+	if !node.IsStatic(pod) {
+		return pod.Name
 	}
-	return s.current.Load().ContainersOfNamed(pod, name)
+	return strings.TrimSuffix(pod.Name, "-"+strings.ToLower(pod.Spec.NodeName))
 }
