@@ -22,8 +22,8 @@ import (
 // signerTimeout is the time that the signer has to issue a certificate after the approval of the request.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is the time for which a run's serving certificates are valid. A certificate
-// that the run signs itself is already valid for the same time, because clocks differ.
+// ServingCertificateLifetime is how long a run's serving certificates are valid after they are signed. A certificate
+// that the run signs itself is also valid for the same time before that, because clocks differ.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
