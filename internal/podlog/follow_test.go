@@ -116,3 +116,58 @@ func TestFollowEmpty(t *testing.T) {
 		}
 	})
 }
+
+// TestFollowFarTimes checks that a followed log waits for its next line, even if a number of lines times the interval
+// is longer than the longest Duration, which is 292 years. If the product overflowed, Read would not wait.
+func TestFollowFarTimes(t *testing.T) {
+	at := func(year int) *metav1.Time { return &metav1.Time{Time: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)} }
+	shortest := metav1.Duration{Duration: 1}
+	century := metav1.Duration{Duration: 100 * 365 * 24 * time.Hour}
+	overflow, one := ptr.To[int64](9223372037), ptr.To[int64](1)
+	for _, test := range []struct {
+		name    string
+		log     scenario.Log
+		options v1.PodLogOptions
+		lines   int
+	}{
+		{"time after the last line", scenario.Log{}, v1.PodLogOptions{SinceTime: at(9999)}, 0},
+		{"seconds that overflow", scenario.Log{}, v1.PodLogOptions{SinceSeconds: overflow}, 0},
+		{"seconds that overflow, shortest interval", scenario.Log{Interval: shortest},
+			v1.PodLogOptions{SinceSeconds: overflow}, 0},
+		{"start long ago", scenario.Log{Start: at(1600)}, v1.PodLogOptions{TailLines: one}, 1},
+		{"start long ago, shortest interval", scenario.Log{Start: at(1600), Interval: shortest},
+			v1.PodLogOptions{TailLines: one}, 1},
+		{"text of centuries", scenario.Log{Text: "1\n2\n3\n4\n5\n", Interval: century, Start: at(1999)},
+			v1.PodLogOptions{}, 1},
+		{"text of centuries until now", scenario.Log{Text: "1\n2\n3\n4\n5\n", Interval: century},
+			v1.PodLogOptions{}, 5},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				w := &flushedOnce{cancel: cancel}
+				test.options.Follow = true
+				if err := newLog(t, test.log).Read(ctx, &test.options, true, w, w); err != nil {
+					t.Fatal(err)
+				}
+				if lines := strings.Count(w.String(), "\n"); w.flushes != 1 || lines != test.lines {
+					t.Errorf("%d flushes and %d lines in an hour, want 1 and %d", w.flushes, lines, test.lines)
+				}
+			})
+		})
+	}
+}
+
+// flushedOnce is a client that disconnects at the second flush.
+type flushedOnce struct {
+	bytes.Buffer
+	flushes int
+	cancel  context.CancelFunc
+}
+
+func (f *flushedOnce) Flush() {
+	if f.flushes++; f.flushes > 1 {
+		f.cancel()
+	}
+}

@@ -2,6 +2,7 @@ package podlog
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,14 +32,22 @@ type lines interface {
 type generatedLines struct {
 	start       time.Time
 	interval    time.Duration
-	count       int64 // the number of lines; 0 means that there is no end
+	count       int64 // the number of lines
 	seed        uint64
 	stderrBelow uint64 // the share of lines that go to standard error, in units of 1/2^32
 }
 
-func (g *generatedLines) time(i int64) time.Time { return g.start.Add(time.Duration(i) * g.interval) }
+// maxLines returns the number of lines in the longest Duration, which is 292 years.
+func (g *generatedLines) maxLines() int64 { return int64(math.MaxInt64 / g.interval) }
 
-func (g *generatedLines) has(i int64) bool { return g.count == 0 || i < g.count }
+// after returns how long after the first line the line i is written, but at most the longest Duration.
+func (g *generatedLines) after(i int64) time.Duration {
+	return time.Duration(min(i, g.maxLines())) * g.interval
+}
+
+func (g *generatedLines) time(i int64) time.Time { return g.start.Add(g.after(i)) }
+
+func (g *generatedLines) has(i int64) bool { return i < g.count }
 
 func (g *generatedLines) unfinished() int64 { return 0 }
 
@@ -46,18 +55,14 @@ func (g *generatedLines) written(now time.Time) int64 {
 	if now.Before(g.start) {
 		return 0
 	}
-	n := int64(now.Sub(g.start)/g.interval) + 1
-	if g.count > 0 {
-		n = min(n, g.count)
-	}
-	return n
+	return min(int64(now.Sub(g.start)/g.interval), g.count-1) + 1 // Sub may return the longest Duration
 }
 
 func (g *generatedLines) from(since time.Time) int64 {
 	if !since.After(g.start) {
 		return 0
 	}
-	return int64((since.Sub(g.start)-1)/g.interval) + 1 // Sub may return the largest Duration
+	return min(int64((since.Sub(g.start)-1)/g.interval)+1, g.count)
 }
 
 func (g *generatedLines) stderr(i int64) bool {

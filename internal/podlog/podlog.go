@@ -47,19 +47,18 @@ func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 
 	generated := l.Text == "" && l.File == ""
 	text := splitLines(data)
-	g := generatedLines{interval: cmp.Or(l.Interval.Duration, scenario.DefaultLogInterval), count: l.Lines}
+	g := generatedLines{interval: cmp.Or(l.Interval.Duration, scenario.DefaultLogInterval)}
+	g.count = cmp.Or(l.Lines, g.maxLines())
 	if !generated {
 		g.count = int64(len(text))
 	}
 	switch {
 	case l.Start != nil:
 		g.start = l.Start.Time
-	case g.count > 0:
-		g.start = made.Add(-time.Duration(g.count) * g.interval)
-	case generated:
+	case generated && l.Lines == 0:
 		g.start = made.Add(-Age)
 	default:
-		g.start = made
+		g.start = made.Add(-g.after(g.count))
 	}
 	hash := fnv.New64a()
 	fmt.Fprintf(hash, "%d/%s", l.Seed, container)
