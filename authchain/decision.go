@@ -37,7 +37,9 @@ type Decision struct {
 	// Authentication has the authentication steps, in order. It is empty if the request was not authenticated: on the
 	// read-only port, and for a path that no handler serves.
 	Authentication []Step
-	// User is the authenticated user, without a name if the TokenReview's user repeats the token. User is nil if authentication failed or was not attempted.
+	// User is the authenticated user. User is nil if authentication failed or was not attempted. If the user in the
+	// TokenReview's answer repeats the token, the name is replaced by "(removed, because it repeats the token)", and
+	// UID, groups and extra are empty.
 	User user.Info
 	// Authorization has the authorization checks, in order. It is empty if the request was not authenticated.
 	Authorization []Check

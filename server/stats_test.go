@@ -163,7 +163,8 @@ func TestStatsAgree(t *testing.T) {
 				1)
 			hasValue(cadvisor, "container_"+cpu+"{container="+container.Name+",cpu=total"+of,
 				*container.CPU.UsageCoreNanoSeconds, 1e9)
-			hasValue(cadvisor, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes, 1)
+			hasValue(cadvisor, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes,
+				1)
 			hasValue(cadvisor, "container_memory_rss{container="+container.Name+of, *container.Memory.RSSBytes, 1)
 		}
 		if len(pod.Containers) != 2 {

@@ -152,8 +152,8 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestClientCAIsReadAgain replaces the client CA in several ways. Each time, the old CA must no longer be accepted, also
-// on open connections.
+// TestClientCAIsReadAgain replaces the client CA in several ways. Each time, the old CA must no longer be accepted,
+// also on open connections.
 func TestClientCAIsReadAgain(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
 		authentication: "{x509: {clientCAFile: pki/current/ca.crt}, webhook: {cacheTTL: 1ns}}",
