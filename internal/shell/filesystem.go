@@ -188,69 +188,79 @@ func (f *filesystem) release(n *node) {
 
 const mostLinks = 40 // in a path
 
-// find returns the file, directory, device or link at a path. It follows links, but a link at the end of the path only
-// if follow is true. The caller holds f.lock.
-func (f *filesystem) find(name string, follow bool) (*node, error) {
+// place is where a path leads: to a name in a directory. Its node is nil if the directory has no entry of that name.
+type place struct {
+	dir  *node
+	base string // empty for the root
+	node *node
+}
+
+// place returns the place of a directory.
+func (n *node) place() place { return place{n.parent, n.name, n} }
+
+// find returns the place to which a path leads. It follows links, but a link at the end of the path only if follow is
+// true. If only the last part of the path is missing, it returns errNotExist together with the place of a new file. With
+// every other error, the place has no directory. The caller holds f.lock.
+func (f *filesystem) find(name string, follow bool) (place, error) {
 	if name == "" {
-		return nil, errNotExist
+		return place{}, errNotExist
 	}
-	n, links := f.root, 0
+	at, links := f.root.place(), 0
 	for name != "" {
 		part, rest, _ := strings.Cut(name, "/")
 		name = rest
+		n := at.node
 		switch child := n.children[part]; {
 		case !n.mode.IsDir():
-			return nil, errNotDirectory
+			return place{}, errNotDirectory
 		case part == "" || part == ".":
 		case part == "..":
-			n = n.parent
+			at = n.parent.place()
+		case child == nil && rest == "":
+			return place{dir: n, base: part}, errNotExist
 		case child == nil:
-			return nil, errNotExist
+			return place{}, errNotExist
 		case child.mode&fs.ModeSymlink != 0 && (rest != "" || follow):
 			if links++; links > mostLinks {
-				return nil, errLinkLoop
+				return place{}, errLinkLoop
 			}
 			if name = child.target + "/" + rest; path.IsAbs(name) {
 				n = f.root
 			}
+			at = n.place()
 		default:
-			n = child
+			at = place{n, part, child}
 		}
 	}
-	return n, nil
+	return at, nil
+}
+
+// findNew returns the place of a new entry, whose directory must exist. It does not follow a link at the end of the path.
+// The caller holds f.lock.
+func (f *filesystem) findNew(name string) (place, error) {
+	at, err := f.find(name, false)
+	switch {
+	case err == nil:
+		return place{}, errExist
+	case at.dir == nil:
+		return place{}, err
+	}
+	return at, nil
 }
 
 // realPath returns the path of a file without links.
 func (f *filesystem) realPath(name string) (string, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if _, err := f.find(name, true); err != nil {
+	at, err := f.find(name, true)
+	if err != nil {
 		return "", err
 	}
-	name = f.linkedName(name)
-	dir, err := f.find(path.Dir(name), true)
-	for name = "/" + path.Base(name); err == nil && dir != f.root; dir = dir.parent {
+	name = "/" + at.base
+	for dir := at.dir; dir != f.root; dir = dir.parent {
 		name = "/" + dir.name + name
 	}
-	return path.Clean(name), err
-}
-
-// The method "parent" returns the directory in which a file with the given path can be. The caller holds f.lock.
-func (f *filesystem) parent(name string) (*node, error) {
-	dir, err := f.find(path.Dir(name), true)
-	switch {
-	case name == "":
-		return nil, errNotExist
-	case err != nil:
-		return nil, err
-	case !dir.mode.IsDir():
-		return nil, errNotDirectory
-	case strings.Contains(name, "\x00"):
-		return nil, errInvalid
-	case len(path.Base(name)) > maxName || len(name) > maxPath || f.length(dir)+len(path.Base(name)) > maxPath:
-		return nil, errNameTooLong
-	}
-	return dir, nil
+	return name, nil
 }
 
 // length returns the length of the path of a directory without links, with a slash at its end.
@@ -262,25 +272,39 @@ func (f *filesystem) length(dir *node) int {
 	return n
 }
 
-// enter adds an entry to a directory. The caller holds f.lock.
-func (f *filesystem) enter(dir *node, base string, n *node) {
+// check returns an error if a place cannot have a new entry. The caller holds f.lock.
+func (f *filesystem) check(at place) error {
+	switch {
+	case at.node != nil:
+		return errExist
+	case strings.Contains(at.base, "\x00"):
+		return errInvalid
+	case len(at.base) > maxName || f.length(at.dir)+len(at.base) > maxPath:
+		return errNameTooLong
+	}
+	return nil
+}
+
+// enter adds an entry to a directory, after the method "check". The caller holds f.lock.
+func (f *filesystem) enter(at place, n *node) {
+	base := strings.Clone(at.base) // the path may be much longer
 	n.names++
 	if n.mode.IsDir() {
-		n.parent, n.name = dir, base
+		n.parent, n.name = at.dir, base
 	}
-	dir.children[base], dir.modTime = n, f.now()
+	at.dir.children[base], at.dir.modTime = n, f.now()
 }
 
 // leave removes an entry from a directory. The caller holds f.lock, and calls release if the file is not entered again.
-func (f *filesystem) leave(dir *node, base string) {
-	dir.children[base].names--
-	delete(dir.children, base)
-	dir.modTime = f.now()
+func (f *filesystem) leave(at place) {
+	at.node.names--
+	delete(at.dir.children, at.base)
+	at.dir.modTime = f.now()
 }
 
-// add adds a new file, directory, device or link at a path. The caller holds f.lock.
-func (f *filesystem) add(name string, n *node) error {
-	dir, err := f.parent(name)
+// add adds a new file, directory, device or link. The caller holds f.lock.
+func (f *filesystem) add(at place, n *node) error {
+	err := f.check(at)
 	if err == nil {
 		err = f.countNew(n)
 	}
@@ -288,7 +312,7 @@ func (f *filesystem) add(name string, n *node) error {
 		return err
 	}
 	n.uid, n.gid, n.modTime = f.uid, f.gid, f.now()
-	f.enter(dir, path.Base(name), n)
+	f.enter(at, n)
 	return nil
 }
 
@@ -296,24 +320,23 @@ func (f *filesystem) add(name string, n *node) error {
 func (f *filesystem) link(name, target string, old *node) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	_, err := f.find(name, false)
+	at, err := f.findNew(name)
 	switch {
-	case err == nil:
-		return errExist
+	case err != nil:
+		return err
 	case len(target) > maxPath:
 		return errNameTooLong
 	case target == "" && old == nil:
 		return errNotExist
 	case old == nil:
-		return f.add(name, &node{mode: fs.ModeSymlink | 0o777, target: target})
+		return f.add(at, &node{mode: fs.ModeSymlink | 0o777, target: strings.Clone(target)})
 	case old.mode.IsDir():
 		return errPermission
 	case old.names == 0:
 		return errNotExist
 	}
-	dir, err := f.parent(name)
-	if err == nil {
-		f.enter(dir, path.Base(name), old)
+	if err = f.check(at); err == nil {
+		f.enter(at, old)
 	}
 	return err
 }
@@ -321,10 +344,11 @@ func (f *filesystem) link(name, target string, old *node) error {
 func (f *filesystem) mkdir(name string, mode fs.FileMode) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if _, err := f.find(name, false); err == nil {
-		return errExist
+	at, err := f.findNew(name)
+	if err != nil {
+		return err
 	}
-	return f.add(name, newDirectory(mode))
+	return f.add(at, newDirectory(mode))
 }
 
 // mkdirAll makes a directory and its parents. An existing directory is not an error.
@@ -377,11 +401,11 @@ func (f *filesystem) lstat(name string) (fileInfo, error) { return f.describe(na
 func (f *filesystem) describe(name string, follow bool) (fileInfo, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name, follow)
+	at, err := f.find(name, follow)
 	if err != nil {
 		return fileInfo{}, err
 	}
-	return n.info(path.Base(name)), nil
+	return at.node.info(path.Base(name)), nil
 }
 
 // The method "each" calls the function "do" with the path of a file or directory, and then for everything below the
@@ -397,15 +421,15 @@ func (n *node) each(name string, do func(name string, n *node)) {
 func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name, true)
-	if err == nil && !n.mode.IsDir() {
+	at, err := f.find(name, true)
+	if err == nil && !at.node.mode.IsDir() {
 		err = errNotDirectory
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, base := range slices.Sorted(maps.Keys(n.children)) {
-		infos = append(infos, n.children[base].info(base))
+	for _, base := range slices.Sorted(maps.Keys(at.node.children)) {
+		infos = append(infos, at.node.children[base].info(base))
 	}
 	return infos, nil
 }
@@ -427,54 +451,53 @@ func (f *filesystem) walk(root string, do func(name string, info fileInfo, err e
 func (f *filesystem) remove(name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name, false)
+	at, err := f.find(name, false)
 	switch {
 	case err != nil:
 		return err
-	case n == f.root:
+	case at.node == f.root:
 		return errBusy
-	case len(n.children) > 0 && !all:
+	case len(at.node.children) > 0 && !all:
 		return errNotEmpty
 	}
-	dir, err := f.find(path.Dir(name), true)
-	if err == nil {
-		f.removeEntry(dir, path.Base(name))
-	}
-	return err
+	f.removeEntry(at)
+	return nil
 }
 
 // removeEntry removes an entry of a directory, with everything below it. The caller holds f.lock.
-func (f *filesystem) removeEntry(dir *node, base string) {
-	n := dir.children[base]
-	for below := range n.children {
-		f.removeEntry(n, below)
+func (f *filesystem) removeEntry(at place) {
+	for base, below := range at.node.children {
+		f.removeEntry(place{at.node, base, below})
 	}
-	f.leave(dir, base)
-	f.release(n)
+	f.leave(at)
+	f.release(at.node)
 }
 
 // rename moves a file or a tree. It replaces an existing file, but no directory.
 func (f *filesystem) rename(from, to string) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(from, false)
+	source, err := f.find(from, false)
 	if err != nil {
 		return err
 	}
-	dir, err := f.parent(to)
-	old, _ := f.find(to, false)
+	target, err := f.find(to, false)
+	n, old := source.node, target.node
 	switch {
 	case n == f.root:
 		return errBusy
-	case err != nil || n == old:
+	case target.dir == nil:
 		return err
-	case f.within(dir, n):
+	case n == old:
+		return nil
+	case f.within(target.dir, n):
 		return errInvalid
 	case old != nil && (old.mode.IsDir() || n.mode.IsDir()):
 		return errExist
 	}
-	most := f.length(dir)
-	n.each(path.Base(to), func(name string, _ *node) {
+	err = f.check(place{dir: target.dir, base: target.base})
+	most := f.length(target.dir)
+	n.each(target.base, func(name string, _ *node) {
 		if most+len(name) > maxPath {
 			err = errNameTooLong
 		}
@@ -483,12 +506,10 @@ func (f *filesystem) rename(from, to string) error {
 		return err
 	}
 	if old != nil {
-		f.leave(dir, path.Base(to))
-		f.release(old)
+		f.removeEntry(target)
 	}
-	above, _ := f.find(path.Dir(from), true)
-	f.leave(above, path.Base(from))
-	f.enter(dir, path.Base(to), n)
+	f.leave(source)
+	f.enter(target, n)
 	return nil
 }
 
@@ -496,8 +517,8 @@ func (f *filesystem) rename(from, to string) error {
 func (f *filesystem) contains(n *node, name string) bool {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	dir, err := f.parent(name)
-	return err == nil && f.within(dir, n)
+	at, _ := f.find(name, true)
+	return at.dir != nil && f.within(at.dir, n)
 }
 
 // within reports whether a directory is the directory n or below it. The caller holds f.lock.
@@ -514,9 +535,9 @@ func (f *filesystem) within(dir, n *node) bool {
 func (f *filesystem) alter(name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name, true)
+	at, err := f.find(name, true)
 	if err == nil {
-		alter(n)
+		alter(at.node)
 	}
 	return err
 }
@@ -567,10 +588,11 @@ type handle struct {
 func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	n, err := f.find(name, true)
-	if err == errNotExist && flags != os.O_RDONLY {
+	at, err := f.find(name, true)
+	n := at.node
+	if at.dir != nil && n == nil && flags != os.O_RDONLY {
 		n = &node{mode: mode}
-		err = f.add(f.linkedName(name), n)
+		err = f.add(at, n)
 	}
 	if err == nil && n.mode.IsDir() {
 		err = errIsDirectory
@@ -584,24 +606,6 @@ func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, er
 	}
 	n.handles++
 	return &handle{files: f, node: n, append: flags == openAppend, users: 1}, nil
-}
-
-// linkedName returns the path at which a new file is created: the target of a link that leads to no file, or the path
-// itself. The caller holds f.lock.
-func (f *filesystem) linkedName(name string) string {
-	for range mostLinks {
-		n, err := f.find(name, false)
-		if err != nil || n.target == "" {
-			break
-		}
-		if !path.IsAbs(n.target) {
-			name = path.Dir(name) + "/" + n.target
-		} else {
-			name = n.target
-		}
-		name = path.Clean(name)
-	}
-	return name
 }
 
 // textFile returns an open file without a name, for here-documents.

@@ -1,0 +1,32 @@
+package shell
+
+import "testing"
+
+// TestRelativeLinks writes through links with relative targets. A target begins at the directory that has the link, even
+// if the path leads there through another link.
+func TestRelativeLinks(t *testing.T) {
+	for _, test := range []struct{ name, script, stdout, stderr string }{
+		{"new file", `mkdir -p /a/b /y/deep; ln -s /a/b /l; ln -s ../y /a/b/x; echo kept > /y/deep/file; ` +
+			`echo new > /l/x; cat /y/deep/file /a/y`, "kept\nnew\n", ""},
+		{"new file through two links", `mkdir -p /a/b; ln -s /a/b /l; ln -s ../l/z /a/x; ln -s ../x /a/b/y; ` +
+			`echo new > /l/y; cat /a/b/z`, "new\n", ""},
+		{"real path", `mkdir -p /p/q; echo ok > /p/z; ln -s /p/q /m; ln -s ../z /p/q/w; readlink -f /m/w; cat /m/w`,
+			"/p/z\nok\n", ""},
+		{"real path of directories", `ln -s /etc/.. /r; readlink -f /r; readlink -f /r/etc; readlink -f /`,
+			"/\n/etc\n/\n", ""},
+		{"remove and move", `mkdir -p /a/b /y; ln -s /a/b /l; ln -s ../y /a/b/x; mv /l/x /l/z; ls /a/b; rm /l/z; ` +
+			`ls /a/b; ls -d /y`, "z\n/y\n", ""},
+		{"move onto a link", `mkdir /d; ln -s d /l; echo a > /f; mv -T /f /l 2> /dev/null || mv /f /l; ls /d`, "f\n", ""},
+		{"directory at a link without a file", `ln -s /none /l; mkdir /l; ln -s x /l; mkdir -p /l/x`, "",
+			"mkdir: can't create directory '/l': File exists\nln: x: File exists\n" +
+				"mkdir: can't create directory '/l/x': File exists\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newContainer(t)
+			if got := sh(t, c, test.script); got.stdout != test.stdout || got.stderr != test.stderr {
+				t.Errorf("got %q, %q, want %q, %q", got.stdout, got.stderr, test.stdout, test.stderr)
+			}
+			checkMemory(t, c)
+		})
+	}
+}
