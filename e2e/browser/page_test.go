@@ -57,6 +57,11 @@ func TestPage(t *testing.T) {
 	address := "http://" + demo.Admin + "/"
 	b.visit(address)
 	b.until("earlier decisions are listed", rows+" >= 10")
+	b.until("the first request that got 403 is selected", `(() => {
+		const refused = [...document.querySelectorAll("#list a")].filter(a => a.textContent.includes("403"))
+			.map(a => Number(a.dataset.id));
+		return document.getElementById("crumb").textContent.startsWith("#" + Math.min(...refused) + " ");
+	})()`)
 
 	// A request arrives while the page is open.
 	send(t, demo, "/pods/live-one")
@@ -297,7 +302,16 @@ func TestColours(t *testing.T) {
 	if light == dark {
 		t.Errorf("the light and the dark scheme have the same background %s", light)
 	}
+	named := func() {
+		t.Helper()
+		if !js[bool](b, `(theme => theme.getAttribute("aria-label").includes(theme.textContent))(`+
+			`document.getElementById("theme"))`) {
+			t.Error("the accessible name of the theme button does not contain its visible text")
+		}
+	}
+	named()
 	b.do(chromedp.Click(chromedp.ID("theme")))
+	named()
 	if got := paper(); got != light {
 		t.Errorf("light was selected, but the background is %s", got)
 	}

@@ -20,8 +20,19 @@ async function start() {
   } catch (err) {
     if (err instanceof StatusError && err.status === 401) return askToken(err);
   }
-  choose(idInHash());
+  choose(idInHash() || await firstForbidden());
   connect();
+}
+
+// firstForbidden returns the ID of the first request that got 403, or 0 if there is none. Its explanation is the best
+// one to begin with: it has most stages, and a remedy.
+async function firstForbidden() {
+  try {
+    const { decisions } = await get("/api/decisions?status=403");
+    return decisions.length > 0 ? Math.min(...decisions.map(d => d.id)) : 0;
+  } catch {
+    return 0; // connect shows the error
+  }
 }
 
 // move selects another row of the list.
@@ -72,7 +83,7 @@ function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   at("theme").textContent = theme[0].toUpperCase() + theme.slice(1);
-  at("theme").setAttribute("aria-label", "Color scheme: " + (theme === "auto" ? "system" : theme));
+  at("theme").setAttribute("aria-label", "Color scheme: " + at("theme").textContent);
 }
 
 function savedTheme() {
