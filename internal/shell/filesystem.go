@@ -49,7 +49,7 @@ type filesystem struct {
 	lock  sync.Mutex
 	root  *node
 	bytes int // in the files that have a name or are open
-	files int // the number of these files, with directories, devices and links
+	files int // the number of names of files, directories, devices and links
 }
 
 // node is a file, a directory, a device or a symbolic link.
@@ -65,12 +65,18 @@ type node struct {
 	parent   *node            // of a directory
 	names    int              // of a file: the number of its directory entries
 	handles  int              // the number of times that the file is open
-	inode    bool             // it is in filesystem.files
+	inode    bool             // its memory counts
+	free     int              // the number of its names that do not count, because it is a system file
 	counted  int              // the bytes of its content that are in filesystem.bytes
 }
 
-// nodeMemory is the memory that a file takes without its content: the node, and its entry in a directory.
-const nodeMemory = 512
+const (
+	nodeMemory = 512 // a file without its content, its names and the target of a link
+	nameMemory = 384 // an entry of a directory, with the longest name
+)
+
+// The method "memory" returns the memory that a node takes without its content and its names.
+func (n *node) memory() int { return nodeMemory + len(n.target) }
 
 // content is the content of a file in pieces, so that a file can grow without a copy.
 type content struct {
@@ -138,19 +144,31 @@ func (f *filesystem) count(n *node, bytes int) error {
 	return nil
 }
 
-// countNew adds a new file to the number of files. The caller holds f.lock.
+// countNew counts the memory of a new file. The caller holds f.lock.
 func (f *filesystem) countNew(n *node) error {
 	if f.memory == nil {
+		return nil
+	}
+	if err := f.memory.take(n.memory()); err != nil {
+		return noSpace("%v", err)
+	}
+	n.inode = true
+	return nil
+}
+
+// countName counts a new name of a file. The caller holds f.lock.
+func (f *filesystem) countName(n *node) error {
+	if f.memory == nil {
+		n.free++
 		return nil
 	}
 	if f.files >= maxFiles {
 		return noSpace("the container's file system has %d files", maxFiles)
 	}
-	if err := f.memory.take(nodeMemory); err != nil {
+	if err := f.memory.take(nameMemory); err != nil {
 		return noSpace("%v", err)
 	}
 	f.files++
-	n.inode = true
 	return nil
 }
 
@@ -180,8 +198,7 @@ func (f *filesystem) release(n *node) {
 	}
 	f.truncate(n)
 	if n.inode {
-		f.memory.give(nodeMemory)
-		f.files--
+		f.memory.give(n.memory())
 		n.inode = false
 	}
 }
@@ -285,7 +302,7 @@ func (f *filesystem) check(at place) error {
 	return nil
 }
 
-// enter adds an entry to a directory, after the method "check". The caller holds f.lock.
+// enter adds an entry to a directory. The caller holds f.lock, and has checked and counted the entry.
 func (f *filesystem) enter(at place, n *node) {
 	base := strings.Clone(at.base) // the path may be much longer
 	n.names++
@@ -295,7 +312,7 @@ func (f *filesystem) enter(at place, n *node) {
 	at.dir.children[base], at.dir.modTime = n, f.now()
 }
 
-// leave removes an entry from a directory. The caller holds f.lock, and calls release if the file is not entered again.
+// leave removes an entry from a directory. The name still counts. The caller holds f.lock.
 func (f *filesystem) leave(at place) {
 	at.node.names--
 	delete(at.dir.children, at.base)
@@ -304,16 +321,25 @@ func (f *filesystem) leave(at place) {
 
 // add adds a new file, directory, device or link. The caller holds f.lock.
 func (f *filesystem) add(at place, n *node) error {
-	err := f.check(at)
-	if err == nil {
-		err = f.countNew(n)
-	}
-	if err != nil {
+	if err := f.countNew(n); err != nil {
 		return err
 	}
 	n.uid, n.gid, n.modTime = f.uid, f.gid, f.now()
-	f.enter(at, n)
-	return nil
+	err := f.addName(at, n)
+	f.release(n) // if it has no name
+	return err
+}
+
+// addName adds a name of a file. The caller holds f.lock.
+func (f *filesystem) addName(at place, n *node) error {
+	err := f.check(at)
+	if err == nil {
+		err = f.countName(n)
+	}
+	if err == nil {
+		f.enter(at, n)
+	}
+	return err
 }
 
 // link adds a symbolic link with a target or, if old is not nil, another name for the file old.
@@ -335,10 +361,7 @@ func (f *filesystem) link(name, target string, old *node) error {
 	case old.names == 0:
 		return errNotExist
 	}
-	if err = f.check(at); err == nil {
-		f.enter(at, old)
-	}
-	return err
+	return f.addName(at, old)
 }
 
 func (f *filesystem) mkdir(name string, mode fs.FileMode) error {
@@ -470,6 +493,12 @@ func (f *filesystem) removeEntry(at place) {
 		f.removeEntry(place{at.node, base, below})
 	}
 	f.leave(at)
+	if at.node.free > 0 {
+		at.node.free--
+	} else {
+		f.memory.give(nameMemory)
+		f.files--
+	}
 	f.release(at.node)
 }
 

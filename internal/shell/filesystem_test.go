@@ -1,6 +1,12 @@
 package shell
 
-import "testing"
+import (
+	"archive/tar"
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+)
 
 // TestRelativeLinks writes through links with relative targets. A target begins at the directory that has the link, even
 // if the path leads there through another link.
@@ -29,4 +35,42 @@ func TestRelativeLinks(t *testing.T) {
 			checkMemory(t, c)
 		})
 	}
+}
+
+// TestMemoryOfNames checks that each name of a file counts, and the length of a link's target.
+func TestMemoryOfNames(t *testing.T) {
+	c := newContainer(t)
+	long := strings.Repeat("n", maxName)
+	used := func() int64 { return c.memory.used.Load() }
+	before := used()
+	for range 3 {
+		if got := sh(t, c, "echo > /f; ln /f /"+long+"; ln -s "+strings.Repeat("t", 1000)+" /l"); got.exit != 0 {
+			t.Fatalf("%+v", got)
+		}
+		if grown := used() - before; grown < 2*nodeMemory+3*nameMemory+1000 {
+			t.Errorf("three names of two files count %d bytes", grown)
+		}
+		checkMemory(t, c)
+		if got := sh(t, c, "mv /f /g; mv /l /"+long+"; rm /g /"+long); got.exit != 0 || used() != before {
+			t.Errorf("%+v; %d bytes count after the names are removed", got, used()-before)
+		}
+	}
+
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for i := range maxFiles {
+		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: strconv.Itoa(i), Linkname: "/etc/passwd"})
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, c, archive.String(), "tar", "xf", "-", "-C", "/")
+	if !strings.Contains(got.stderr, "No space left on device: the container's file system has 10000 files") {
+		t.Errorf("%+v", got)
+	}
+	checkMemory(t, c)
+	if got := sh(t, c, "mv /0 /zero; rm /etc/passwd /1; echo > /new"); got.exit != 0 {
+		t.Errorf("%+v", got)
+	}
+	checkMemory(t, c)
 }

@@ -12,7 +12,7 @@ import (
 // bytes, unless its comment names a different unit.
 const (
 	defaultDisk = 32 << 20 // all files of a container
-	maxFiles    = 10_000   // files and directories of a container
+	maxFiles    = 10_000   // names of files and directories of a container
 	maxName     = 255      // the name of a file
 	maxPath     = 1024
 

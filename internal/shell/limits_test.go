@@ -248,22 +248,28 @@ func checkMemory(t *testing.T, c *container) {
 	t.Helper()
 	c.files.lock.Lock()
 	defer c.files.lock.Unlock()
-	bytes, files, seen := 0, 0, map[*node]bool{}
+	bytes, memory, names, seen := 0, 0, -1, map[*node]bool{} // the root has no name
 	c.files.root.each("/", func(name string, n *node) {
 		if n.handles != 0 {
 			t.Errorf("%s is open", name)
 		}
-		if n.inode && !seen[n] {
-			seen[n] = true
-			bytes += n.counted
-			files++
+		names++
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		names -= n.free
+		bytes += n.counted
+		if n.inode {
+			memory += nodeMemory + len(n.target)
 		}
 	})
-	if c.files.bytes != bytes || c.files.files != files {
-		t.Errorf("%d bytes and %d files count, but the tree has %d and %d", c.files.bytes, c.files.files, bytes, files)
+	memory += bytes + names*nameMemory
+	if c.files.bytes != bytes || c.files.files != names {
+		t.Errorf("%d bytes and %d names count, but the tree has %d and %d", c.files.bytes, c.files.files, bytes, names)
 	}
-	if used := c.memory.used.Load(); used != int64(bytes+files*nodeMemory) {
-		t.Errorf("%d bytes of memory count, but the files have %d", used, bytes+files*nodeMemory)
+	if used := c.memory.used.Load(); used != int64(memory) {
+		t.Errorf("%d bytes of memory count, but the files have %d", used, memory)
 	}
 }
 
