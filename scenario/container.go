@@ -46,8 +46,8 @@ type Container struct {
 	// Files are the contents of files in the container by absolute path, beside the usual system files. Commands read
 	// and change them.
 	Files map[string]string `json:"files,omitempty"`
-	// Disk is the size of the container's file system in bytes, as in 64Mi, at most 256Mi. It is kept in memory. The
-	// default is 32Mi. The content of Files counts, and system files do not.
+	// Disk is the size of the container's file system in bytes, from 1Mi to 256Mi, as in 64Mi. It is kept in
+	// memory. The default is 32Mi. The content of Files counts, and system files do not.
 	Disk resource.Quantity `json:"disk,omitzero"`
 
 	// Ports are TCP ports on which the container listens, in addition to the ports in its spec. A pod without any port

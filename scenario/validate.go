@@ -76,9 +76,10 @@ func (c *Container) Validate(limits v1.ResourceList) error {
 			}
 		}
 	}
-	if most := resource.MustParse("256Mi"); c.Disk.Sign() < 0 || c.Disk.Cmp(most) > 0 {
-		return fmt.Errorf("disk: %s: must be from 0 to %s; remove the field for the default", c.Disk.String(),
-			most.String())
+	least, most := resource.MustParse("1Mi"), resource.MustParse("256Mi")
+	if c.Disk.Sign() != 0 && (c.Disk.Cmp(least) < 0 || c.Disk.Cmp(most) > 0) {
+		return fmt.Errorf("disk: %s: must be from %s to %s; remove the field for the default", c.Disk.String(),
+			least.String(), most.String())
 	}
 	for i, port := range c.Ports {
 		if err := port.validate(); err != nil {

@@ -120,7 +120,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unpack extracts or lists an archive. It skips files whose names lead out of the directory, as in ../file.
+// unpack extracts or lists an archive. It skips files whose names have ".." at the beginning, as in ../file. It follows
+// links in the directory, so a link that leads elsewhere leads the files below it there, even if the archive made it.
 func (p *process) unpack(from io.Reader) int {
 	in := tar.NewReader(struct{ io.Reader }{from})
 	for p.ctx.Err() == nil {

@@ -736,13 +736,14 @@ func (h *handle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// swap exchanges the contents of two files.
+// swap exchanges the contents of two files, and sets the modification time of the handle's file.
 func (h *handle) swap(other *handle) {
 	h.files.lock.Lock()
 	defer h.files.lock.Unlock()
 	a, b := h.node, other.node
 	a.content, b.content = b.content, a.content
 	a.counted, b.counted = b.counted, a.counted
+	a.modTime = h.files.now()
 }
 
 // script returns the content of a script. Its error for a longer file than maxScript is errTooLong.

@@ -74,3 +74,12 @@ func TestMemoryOfNames(t *testing.T) {
 	}
 	checkMemory(t, c)
 }
+
+// TestEditedInPlace checks that sed -i sets the modification time.
+func TestEditedInPlace(t *testing.T) {
+	c := newContainer(t)
+	got := sh(t, c, "sed -i s/hello/bye/ /etc/motd; touch /new; ls -l /etc/motd /new | cut -c 45-56")
+	if got.stdout != "Mar  2 14:05\nMar  2 14:05\n" {
+		t.Errorf("%+v", got)
+	}
+}
