@@ -11,6 +11,9 @@ import (
 	"time"
 
 	authenticationv1api "k8s.io/api/authentication/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"fauxlet/authchain"
 	"fauxlet/testcerts"
@@ -197,6 +200,41 @@ func TestTokenReviewFails(t *testing.T) {
 				t.Errorf("why: %q", decision.Why())
 			}
 		})
+	}
+}
+
+// TestMissingServiceAccount expects the reason of a refused token to mention that the service account does not exist,
+// without the name from the reviewer's error.
+func TestMissingServiceAccount(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	a.tokenError = `[invalid bearer token, serviceaccounts "ci" not found]`
+	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
+	_, _, decision := s.send(t, "GET", "/pods", bearer("any"))
+	if want := "says: invalid bearer token, the service account does not exist"; !strings.HasSuffix(decision.Why(),
+		want) {
+		t.Errorf("why: %q, want %q", decision.Why(), want)
+	}
+}
+
+// TestMissingCredentialPlugin checks the reason if no review was sent, because the kubeconfig's credential plugin is
+// not installed.
+func TestMissingCredentialPlugin(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	clients, err := kubernetes.NewForConfig(&rest.Config{Host: a.URL, ExecProvider: &clientcmdapi.ExecConfig{
+		Command: "no-such-plugin", APIVersion: "client.authentication.k8s.io/v1",
+		InteractiveMode: clientcmdapi.NeverExecInteractiveMode}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := webhookConfig(p, a)
+	config.TokenReviews = clients.AuthenticationV1()
+	s := newStandin(t, newChain(t, config), true)
+	_, _, decision := s.send(t, "GET", "/pods", bearer("any"))
+	if want := "failed: the kubeconfig's credential plugin failed"; !strings.HasSuffix(decision.Why(), want) {
+		t.Errorf("why: %q, want %q", decision.Why(), want)
+	}
+	if reviews, _ := a.counts(); reviews != 0 {
+		t.Errorf("%d reviews were sent", reviews)
 	}
 }
 

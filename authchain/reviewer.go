@@ -70,8 +70,10 @@ func explainFailedReview(err error) string {
 		return "the apiserver's port does not speak TLS"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the apiserver closed the connection"
+	case strings.Contains(err.Error(), "getting credentials: "): // client-go: plugin/pkg/client/auth/exec, RoundTrip
+		return "the kubeconfig's credential plugin failed"
 	}
-	return "the apiserver gave no valid answer"
+	return "the review could not be sent, or the apiserver gave no valid answer"
 }
 
 func explainServingCertificate(err error) string {
@@ -124,6 +126,9 @@ func explainTokenError(err error) string {
 		if strings.Contains(err.Error(), text) {
 			known = append(known, text)
 		}
+	}
+	if strings.Contains(err.Error(), `serviceaccounts "`) && strings.Contains(err.Error(), `" not found`) {
+		known = append(known, "the service account does not exist")
 	}
 	if len(known) == 0 {
 		return "not authenticated, for a reason that is not shown because it could repeat the token"
