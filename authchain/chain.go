@@ -8,6 +8,9 @@
 //
 // Begin with [New] and [Chain.Decide].
 //
+// This package sets the filter of klog (klog.SetLogFilter), so that the webhooks do not log the errors of reviews: an
+// error could repeat the token. A program that sets its own filter must remove these errors itself.
+//
 // Sources in Kubernetes v1.37: cmd/kubelet/app/auth.go and pkg/kubelet/server/{auth,server}.go of k8s.io/kubernetes,
 // and pkg/authentication/authenticatorfactory/delegating.go of k8s.io/apiserver.
 package authchain

@@ -1,6 +1,7 @@
 package authchain_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	authenticationv1api "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
 
 	"fauxlet/authchain"
 	"fauxlet/testcerts"
@@ -268,6 +271,44 @@ func TestReviewerRepeatsToken(t *testing.T) {
 			if want := map[string]string{"in-a-body": "error",
 				"in-the-status": "refused"}[name]; decision.Outcome() != want {
 				t.Errorf("outcome %q, want %q", decision.Outcome(), want)
+			}
+		})
+	}
+}
+
+// TestReviewErrorsAreNotLogged expects that klog does not log the error of a review, because the reviewer could repeat
+// the token in it. The test uses klog as a program does that does not configure it.
+func TestReviewErrorsAreNotLogged(t *testing.T) {
+	p := newPKI(t)
+	for _, path := range []string{"tokenreviews", "subjectaccessreviews"} {
+		t.Run(path, func(t *testing.T) {
+			var log bytes.Buffer
+			klogState := klog.CaptureState()
+			t.Cleanup(klogState.Restore)
+			klog.LogToStderr(false)
+			klog.SetOutput(&log)
+
+			a := newAPIServer(t)
+			a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount}
+			a.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, path) {
+					return false
+				}
+				w.WriteHeader(http.StatusBadRequest)
+				json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+					Status: metav1.StatusFailure, Code: http.StatusBadRequest, Reason: metav1.StatusReasonBadRequest,
+					Message: "the proxy refuses " + serviceAccountToken})
+				return true
+			}
+			s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
+			_, _, decision := s.send(t, "GET", "/pods", bearer(serviceAccountToken))
+			if want := "failed: the apiserver answered 400 Bad Request"; !strings.HasSuffix(decision.Why(), want) {
+				t.Errorf("why: %q, want %q", decision.Why(), want)
+			}
+			klog.Flush()
+			text := log.String()
+			if !strings.Contains(text, "Failed to make webhook ") || strings.Contains(text, "the proxy refuses") {
+				t.Errorf("the log is %q, want the failed review without its error", text)
 			}
 		})
 	}

@@ -40,6 +40,24 @@ func (c withoutWarnings) Post() *rest.Request {
 // the reviewer.
 func withoutLog(ctx context.Context) context.Context { return klog.NewContext(ctx, logr.Discard()) }
 
+// withoutReviewErrors is klog's filter. It removes the errors of reviews, which the webhooks of k8s.io/apiserver log to
+// klog itself. (plugin/pkg/authenticator/token/webhook, plugin/pkg/authorizer/webhook)
+type withoutReviewErrors struct{}
+
+// init sets the filter, because it must not be set while another goroutine logs.
+func init() { klog.SetLogFilter(withoutReviewErrors{}) }
+
+func (withoutReviewErrors) Filter(args []any) []any { return args }
+
+func (withoutReviewErrors) FilterF(format string, args []any) (string, []any) {
+	if text, _, _ := strings.Cut(format, ": "); strings.HasPrefix(text, "Failed to make webhook ") {
+		return text, nil
+	}
+	return format, args
+}
+
+func (withoutReviewErrors) FilterS(text string, values []any) (string, []any) { return text, values }
+
 // explainFailedReview returns a text about the error of a review. The text has no part that the reviewer could choose.
 func explainFailedReview(err error) string {
 	var status apierrors.APIStatus

@@ -1,5 +1,5 @@
 // Package logging creates the program's logger. It also redirects the log of the k8s.io libraries to the same output,
-// and removes tokens from that log.
+// and limits its verbosity, so that it contains no tokens. Package authchain removes the errors of reviews from it.
 package logging
 
 import (
@@ -42,8 +42,7 @@ func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap
 		return nil, err
 	}
 	// zapr logs klog's V(n) at the zap level -n.
-	libraries := zap.New(withoutReviewErrors{zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity))},
-		zap.ErrorOutput(sink))
+	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), zap.ErrorOutput(sink))
 	klog.SetLogger(zapr.NewLogger(libraries.WithOptions(options...).With(zap.String("from", "kubernetes"))))
 
 	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
@@ -70,33 +69,4 @@ func consoleEncoder() zapcore.Encoder {
 	c.NameKey, c.CallerKey = "", ""
 	c.ConsoleSeparator = "  "
 	return zapcore.NewConsoleEncoder(c)
-}
-
-// withoutReviewErrors shortens the lines that k8s.io/apiserver logs about failed TokenReviews and SubjectAccessReviews.
-// It removes the error, because a reviewer could repeat a token in it. The stand-in kubelet logs an explanation itself.
-type withoutReviewErrors struct{ zapcore.Core }
-
-// failedReviews are the beginnings of these lines. (k8s.io/apiserver: plugin/pkg/authenticator/token/webhook and
-// plugin/pkg/authorizer/webhook)
-var failedReviews = []string{"Failed to make webhook authenticator request",
-	"Failed to make webhook authorizer request"}
-
-func (w withoutReviewErrors) With(fields []zap.Field) zapcore.Core {
-	return withoutReviewErrors{w.Core.With(fields)}
-}
-
-func (w withoutReviewErrors) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if w.Enabled(entry.Level) {
-		return checked.AddCore(entry, w)
-	}
-	return checked
-}
-
-func (w withoutReviewErrors) Write(entry zapcore.Entry, fields []zap.Field) error {
-	for _, text := range failedReviews {
-		if strings.HasPrefix(entry.Message, text) {
-			entry.Message = text
-		}
-	}
-	return w.Core.Write(entry, fields)
 }

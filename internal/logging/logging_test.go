@@ -8,16 +8,14 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// TestNoTokenIsLogged checks that tokens are not logged, even at the highest verbosity. The error of a TokenReview and
-// the request body that client-go logs may both contain the token.
+// TestNoTokenIsLogged checks that the request body that client-go logs at the highest verbosity is not logged, because
+// it may contain a token.
 func TestNoTokenIsLogged(t *testing.T) {
 	t.Cleanup(klog.ClearLogger)
 	var b bytes.Buffer
 	if _, err := New(&b, "json", 10); err != nil {
 		t.Fatal(err)
 	}
-	klog.Errorf("Failed to make webhook authenticator request: the proxy refuses %s", "s3cret")
-	klog.Errorf("Failed to make webhook authorizer request: the proxy refuses %s", "s3cret")
 	klog.V(8).InfoS("Request Body", "body", "s3cret")
 	klog.V(7).InfoS("something", "harmless", "yes")
 	klog.Flush()
@@ -25,7 +23,7 @@ func TestNoTokenIsLogged(t *testing.T) {
 	if strings.Contains(out, "s3cret") {
 		t.Errorf("a token was logged: %s", out)
 	}
-	for _, want := range []string{failedReviews[0], failedReviews[1], `"harmless":"yes"`, `"from":"kubernetes"`} {
+	for _, want := range []string{`"harmless":"yes"`, `"from":"kubernetes"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the log does not contain %q: %s", want, out)
 		}
