@@ -21,7 +21,9 @@ import (
 // internal/cri/io, ContainerIO.Attach)
 //
 // For other containers, and if the environment does not have the command, Attach writes the lines that the container
-// logs from now on, and echoes the input. With stdinOnce it returns at the end of the input.
+// logs from now on, and echoes the input. With stdinOnce it returns at the end of the input. If the command cannot be
+// started for another reason, for example because too many commands run, Attach writes the reason to standard error and
+// returns an error, and the container continues to run.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {
@@ -32,7 +34,7 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 	defer cancel()
 	if spec.Stdin && streams.Stdin != nil {
 		code, err := s.runProcess(ctx, e, c, spec, streams)
-		if start := (*StartError)(nil); !errors.As(err, &start) {
+		if _, notFound := errors.AsType[*StartError](err); !notFound {
 			if err == nil {
 				s.exited(e, c, code)
 			}
@@ -64,7 +66,8 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 	return nil
 }
 
-// runProcess runs the command of a container with stdin, and returns its exit code.
+// runProcess runs the command of a container with stdin, and returns its exit code. The error is a [*StartError] if the
+// environment does not have the command.
 func (s *Store) runProcess(ctx context.Context, e *entry, c *container, spec *v1.Container,
 	streams Streams) (code int, err error) {
 	environment, err := s.environment(e, c)
@@ -82,8 +85,15 @@ func (s *Store) runProcess(ctx context.Context, e *entry, c *container, spec *v1
 	if len(spec.Command)+len(spec.Args) > 0 {
 		command = s.config(e, c).Command
 	}
-	return environment.Run(ctx, command, streams)
+	code, err = environment.Run(ctx, command, streams)
+	if start, ok := errors.AsType[*StartError](err); ok && start.Code != notFoundCode {
+		err = writeResult(streams, "", start.Text+"\n", start.Code)
+	}
+	return code, err
 }
+
+// notFoundCode is the Code of a [StartError] if the environment does not have the command.
+const notFoundCode = 127
 
 // lastInput is an input that calls a function when it ends.
 type lastInput struct {
@@ -99,9 +109,12 @@ func (l *lastInput) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// exited records the exit code of a container's current run.
+// exited records the exit code of a container's current run. Later calls for the same run do nothing, because the
+// container ends with the first command that ends.
 func (s *Store) exited(e *entry, c *container, code int) {
-	c.exit.Store(new(int32(code)))
+	if !c.exit.CompareAndSwap(nil, new(int32(code))) {
+		return
+	}
 	s.mu.RLock()
 	onExit := s.onExit
 	s.mu.RUnlock()

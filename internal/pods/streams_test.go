@@ -273,6 +273,54 @@ func TestAttachLeavesProcess(t *testing.T) {
 	}
 }
 
+// TestAttachReportsRuntimeError checks that attach fails if the container runtime cannot start the command, for example
+// because too many commands run, and that the container continues to run.
+func TestAttachReportsRuntimeError(t *testing.T) {
+	for _, test := range []struct {
+		command, text string
+		others        int // commands that run already
+	}{
+		{command: "/etc", text: "is a directory"},
+		{command: "cat", text: "resource temporarily unavailable", others: 100},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store, _ := interactive(t, v1.Container{Command: []string{test.command}, StdinOnce: true})
+			stdin, typed := io.Pipe()
+			defer typed.Close()
+			for range test.others {
+				go store.Exec(t.Context(), "default", "p", "c", []string{"cat"}, pods.Streams{Stdin: stdin})
+			}
+			synctest.Wait()
+			var stdout, stderr bytes.Buffer
+			err := store.Attach(t.Context(), "default", "p", "c",
+				pods.Streams{Stdin: strings.NewReader("x\n"), Stdout: &stdout, Stderr: &stderr})
+			if exit, ok := errors.AsType[utilexec.ExitError](err); !ok || exit.ExitStatus() != 126 ||
+				!strings.Contains(stderr.String(), test.text) || stdout.Len() > 0 {
+				t.Errorf("%s: stdout %q, stderr %q, error %v", test.command, &stdout, &stderr, err)
+			}
+			if exits := store.Exits("default", "p"); len(exits) > 0 {
+				t.Errorf("%s: exits %v, want none", test.command, exits)
+			}
+		})
+	}
+}
+
+// TestFirstExitCodeCounts checks that the container keeps the exit code of the first command that ends, because the
+// container ends with this command.
+func TestFirstExitCodeCounts(t *testing.T) {
+	store, _ := interactive(t, v1.Container{StdinOnce: true})
+	store.OnExit(nil)
+	for _, stdin := range []string{"exit 3", "exit 4"} {
+		if err := store.Attach(t.Context(), "default", "p", "c",
+			pods.Streams{Stdin: strings.NewReader(stdin)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if exits := store.Exits("default", "p"); exits[""] != 3 {
+		t.Errorf("exits %v, want code 3", exits)
+	}
+}
+
 // duplex returns the two ends of a stream.
 func duplex() (client, stream net.Conn) { return net.Pipe() }
 
