@@ -120,8 +120,10 @@ func (sh *interpreter) free() {
 	sh.keep(-sh.kept)
 }
 
-// keep adds a number of bytes, which may be negative, to the memory that the shell takes until it ends.
+// keep adds a number of bytes, which may be negative, to the memory that the shell takes until it ends. It never gives
+// back more than the shell itself has taken: when a subshell removes a variable, the outer shell still has the variable.
 func (sh *interpreter) keep(n int) bool {
+	n = max(n, -sh.kept)
 	switch {
 	case n < 0:
 		sh.session.give(-n)

@@ -8,7 +8,9 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -271,6 +273,30 @@ func checkMemory(t *testing.T, c *container) {
 	if used := c.memory.used.Load(); used != int64(memory) {
 		t.Errorf("%d bytes of memory count, but the files have %d", used, memory)
 	}
+}
+
+// TestMemoryOfSubshells checks that a background command gives back no memory that its shell still uses.
+func TestMemoryOfSubshells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContainer(t)
+		defer checkMemory(t, c)
+		used := func(removed string) (bytes int64) {
+			var run sync.WaitGroup
+			run.Go(func() {
+				got := sh(t, c, "f() { : "+strings.Repeat("x", 50000)+"; }; { "+removed+"sleep 2; } & wait; unset -f f")
+				if got != (result{}) {
+					t.Errorf("%+v", got)
+				}
+			})
+			time.Sleep(time.Second)
+			bytes = c.memory.used.Load()
+			run.Wait()
+			return bytes
+		}
+		if all, rest := used(""), used("unset -f f; "); rest < all {
+			t.Errorf("%d bytes, but %d while the background command has removed its function", all, rest)
+		}
+	})
 }
 
 // TestMemoryOfRemovedContainers checks that the files of a container that is gone no longer count for the process.
