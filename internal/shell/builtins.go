@@ -102,7 +102,8 @@ func evaluate(sh *interpreter, args []string) int {
 	return sh.status
 }
 
-// source runs a script file in this shell.
+// source runs a script file in this shell. Arguments are the parameters of the script. Without arguments, the script has
+// the parameters of the shell, and can set them.
 func source(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		return sh.usage(".: filename argument required")
@@ -111,13 +112,13 @@ func source(sh *interpreter, args []string) int {
 	if err != nil {
 		return sh.usage(".: can't open '%s': %v", args[1], err)
 	}
-	params := sh.params
-	if len(args) > 2 {
-		sh.params = args[2:]
-	}
 	sh.status = 0
-	sh.eval(text)
-	if sh.params = params; sh.jump == returnFunction {
+	if len(args) > 2 {
+		sh.withParams(args[2:], func() { sh.eval(text) })
+	} else {
+		sh.eval(text)
+	}
+	if sh.jump == returnFunction {
 		sh.jump = noJump
 	}
 	return sh.status

@@ -626,17 +626,25 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 
 // function calls a shell function.
 func (sh *interpreter) function(body *syntax.Stmt, args []string) {
-	params, paramsMemory, locals, loops := sh.params, sh.paramsMemory, sh.locals, sh.loops
-	sh.params, sh.paramsMemory, sh.locals, sh.loops = args, 0, map[string]expand.Variable{}, 0
-	sh.stmt(body)
+	locals, loops := sh.locals, sh.loops
+	sh.locals, sh.loops = map[string]expand.Variable{}, 0
+	sh.withParams(args, func() { sh.stmt(body) })
 	if sh.jump == returnFunction {
 		sh.jump = noJump
 	}
 	for name, old := range sh.locals {
 		sh.unhide(name, old)
 	}
+	sh.locals, sh.loops = locals, loops
+}
+
+// withParams calls the function "do" while the shell has other parameters, which "do" may replace.
+func (sh *interpreter) withParams(params []string, do func()) {
+	outer, outerMemory := sh.params, sh.paramsMemory
+	sh.params, sh.paramsMemory = params, 0
+	do()
 	sh.keep(-sh.paramsMemory)
-	sh.params, sh.paramsMemory, sh.locals, sh.loops = params, paramsMemory, locals, loops
+	sh.params, sh.paramsMemory = outer, outerMemory
 }
 
 // call runs a builtin or a program, and returns the exit code.

@@ -129,6 +129,8 @@ func TestBombs(t *testing.T) {
 		{"here-documents in functions", "x=$(head -c 60000 /dev/zero | tr '\\0' x); f() { f <<E\n$x$x$x\nE\n}; f",
 			"out of memory", false},
 		{"parameters in functions", `x=$(seq 1 10000); f() { set -- $x; f; }; f`, "out of memory", false},
+		{"parameters in functions with scripts",
+			`echo 'set --' > /tmp/s; x=$(seq 1 10000); f() { set -- $x; . /tmp/s a; f; }; f`, "out of memory", false},
 		{"locals in functions", `x=$(head -c 50000 /dev/zero | tr '\0' x); f() { local x=$x$1; f $1; }; f`,
 			"out of memory", false},
 		{"scripts in functions", `x=$(yes : | head -n 15000 | tr '\n' ';'); f() { eval "$x f"; }; f`,

@@ -89,6 +89,8 @@ func TestScripts(t *testing.T) {
 		{"eval that exits", `eval 'exit 5'; echo no`, "", "", 5},
 		{"source", `echo 'x=7; echo "in $1" | cat; return 3' > /tmp/s; . /tmp/s p; echo $? $x; cd /tmp; . ./s`,
 			"in p\n3 7\nin \n", "", 3},
+		{"parameters of source", `echo 'echo $#; set -- c' > /tmp/s; set -- a b; . /tmp/s x; echo $1; . /tmp/s; echo $1`,
+			"1\na\n2\nc\n", "", 0},
 		{"source of nothing", `. /tmp/nope; echo no`, "no\n",
 			"sh: .: can't open '/tmp/nope': No such file or directory\n", 0},
 		{"trap", `trap 'echo bye | cat' EXIT INT; echo hi; exit 2`, "hi\nbye\n", "", 2},
