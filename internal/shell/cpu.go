@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -28,27 +27,32 @@ func cpuLimiter(cpus float64) *rate.Limiter {
 }
 
 // meter measures the CPU time of a goroutine that runs commands. It takes the time between two calls of tick for CPU
-// time, without the time during which the goroutine has blocked.
+// time, without the time during which the goroutine has blocked. Only this goroutine may use it. A nil meter measures
+// nothing.
 type meter struct {
 	session *session
-	begin   time.Time
-	last    atomic.Int64 // the time of the last tick since begin
+	last    time.Time // of tick or skip
 }
 
-func newMeter(s *session) *meter { return &meter{session: s, begin: time.Now()} }
+func newMeter(s *session) *meter { return &meter{s, time.Now()} }
 
 // tick counts the CPU time since the last tick. It waits if the container or the process has used its share.
 func (m *meter) tick(ctx context.Context) {
-	now := int64(time.Since(m.begin))
-	used := min(time.Duration(now-m.last.Load()), mostCounted)
-	if used >= cpuSlice {
+	if m == nil {
+		return
+	}
+	if used := min(time.Since(m.last), mostCounted); used >= cpuSlice {
 		m.session.spend(ctx, used)
 		m.skip()
 	}
 }
 
 // skip ignores the time since the last tick, because the goroutine has blocked.
-func (m *meter) skip() { m.last.Store(int64(time.Since(m.begin))) }
+func (m *meter) skip() {
+	if m != nil {
+		m.last = time.Now()
+	}
+}
 
 // spend counts CPU time, and waits if the container or the process has used its share.
 func (s *session) spend(ctx context.Context, used time.Duration) {

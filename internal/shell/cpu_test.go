@@ -45,6 +45,40 @@ func TestShareOfCPU(t *testing.T) {
 	})
 }
 
+// TestSleepIsNoCPUTime checks that a shell that waits uses no CPU time, while other goroutines read its standard input
+// and write to its standard output and standard error.
+func TestSleepIsNoCPUTime(t *testing.T) {
+	for _, script := range []string{
+		`while [ $((i=i+1)) -lt 90 ]; do echo tick; sleep 1; done & sleep 100`,
+		`while [ $((i=i+1)) -lt 90 ]; do ls /tmp/nope; sleep 1; done 2>&1 & sleep 100`,
+		`{ while [ $((i=i+1)) -lt 90 ]; do echo tick >&2; sleep 1; done | sleep 100; } 2>&1`,
+		`while [ $((i=i+1)) -lt 90 ] && read x; do sleep 1; done | sleep 100`,
+	} {
+		t.Run(script, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSession(t.Context(), newContainer(t), Streams{Stdin: endless{}})
+				p := s.container.newProcess([]string{"sh", "-c", script})
+				p.session, p.stdin, p.stdout, p.stderr, p.meter = s, s.stdin, s.stdout, s.stderr, newMeter(s)
+				if exit, err := s.start(s.ctx, p); exit != 0 || err != nil {
+					t.Errorf("exit code %d, %v", exit, err)
+				}
+				s.end()
+				if used := time.Duration(s.cpu.Load()); used > 0 {
+					t.Errorf("a shell that sleeps has used %v of CPU time", used)
+				}
+			})
+		})
+	}
+}
+
+// endless is an input of empty lines.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	p[0] = '\n'
+	return 1, nil
+}
+
 // TestLimitOfCPU checks that a command ends when it has used too much CPU time.
 func TestLimitOfCPU(t *testing.T) {
 	var out screen

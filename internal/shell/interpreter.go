@@ -289,9 +289,10 @@ func (sh *interpreter) background(stmt *syntax.Stmt) {
 	inner.Background, inner.Disown = false, false
 	life, kill := context.WithCancelCause(sh.life)
 	broken := new(atomic.Bool)
-	sub := sh.subshell(nothing{}, &guardedWriter{life, sh.stdout, broken, newMeter(sh.session)}, sh.stderr)
-	sub.meter = newMeter(sh.session)
-	sub.args, sub.life, sub.ctx, sub.kill, sub.broken = []string{"sh"}, life, life, kill, broken
+	meter := newMeter(sh.session)
+	stdout := &guardedWriter{life, unmeteredWriter(sh.stdout), broken, meter}
+	sub := sh.subshell(nothing{}, stdout, unmeteredWriter(sh.stderr))
+	sub.args, sub.life, sub.ctx, sub.kill, sub.broken, sub.meter = []string{"sh"}, life, life, kill, broken, meter
 	// Keep the exit codes of the newest commands only.
 	const most = 1000
 	if len(sh.jobs) >= most {
@@ -492,11 +493,12 @@ func (sh *interpreter) binary(command *syntax.BinaryCmd) {
 	defer in.Close() // ends the left side even if the right side panics
 	broken := new(atomic.Bool)
 	meter := newMeter(sh.session)
-	leftOut, leftErr := io.Writer(&guardedWriter{sh.ctx, out, broken, meter}), sh.stderr
+	leftOut, leftErr := io.Writer(&guardedWriter{sh.ctx, out, broken, meter}), unmeteredWriter(sh.stderr)
 	if command.Op == syntax.PipeAll {
 		leftErr = leftOut
 	}
-	left, right := sh.subshell(sh.stdin, leftOut, leftErr), sh.subshell(in, sh.stdout, sh.stderr)
+	left := sh.subshell(unmeteredReader(sh.stdin), leftOut, leftErr)
+	right := sh.subshell(in, sh.stdout, sh.stderr)
 	left.broken, left.meter = broken, meter
 	defer right.free()
 	leftExit := make(chan int, 1)

@@ -228,6 +228,22 @@ func (w *guardedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// unmeteredReader returns a reader for another goroutine: it leaves the meter of the current goroutine alone.
+func unmeteredReader(from io.Reader) io.Reader {
+	if guarded, ok := from.(*guardedReader); ok {
+		return &guardedReader{guarded.ctx, unmeteredReader(guarded.from), nil}
+	}
+	return from
+}
+
+// unmeteredWriter returns a writer for another goroutine: it leaves the meter of the current goroutine alone.
+func unmeteredWriter(to io.Writer) io.Writer {
+	if guarded, ok := to.(*guardedWriter); ok {
+		return &guardedWriter{guarded.ctx, unmeteredWriter(guarded.to), guarded.broken, nil}
+	}
+	return to
+}
+
 // open opens a file for reading. The name - stands for stdin. The caller closes the handle of the reader.
 func (p *process) open(name string) (io.Reader, error) {
 	switch name {
