@@ -54,23 +54,26 @@ func (m *meter) skip() {
 	}
 }
 
-// spend counts CPU time, and waits if the container or the process has used its share.
+// spend counts CPU time, and waits if the container or the process has used its share. One goroutine of a container
+// waits at a time, so that the CPU time that is reserved for a busy container does not add up, and delays no other.
 func (s *session) spend(ctx context.Context, used time.Duration) {
 	if s.cpu.Add(int64(used)) > int64(maxCPU) {
 		s.fail(fmt.Sprintf("sh: CPU time limit exceeded: the command has used %v", maxCPU), 128+sigXCPU)
 		return
 	}
-	wait := time.Duration(0)
+	select {
+	case s.container.turn <- struct{}{}:
+		defer func() { <-s.container.turn }()
+	case <-ctx.Done():
+		return
+	}
 	for ; used > 0; used -= cpuBurst { // a limiter takes at most cpuBurst at once
 		n := int(min(used, cpuBurst).Microseconds())
 		for _, limiter := range []*rate.Limiter{s.container.cpu, cpuOfProcess} {
-			wait = max(wait, limiter.ReserveN(time.Now(), n).Delay())
+			if limiter.WaitN(ctx, n) != nil { // also if it would have to wait longer than until the deadline of ctx
+				<-ctx.Done()
+				return
+			}
 		}
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -45,6 +45,59 @@ func TestShareOfCPU(t *testing.T) {
 	})
 }
 
+// TestBusyContainers checks that busy containers delay the commands of another container little, while they run and
+// after they have ended.
+func TestBusyContainers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const busy, most = 5, 500 * time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		var scripts sync.WaitGroup
+		for range busy {
+			c := newContainer(t)
+			for range 200 {
+				scripts.Go(func() {
+					s := newSession(ctx, c, Streams{})
+					defer s.end()
+					for ctx.Err() == nil {
+						s.spend(ctx, mostCounted)
+					}
+				})
+			}
+		}
+		s := newSession(t.Context(), newContainer(t), Streams{})
+		defer s.end()
+		for _, when := range []string{"while they run", "after they have ended"} {
+			time.Sleep(10 * time.Second)
+			begin := time.Now()
+			s.spend(s.ctx, cpuSlice)
+			if waited := time.Since(begin); waited > most {
+				t.Errorf("%s, another container waits for %v", when, waited)
+			}
+			cancel()
+			scripts.Wait()
+		}
+	})
+}
+
+// TestEndedCommandUsesNoCPU checks that a command whose context has ended reserves no CPU time.
+func TestEndedCommandUsesNoCPU(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContainer(t)
+		s := newSession(t.Context(), c, Streams{})
+		defer s.end()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 30 {
+			s.spend(ended, mostCounted)
+		}
+		begin := time.Now()
+		s.spend(s.ctx, cpuSlice)
+		if waited := time.Since(begin); waited > cpuBurst {
+			t.Errorf("the next command waits for %v", waited)
+		}
+	})
+}
+
 // TestSleepIsNoCPUTime checks that a shell that waits uses no CPU time, while other goroutines read its standard input
 // and write to its standard output and standard error.
 func TestSleepIsNoCPUTime(t *testing.T) {

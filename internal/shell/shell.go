@@ -42,6 +42,7 @@ type container struct {
 	// commands counts the calls of Run.
 	commands *account
 	cpu      *rate.Limiter
+	turn     chan struct{} // has an element while a goroutine waits for CPU time
 
 	lock      sync.Mutex
 	lastPID   int
@@ -64,7 +65,7 @@ func containerOf(config pods.ContainerConfig, now func() time.Time) (*container,
 	c.files = newFilesystem(now, disk)
 	c.memory = newMemory("the container", disk+workMemory, memoryOfProcess)
 	c.commands = newCommands("the container runs", maxCommands, commandsOfProcess)
-	c.cpu = cpuLimiter(1)
+	c.cpu, c.turn = cpuLimiter(1), make(chan struct{}, 1)
 	runtime.AddCleanup(c, func(memory *account) { memory.in.give(int(memory.used.Load())) }, c.memory)
 	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
 		key, _, _ := strings.Cut(entry, "=")
