@@ -317,18 +317,20 @@ func (p *process) linesOf(name string, from io.Reader) iter.Seq[string] {
 	return func(yield func(line string) bool) {
 		in := bufio.NewReader(from)
 		var line []byte
-		longest := 1000
+		const short = 1000 // needs no memory of its own
+		longest := short
+		defer func() { p.giveBack(p.held - byteOfLine*(longest-short)) }()
 		for p.ctx.Err() == nil && !p.broken.Load() {
 			part, err := in.ReadSlice('\n')
 			p.meter.tick(p.ctx)
 			if line = append(line, part...); len(line) > maxLine {
 				err = errTooLong
 			}
-			if grows := len(line) - longest; grows > 0 {
-				longest = len(line)
-				if !p.take(byteOfLine * grows) {
+			if len(line) > longest {
+				if !p.take(byteOfLine * (len(line) - longest)) {
 					return
 				}
+				longest = len(line)
 			}
 			switch {
 			case err == bufio.ErrBufferFull:

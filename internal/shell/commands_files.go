@@ -63,9 +63,11 @@ func (p *process) listDirectory(name string, header bool) {
 		p.fail("can't open '%s': %v", name, err)
 		return
 	}
+	before := p.held
 	if !p.take(entryMemory * len(entries)) {
 		return
 	}
+	defer p.giveBack(before)
 	if header {
 		p.print(name + ":\n")
 	}
