@@ -679,7 +679,7 @@ func (sh *interpreter) call(args []string) int {
 func (sh *interpreter) substitute(to io.Writer, subst *syntax.CmdSubst) error {
 	out := &buffer{session: sh.session, left: maxCapture,
 		full: func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }}
-	defer func() { sh.session.give(out.held) }()
+	defer out.close()
 	sub := sh.subshell(sh.stdin, out, sh.stderr)
 	defer sub.free()
 	sub.broken = new(atomic.Bool)

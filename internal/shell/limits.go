@@ -66,18 +66,22 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 // buffer collects text up to a limit. The field "left" is the number of bytes that still fit. A Write of more bytes
 // fails, and calls the function in the field "full". A buffer is safe for concurrent use.
 type buffer struct {
-	session *session // whose memory the text takes, or nil
-	held    int
+	session *session // whose memory the text takes until close, or nil
 
-	lock sync.Mutex
-	text bytes.Buffer
-	left int
-	full func()
+	lock   sync.Mutex
+	text   bytes.Buffer
+	left   int
+	full   func()
+	held   int
+	closed bool
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
+	if b.closed {
+		return 0, io.ErrClosedPipe
+	}
 	if len(p) > b.left {
 		b.left = 0
 		b.full()
@@ -91,6 +95,14 @@ func (b *buffer) Write(p []byte) (int, error) {
 	}
 	b.left -= len(p)
 	return b.text.Write(p)
+}
+
+// close releases the memory of the text. A later Write fails: a background command may still use the buffer.
+func (b *buffer) close() {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.session.give(b.held)
+	b.text, b.held, b.closed = bytes.Buffer{}, 0, true
 }
 
 func (b *buffer) String() string {

@@ -313,6 +313,21 @@ func TestMemoryOfInputs(t *testing.T) {
 	checkMemory(t, c)
 }
 
+// TestMemoryOfLateOutput checks that the output of a background command that continues after its $( ) takes no memory.
+func TestMemoryOfLateOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newContainer(t)
+		var out bytes.Buffer
+		exit, err := c.Run(t.Context(), []string{"sh", "-c", `i=0; while [ $i -lt 350 ]; do i=$((i+1)); ` +
+			`x=$( { sleep 0.01; head -c 60000 /dev/zero; } & ); sleep 0.5; done; echo end`},
+			Streams{Stdout: &out, Stderr: &out})
+		if exit != 0 || err != nil || out.String() != "end\n" {
+			t.Errorf("exit code %d, %v, %q", exit, err, out.String())
+		}
+		checkMemory(t, c)
+	})
+}
+
 // TestMemoryOfRemovedContainers checks that the files of a container that is gone no longer count for the process.
 func TestMemoryOfRemovedContainers(t *testing.T) {
 	before := memoryOfProcess.used.Load()
