@@ -102,8 +102,8 @@ func evaluate(sh *interpreter, args []string) int {
 	return sh.status
 }
 
-// source runs a script file in this shell. Arguments are the parameters of the script. Without arguments, the script has
-// the parameters of the shell, and can set them.
+// source runs a script file in this shell. Arguments are the parameters of the script. Without arguments, the script
+// has the parameters of the shell, and can set them.
 func source(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		return sh.usage(".: filename argument required")

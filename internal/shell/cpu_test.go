@@ -51,6 +51,7 @@ func TestBusyContainers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const busy, most = 5, 500 * time.Millisecond
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		var scripts sync.WaitGroup
 		for range busy {
 			c := newContainer(t)

@@ -121,7 +121,7 @@ func (sh *interpreter) free() {
 }
 
 // keep adds a number of bytes, which may be negative, to the memory that the shell takes until it ends. It never gives
-// back more than the shell itself has taken: when a subshell removes a variable, the outer shell still has the variable.
+// back more than the shell itself has taken: if a subshell removes a variable, the outer shell still has the variable.
 func (sh *interpreter) keep(n int) bool {
 	n = max(n, -sh.kept)
 	switch {
