@@ -305,7 +305,8 @@ func TestMemoryOfSubshells(t *testing.T) {
 func TestMemoryOfInputs(t *testing.T) {
 	c := newContainer(t)
 	got := sh(t, c, `head -c 200000 /dev/zero | tr '\0' a > /tmp/x; `+
-		`x='/tmp/x /tmp/x /tmp/x /tmp/x /tmp/x /tmp/x /tmp/x'; grep -c b $x $x | sort -u | head -n 1; i=0; while [ $((i=i+1)) -lt 2000 ]; do : > /data/$i; done; `+
+		`x='/tmp/x /tmp/x /tmp/x /tmp/x /tmp/x /tmp/x /tmp/x'; `+
+		`grep -c b $x $x | sort -u | head -n 1; i=0; while [ $((i=i+1)) -lt 2000 ]; do : > /data/$i; done; `+
 		`x='/data /data /data /data /data /data /data'; x="$x $x $x $x $x $x $x"; ls $x $x $x | grep -c a.txt`)
 	if want := (result{stdout: "/tmp/x:0\n147\n", exit: 0}); got != want {
 		t.Errorf("%+v", got)
