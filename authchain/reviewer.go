@@ -88,7 +88,7 @@ func explainFailedReview(err error) string {
 		return "the apiserver's port does not speak TLS"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the apiserver closed the connection"
-	case strings.Contains(err.Error(), "getting credentials: "): // client-go: plugin/pkg/client/auth/exec, RoundTrip
+	case err != nil && strings.Contains(err.Error(), "getting credentials: "): // client-go: plugin/pkg/client/auth/exec, RoundTrip
 		return "the kubeconfig's credential plugin failed"
 	}
 	return "the review could not be sent, or the apiserver gave no valid answer"
