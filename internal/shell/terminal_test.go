@@ -182,16 +182,26 @@ func (f writerFunc) Write(p []byte) (int, error) {
 
 // TestInterruptBetweenLines checks that ^C does not end a shell that has just run a line and will print its prompt.
 func TestInterruptBetweenLines(t *testing.T) {
-	c := newContainer(t)
-	// While ^C is printed, the shell cannot print its prompt. Wait here until the shell has run the line.
+	prompts, prompted, interrupted := 0, make(chan struct{}), make(chan struct{})
 	screen := writerFunc(func(text string) {
-		for text == "^C\r\n" && sh(t, c, "test -e /tmp/done").exit != 0 {
+		if !strings.Contains(text, "/ # ") {
+			return
+		}
+		if prompts++; prompts == 2 { // the first line has run, and the shell cannot read the next until the prompt is written
+			close(prompted)
+			<-interrupted
 		}
 	})
 	in, keys := io.Pipe()
 	defer keys.Close()
-	go func() { _, _ = io.WriteString(keys, "> /tmp/done\r\x03exit 6\r") }()
-	exit, err := c.Run(t.Context(), []string{"sh"}, Streams{Stdin: in, Stdout: screen, TTY: true})
+	go func() {
+		_, _ = io.WriteString(keys, ":\r")
+		<-prompted
+		_, _ = io.WriteString(keys, "\x03")
+		close(interrupted)
+		_, _ = io.WriteString(keys, "exit 6\r")
+	}()
+	exit, err := newContainer(t).Run(t.Context(), []string{"sh"}, Streams{Stdin: in, Stdout: screen, TTY: true})
 	if exit != 6 || err != nil {
 		t.Errorf("exit code %d, error %v", exit, err)
 	}
