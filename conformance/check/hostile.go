@@ -125,7 +125,11 @@ func (v *hostileKubelet) try(
 	})
 	t.visits = t.visits[v.before:]
 	err := context.Cause(ctx)
-	if err == nil && len(t.visits) == 0 {
+	switch {
+	case err != nil || len(t.visits) > 0:
+	case t.got.err != nil && t.got.status == 0 && !t.got.hangs: // not even the user had a connection
+		err = fmt.Errorf("no response from kube-apiserver: %s: %w", t.what, t.got.err)
+	default:
 		err = fmt.Errorf("%w: %s; the user got %s", errNotConnected, t.what, t.got)
 	}
 	return t, err
