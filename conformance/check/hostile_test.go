@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -11,8 +12,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"fauxlet/conformance"
+	"fauxlet/internal/freeport"
 )
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
@@ -210,5 +214,33 @@ func TestDefectsAreFound(t *testing.T) {
 	}
 	for i, result := range runAll(t, runs, ids) {
 		t.Run(tests[i].wrong+"/"+tests[i].check, func(t *testing.T) { result.check(t, conformance.Fail, tests[i].why) })
+	}
+}
+
+// TestLostAPIServerIsNoFailure checks that a problem after which kube-apiserver refuses connections is no failure.
+func TestLostAPIServerIsNoFailure(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		lose     bool
+		verdict  conformance.Verdict
+		complete bool
+	}{
+		{"it answers", false, conformance.Fail, true},
+		{"it is gone", true, conformance.Skipped, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, f := startAPIServer(t, ""), &finding{}
+			closed, err := freeport.Next()
+			must(t, err)
+			err = unlessLost(func(context.Context, *run, *finding) error {
+				if test.lose {
+					r.client = kubernetes.NewForConfigOrDie(&rest.Config{Host: fmt.Sprint("127.0.0.1:", closed)})
+				}
+				return f.fail("no response")
+			})(t.Context(), r, f)
+			if got := f.result(err); got.Verdict != test.verdict || got.Incomplete == test.complete {
+				t.Errorf("%+v, want %v", got, test.verdict)
+			}
+		})
 	}
 }

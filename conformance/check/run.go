@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -104,7 +105,11 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	}
 	if ctx, err = r.objects.Setup(ctx); err == nil {
 		r.ctx = ctx
-		report.Results = schedule(ctx, r, r.options.Checks, r.options.OnResult)
+		checks := slices.Clone(r.options.Checks)
+		for i := range checks {
+			checks[i].run = unlessLost(checks[i].run)
+		}
+		report.Results = schedule(ctx, r, checks, r.options.OnResult)
 		err = context.Cause(ctx)
 	}
 	report.NotRemoved = r.objects.Teardown(ctx)
@@ -181,4 +186,22 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 		r.hostname = "localhost"
 	}
 	return nil
+}
+
+// unlessLost returns a run function that returns an error instead of a problem if kube-apiserver then refuses
+// connections: the lost connection may be the only problem.
+func unlessLost(check func(context.Context, *run, *finding) error) func(context.Context, *run, *finding) error {
+	return func(ctx context.Context, r *run, f *finding) error {
+		err := check(ctx, r, f)
+		if f.verdict != conformance.Fail {
+			return err
+		}
+		_, lost := r.otherRequest(ctx)
+		if !utilnet.IsConnectionRefused(lost) {
+			return err
+		}
+		problem := f.problems[0]
+		f.problems = nil
+		return fmt.Errorf("%s; but then kube-apiserver was gone: %w", problem, lost)
+	}
 }

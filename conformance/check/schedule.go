@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	utilnet "k8s.io/apimachinery/pkg/util/net"
-
 	"fauxlet/conformance"
 )
 
@@ -82,9 +80,7 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 			if err == nil {
 				slots <- struct{}{}
 				began := time.Now()
-				if err = runOne(ctx, r, c, f); err == nil && f.verdict == conformance.Fail {
-					err = r.unreachable(ctx, f)
-				}
+				err = runOne(ctx, r, c, f)
 				took = time.Since(began)
 				<-slots
 			}
@@ -121,16 +117,4 @@ func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", cause, err)
-}
-
-// unreachable returns an error if kube-apiserver refuses connections after a check has found a problem: then the lost
-// connection may be the only problem.
-func (r *run) unreachable(ctx context.Context, f *finding) error {
-	if r == nil { // as in tests of the schedule
-		return nil
-	}
-	if _, err := r.otherRequest(ctx); utilnet.IsConnectionRefused(err) {
-		return fmt.Errorf("kube-apiserver cannot be reached any more, after this problem: %s: %w", f.problems[0], err)
-	}
-	return nil
 }
