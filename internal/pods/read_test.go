@@ -46,7 +46,7 @@ func TestPrevious(t *testing.T) {
 	if lines := strings.Count(read(t, made, v1.PodLogOptions{Previous: true}), "\n"); lines != 100 {
 		t.Errorf("the previous log has %d lines, want 100", lines)
 	}
-	// The log of a container that does not run has 100 lines, even if the description of the log has no end.
+	// The log of a container that does not run has 100 lines if its description sets no number of lines.
 	ended := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
 		Containers: map[string]scenario.Container{"c": {State: "CrashLoopBackOff"}}})
 	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep,
-// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files.
+// simpleExecutor is the default Executor. It has only commands that change nothing: echo, cat, ls, env, hostname, id,
+// date, sleep, true, false, and sh -c with one of these commands. It runs no programs of the host and reads no files of
+// the host.
 type simpleExecutor struct{}
 
 // simpleEnvironment is the environment of a container with the default Executor. It is immutable.
@@ -170,8 +171,8 @@ func (c *simpleCommand) absolute(name string) string {
 	return path.Join(c.WorkingDir, name)
 }
 
-// entries returns the sorted names of the files and directories in a directory, or nil if there is no such directory.
-// The working directory exists, and so does every directory that contains a file at any depth.
+// entries returns the sorted names of the files and directories in a directory, or nil if there is no such directory. A
+// directory exists if it is the working directory, or if a file is in it or in one of its subdirectories.
 func (c *simpleCommand) entries(dir string) []string {
 	var names []string
 	if c.absolute(dir) == path.Clean(c.WorkingDir) {

@@ -86,8 +86,8 @@ func TestAnswerDelay(t *testing.T) {
 	})
 }
 
-// TestExecWritesNothingAfterEnd checks that a command that still reads its input after Exec has returned does not write
-// anymore.
+// TestExecWritesNothingAfterEnd checks that a command that is still waiting for input when Exec returns writes no
+// output afterwards.
 func TestExecWritesNothingAfterEnd(t *testing.T) {
 	for _, executor := range []pods.Executor{nil, shell.Executor{}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -179,8 +179,8 @@ func TestAttachOnce(t *testing.T) {
 	}
 }
 
-// interactive returns a store with the pod default/p and its container c, which has stdin and the fake shell. The
-// channel receives the pod's key when the command of the container has ended.
+// interactive returns a Store with the pod default/p and its container c, which has stdin and the fake shell. The
+// returned channel receives the pod's key when the command of the container has ended.
 func interactive(t *testing.T, container v1.Container) (*pods.Store, chan types.NamespacedName) {
 	t.Helper()
 	pod := newPod("default", "p", "c")
@@ -195,8 +195,8 @@ func interactive(t *testing.T, container v1.Container) (*pods.Store, chan types.
 	return store, exited
 }
 
-// TestAttachToProcess checks that a client that is attached to a container with stdin reaches the command of the
-// container or, if the container has no command, a shell. The exit code becomes the exit code of the container.
+// TestAttachToProcess checks that attaching to a container with stdin connects the client to the container's command
+// or, if the container has no command, to a shell. The command's exit code becomes the exit code of the container.
 func TestAttachToProcess(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -305,8 +305,8 @@ func TestAttachReportsRuntimeError(t *testing.T) {
 	}
 }
 
-// TestFirstExitCodeCounts checks that the container keeps the exit code of the first command that ends, because the
-// container ends with this command.
+// TestFirstExitCodeCounts checks that the exit code of a container does not change after its first command has ended,
+// even if a second client attaches and starts another command. The container ends when its first command ends.
 func TestFirstExitCodeCounts(t *testing.T) {
 	store, _ := interactive(t, v1.Container{StdinOnce: true})
 	store.OnExit(nil)

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// terminal is a writer that converts line ends like the line discipline of a terminal. Each line feed and each
-// carriage return becomes a carriage return and a line feed. The carriage returns are echoes of the Enter key.
+// terminal is a writer that converts line ends like the line discipline of a terminal. Each line end becomes a carriage
+// return and a line feed. A line end is a line feed, or a carriage return with or without a line feed after it. A
+// carriage return without a line feed is the echo of the Enter key.
 type terminal struct {
 	to   io.Writer
 	last byte

@@ -12,8 +12,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// load describes how much of each resource a container uses. CPU and memory are waves. Less important values, such as
-// the number of threads, are derived from a hash of the pod's UID and the container's name.
+// load describes how much of each resource a container uses. The CPU usage and the memory usage rise and fall over
+// time, each as a wave. Less important values, such as the number of threads, are derived from a hash of the pod's UID
+// and the container's name.
 type load struct {
 	cpu    wave   // nanocores
 	memory wave   // bytes
@@ -42,9 +43,9 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the average usage of a resource. If the given amount is positive, it is the average. Otherwise the
-// average is three quarters of the container's request or, without a request, three quarters of its limit. Without a
-// request and a limit, the average is the parameter "none".
+// average returns the average usage of a resource. The parameter "given" is the average in the container's description,
+// or 0 if the description has none. Without it, the average is three quarters of the container's request or, if there
+// is no request, three quarters of its limit. If there is no limit either, the average is the parameter "none".
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
 	none uint64) uint64 {
 	if given > 0 {
@@ -94,10 +95,12 @@ func hashOf(parts ...string) uint64 {
 	return mixed ^ mixed>>29
 }
 
-// wave is a triangle wave: it rises in a straight line from mean-swing to mean+swing, and falls back. period is in
-// milliseconds and a multiple of 4. The value depends only on the wall-clock time, so it is the same in every process.
+// wave is a value that changes with time: it rises in a straight line from mean-swing to mean+swing, falls back in a
+// straight line, and starts again. The field "period" is the time from one lowest point to the next in milliseconds,
+// and must be a multiple of 4. The value depends only on the wall-clock time, so it is the same in every process.
 //
-// All arithmetic is in integers, so that a sum never decreases, and a rate is exactly the difference of two sums.
+// The calculations use only integers. With rounded floating-point numbers, a sum could decrease, and a rate could
+// differ from the difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
 // The method "below" lowers the mean and the swing of the wave so that the wave never exceeds a limit.
@@ -106,7 +109,8 @@ func (w *wave) below(limit uint64) {
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// The method "turn" returns the position in the period, in milliseconds, at the time ms, in milliseconds since 1970.
+// The method "turn" returns how many milliseconds of the current period have passed at the time ms. The parameter "ms"
+// is in milliseconds since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }
@@ -118,8 +122,9 @@ func (w wave) at(ms int64) uint64 {
 	return w.mean - w.swing + mulDiv(w.swing, 4*turn, w.period)
 }
 
-// The method "sum" returns the integral of the wave between two times in milliseconds since 1970, rounded down. The
-// unit of the integral is the unit of the wave times seconds. A later end never gives a smaller integral.
+// The method "sum" returns the integral of the wave between two times, rounded down. The times are in milliseconds
+// since 1970. The unit of the integral is the unit of the wave times seconds. With the same start, a later end never
+// gives a smaller integral.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0
@@ -133,9 +138,9 @@ func (w wave) sum(from, to int64) uint64 {
 	return quotient
 }
 
-// The method "swung" does a part of the calculation for the method "sum". It takes an auxiliary wave that has the
-// period and phase of w and swings between 0 and 2. It returns the integral of the auxiliary wave up to the time ms,
-// multiplied by the period. This number may overflow, but the difference of two such numbers is correct.
+// The method "swung" is a part of the calculation in the method "sum". It calculates with an auxiliary wave, which has
+// the same period and phase as w but swings between 0 and 2. It returns the integral of the auxiliary wave up to the
+// time ms, multiplied by the period. This number may overflow, but the difference of two such numbers is correct.
 func (w wave) swung(ms int64) uint64 {
 	turn := w.turn(ms)
 	// The mean of the auxiliary wave is 1, so its integral over whole periods is the length of these periods.

@@ -116,8 +116,9 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 		Threads: root.Processes.Threads + root.Processes.Processes, MaxThreads: 127_000}
 }
 
-// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods has a
-// boot time that advances every 30 days.
+// booted returns the boot time of a machine: an hour before the first start of one of its pods or running containers,
+// rounded down to the minute. The boot time of a machine without pods changes only every 30 days, when it advances by
+// 30 days.
 func booted(pods []scenario.Pod, at time.Time) time.Time {
 	first := at.Truncate(30 * 24 * time.Hour)
 	for i := range pods {

@@ -143,7 +143,7 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 	return errs
 }
 
-// validateForm checks that a selector has either a raw form or requirements, but not both.
+// validateForm checks that a selector has either a rawSelector or requirements, but not both.
 func validateForm(raw string, requirements int, path *field.Path) field.ErrorList {
 	switch {
 	case raw != "" && requirements > 0:

@@ -160,8 +160,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	return object, nil
 }
 
-// undecodable returns kube-apiserver's error for a body that is not the expected review, but without a quotation of the
-// body, because the body may contain a token.
+// undecodable returns the error that kube-apiserver sends if the body is not the expected review. Unlike
+// kube-apiserver's error, it does not quote the body, because the body may contain a token.
 func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
 	if found != nil && found.Kind != "" {
 		return apierrors.NewBadRequest(

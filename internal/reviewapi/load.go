@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ParseManifests decodes a manifest file's contents into objects for [NewPolicy]. Errors begin with the name.
+// ParseManifests decodes the contents of a manifest file into objects for [NewPolicy]. The parameter "name" is the name
+// of the file. It is used only in errors, which begin with it.
 func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	manifests, err := parseManifests([]file{{name: name, data: data}})
 	if err != nil {
@@ -28,7 +29,7 @@ func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 }
 
 // NewPolicy returns the policy that ClusterRoles, ClusterRoleBindings, Roles and RoleBindings define. Like an
-// apiserver, it sets defaults in (copies of) the objects and validates them.
+// apiserver, it sets defaults and validates the objects. It works on copies, so the caller's objects do not change.
 func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 	manifests := make([]manifest, len(objects))
 	for i, object := range objects {
@@ -145,7 +146,7 @@ func appendNew(rules, more []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return rules
 }
 
-// summary returns the numbers of roles and bindings, as in `2 roles, 1 binding`.
+// summary returns the number of roles and the number of bindings as a text such as `2 roles, 1 binding`.
 func (p *Policy) summary() string {
 	bindings := 0
 	for _, some := range p.bindings {

@@ -123,7 +123,8 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the objects of one document: none if it has only comments, and the items of a List, except null.
+// decode returns the objects of one document. A document with only comments has none. For a List, decode returns the
+// items of the List and skips items that are null.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {

@@ -19,8 +19,9 @@ import (
 // It looks at ClusterRoleBindings first, then at the RoleBindings of the request's namespace, in the order of the
 // manifests. A kube-apiserver has no fixed order among bindings of one kind, so its reason may name another binding.
 type Policy struct {
-	// roles has the rules of each Role and ClusterRole, and bindings the RoleBindings of each namespace. The namespace
-	// is empty for ClusterRoles, and for ClusterRoleBindings, which are stored as RoleBindings.
+	// The field "roles" has the rules of each Role and ClusterRole. The field "bindings" has the RoleBindings of each
+	// namespace. A ClusterRole has an empty namespace. A ClusterRoleBinding is stored as a RoleBinding under the empty
+	// namespace.
 	roles    map[types.NamespacedName][]rbacv1.PolicyRule
 	bindings map[string][]*rbacv1.RoleBinding
 }
@@ -36,8 +37,8 @@ func (p *Policy) ClusterRole(name string) []rbacv1.PolicyRule {
 // has a rule that allows the request. If a request is denied, and the role of a matching binding does not exist, the
 // reason names this role. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
 //
-// A spec must have either resource or non-resource attributes. For any other spec, the status is not allowed and has an
-// EvaluationError. A Server rejects such a spec with HTTP status 422.
+// A spec must have either resource or non-resource attributes. For any other spec, the result does not allow the
+// request, and its EvaluationError is set. A Server rejects such a spec with HTTP status 422.
 func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 	var status authorizationv1.SubjectAccessReviewStatus
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {

@@ -9,8 +9,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Record is a received review with its answer. The server records a review before it sends the answer, so that a
-// client with an answer finds the Record. Callers must not change the values that the fields point to.
+// Record is a received review with its answer. The server records a review before it sends the answer, so a client that
+// has received an answer can rely on the Record. Callers must not change the values to which the fields point.
 type Record struct {
 	// Number is the review's sequence number. TokenReviews and SubjectAccessReviews are counted together, from 1.
 	Number uint64
@@ -18,7 +18,8 @@ type Record struct {
 	// Kind is the kind of the review, TokenReview or SubjectAccessReview.
 	Kind string
 
-	// Token is the fingerprint of the token in a TokenReview, and Audiences are the audiences in the review's spec.
+	// Token is the fingerprint of the token in a TokenReview. Audiences are the audiences in the spec of the
+	// TokenReview.
 	Token     string
 	Audiences []string
 	// Access is the spec of a SubjectAccessReview.
@@ -52,7 +53,7 @@ func (r *records) add(record Record) {
 	r.all = append(r.all, record)
 }
 
-// Reviews returns the newest reviews, oldest first: at most Options.Records.
+// Reviews returns up to Options.Records reviews: the newest ones, in the order in which they were received.
 func (s *Server) Reviews() []Record {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()

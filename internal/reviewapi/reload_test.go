@@ -53,8 +53,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadThroughLinks imitates a mounted ConfigMap, which is a folder of links into ..data. The name ..data is
-// itself a link, and an update of the ConfigMap replaces it.
+// TestReloadThroughLinks imitates a mounted ConfigMap. Its folder contains links to files below `..data`, which is
+// itself a link to the folder with the current version. An update of the ConfigMap replaces the link `..data`.
 func TestReloadThroughLinks(t *testing.T) {
 	folder := t.TempDir()
 	version := func(name, csv string) {
@@ -102,8 +102,9 @@ func TestReloadThroughLinks(t *testing.T) {
 	})
 }
 
-// TestReloadKeepsTheLastValidFile checks that the last valid content stays in use when a file becomes invalid. It also
-// checks that an invalid file is reported once, and that changes of the other file still take effect.
+// TestReloadKeepsTheLastValidFile checks that the last valid content stays in use when the manifests or the token file
+// become invalid, and that the error is reported once. It also checks that, while one of these two is invalid, changes
+// of the other still take effect.
 func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	folder, tokens := t.TempDir(), filepath.Join(t.TempDir(), "tokens.csv")
 	roles, bindings := filepath.Join(folder, "a.yaml"), filepath.Join(folder, "b.yaml")

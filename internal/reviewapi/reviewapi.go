@@ -46,7 +46,7 @@ var tokenAudiences = authenticator.Audiences{"https://kubernetes.default.svc"}
 // callerName is the name of the user that calls the API.
 const callerName = "fauxlet"
 
-// Options configure a Server. With the zero Options, a Server has no tokens and denies all access.
+// Options configure a Server. With the zero Options, a Server accepts no tokens and allows only system:masters.
 type Options struct {
 	// RBAC lists manifest files (of YAML or JSON documents) and folders of manifest files. Tokens is a token file (see
 	// [Tokens]). New reads all files. Serve reads them again when they change.
@@ -61,7 +61,8 @@ type Options struct {
 		*authorizationv1.SubjectAccessReview, error)
 
 	// CallerToken is the bearer token in the generated kubeconfig. It authenticates the callers of this API. If it is
-	// empty, New generates a random token. CallerToken must not be one of the Tokens, which callers send for review.
+	// empty, New generates a random token. CallerToken must not be one of the Tokens, because callers send those in
+	// TokenReviews.
 	CallerToken string
 	// CA signs the serving certificate. If CA is nil, New creates a CA. Hosts are the DNS names and IP addresses in the
 	// serving certificate. If Hosts is empty, they are localhost, 127.0.0.1 and ::1.
@@ -119,7 +120,8 @@ func New(options Options) (*Server, error) {
 		return nil, err
 	}
 	s.serving = serving.TLS()
-	// A kube-apiserver reviews tokens with the authenticators for its own clients, by default also the anonymous one.
+	// Like a kube-apiserver, authenticate the token of a TokenReview as if it were the bearer token of a request. By
+	// default this includes anonymous authentication.
 	current := authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 		return s.tokens.Load().AuthenticateToken(ctx, token)
 	})

@@ -13,7 +13,9 @@ import (
 // ignores selectors, so they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
 func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	var problems []string
-	// check adds the error of a selector, which has either requirements or a raw form.
+	// check adds an error if a selector cannot be parsed. A selector has either requirements or a rawSelector. The
+	// parameter "valid" is the number of requirements that can be parsed. The parameter "rawErr" is the error of the
+	// rawSelector.
 	check := func(name string, requirements, valid int, rawErr error) {
 		switch {
 		case requirements == 0 && rawErr == nil, requirements > 0 && valid == requirements:

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// grace is how long Serve waits for requests in progress after ctx has ended.
+// grace is how long Serve waits for requests in progress after its context has ended.
 const grace = 5 * time.Second
 
 // Serve serves the API over TLS on listener, and watches the files, until ctx ends. Then it closes the listener, waits

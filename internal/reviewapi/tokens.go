@@ -124,7 +124,7 @@ func (t *Tokens) User(name string) *user.DefaultInfo {
 	return nil
 }
 
-// summary returns the number of tokens and the warnings, as in `2 tokens`.
+// summary returns the number of tokens, as in `2 tokens`, followed by the warnings about the token file.
 func (t *Tokens) summary() string {
 	return strings.Join(append([]string{count(t.count, "token")}, t.warnings...), "; ")
 }
