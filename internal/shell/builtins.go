@@ -20,7 +20,8 @@ var builtins map[string]func(sh *interpreter, args []string) int
 var shellCommands = map[string]bool{"[": true, "echo": true, "false": true, "kill": true, "printf": true, "test": true,
 	"true": true}
 
-// init fills builtins. An initializer would refer to itself, because builtins such as eval run other builtins.
+// This function fills the map of builtins. The variable cannot have an initializer, because builtins such as eval run
+// other builtins, and Go rejects an initializer that refers to the variable itself.
 func init() {
 	builtins = map[string]func(*interpreter, []string) int{
 		":":        func(*interpreter, []string) int { return 0 },
@@ -102,8 +103,9 @@ func evaluate(sh *interpreter, args []string) int {
 	return sh.status
 }
 
-// source runs a script file in this shell. Arguments are the parameters of the script. Without arguments, the script
-// has the parameters of the shell, and can set them.
+// source implements the builtins "." and "source": it runs a script file in this shell. Arguments after the file name
+// become the parameters of the script. Without such arguments, the script uses the parameters of the shell, and may
+// change them.
 func source(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		return sh.usage(".: filename argument required")
@@ -141,7 +143,8 @@ func runCommand(sh *interpreter, args []string) int {
 	return sh.call(args[1:])
 }
 
-// describe implements type and command -V, which print what a command is, and command -v, which prints its path.
+// describe implements the builtins "type" and "command -V", which print what each command is (for example, a shell
+// function). It also implements "command -v", which prints only the path or the name of each command.
 func (sh *interpreter) describe(names []string, option string) int {
 	sh.env = sh.exported()
 	exit := 0
@@ -170,7 +173,8 @@ func (sh *interpreter) describe(names []string, option string) int {
 	return exit
 }
 
-// declarations are the builtins that the parser treats as syntax. The method declare implements them.
+// declarations are the builtins that the parser does not treat as ordinary commands. The method "declare" implements
+// them.
 var declarations = []string{"declare", "export", "local", "readonly"}
 
 func changeDirectory(sh *interpreter, args []string) int {
@@ -200,7 +204,8 @@ func changeDirectory(sh *interpreter, args []string) int {
 	return 0
 }
 
-// execute implements exec: it replaces the shell by a command or, without a command, makes the redirections permanent.
+// execute implements the builtin "exec". With a command, it runs the command and then ends the shell. Without a
+// command, it makes the redirections permanent.
 func execute(sh *interpreter, args []string) int {
 	if len(args) < 2 {
 		sh.keepFiles = true
@@ -294,7 +299,8 @@ func await(sh *interpreter, args []string) int {
 	return exit
 }
 
-// readVariables implements read. It reads byte by byte, so that the next command gets the rest of the input.
+// readVariables implements the builtin "read". It reads byte by byte, so that the next command gets the rest of the
+// input.
 func readVariables(sh *interpreter, args []string) int {
 	p := sh.process
 	p.args = args
@@ -327,7 +333,8 @@ func readVariables(sh *interpreter, args []string) int {
 	return oneIf(ended)
 }
 
-// readLine returns a line without its line end, and whether the input ended first.
+// readLine returns a line without its line end. The second result is true if the input ended before the end of the
+// line.
 func readLine(in io.Reader, raw bool, most int) (string, bool) {
 	var line []byte
 	escaped := false

@@ -30,7 +30,8 @@ const own = "own"
 // commands are the programs in /bin. They print busybox's messages. No command uses a network.
 var commands map[string]command
 
-// init fills commands. An initializer would refer to itself, because programs such as env run other programs.
+// This function fills the map of commands. The variable cannot have an initializer, because programs such as env run
+// other programs, and Go rejects an initializer that refers to the variable itself.
 func init() {
 	sh := command{own, runShell}
 	commands = map[string]command{
@@ -139,7 +140,8 @@ func (p *process) print(text string) int {
 	return 0
 }
 
-// writeError prints the error of a failed write, except when the reader has gone or the command must end.
+// writeError prints the error of a failed write. It prints nothing if the reader of the output is gone or the command
+// must end.
 func (p *process) writeError(err error) int {
 	if p.broken.Load() || p.ctx.Err() != nil {
 		return 1
@@ -193,7 +195,7 @@ func (o options) number(option rune, fallback int) int {
 	return n
 }
 
-// longOptions maps each long option to the letter of the same option.
+// longOptions maps each long option to the letter of the short option with the same meaning.
 var longOptions = map[string]string{
 	"all": "a", "decode": "d", "utc": "u", "recursive": "r", "ignore-case": "i",
 	"create": "c", "extract": "x", "list": "t", "file": "f", "directory": "C", "gzip": "z", "verbose": "v",

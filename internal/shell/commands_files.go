@@ -119,7 +119,7 @@ func (p *process) listEntries(entries []fileInfo) {
 	}
 }
 
-// modeString formats a mode like ls.
+// modeString formats a mode as in the output of `ls -l`.
 func modeString(mode fs.FileMode) string {
 	kind := "-"
 	switch {
@@ -209,7 +209,8 @@ func link(p *process) int {
 	})
 }
 
-// readLink implements readlink. With -f it prints the path of an existing file without links.
+// readLink implements readlink. Without -f it prints the target of a link. With -f it follows all links in the path of
+// an existing file, and prints the resulting path.
 func readLink(p *process) int {
 	return p.each("%s: %v", func(name string) error {
 		info, err := p.lstat(name)

@@ -38,7 +38,8 @@ func edit(p *process) int {
 	return p.exit
 }
 
-// editInPlace implements sed -i: it writes a file without a name, and then exchanges the contents.
+// editInPlace implements sed -i: it writes the output to a temporary file that has no name, and then exchanges the
+// contents of the temporary file and the original file.
 func (p *process) editInPlace(edits []*sedCommand, name string) error {
 	made, err := p.container.files.textFile("")
 	if err != nil {

@@ -37,7 +37,8 @@ func echo(p *process) int {
 // unescape replaces the escapes of echo -e, printf and tr, such as \n. Octal numbers may begin with a 0.
 func unescape(text string) string {
 	text = octal.ReplaceAllString(text, `\$1`)
-	// A nil Config would be one Config, with one buffer, for the commands of all containers.
+	// If the Config were nil, package expand would use one global Config, and commands of all containers would share
+	// its buffer.
 	text, _, _ = expand.Format(&expand.Config{}, text, nil)
 	return text
 }
@@ -198,7 +199,8 @@ func listProcesses(p *process) int {
 	return 0
 }
 
-// signals are the signals of kill. All of them end a process, except 0.
+// signals maps the names and numbers that kill accepts to signals. Signal 0 only checks that the process exists. Every
+// other signal ends the process.
 var signals = map[string]int{"HUP": 1, "INT": sigInt, "QUIT": 3, "KILL": sigKill, "TERM": sigTerm, "0": 0, "1": 1,
 	"2": sigInt, "3": 3, "9": sigKill, "15": sigTerm}
 
@@ -242,7 +244,7 @@ func systemName(p *process) int {
 	return p.print(strings.Join(words, " ") + "\n")
 }
 
-// diskFree prints the limit for the files of a container as its only file system.
+// diskFree implements df. It lists one file system, whose size is the limit for the files of the container.
 func diskFree(p *process) int {
 	used, size := p.container.files.used()>>10, p.container.files.size>>10
 	return p.print(fmt.Sprintf("Filesystem           1K-blocks      Used Available Use%% Mounted on\n"+

@@ -107,12 +107,12 @@ func (p *process) packOne(out *tar.Writer, file, name string, info fileInfo) err
 	if err := out.WriteHeader(header); err != nil {
 		return err
 	}
-	// If the file has become shorter, zeros follow, as in GNU tar.
+	// The file may have become shorter since its size was written to the header. Like GNU tar, fill up with zeros.
 	padded := io.LimitReader(io.MultiReader(&guardedReader{p.ctx, content, p.meter}, zeros{}), info.size)
 	return copyAll(out, padded)
 }
 
-// zeros is a reader of zeros without an end.
+// zeros is an endless reader of zeros.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -121,7 +121,8 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // unpack extracts or lists an archive. It skips files whose names have ".." at the beginning, as in ../file. It follows
-// links in the directory, so a link that leads elsewhere leads the files below it there, even if the archive made it.
+// symbolic links in the names of files. If dir is a link to /etc, the file dir/x is therefore written to /etc/x, even
+// if the link comes from the same archive.
 func (p *process) unpack(from io.Reader) int {
 	in := tar.NewReader(struct{ io.Reader }{from})
 	for p.ctx.Err() == nil {

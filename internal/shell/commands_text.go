@@ -158,7 +158,7 @@ func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
 		}
 		return copyAll(p.out, in)
 	}
-	// Keep the newest pieces of the input that contain enough bytes or line feeds.
+	// Keep only as many of the last pieces of the input as are needed for the wanted number of bytes or line feeds.
 	type piece struct {
 		text []byte
 		size int // in bytes or line feeds
@@ -519,7 +519,8 @@ func repeat(p *process) int {
 	return exit
 }
 
-// xargsCommand returns a command with words: after its arguments, or in place of the mark.
+// xargsCommand returns a command with words. Without a mark, the words follow the command's arguments. With a mark, as
+// in `xargs -I MARK`, there is only one word, and it replaces each MARK in the arguments.
 func xargsCommand(args, words []string, mark string) ([]string, error) {
 	argv := slices.Concat(args, words)
 	size := 0

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The commands of a container may use one CPU, and those of all containers half of the CPUs, so that scripts cannot
-// starve the server. A command that has used its share waits. This is how a container runtime enforces a CPU limit.
+// The commands of a container may use one CPU, and the commands of all containers together may use half of the
+// machine's CPUs, so that scripts cannot starve the server. A command waits while its container, or all containers
+// together, have used their share. This is how a container runtime enforces a CPU limit.
 const (
 	maxCPU      = 10 * time.Minute       // of one Run; a longer Run ends like a process that exceeds RLIMIT_CPU
 	cpuBurst    = 20 * time.Millisecond  // the CPU time that commands may use at once, before they wait
@@ -21,14 +22,13 @@ const (
 
 var cpuOfProcess = cpuLimiter(float64(runtime.GOMAXPROCS(0)) / 2)
 
-// cpuLimiter returns a limiter of CPU time, in microseconds.
+// cpuLimiter returns a limiter that allows a number of CPUs. Each token of the limiter is a microsecond of CPU time.
 func cpuLimiter(cpus float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(cpus*1e6), int(cpuBurst.Microseconds()))
 }
 
-// meter measures the CPU time of a goroutine that runs commands. It takes the time between two calls of tick for CPU
-// time, without the time during which the goroutine has blocked. Only this goroutine may use it. A nil meter measures
-// nothing.
+// meter estimates the CPU time of a goroutine that runs commands: the time between two calls of tick, minus the time
+// during which the goroutine was blocked. Only this goroutine may use the meter. A nil meter measures nothing.
 type meter struct {
 	session *session
 	last    time.Time // of tick or skip
@@ -36,7 +36,8 @@ type meter struct {
 
 func newMeter(s *session) *meter { return &meter{s, time.Now()} }
 
-// tick counts the CPU time since the last tick. It waits if the container or the process has used its share.
+// tick counts the CPU time since the last tick. It waits while the container, or all containers together, have used
+// their share.
 func (m *meter) tick(ctx context.Context) {
 	if m == nil {
 		return
@@ -54,8 +55,10 @@ func (m *meter) skip() {
 	}
 }
 
-// spend counts CPU time, and waits if the container or the process has used its share. One goroutine of a container
-// waits at a time, so that the CPU time that is reserved for a busy container does not add up, and delays no other.
+// spend counts CPU time, and waits while the container, or all containers together, have used their share. Only one
+// goroutine of a container waits for the limiters at a time; the others wait for this goroutine. Otherwise each
+// goroutine of a busy container would reserve CPU time in advance, and the sum would delay the commands of other
+// containers.
 func (s *session) spend(ctx context.Context, used time.Duration) {
 	if s.cpu.Add(int64(used)) > int64(maxCPU) {
 		s.fail(fmt.Sprintf("sh: CPU time limit exceeded: the command has used %v", maxCPU), 128+sigXCPU)

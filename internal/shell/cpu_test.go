@@ -45,8 +45,8 @@ func TestShareOfCPU(t *testing.T) {
 	})
 }
 
-// TestBusyContainers checks that busy containers delay the commands of another container little, while they run and
-// after they have ended.
+// TestBusyContainers checks that commands of a container wait only a short time while other containers are busy, and
+// also right after the commands of the busy containers have ended.
 func TestBusyContainers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const busy, most = 5, 500 * time.Millisecond

@@ -78,7 +78,7 @@ const (
 // The method "memory" returns the memory that a node takes without its content and its names.
 func (n *node) memory() int { return nodeMemory + len(n.target) }
 
-// content is the content of a file in pieces, so that a file can grow without a copy.
+// content is the content of a file. It consists of pieces, so that a file can grow without copying what it already has.
 type content struct {
 	pieces [][]byte // each with pieceSize bytes, except the last
 	size   int
@@ -205,19 +205,20 @@ func (f *filesystem) release(n *node) {
 
 const mostLinks = 40 // in a path
 
-// place is where a path leads: to a name in a directory. Its node is nil if the directory has no entry of that name.
+// place is the result of looking up a path: the directory that contains the file, and the name of the file's entry in
+// the directory. The node is the file itself. It is nil if the directory has no such entry.
 type place struct {
 	dir  *node
 	base string // empty for the root
 	node *node
 }
 
-// place returns the place of a directory.
+// The method "place" returns the place of the directory n: its parent directory, its name and n itself.
 func (n *node) place() place { return place{n.parent, n.name, n} }
 
-// find returns the place to which a path leads. It follows links, but a link at the end of the path only if follow is
-// true. If only the last part of the path is missing, it returns errNotExist together with the place of a new file. With
-// every other error, the place has no directory. The caller holds f.lock.
+// find looks up a path. It follows links. If the last part of the path is a link, find follows it only if the parameter
+// "follow" is true. If only the last part of the path is missing, find returns errNotExist together with the place
+// where a new file would be. With every other error, it returns an empty place. The caller holds f.lock.
 func (f *filesystem) find(name string, follow bool) (place, error) {
 	if name == "" {
 		return place{}, errNotExist
@@ -252,8 +253,8 @@ func (f *filesystem) find(name string, follow bool) (place, error) {
 	return at, nil
 }
 
-// findNew returns the place of a new entry, whose directory must exist. It does not follow a link at the end of the path.
-// The caller holds f.lock.
+// findNew returns the place for a new file. It returns an error if the file exists already or if its directory does not
+// exist. It does not follow a link at the end of the path. The caller holds f.lock.
 func (f *filesystem) findNew(name string) (place, error) {
 	at, err := f.find(name, false)
 	switch {
@@ -280,7 +281,7 @@ func (f *filesystem) realPath(name string) (string, error) {
 	return name, nil
 }
 
-// length returns the length of the path of a directory without links, with a slash at its end.
+// length returns the length of a directory's path, which contains no links and ends in a slash.
 func (f *filesystem) length(dir *node) int {
 	n := 1
 	for ; dir != f.root; dir = dir.parent {
@@ -312,7 +313,8 @@ func (f *filesystem) enter(at place, n *node) {
 	at.dir.children[base], at.dir.modTime = n, f.now()
 }
 
-// leave removes an entry from a directory. The name still counts. The caller holds f.lock.
+// leave removes an entry from a directory, but does not subtract it from the counted names and memory. The caller holds
+// f.lock.
 func (f *filesystem) leave(at place) {
 	at.node.names--
 	delete(at.dir.children, at.base)
@@ -330,7 +332,7 @@ func (f *filesystem) add(at place, n *node) error {
 	return err
 }
 
-// addName adds a name of a file. The caller holds f.lock.
+// addName adds an entry for a file to a directory, which gives the file one more name. The caller holds f.lock.
 func (f *filesystem) addName(at place, n *node) error {
 	err := f.check(at)
 	if err == nil {
@@ -342,7 +344,7 @@ func (f *filesystem) addName(at place, n *node) error {
 	return err
 }
 
-// link adds a symbolic link with a target or, if old is not nil, another name for the file old.
+// link adds a name to the file in the parameter "old". If "old" is nil, it adds a symbolic link with a target instead.
 func (f *filesystem) link(name, target string, old *node) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -397,8 +399,8 @@ func (f *filesystem) mkdirAll(name string, mode fs.FileMode) error {
 	return nil
 }
 
-// put creates one of a container's initial files or devices, and the directories above it. The content of a device is
-// its kind.
+// put creates one of a container's initial files or devices, and the directories above it. For a device, the parameter
+// "content" is the kind of the device, such as "null".
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err := f.mkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -542,7 +544,8 @@ func (f *filesystem) rename(from, to string) error {
 	return nil
 }
 
-// contains reports whether the directory n has, or would have, the file at a path.
+// contains reports whether a path is below the directory n. The file at the path need not exist, but its directory
+// must.
 func (f *filesystem) contains(n *node, name string) bool {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -603,7 +606,8 @@ const (
 	openAppend = os.O_WRONLY | os.O_CREATE | os.O_APPEND
 )
 
-// handle is an open file. Subshells may share a handle. The file counts until the last of them calls close.
+// handle is an open file. Subshells may share a handle. The file counts as open until each user of the handle has
+// called close.
 type handle struct {
 	files  *filesystem
 	node   *node
@@ -655,7 +659,7 @@ func (f *filesystem) textFile(text string) (*handle, error) {
 	return h, nil
 }
 
-// retain adds a user to a handle, and close removes one. Both do nothing if the handle is nil.
+// retain adds one to the number of a handle's users, and close subtracts one. Both do nothing if the handle is nil.
 func (h *handle) retain() {
 	if h != nil {
 		h.files.lock.Lock()
@@ -736,7 +740,7 @@ func (h *handle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// swap exchanges the contents of two files, and sets the modification time of the handle's file.
+// swap exchanges the contents of the two open files, and sets the modification time of h's file.
 func (h *handle) swap(other *handle) {
 	h.files.lock.Lock()
 	defer h.files.lock.Unlock()
@@ -746,7 +750,7 @@ func (h *handle) swap(other *handle) {
 	a.modTime = h.files.now()
 }
 
-// script returns the content of a script. Its error for a longer file than maxScript is errTooLong.
+// script returns the content of a script. If the file is longer than maxScript, it returns errTooLong.
 func (f *filesystem) script(name string) (string, error) {
 	h, err := f.open(name, os.O_RDONLY, 0)
 	if err != nil {

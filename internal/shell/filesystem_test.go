@@ -37,7 +37,7 @@ func TestRelativeLinks(t *testing.T) {
 	}
 }
 
-// TestMemoryOfNames checks that each name of a file counts, and the length of a link's target.
+// TestMemoryOfNames checks that each name of a file, and the target of each link, counts as used memory.
 func TestMemoryOfNames(t *testing.T) {
 	c := newContainer(t)
 	long := strings.Repeat("n", maxName)

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// FuzzRun runs scripts. No script may end the process, see the host, or continue after its context.
+// FuzzRun runs scripts. A script must not end the process, must not see anything of the host, and must not continue
+// after its context has ended.
 func FuzzRun(f *testing.F) {
 	for _, seed := range []string{
 		"", "echo a | cat", "f() { f; }; f", "x=$(ls /); echo ${x##*/}", "cat <<E\n$x\nE",
@@ -52,8 +53,8 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-// FuzzMemory runs generated scripts. No exec may take more memory than mostGrowth, and after its end only files take
-// memory.
+// FuzzMemory runs generated scripts. While a script runs, it must not take more memory than mostGrowth. After it has
+// ended, only its files may still take memory.
 func FuzzMemory(f *testing.F) {
 	for seed := range uint64(40) {
 		f.Add(seed)

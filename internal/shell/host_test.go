@@ -22,7 +22,7 @@ func TestHostIsNotReachable(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("echo host-secret\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The interpreter of mvdan.cc/sh would open files with such names in TMPDIR.
+	// For a process substitution, the interpreter of mvdan.cc/sh would create and open files with such names in TMPDIR.
 	fifo := filepath.Join(os.TempDir(), "sh-interp-fauxlet-test")
 	if err := os.WriteFile(fifo, []byte("host-secret\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ type interpreter struct {
 	life   context.Context
 	name   string // $0
 	params []string
-	// paramsMemory is the part of kept that belongs to params.
+	// The field "paramsMemory" is the memory of params. It is a part of the memory in the field "kept".
 	paramsMemory int
 	vars         map[string]expand.Variable
 	funcs        map[string]*syntax.Stmt
@@ -35,7 +35,7 @@ type interpreter struct {
 
 	status      int // $?
 	substituted int // the exit code of the last $( )
-	// While unchecked is above 0, a failing command does not end the shell, even if errexit is set.
+	// While the field "unchecked" is above 0, a failing command does not end the shell, even if errexit is set.
 	unchecked int
 	loops     int // the number of loops around the current command
 	jump      jump
@@ -65,7 +65,7 @@ type job struct {
 }
 
 // newInterpreter returns a shell for a process such as sh. The environment of the process becomes its variables. The
-// caller calls free.
+// caller must call free when the shell has ended.
 func newInterpreter(p *process, name string, params []string) *interpreter {
 	sh := &interpreter{
 		process: *p, life: p.ctx, name: name, params: params, vars: map[string]expand.Variable{},
@@ -82,7 +82,7 @@ func newInterpreter(p *process, name string, params []string) *interpreter {
 }
 
 // subshell returns a copy of the shell with other streams, to run a ( ), a $( ), a side of a pipe, or a background
-// command. The caller calls free.
+// command. The caller must call free when the subshell has ended.
 func (sh *interpreter) subshell(stdin io.Reader, stdout, stderr io.Writer) *interpreter {
 	sub := *sh
 	sub.stdin, sub.stdout, sub.stderr, sub.held, sub.kept, sub.paramsMemory = stdin, stdout, stderr, 0, 0, 0
@@ -96,7 +96,7 @@ func (sh *interpreter) subshell(stdin io.Reader, stdout, stderr io.Writer) *inte
 	return &sub
 }
 
-// retain keeps the files open that the streams of the shell use, until free.
+// retain keeps the files that the shell uses as its streams open until closeStreams is called.
 func (sh *interpreter) retain() {
 	for _, h := range sh.handles() {
 		h.retain()
@@ -405,7 +405,7 @@ func (sh *interpreter) setStdin(from io.Reader) {
 	sh.stdin = from
 }
 
-// readText makes a text the standard input.
+// readText makes a text the standard input of the shell, for a here-document.
 func (sh *interpreter) readText(text string) error {
 	file, err := sh.container.files.textFile(text)
 	if err != nil {
@@ -590,7 +590,8 @@ func (sh *interpreter) simple(command *syntax.CallExpr) {
 		sh.finish(1, err)
 		return
 	}
-	// An assignment before a command, as in LANG=C sort, is valid for this command only. "hidden" has the old values.
+	// An assignment before a command, as in LANG=C sort, applies to this command only. The map "hidden" keeps the
+	// previous values of the assigned variables, which are restored afterwards.
 	hidden := map[string]expand.Variable{}
 	for _, assign := range command.Assigns {
 		name := assign.Name.Value
@@ -640,7 +641,8 @@ func (sh *interpreter) function(body *syntax.Stmt, args []string) {
 	sh.locals, sh.loops = locals, loops
 }
 
-// withParams calls the function "do" while the shell has other parameters, which "do" may replace.
+// withParams replaces the parameters of the shell, calls the function "do", and then restores the previous parameters.
+// The function "do" may change the parameters, too.
 func (sh *interpreter) withParams(params []string, do func()) {
 	outer, outerMemory := sh.params, sh.paramsMemory
 	sh.params, sh.paramsMemory = params, 0

@@ -97,7 +97,8 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// close releases the memory of the text. A later Write fails: a background command may still use the buffer.
+// close releases the memory of the text. A background command may still use the buffer after that; its Writes then
+// fail.
 func (b *buffer) close() {
 	b.lock.Lock()
 	defer b.lock.Unlock()

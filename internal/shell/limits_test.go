@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// heap returns the number of bytes that objects on the Go heap use.
+// heap returns how many bytes of the Go heap are in use by objects and by the stacks of goroutines.
 func heap() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/stacks:bytes"}}
@@ -22,11 +22,11 @@ func heap() uint64 {
 	return sample[0].Value.Uint64() + sample[1].Value.Uint64()
 }
 
-// mostGrowth is how much memory one exec may take beyond the idle process.
+// mostGrowth is how many bytes the Go heap and stacks may grow while one script runs.
 const mostGrowth = 64 << 20
 
-// TestBombs runs scripts that would exhaust memory, stack or CPU. Each must end by itself or with its context, and
-// must use little memory.
+// TestBombs runs scripts that would exhaust memory, stack or CPU if there were no limits. Each script must end by
+// itself or when its context ends, and must use little memory.
 func TestBombs(t *testing.T) {
 	deep := strings.Repeat
 	defer debug.SetGCPercent(debug.SetGCPercent(10)) // so that the heap has little garbage
@@ -221,8 +221,8 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// growth measures memory. The function that it returns ends the measurement, and returns how much the heap has grown at
-// most, in bytes.
+// growth starts to measure memory. The returned function stops the measurement. It returns the largest growth of memory
+// since the start, in bytes.
 func growth() func() int64 {
 	debug.FreeOSMemory()
 	before, peak := heap(), uint64(0)
@@ -314,7 +314,8 @@ func TestMemoryOfInputs(t *testing.T) {
 	checkMemory(t, c)
 }
 
-// TestMemoryOfLateOutput checks that the output of a background command that continues after its $( ) takes no memory.
+// TestMemoryOfLateOutput checks that no memory is kept for output that a background command writes after the $( ) that
+// started it has ended.
 func TestMemoryOfLateOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newContainer(t)
@@ -329,7 +330,8 @@ func TestMemoryOfLateOutput(t *testing.T) {
 	})
 }
 
-// TestMemoryOfRemovedContainers checks that the files of a container that is gone no longer count for the process.
+// TestMemoryOfRemovedContainers checks that the files of a container stop counting towards the memory limit of the
+// process when the container no longer exists.
 func TestMemoryOfRemovedContainers(t *testing.T) {
 	before := memoryOfProcess.used.Load()
 	sh(t, newContainer(t), "head -c 20000000 /dev/zero > /tmp/x")

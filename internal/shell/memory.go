@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// account counts bytes of memory, or running commands: of a container, or of all containers of the process. The bytes
-// are estimates that are rather too high.
+// account counts either bytes of memory or running commands, and has a limit. Each container has an account of both
+// kinds, and the process has an account of both kinds for all containers together. The numbers of bytes are estimates,
+// which are higher than the real use rather than lower.
 type account struct {
 	limit int64
 	full  string // the error when the limit is reached
@@ -19,7 +20,7 @@ const (
 	processMemory = 512 << 20 // the memory of all containers of the process
 )
 
-// These are the estimates of what a part of a command takes, in bytes.
+// These are estimates of the memory that the parts of a running command use, in bytes.
 const (
 	sessionMemory   = 64 << 10
 	commandMemory   = 64 << 10 // its buffers, without arguments and environment
@@ -72,8 +73,8 @@ func (a *account) give(n int) {
 	}
 }
 
-// take adds a number of bytes to the memory of a session. It ends the session and returns false if it uses too much.
-// The memory that is left at the end of the session is released then.
+// take adds a number of bytes to the memory of a session. If the container or the process would exceed its limit, take
+// ends the session and returns false. Memory that is not given back earlier is released at the end of the session.
 func (s *session) take(n int) bool {
 	if err := s.container.memory.take(n); err != nil {
 		s.fail("sh: out of memory: "+err.Error(), 2)
@@ -98,7 +99,7 @@ func (p *process) take(n int) bool {
 	return true
 }
 
-// giveBack releases the memory that the command has taken since p.held had the given value.
+// giveBack releases memory of the command, so that p.held has the value "to" again, which the caller has read earlier.
 func (p *process) giveBack(to int) {
 	p.session.give(p.held - to)
 	p.held = to

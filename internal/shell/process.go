@@ -166,7 +166,8 @@ func (p *process) child(args, env []string) int {
 	}
 }
 
-// shebang returns an error if the file that begins with head is binary, or a script for an interpreter other than sh.
+// shebang returns an error if a file is binary, or a script for an interpreter other than sh. The parameter "head" is
+// the beginning of the file.
 func shebang(head []byte) error {
 	line, _, _ := strings.Cut(string(head), "\n")
 	words := strings.Fields(strings.TrimPrefix(line, "#!"))
@@ -228,7 +229,8 @@ func (w *guardedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// unmeteredReader returns a reader for another goroutine: it leaves the meter of the current goroutine alone.
+// unmeteredReader returns a reader for use in another goroutine. It does not use the meter of the current goroutine,
+// because only the current goroutine may use that meter.
 func unmeteredReader(from io.Reader) io.Reader {
 	if guarded, ok := from.(*guardedReader); ok {
 		return &guardedReader{guarded.ctx, unmeteredReader(guarded.from), nil}
@@ -236,7 +238,8 @@ func unmeteredReader(from io.Reader) io.Reader {
 	return from
 }
 
-// unmeteredWriter returns a writer for another goroutine: it leaves the meter of the current goroutine alone.
+// unmeteredWriter returns a writer for use in another goroutine. It does not use the meter of the current goroutine,
+// because only the current goroutine may use that meter.
 func unmeteredWriter(to io.Writer) io.Writer {
 	if guarded, ok := to.(*guardedWriter); ok {
 		return &guardedWriter{guarded.ctx, unmeteredWriter(guarded.to), guarded.broken, nil}
@@ -244,7 +247,8 @@ func unmeteredWriter(to io.Writer) io.Writer {
 	return to
 }
 
-// open opens a file for reading. The name - stands for stdin. The caller closes the handle of the reader.
+// open opens a file for reading. The name "-" stands for stdin. To close the file, the caller passes the reader to
+// handleOf, and closes the handle.
 func (p *process) open(name string) (io.Reader, error) {
 	switch name {
 	case "-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
@@ -262,8 +266,8 @@ func (p *process) open(name string) (io.Reader, error) {
 	return &guardedReader{p.ctx, file, p.meter}, nil
 }
 
-// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process. The caller closes
-// the handle of the writer.
+// create opens a file for writing. A name such as /dev/stdout stands for a stream of the process. To close the file,
+// the caller passes the writer to handleOf, and closes the handle.
 func (p *process) create(name string, flags int) (io.Writer, error) {
 	switch name {
 	case "/dev/stdout", "/dev/tty", "/dev/fd/1", "/proc/self/fd/1", "/proc/1/fd/1":

@@ -39,7 +39,7 @@ type container struct {
 	env    []string
 	files  *filesystem
 	memory *account
-	// commands counts the calls of Run.
+	// The field "commands" counts the calls of Run that have not returned yet.
 	commands *account
 	cpu      *rate.Limiter
 	turn     chan struct{} // has an element while a goroutine waits for CPU time

@@ -27,8 +27,8 @@ type terminal struct {
 	typed   int        // the size of lines, with 16 bytes for each line
 	ended   bool       // the client sends no more keys
 	changed *sync.Cond // lines or ended has changed, or the context of a reader has ended
-	// foreground are the commands that ^C can interrupt: the session, and the interactive shells. ^C interrupts the one
-	// that has started last.
+	// The field "foreground" has the session and, after it, one element for each interactive shell. ^C interrupts the
+	// last element: the shell that was started last or, without an interactive shell, the session.
 	foreground []*interruptible
 	size       pods.Size
 	editor     *term.Terminal
@@ -122,7 +122,8 @@ func (t *terminal) pump(k *keyboard) {
 	}
 }
 
-// change changes the state of the terminal with a function, and wakes the commands that read.
+// The method "change" calls a function that changes the state of the terminal, and then wakes the commands that wait
+// for input.
 func (t *terminal) change(change func()) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -166,7 +167,8 @@ func (t *terminal) take(ctx context.Context, n int) string {
 	return line[:n]
 }
 
-// Read returns typed lines, as a command sees them.
+// Read returns the next part of the typed text, at most one line. It returns io.EOF after ^D, at the end of the
+// client's input, and when the context of the session ends.
 func (t *terminal) Read(p []byte) (int, error) { return t.read(t.ctx, p) }
 
 func (t *terminal) read(ctx context.Context, p []byte) (int, error) {

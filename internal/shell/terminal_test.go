@@ -27,8 +27,8 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// The function "typed" runs a command on a terminal. Its steps are, in turn, an output to wait for and keys to type. It
-// returns the whole screen and the exit code.
+// The function "typed" runs a command on a terminal. The steps are pairs: an output to wait for, and then the keys to
+// type. The function returns everything that the screen has shown, and the exit code.
 func typed(t *testing.T, c *container, resize <-chan Size, argv []string, steps ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -207,8 +207,8 @@ func TestInterruptBetweenLines(t *testing.T) {
 	}
 }
 
-// TestTypedAhead checks that a line that is not kept rings the bell, and that a line that is read makes room for
-// another.
+// TestTypedAhead checks that the terminal drops a line and rings the bell if it has no room for the line, and that
+// there is room again after a command has read an earlier line.
 func TestTypedAhead(t *testing.T) {
 	var out screen
 	c := newContainer(t)

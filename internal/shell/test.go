@@ -13,7 +13,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// test implements test and [.
+// The function "test" implements the commands `test` and `[`.
 func test(p *process) int {
 	args := p.args[1:]
 	if path.Base(p.args[0]) == "[" {

@@ -17,8 +17,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// inPattern and inReplacement are the prefixes that parse adds to the names of variables within a pattern or a
-// replacement of ${ }.
+// The function "parse" adds the prefix inPattern to the names of variables in a pattern of ${ }, and the prefix
+// inReplacement to the names of variables in a replacement of ${ }.
 const (
 	inPattern     = "\x01"
 	inReplacement = "\x02"
@@ -95,8 +95,9 @@ func syntaxMessage(err error) string {
 // environment gives package expand access to a shell's variables. Their sizes count towards the limit maxExpansion.
 type environment struct{ *interpreter }
 
-// cutPrefix cuts inPattern or inReplacement from the name of a variable. Each byte of its value counts as factor bytes,
-// so that patterns and replacements stay as short as the limits maxPattern and maxReplace.
+// cutPrefix cuts inPattern or inReplacement from the name of a variable. It also returns a factor: each byte of the
+// variable's value must count as this number of bytes. Without a prefix, the factor is 1. With a prefix it is so large
+// that a value longer than maxPattern or maxReplace exceeds maxExpansion.
 func cutPrefix(name string) (cut string, factor int) {
 	if cut, found := strings.CutPrefix(name, inPattern); found {
 		return cut, maxExpansion / maxPattern
@@ -162,8 +163,9 @@ func (sh *interpreter) lookup(name string) expand.Variable {
 	case "HOME root":
 		return text("/root")
 	}
-	// Package expand reads the variable "HOME user" for ~user. If it had no value, package expand would look up the
-	// user on the host. Therefore environment.Get does not count it towards maxExpansion.
+	// For ~user, package expand reads the variable "HOME user". If the variable has no value, package expand looks up
+	// the user on the host. environment.Get returns no value when maxExpansion is exceeded, so it does not count this
+	// variable.
 	if user, ok := strings.CutPrefix(name, "HOME "); ok {
 		return text("~" + user)
 	}
@@ -211,7 +213,8 @@ func (sh *interpreter) put(name string, v expand.Variable) {
 	}
 }
 
-// define sets a function, or removes it if body is nil. It ends the whole command if the functions become too large.
+// define sets a function, or removes it if the parameter "body" is nil. It ends the whole command if the functions
+// become too large.
 func (sh *interpreter) define(name string, body *syntax.Stmt) {
 	size := func(body *syntax.Stmt) int {
 		if body == nil {
@@ -235,8 +238,8 @@ func (sh *interpreter) define(name string, body *syntax.Stmt) {
 	}
 }
 
-// resize adds to the size of variables and functions, each byte of which takes the given number of bytes of memory.
-// Above maxVariables it ends the whole command and returns false.
+// resize adds the number "by" to the size of the shell's variables and functions, and adds memoryOfByte bytes of memory
+// for each byte of the size. If the size exceeds maxVariables, it ends the whole command and returns false.
 func (sh *interpreter) resize(by, memoryOfByte int) bool {
 	if sh.variables += by; sh.variables > maxVariables {
 		sh.session.fail("sh: out of memory: variables and functions are too large", 2)
@@ -248,7 +251,8 @@ func variableSize(name string, v expand.Variable) int {
 	return oneIf(v.Set) * (len(name) + len(v.Str) + 64)
 }
 
-// hide counts a value that another value of the variable hides, until unhide sets the value again.
+// hide counts the size of a variable's previous value while a local variable, or an assignment before a command,
+// replaces the value. unhide ends this, and gives the variable its previous value again.
 func (sh *interpreter) hide(name string, old expand.Variable) { sh.resize(variableSize(name, old), 2) }
 
 func (sh *interpreter) unhide(name string, old expand.Variable) {
@@ -367,9 +371,9 @@ func (sh *interpreter) matches(word *syntax.Word, text string) (bool, error) {
 	return err == nil && re.MatchString(text), nil
 }
 
-// globBase is the environment of expand.Fields. Fields begins with a lookup of PWD, and resolves relative globs
-// against its value. The client may have changed the value, so globBase returns nothing the first time. Globs then
-// stay relative to the working directory.
+// globBase is the environment for calls of expand.Fields. At its beginning, Fields looks up PWD, to resolve relative
+// globs against it. The script may have set PWD to a different directory. Therefore globBase returns no value for the
+// first lookup of PWD, and Fields leaves relative globs relative to the working directory.
 type globBase struct {
 	environment
 	passed bool
