@@ -43,7 +43,7 @@ func (k *Kubelet) Client(user string) *http.Client {
 // RESTConfig returns a configuration for client-go, for example for its packages remotecommand and portforward. It
 // contains the kubelet's URL and the credential of a user. With [NoCredential], it contains no credential.
 // [Kubelet.Start] sets the URL, so call RESTConfig after Start. RESTConfig fails the test if the user is unknown. The
-// caller may change the configuration, and closes the clients that it makes from it.
+// caller may change the configuration. The caller closes the clients that it creates from the configuration.
 func (k *Kubelet) RESTConfig(user string) *rest.Config {
 	k.test.Helper()
 	config := &rest.Config{Host: k.URL, TLSClientConfig: rest.TLSClientConfig{CAData: k.CA.CertPEM()}}

@@ -111,8 +111,8 @@ func (d *decisions) begin(began *authchain.Decision) {
 	d.all = append(d.all, began)
 }
 
-// The method "observe" marks the Decision about a request as complete. It adds a Decision that the method "begin" has
-// not added, because the connection ended without a request.
+// The method "observe" marks the Decision about a request as complete. If a connection ended without a request, the
+// method "begin" was not called for the Decision. In this case observe also adds the Decision to the list.
 func (d *decisions) observe(made *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,7 +125,7 @@ func (d *decisions) observe(made *authchain.Decision) {
 }
 
 // The method "settled" waits until all requests that have arrived so far are complete, and returns the Decisions about
-// them. If ctx ends first, the result underWay has the Decisions about the requests that are still in progress.
+// them. If ctx ends first, the result "underWay" has those of the Decisions whose requests are still in progress.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -54,8 +54,8 @@ func failing(t *testing.T, test func(testing.TB)) string {
 	return strings.Join(f.errors, "\n")
 }
 
-// Deadline makes each method of kubelettest wait for half a second. The methods stop waiting one second before the
-// deadline.
+// Deadline returns a time in 1.5 seconds. The methods of kubelettest stop waiting one second before the test's
+// deadline, so each of them waits for at most half a second.
 func (f *fakeT) Deadline() (time.Time, bool) { return time.Now().Add(1500 * time.Millisecond), true }
 
 func (f *fakeT) Errorf(format string, args ...any) {

@@ -109,8 +109,8 @@ func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option 
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
 
-// WithReadOnlyPort opens the read-only port, which does not authenticate requests. The port number is free, and is in
-// [Kubelet.ReadOnlyURL].
+// WithReadOnlyPort opens the read-only port, which does not authenticate requests. The kubelet chooses a free port. The
+// port is part of [Kubelet.ReadOnlyURL].
 func WithReadOnlyPort() Option { return func(o *options) { o.readOnly = true } }
 
 // WithLogger sets the logger, which receives the Decisions and the messages of the server. By default, a kubelet from

@@ -261,8 +261,8 @@ func (s *served) logLine(t *testing.T) string {
 	}
 }
 
-// clientError returns the error of a client that trusts roots, connects to the server, and expects host in the serving
-// certificate.
+// clientError returns the error of a client that connects to the server. The client trusts the CAs in "roots", and
+// accepts only a serving certificate for the name or IP address in "host".
 func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.address)
@@ -313,7 +313,7 @@ func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	go func() {
 		defer server.Close()
 		for {
-			// On a stream, the length of a DNS message comes before the message.
+			// On a stream, as in DNS over TCP, each message begins with its length in two bytes.
 			var length [2]byte
 			if _, err := io.ReadFull(server, length[:]); err != nil {
 				return

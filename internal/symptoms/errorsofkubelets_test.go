@@ -121,11 +121,11 @@ func TestErrorsOfKubelets(t *testing.T) {
 	})
 }
 
-// prometheusError returns the error of Prometheus for a kubelet's response with the status.
+// prometheusError returns the error of Prometheus after a kubelet's response with the given HTTP status.
 // (github.com/prometheus/prometheus: scrape/scrape.go)
 func prometheusError(status string) string { return "server returned HTTP status " + status }
 
-// metricsServerError returns the line that metrics-server logs about a kubelet's response with the status.
+// metricsServerError returns the line that metrics-server logs after a kubelet's response with the given HTTP status.
 // (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
 func metricsServerError(status string) string {
 	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"",

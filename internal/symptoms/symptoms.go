@@ -69,7 +69,7 @@ func Diagnose(text string) Diagnosis {
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
-	// Errors in log lines are quoted, some of them twice. Remove the backslashes.
+	// In log lines, errors are often quoted, some of them twice. Remove the backslashes of the quotation.
 	text = strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\n`, "\n").Replace(text)
 	var d Diagnosis
 	for _, source := range catalog().Sources {
@@ -86,8 +86,8 @@ func Diagnose(text string) Diagnosis {
 	return d
 }
 
-// find looks for the error in the remaining text. It overwrites the text that it finds, so that the pattern of a more
-// general error does not match the same text again.
+// find looks for the error of this entry in a text. It overwrites every match with zeros, so that the pattern of a more
+// general error, which is tried later, does not match the same part of the text again.
 func (e *Entry) find(remaining []byte) (Finding, bool) {
 	matches := e.Pattern.FindAllSubmatchIndex(remaining, -1)
 	if len(matches) == 0 {

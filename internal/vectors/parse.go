@@ -74,7 +74,8 @@ type outer struct {
 	parts  parts
 }
 
-// parts has the alternative values of each property of a request, as they are written on a line.
+// parts has the values of each property of a request, as they are written on a line. A property with several values
+// stands for several requests, one for each value.
 type parts struct {
 	values  map[string][]string // the alternatives for each keyword in requestWords
 	headers [][]string
@@ -87,8 +88,8 @@ type requestWord struct {
 	set             func(c *Case, value string) error
 }
 
-// requestWords are the keywords in a request, except for header, which may be repeated. METHOD and PATH are
-// placeholders, because no keyword precedes the method and the path.
+// requestWords are the keywords in a request. The keyword "header" is not among them, because it may be repeated.
+// METHOD and PATH are placeholders, because no keyword precedes the method and the path.
 var requestWords = []requestWord{
 	{"in", "", func(c *Case, value string) error { c.Configuration = value; return nil }},
 	{"while", "", setFault},

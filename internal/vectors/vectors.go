@@ -64,7 +64,7 @@ type Client struct {
 
 // Case is one request to a kubelet with one configuration, and the expected result.
 type Case struct {
-	// Where is the file and the line on which the case is defined.
+	// Where is the position at which the case is defined: the name of the file and the number of the line.
 	Where         string
 	Configuration string
 	Client        string
@@ -164,7 +164,7 @@ type Observed struct {
 	AccessReviews []authorizationv1.SubjectAccessReviewSpec
 }
 
-// AddReview records a review that the kubelet has sent. For a TokenReview, access is nil.
+// AddReview records a review that the kubelet has sent. The parameter "access" is nil for a TokenReview.
 func (o *Observed) AddReview(access *authorizationv1.SubjectAccessReviewSpec) {
 	if access == nil {
 		o.TokenReviews++
