@@ -95,7 +95,7 @@ var requestWords = []requestWord{
 	{"while", "", setFault},
 	{"on", "secure", func(c *Case, value string) error {
 		if c.ReadOnly = value == "read-only"; !c.ReadOnly && value != "secure" {
-			return errors.New("must be secure or read-only")
+			return errors.New(`must be "secure" or "read-only"`)
 		}
 		return nil
 	}},
