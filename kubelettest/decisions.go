@@ -125,7 +125,7 @@ func (d *decisions) observe(made *authchain.Decision) {
 }
 
 // The method "settled" waits until all requests that have arrived so far are complete, and returns the Decisions about
-// them. If ctx ends first, the result "underWay" has those of the Decisions whose requests are still in progress.
+// them. If ctx ends first, the result "underWay" has the Decisions whose requests are still in progress.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
