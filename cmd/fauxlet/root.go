@@ -110,7 +110,7 @@ func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 	if len(values) == 2 {
 		return usagef(c, "--%s: %q is neither %s nor %s", flag, value, values[0], values[1])
 	}
-	return usagef(c, "--%s: %q is none of %s", flag, value, strings.Join(values, ", "))
+	return usagef(c, "--%s: %q: must be one of %s", flag, value, strings.Join(values, ", "))
 }
 
 // completeFlag makes shell completion offer the given values for a flag. Each value may be followed by a tab and a

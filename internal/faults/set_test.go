@@ -82,9 +82,9 @@ func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	}
 }
 
-// applications calls Set.Apply for the given number of targets, one after the other. It returns the indexes of the
-// targets to which a cut fault applied.
-func applications(set *faults.Set, count int) []int {
+// cutIndexes calls Set.Apply "count" times for a fault of the kind cut. It returns the indexes of the calls, counted
+// from 0, in which a fault applied.
+func cutIndexes(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
 		if set.Apply(&faults.Target{}, faults.Cut) != nil {
@@ -100,23 +100,23 @@ func TestCountAndShareSelectTheSameInEachRun(t *testing.T) {
 		add(t, set, faults.Fault{Kind: faults.Cut, Scope: scope})
 		return set
 	}
-	if got := applications(with(faults.Scope{Count: 2}), 10); !slices.Equal(got, []int{0, 1}) {
+	if got := cutIndexes(with(faults.Scope{Count: 2}), 10); !slices.Equal(got, []int{0, 1}) {
 		t.Errorf("count 2 applies to %v", got)
 	}
-	first := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
+	first := cutIndexes(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
 	if len(first) < 200 || len(first) > 300 {
 		t.Errorf("a share of 0.25 applies to %d of 1000 targets", len(first))
 	}
-	if again := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
+	if again := cutIndexes(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
 		t.Error("the same share and seed select other targets the second time")
 	}
-	if other := applications(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
+	if other := cutIndexes(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
 		t.Error("another seed selects the same targets")
 	}
-	if got := applications(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
+	if got := cutIndexes(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
 		t.Errorf("share and count select %v, want %v", got, first[:3])
 	}
-	if got := applications(with(faults.Scope{Share: 1}), 10); len(got) != 10 {
+	if got := cutIndexes(with(faults.Scope{Share: 1}), 10); len(got) != 10 {
 		t.Errorf("share 1 selects %v", got)
 	}
 }
@@ -198,7 +198,8 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	if !slices.Equal(set.List(), before) {
 		t.Error("replacing faults by equal faults changed the Set")
 	}
-	// The first fault has a new kind but keeps the name cut-1. The last fault has changed.
+	// Now the first fault has another kind, but still the name cut-1. The second fault is unchanged. The third fault
+	// has another amount of memory.
 	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {

@@ -43,8 +43,8 @@ func (f *Fault) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains(kind.Requires, name) && !slices.Contains(kind.Allows, name) {
 			allowed := strings.Join(slices.Concat([]string{"node"}, kind.Requires, kind.Allows), ", ")
-			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (its fields are %s)", name,
-				fields[name], kind.Name, allowed)
+			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (%s has the fields %s)", name,
+				fields[name], kind.Name, kind.Name, allowed)
 		}
 	}
 	for _, name := range kind.Requires {
@@ -58,14 +58,16 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// The method "complete" limits faults that replace users to TokenReviews, because no other review returns a user.
+// The method "complete" sets the field Review of a fault that replaces users (answer: other-user) to TokenReview. Such
+// a fault cannot affect a SubjectAccessReview, because the answer to a SubjectAccessReview contains no user.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview
 	}
 }
 
-// The method "fields" returns the values of the fields that are set, by their JSON names, except name, kind and node.
+// The method "fields" returns the fields of the fault that are set: a map from the JSON name of a field to its value.
+// The map does not contain the fields name, kind and node, which every kind of fault allows.
 func (f *Fault) fields() (map[string]any, error) {
 	data, err := json.Marshal(f)
 	if err != nil {
@@ -99,9 +101,9 @@ func (f *Fault) validateParameters() error {
 		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the "+
 			"right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
 	case (f.Answer == OtherUser) != (f.As != ""):
-		return fmt.Errorf("as: %q: set it together with answer: %s, or set neither", f.As, OtherUser)
+		return fmt.Errorf("as: %q: the answer %s requires this field, and no other answer allows it", f.As, OtherUser)
 	case f.Answer == OtherUser && f.Review == SubjectAccessReview:
-		return fmt.Errorf("review: %s: with answer: %s, review must be %s or left out", f.Review, OtherUser,
+		return fmt.Errorf("review: %s: with the answer %s, set review to %s or leave it out", f.Review, OtherUser,
 			TokenReview)
 	case f.Skew.Duration < -maxSkew || f.Skew.Duration > maxSkew:
 		return fmt.Errorf("skew: %v: must be from %v to %v", f.Skew.Duration, -maxSkew, maxSkew)
@@ -146,8 +148,8 @@ func (s *Scope) validate() error {
 		return fmt.Errorf("review: %q: must be %s or %s, or left out for both", s.Review, TokenReview,
 			SubjectAccessReview)
 	case s.Count < 0:
-		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 means no limit",
-			s.Count)
+		return fmt.Errorf("count: %d: must not be negative; the fault applies this many times at most, and 0 "+
+			"means no limit", s.Count)
 	case !(s.Share >= 0 && s.Share <= 1):
 		return fmt.Errorf("share: %v: must be from 0 to 1; it is the fraction of matches that the fault applies "+
 			"to, and 0 means all", s.Share)

@@ -8,8 +8,9 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// cacheKinds are the kinds of fault that affect the contents of the server's review caches. The kind caches-flushed
-// must be first. The other faults of a reviewer are missing, because failed reviews are not cached.
+// cacheKinds are the kinds of fault that decide what the server's review caches contain. The kind caches-flushed must
+// be first, because FollowCaches looks for it there. The list does not contain the kinds of fault that delay reviews or
+// make them fail: a delayed answer is still correct, and the server does not cache failed reviews.
 var cacheKinds = []string{faults.CachesFlushed, faults.ReviewerWrong, faults.ReviewerRevoking}
 
 // FollowCaches calls the function "reset" whenever a change of the active faults requires the server to empty its

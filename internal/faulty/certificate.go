@@ -16,8 +16,9 @@ import (
 // getCertificate is the type of [crypto/tls.Config.GetCertificate].
 type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// GetCertificate decorates next, the source of the serving certificate. If a serving-certificate fault applies to a
-// handshake, the returned function returns a certificate of the fault's kind. Otherwise it calls next.
+// GetCertificate decorates the function "next", which returns the server's own certificate. If a serving-certificate
+// fault applies to a handshake, the decorated function returns a certificate of the kind in the fault's field
+// Certificate. Otherwise it calls "next".
 func (n *Node) GetCertificate(next getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		fault := n.applyToNode(faults.ServingCertificate)
@@ -79,8 +80,8 @@ func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string 
 }
 
 const (
-	// keepCertificates is how long a certificate is presented. It must be much shorter than a day, because a
-	// certificate of the kind server-not-yet-valid becomes valid after a day.
+	// keepCertificates is how long a node presents one certificate before it makes a new one. It must be much shorter
+	// than a day, because a certificate of the kind server-not-yet-valid becomes valid after a day.
 	keepCertificates = time.Hour
 	// maxCertificates is how many certificates a node keeps. A client chooses the server name, so there may be many.
 	maxCertificates = 64

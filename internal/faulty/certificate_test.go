@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// TestCertificateStaysTheSame checks that a fault presents the same certificate in each handshake, as a kubelet does,
-// but another one for other hosts. After more than an hour, it presents a new one.
+// TestCertificateStaysTheSame checks that a node with a serving-certificate fault presents the same certificate in each
+// handshake, as a kubelet does. The node presents different certificates for different server names, and a new
+// certificate after more than an hour.
 func TestCertificateStaysTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, set := node()

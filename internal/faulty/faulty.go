@@ -1,11 +1,11 @@
 // Package faulty injects the active faults of package faults into one node. A [Node] decorates the interfaces around a
 // server: its listeners, its [net/http.Server], its handler, its client CA, its clock, its transport for reviews, and
-// the resource usage that it reports. [Node.FollowCaches] empties its caches. The server itself contains no code for
-// faults.
+// the resource usage that it reports. [Node.FollowCaches] empties the server's review caches. The server itself
+// contains no code for faults.
 //
 // A fault never grants access. Faults that change responses apply after the request has been authorized. Faults that
 // change reviews can turn "allowed" into "denied", but not "denied" into "allowed". While the clock is skewed, a client
-// certificate must be valid at the true time and at the skewed time.
+// certificate must be valid both at the true time and at the skewed time.
 //
 // While no fault is active, a decorator returns the decorated value itself or only forwards calls to it.
 package faulty
@@ -26,8 +26,8 @@ import (
 
 // Node injects faults into one node. Its methods are safe for concurrent use.
 type Node struct {
-	// StaticPod, if set, returns the name of a static pod without the name of the node, or "" for another pod. Set it
-	// before the node serves requests.
+	// StaticPod, if set, returns the name of a static pod as its manifest has it: without the node's name, which a
+	// kubelet appends. For a pod that is not static, it returns "". Set StaticPod before the node serves requests.
 	StaticPod func(namespace, pod string) string
 
 	name   string

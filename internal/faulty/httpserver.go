@@ -40,8 +40,9 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 
 type connKey struct{}
 
-// allRequests decorates the handler that all requests pass before authentication. It records in the Decision the faults
-// that affect every request to the node: clock-skew and caches-flushed. It sets the Date header to the skewed time.
+// allRequests decorates the outermost handler of a port. This handler receives every request, before authentication.
+// allRequests records in the Decision the faults that affect every request to the node: clock-skew and caches-flushed.
+// It sets the Date header to the skewed time.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Unused() {

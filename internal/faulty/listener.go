@@ -35,11 +35,11 @@ type listener struct {
 }
 
 // Listener decorates one of the node's ports with connection faults. The argument "secure" is false for the read-only
-// port. While a connection-refused fault is active, the port is closed. Closing the returned listener closes inner and
-// ends all delays by faults of the node.
+// port. While a connection-refused fault is active, the port is closed. Closing the returned listener closes the port
+// and ends all delays by faults of the node.
 //
-// If a fault resets a connection or leaves it unanswered, Accept returns another connection in its place. The handshake
-// on that connection fails with the reason, so that the server records a failed handshake.
+// If a fault resets a connection or leaves it unanswered, Accept returns a lostConn in its place. Every read from a
+// lostConn fails with the reason, so the server records a failed handshake.
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 	l := &listener{node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
 		conns: map[*conn]bool{}, blackHoles: map[net.Conn]*faults.Active{}}
@@ -50,8 +50,8 @@ func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// connectionKinds are the kinds of fault that affect connections to the secure port. The first one must be
-// connection-refused. It is the only kind that affects the read-only port.
+// connectionKinds are the kinds of fault that affect connections to the secure port. The kind connection-refused must
+// be first, because it is the only kind that affects the read-only port too.
 var connectionKinds = []string{faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset,
 	faults.ConnectionBlackHole, faults.SlowHandshake}
 
@@ -86,7 +86,7 @@ func (l *listener) update() {
 		active[0].Apply(&node)
 		l.inner.Close()
 		l.replace(nil)
-		l.node.logger.Warn("connections are refused from now on, by a fault",
+		l.node.logger.Warn("a fault makes the node refuse connections from now on",
 			zap.String("fault", active[0].Name), zap.Stringer("address", l.address))
 	case !refused && l.inner == nil:
 		l.reopen()

@@ -25,9 +25,10 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// RoundTripper decorates the transport that sends TokenReviews and SubjectAccessReviews to an apiserver, the reviewer.
-// Other requests pass unchanged. A fault can turn "allowed" into "denied", make a review fail, or replace the user of a
-// token by another user. If a fault has replaced the user, access is allowed only if both users are allowed.
+// RoundTripper decorates the transport that sends TokenReviews and SubjectAccessReviews to the reviewer, which is an
+// apiserver. Other requests pass unchanged. A fault can turn "allowed" into "denied", make a review fail, or replace
+// the user of a token by another user. A replaced user is allowed only what both the true user and the other user may
+// do.
 func (n *Node) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &reviewer{node: n, next: next, allowed: map[allowance]bool{}}
 }
@@ -40,22 +41,23 @@ type reviewer struct {
 	allowed map[allowance]bool
 }
 
-// allowance identifies a token or an access review that the reviewer has allowed while a reviewer-revoking fault was
-// active. The field "subject" is the hash of the review.
+// allowance identifies a review whose answer was "authenticated" or "allowed" while a reviewer-revoking fault was
+// active. The field "subject" is the hash of the TokenReview or SubjectAccessReview that was sent.
 type allowance struct {
 	revoking *faults.Active
 	subject  [sha256.Size]byte
 }
 
-// maxAllowed is the maximum number of stored allowances. When the store is full, a reviewer-revoking fault denies new
-// tokens and access reviews at once.
+// maxAllowed is the maximum number of stored allowances. When the store is full, a reviewer-revoking fault denies even
+// the first review of a token or an access.
 const maxAllowed = 1 << 12
 
 // WrappedRoundTripper returns the decorated transport, so that client-go can close its idle connections.
 func (v *reviewer) WrappedRoundTripper() http.RoundTripper { return v.next }
 
-// RoundTrip sends one review and applies the active faults. The user of a TokenReview is unknown until the reviewer has
-// answered, so the scope fields user and group then work only for faults that change the answer.
+// RoundTrip sends one review and applies the active faults. The user of a token is unknown until the reviewer has
+// answered the TokenReview. So if the scope of a fault has the field user or group, the fault applies to TokenReviews
+// only if it changes the answer. It never applies if it delays TokenReviews or makes them fail.
 func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v.node.faults.Unused() || r.Method != http.MethodPost || r.Body == nil {
 		return v.next.RoundTrip(r)
@@ -106,7 +108,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return withBody(response, runtime.ContentTypeJSON, body), nil
 }
 
-// change applies the faults that change the answer to a review, if it authenticates a token or allows access.
+// The method "change" applies the faults that change the answer to a review. Such faults change an answer only if it
+// authenticates a token or allows access.
 func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer runtime.Object) error {
 	token, _ := answer.(*authenticationapi.TokenReview)
 	access, _ := answer.(*authorizationapi.SubjectAccessReview)
@@ -140,13 +143,15 @@ func (v *reviewer) change(ctx context.Context, t *faults.Target, sent, answer ru
 	return nil
 }
 
-// replacedUser is a key in the extra fields of a user that a fault has put in place of the true user. The value is the
-// true user, as JSON. A SubjectAccessReview with this key is about both users.
+// If a fault has put another user in place of the true user, the extra fields of the other user have the key
+// replacedUser. Its value is the true user, as JSON. A SubjectAccessReview with this key is allowed only if both users
+// have the access.
 const replacedUser = "fauxlet/instead-of"
 
-// review sends a review, and returns the response and the review in it, or nil if the response is an error. If a fault
-// has replaced the user of a SubjectAccessReview, review first sends a review about the replacing user. If that allows
-// the access, it sends another review about the true user.
+// The method "review" sends a review. It returns the response and the review that the response contains. If the
+// response is an error, the returned review is nil. If a fault has replaced the user of a SubjectAccessReview, the
+// method first sends a review about the other user. If that user has the access, it sends a second review about the
+// true user.
 func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response, runtime.Object, error) {
 	access, _ := sent.(*authorizationapi.SubjectAccessReview)
 	if access == nil || len(access.Spec.Extra[replacedUser]) == 0 {
@@ -164,8 +169,8 @@ func (v *reviewer) review(r *http.Request, sent runtime.Object) (*http.Response,
 	}
 	second := access.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	// A kubelet adds the group system:authenticated to every authenticated user. It added the group to the user of the
-	// fault, so the review of the true user needs it too.
+	// A kubelet adds the group system:authenticated to every authenticated user. Here it added the group only to the
+	// other user, because it does not see the true user. The review about the true user needs the group too.
 	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) {
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}
@@ -220,8 +225,8 @@ func withBody(response *http.Response, contentType string, body []byte) *http.Re
 	return response
 }
 
-// isRevoked reports whether a reviewer-revoking fault applies to a review that the reviewer has allowed. Only the first
-// review of a token or an access stays allowed.
+// isRevoked reports whether a reviewer-revoking fault denies a review that the reviewer has allowed. The fault never
+// applies to the first review of a token or an access, only to later reviews.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	for _, revoking := range v.node.faults.Matching(t, faults.ReviewerRevoking) {
 		if !v.isFirst(allowance{revoking, subject}) && revoking.Apply(t) {
@@ -232,7 +237,7 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 	return false
 }
 
-// isFirst reports whether an allowance has not been stored yet, and stores it.
+// isFirst stores an allowance. It returns false if the allowance was stored before, or if the store is full.
 func (v *reviewer) isFirst(a allowance) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

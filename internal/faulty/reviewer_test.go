@@ -153,10 +153,9 @@ func TestRoundTripperFailsReviews(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsAllowedWhatBothAre checks both directions of a replacement. A client without rights gains none
-// when a fault replaces it by an administrator. An administrator loses rights when a fault replaces it by a user
-// without rights.
-func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
+// TestReplacedUserNeedsTheRightsOfBothUsers checks that a client without rights gains none when a fault replaces it by
+// an administrator, and that an administrator loses its rights when a fault replaces it by a user without rights.
+func TestReplacedUserNeedsTheRightsOfBothUsers(t *testing.T) {
 	r := newReviewerTest(t, "application/vnd.kubernetes.protobuf")
 	for _, test := range []struct {
 		token, as string
@@ -171,8 +170,8 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 		if err != nil || user.Username != test.as {
 			t.Errorf("token %s: user %q, %v", test.token, user.Username, err)
 		}
-		// The kubelet may cache the user in the answer, and use it after the fault has ended. Access must then still be
-		// limited.
+		// The kubelet caches the user in the answer to the TokenReview, and may use that user after the fault has
+		// ended. Even then, access must need the rights of both users.
 		for _, when := range []string{"during", "after"} {
 			if allowed, err := r.allowed(t, user); err != nil || allowed != test.allowed {
 				t.Errorf("%s the fault, %s as %s: allowed %v, %v", when, test.token, test.as, allowed, err)
@@ -182,8 +181,8 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 	}
 }
 
-// TestNoFaultOfReviewersGrantsAccess activates each kind of reviewer fault, and reviews users and tokens that are
-// refused without faults. They must still be refused.
+// TestNoFaultOfReviewersGrantsAccess activates each kind of reviewer fault. During the fault it sends reviews of a
+// token and of a user that are refused without faults. Both must still be refused.
 func TestNoFaultOfReviewersGrantsAccess(t *testing.T) {
 	r := newReviewerTest(t, "application/json")
 	for _, kind := range faults.Kinds() {

@@ -34,8 +34,8 @@ func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int,
 			left := t.cut.After - t.written
 			if left <= 0 {
 				t.isCut = true
-				return written, fmt.Errorf("after %d bytes, the connection is ended by the fault %s", t.cut.After,
-					t.cut.Name)
+				return written, fmt.Errorf("the fault %s ends the connection after %d bytes", t.cut.Name,
+					t.cut.After)
 			}
 			chunk = chunk[:min(int64(len(chunk)), left)]
 		}

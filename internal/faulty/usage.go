@@ -11,8 +11,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the result has
-// the memory that the fault specifies. A request that measures several containers counts once for the fault.
+// Usage decorates the resource usage of a container. If a memory-heavy fault applies to the container, the returned
+// usage has the memory that the fault specifies. A request that measures several containers counts as one application
+// of the fault.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 	target := n.podTarget(pod.Namespace, pod.Name, container)
 	heavy := n.faults.Matching(&target, faults.MemoryHeavy)

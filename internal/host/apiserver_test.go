@@ -18,11 +18,11 @@ import (
 )
 
 // apiserver implements the parts of a kube-apiserver that a node without pods needs. It stores Nodes, but its lists of
-// Nodes and pods are always empty. It does not store Leases: it answers a request that creates or updates a Lease with
-// the Lease in the request.
+// Nodes and pods are always empty. It does not store Leases: its answer to the creation or update of a Lease is the
+// Lease that the request contains.
 type apiserver struct {
 	*httptest.Server
-	// changed has room for one value, which is sent when a Node is created or deleted.
+	// changed receives a value when a Node is created or deleted. The channel has a buffer for one value.
 	changed chan struct{}
 
 	mu    sync.Mutex

@@ -1,7 +1,8 @@
 // Package host runs one or more stand-in kubelets in one process.
 //
-// A [Host] opens the ports of its nodes, joins the nodes to a cluster if the configuration names an apiserver, keeps
-// their decisions, and shows the decisions on an admin listener. Begin with [New] and [Host.Run]:
+// A [Host] opens the ports of its nodes. If the configuration names an apiserver, the Host joins the nodes to its
+// cluster. The Host records the Decisions of all nodes, and shows them on an admin listener. Begin with [New] and
+// [Host.Run]:
 //
 //	h, err := host.New(host.Options{Config: cfg, Scenario: "pods.yaml"})
 //	if err != nil { … }
@@ -72,7 +73,8 @@ func New(options Options) (*Host, error) {
 	}
 	h.shared = server.Options{Logger: h.logger, Observe: options.Observe}
 	if files := maxOpenFiles(); files > 0 {
-		// The other half is for the admin listener, streams, connections to the apiserver, and files.
+		// The connections to all nodes may use half of the files that the process may open. The other half is for the
+		// admin listener, streams, connections to the apiserver, and files on disk.
 		h.shared.Connections = server.NewConnectionLimit(files / 2)
 	}
 	if options.MetricsAddress != "" {
@@ -95,8 +97,8 @@ func (h *Host) Run(ctx context.Context) error {
 // their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start
 // fails, it stops everything that it has started.
 //
-// Start sets the feature gates of package k8s.io/apiserver, which are global to the process, to the values in the
-// configuration.
+// Start sets the feature gates of package k8s.io/apiserver to the values in the configuration. There is only one set of
+// these feature gates in a process.
 func (h *Host) Start(ctx context.Context) error {
 	h.logStart()
 	if err := setLibraryGates(h.options.Config); err != nil {

@@ -111,8 +111,9 @@ func (h *Host) start(i int) error {
 	})
 }
 
-// launch calls prepare, which opens the ports of a node and returns a function that serves the node until ctx is done.
-// Then launch adds the node to the host's nodes, and calls this function in the background.
+// launch starts a node. It first calls the function "prepare", which opens the node's ports and returns a function that
+// serves the node until ctx is done. Then it adds the node to the host's nodes and runs the returned function in the
+// background.
 func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
 	ctx, stop := context.WithCancel(h.running)
 	n.stop, n.stopped = stop, make(chan struct{})
@@ -135,8 +136,9 @@ func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, 
 	return nil
 }
 
-// prepare connects a node to its apiserver, opens the ports of the node and adds it to its cluster. If the cluster
-// issues the serving certificate, prepare returns the bootstrap.Serving that renews the certificate, otherwise nil.
+// The method "prepare" connects a node to its apiserver, opens the ports of the node and adds the node to its cluster.
+// If the cluster issues the node's serving certificate, the method returns a bootstrap.Serving, which renews the
+// certificate. Otherwise it returns nil.
 func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error) {
 	static, err := h.scenario.staticPods()
 	if err != nil {
@@ -226,7 +228,7 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 }
 
 // The method "run" serves the node until ctx is done. If ownCluster is true, no other node uses the connection to the
-// apiserver, and the method also maintains this connection.
+// apiserver, so the method also maintains this connection.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
 	if !ownCluster && serving == nil { // without the errgroup below, each node needs two goroutines fewer
 		return n.server.Serve(ctx, n.listeners)

@@ -29,7 +29,7 @@ type Options struct {
 	MetricsAddress string
 	// Version is the version of the program. It appears in the user agent and in the status of Nodes.
 	Version string
-	// Logger receives one line for each decision, and the events of the host. Nil: no log.
+	// Logger receives one line for each Decision, and the events of the host. If Logger is nil, nothing is logged.
 	Logger *zap.Logger
 	// Observe, if set, receives every Decision of every node. It is called from many goroutines and must not block.
 	Observe func(*authchain.Decision)
@@ -71,8 +71,8 @@ type Admin struct {
 	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Without a Reviewer, a
 	// what-if can only use the review results in the Decision.
 	Reviewer *reviewapi.Server
-	// SentRequest, if set, returns the request that a Decision is about, for a what-if. Unlike the Decision, the
-	// request includes the token. SentRequest returns nil if this process did not send the request.
+	// SentRequest, if set, returns the request that led to a Decision. A what-if uses it, because unlike the Decision
+	// the request includes the token. SentRequest returns nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 	// Sender, if set, sends the requests that users enter on the admin page.
 	Sender admin.Sender
@@ -89,7 +89,8 @@ type OptionError struct {
 	// Field names the invalid field: either a field of Options, such as Nodes.Count, or a field of the kubelet
 	// configuration, such as Config.Kubeconfig.
 	Field string
-	// Err is the reason. Its text begins with the value of the field if the value explains the reason.
+	// Err is the reason. Its text begins with the value of the field if a reader needs the value to understand the
+	// reason.
 	Err error
 }
 
@@ -110,8 +111,8 @@ func (o *Options) validate() error {
 	case n.Count < 0:
 		return optionErrorf("Nodes.Count", "%d: must not be negative", n.Count)
 	case n.NamePrefix != "" && n.Count == 0:
-		return optionErrorf("Nodes.NamePrefix", "%q: needs a number of nodes; a single node has the name in the "+
-			"configuration", n.NamePrefix)
+		return optionErrorf("Nodes.NamePrefix", "%q: needs a number of nodes, because a single node has the name in "+
+			"the configuration", n.NamePrefix)
 	case n.Count > 0 && len(validation.IsDNS1123Subdomain(last)) > 0:
 		return optionErrorf("Nodes.NamePrefix", "%q makes the name %q: %s", n.NamePrefix, last,
 			validation.IsDNS1123Subdomain(last)[0])

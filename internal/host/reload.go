@@ -16,7 +16,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once. Its entries about
+// Reload reads the Scenario file again. The file's pods, faults and number of nodes apply at once. Its entries about
 // containers apply to containers that start later. If the file has an error, nothing changes. Call Start before Reload.
 func (h *Host) Reload() error {
 	h.changing.Lock()
@@ -95,8 +95,8 @@ func (h *Host) logStart() {
 		open.Authorization.Mode == kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow &&
 		!net.ParseIP(open.Address).IsLoopback() {
 		h.logger.Warn("any client that reaches the secure port may run commands in the pods, as with a kubelet that "+
-			"has no --config: anonymous authentication is on and the authorization mode is AlwaysAllow; to close it, "+
-			"set authentication.anonymous.enabled: false and authorization.mode: Webhook "+
+			"has no --config: anonymous authentication is on and the authorization mode is AlwaysAllow; to prevent "+
+			"this, set authentication.anonymous.enabled: false and authorization.mode: Webhook "+
 			"(--anonymous-auth=false --authorization-mode=Webhook), or address: 127.0.0.1 (--address)",
 			zap.String("address", open.Address))
 	}

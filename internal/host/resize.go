@@ -15,8 +15,8 @@ const concurrentStarts = 64
 func (h *Host) resize() error {
 	count := cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1)
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > math.MaxUint16 {
-		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, above the highest "+
-			"port, %d; give a lower port, or 0 for free ones", first, count, first+count-1, math.MaxUint16)
+		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, but the highest "+
+			"port is %d; give a lower port, or 0 for free ports", first, count, first+count-1, math.MaxUint16)
 	}
 	missing, surplus := h.compare(count)
 	if len(missing) > 0 && len(h.each()) == 0 { // start the first node alone: the other nodes share parts of its server

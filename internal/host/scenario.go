@@ -124,8 +124,8 @@ func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
 	return s.current.Load().ContainersOfNamed(pod, nameInScenario(pod))
 }
 
-// nameInScenario returns the name of a pod in the Scenario file. The name of a static pod ends in the node's name, but
-// the Scenario file has the name without this ending.
+// nameInScenario returns the name that a pod has in the Scenario file. If the pod is static, its name in the cluster
+// has the node's name as a suffix, but its name in the Scenario file does not.
 func nameInScenario(pod *v1.Pod) string {
 	if !node.IsStatic(pod) {
 		return pod.Name

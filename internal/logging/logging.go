@@ -1,5 +1,6 @@
-// Package logging creates the program's logger. It also redirects the log of the k8s.io libraries to the same output,
-// and limits its verbosity, so that it contains no tokens. Package authchain removes the errors of reviews from it.
+// Package logging creates the program's logger. It also redirects the log of the k8s.io libraries (klog) to the same
+// output, and limits the verbosity of klog, because at a high verbosity client-go logs tokens. Package authchain sets a
+// filter in klog that removes the errors of reviews, because they may contain a token too.
 package logging
 
 import (
@@ -17,19 +18,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Formats are the possible formats of log lines. The format auto means console on a terminal, and json otherwise.
+// Formats are the possible formats of log lines. The format "auto" is the same as "console" if the output is a
+// terminal, and the same as "json" otherwise.
 var Formats = []string{"auto", "console", "json"}
 
 // maxVerbosity is the highest klog level that is logged. From level 8 on, client-go logs request bodies, and the body
 // of a TokenReview contains a token.
 const maxVerbosity = 7
 
-// New returns a logger that writes to w in one of the Formats. It also makes klog, in the whole process, write to w in
-// the same format. klog logs lines up to the verbosity, which corresponds to the kubelet's flag -v. The verbosity does
-// not affect the returned logger. The options apply to klog and to the returned logger.
+// New returns a logger that writes to w. The argument "format" is one of Formats. New also makes klog, in the whole
+// process, write to w in this format. The argument "verbosity" has the same meaning as the kubelet's flag -v: klog logs
+// lines up to this level. It does not affect the returned logger. The options apply to klog and to the returned logger.
 func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap.Logger, error) {
 	if !slices.Contains(Formats, format) {
-		return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats, ", "))
+		return nil, fmt.Errorf("%q: must be one of %s", format, strings.Join(Formats, ", "))
 	}
 	encoder := jsonEncoder()
 	if format == "console" || format == "auto" && isTerminal(w) {

@@ -31,7 +31,8 @@ func TestNoTokenIsLogged(t *testing.T) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if _, err := New(&bytes.Buffer{}, "xml", 0); err == nil || err.Error() != `"xml" is none of auto, console, json` {
-		t.Errorf("error %v, want: \"xml\" is none of the formats", err)
+	const want = `"xml": must be one of auto, console, json`
+	if _, err := New(&bytes.Buffer{}, "xml", 0); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -59,8 +59,8 @@ type object interface {
 // objectKey identifies an object.
 type objectKey struct{ kind, namespace, name string }
 
-// change records one change of an object. The field "was" is the object before the change, or nil if the change created
-// the object. The field "now" is the object after the change, or nil if the change deleted it.
+// change records one change of an object. The field "was" is the object before the change. It is nil if the change
+// created the object. The field "now" is the object after the change. It is nil if the change deleted the object.
 type change struct {
 	of       objectKey
 	was, now object
@@ -471,7 +471,7 @@ func (a *api) requests() []string {
 	return slices.Clone(a.asked)
 }
 
-// The method "count" returns how often the API has received the given request.
+// The method "count" returns the number of times that the API has received the given request.
 func (a *api) count(request string) int {
 	n := 0
 	for _, asked := range a.requests() {
