@@ -1,8 +1,8 @@
-// Package node makes stand-in kubelets nodes of a cluster. It registers Nodes, renews their Leases, reports their
-// statuses, and reports the status of each pod that is bound to them. The pods in the API and the pods that the
-// kubelet's endpoints serve are always the same.
+// Package node registers stand-in kubelets as nodes of a cluster. It creates the Node objects, renews their Leases,
+// reports their statuses, and reports the status of each pod that is bound to them. The pods in the API and the pods
+// that the kubelet's endpoints serve are always the same.
 //
-// A [Fleet] is one or more nodes behind one connection to the apiserver, with one watch of pods and one watch of nodes.
+// A [Fleet] is one or more nodes that share one connection to the apiserver, one watch of pods and one watch of nodes.
 // Package podlife computes what a pod does as a function of time. No container runs.
 //
 // Sources of the behaviour: pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus, pkg/kubelet/status,
@@ -40,7 +40,8 @@ type Options struct {
 	// before the next request is due. If Heartbeats is nil, Client sends these requests.
 	Heartbeats kubernetes.Interface
 	// Only, if set, is the name of the only node of the Fleet. The Fleet then watches only this Node and its pods,
-	// which a node's own credential allows. If Only is empty, the Fleet watches all Nodes and all bound pods.
+	// because a node's own credential does not allow more. If Only is empty, the Fleet watches all Nodes and all bound
+	// pods.
 	Only string
 	// Containers returns the Scenario file's descriptions of a pod's containers, by container name. If Containers is
 	// nil, no container has a description.
@@ -156,7 +157,7 @@ func NewFleet(options Options) (*Fleet, error) {
 	return f, err
 }
 
-// The method "changed" queues a pod if the pod belongs to a node of this Fleet.
+// The method "changed" queues a pod that is bound to a node of this Fleet, or that was bound to one until now.
 func (f *Fleet) changed(pod *v1.Pod) {
 	key := keyOf(pod)
 	f.mu.RLock()
@@ -168,7 +169,7 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	}
 }
 
-// queueStatic queues a new Node's static pods, which then get mirror pods. (kubelet: fastStaticPodsRegistration)
+// queueStatic queues the static pods of a new Node, so that they get mirror pods. (kubelet: fastStaticPodsRegistration)
 func (f *Fleet) queueStatic(name string) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -264,7 +265,8 @@ func (f *Fleet) setPods(m *member, static map[types.NamespacedName]*v1.Pod) {
 	}
 }
 
-// Remove stops a node and deletes its Node object. It returns after the deletion or, with an error, when ctx is done.
+// Remove stops a node, and deletes its Node object if the apiserver allows it. Remove waits until the node has stopped.
+// If ctx is done first, it returns ctx.Err().
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
 	m := f.members[name]

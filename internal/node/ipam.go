@@ -12,20 +12,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ipam allocates a node's pod IPs from its podCIDRs or a range derived from its name. It is safe for concurrent use.
+// ipam allocates the IPs of the pods of one node. They come from the node's podCIDRs or, if it has none, from a range
+// that is derived from the node's name. An ipam is safe for concurrent use.
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
 	taken  map[string]types.UID // maps each allocated address to its pod
 }
 
-// addressRange is a prefix with the last allocated address. A released address is not reused at once.
+// addressRange allocates addresses of a prefix in turn. It remembers the last allocated address, so that a released
+// address is not allocated again at once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
 }
 
-// derivedRanges contains all ranges derived from names. Cluster networks do not use this address space of RFC 6598.
+// derivedRanges is the network that contains all derived ranges. RFC 6598 reserves it for carrier-grade NAT, so cluster
+// networks seldom use it.
 var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 
 // newIPAM makes an allocator for a node's CIDRs, one per IP family. Without CIDRs it uses a derived range.
@@ -62,7 +65,7 @@ func derivedRange(node string) netip.Prefix {
 
 var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
 
-// The method "take" allocates an address from each range for a pod.
+// The method "take" allocates addresses for a pod: one address from each range.
 func (m *ipam) take(pod types.UID) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// TestFleetLeavesWhileALeaseIsRenewed checks that the connections stay open when the end of the Fleet cancels the
-// renewal of a Lease. The nodes need the connections to report that they are not ready.
+// TestFleetLeavesWhileALeaseIsRenewed checks that the connections stay open when the Fleet stops and thereby cancels
+// the renewal of a Lease. After that the nodes still need the connections to report that they are not ready.
 func TestFleetLeavesWhileALeaseIsRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newFixture(t).run()

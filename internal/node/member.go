@@ -62,11 +62,13 @@ const (
 	registerFirst = 100 * time.Millisecond
 	registerMost  = 7 * time.Second
 
-	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
+	// updateRetries is the number of attempts to send one status report. The attempts follow each other without delay.
+	// (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
 	// A Lease is renewed after renewShare of its duration. (kubelet: nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout limits an attempt to register, and the final report including its wait for other nodes.
+	// leaveTimeout limits one attempt to register. It also limits the time in which a stopping node deletes its Node or
+	// reports that it is not ready, including the wait for other nodes that are stopping.
 	leaveTimeout = 20 * time.Second
 )
 
@@ -188,7 +190,8 @@ func (m *member) sent(at time.Time, changed bool) {
 
 // The method "report" sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
-	// Only a Fleet of one node looks up the addresses before each report. The nodes of other Fleets share an address.
+	// If Options.Only is set, the node looks up its addresses before each report, as a kubelet does. Otherwise it keeps
+	// the addresses that it had at the start, because all nodes of the process share them.
 	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
 			m.logger.Warn("the node's addresses were not updated", zap.Error(err))
@@ -211,7 +214,8 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport makes one attempt to report the status. If the argument "existing" is nil, tryReport reads the Node.
+// tryReport makes one attempt to report the status. The argument "existing" is the Node as the apiserver has it. If it
+// is nil, tryReport requests the Node.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
@@ -246,7 +250,8 @@ func (m *member) leave(stopped context.Context) {
 			m.logger.Info("Node deleted")
 			return
 		}
-		m.logger.Warn("cannot delete the Node; a node's own credential may not delete it", zap.Error(err))
+		m.logger.Warn("cannot delete the Node; a node's own credential does not have the right to delete it",
+			zap.Error(err))
 	}
 	if err := m.tryReport(ctx, m.fleet.getNode(m.name), leaving); err != nil {
 		m.logger.Warn("cannot report NotReady", zap.Error(err))

@@ -135,8 +135,8 @@ func TestNodeIsDeleted(t *testing.T) {
 	})
 }
 
-// TestStatusIsReported checks that a node sends its status again when the last report is old or when the Node in the
-// apiserver differs, until the apiserver accepts the report.
+// TestStatusIsReported checks that a node sends its status again when the last report is old, and when another program
+// has changed the Node in the apiserver. If the apiserver refuses a report, the node sends it again.
 func TestStatusIsReported(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newFixture(t)

@@ -63,7 +63,8 @@ func describe(spec *Spec) (*description, error) {
 		ContainerRuntimeVersion: "fauxlet://" + spec.Version,
 		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
-	// The apiserver chooses the streaming protocol by this feature. Fauxlet declares no other feature.
+	// The apiserver uses this feature to choose the protocol of exec, attach and port-forward streams. Fauxlet declares
+	// no other feature.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
 		status.DeclaredFeatures = []string{feature}
 	}

@@ -51,7 +51,8 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// The method "sync" updates a pod in the store and the apiserver. The queue never makes two calls for one pod at once.
+// The method "sync" updates a pod in the store and in the apiserver. The queue prevents that two calls for the same pod
+// run at the same time.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -233,8 +234,9 @@ func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	l.release()
 }
 
-// patch reports a pod status. It returns no error for a deleted or replaced pod, because the watch reports it too.
-// (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
+// The method "patch" sends a pod status to the apiserver. It returns no error if the pod was deleted or replaced,
+// because the watch reports the deletion. (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first.
+// Fauxlet compares the status with the cached pod.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {

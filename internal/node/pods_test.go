@@ -273,8 +273,8 @@ func TestPodIsDeleted(t *testing.T) {
 	}
 }
 
-// TestPodWasReplaced checks a request of the node for a pod that was meanwhile replaced by a new pod of the same
-// name: the request does not change the new pod, and logs no warning.
+// TestPodWasReplaced checks what happens if a pod is replaced by a new pod of the same name before the node's request
+// about the old pod arrives. The request does not change the new pod, and the node logs no warning.
 func TestPodWasReplaced(t *testing.T) {
 	for _, test := range []struct{ request, node string }{
 		{request: "patch pods/status a", node: "node-2"}, {request: "patch pods/status a", node: "node-1"},

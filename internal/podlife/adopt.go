@@ -8,7 +8,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// adopt recovers the state of the life from the pod's status. A container's fixed State takes precedence.
+// adopt sets the state of the Life from the status that the pod already has. If the description of a container has a
+// State that never changes, adopt uses this State and ignores the container's status.
 func (l *Life) adopt() {
 	l.rebind()
 	for i := range l.containers {

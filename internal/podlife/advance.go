@@ -73,9 +73,10 @@ func (l *Life) arrange() {
 	l.updateConditions()
 }
 
-// takeTurns sets the time from which each container may start: init containers and sidecars one after another, then
-// all main containers together. A container delays no start any more once a later container has started. An example is
-// a sidecar that restarts. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
+// takeTurns sets the time from which each container may start: init containers and sidecars one after another, then all
+// main containers together. Once a later container has started, the containers before it delay no other start. So a
+// sidecar that restarts does not delay the main containers. (kubelet: pkg/kubelet/kuberuntime,
+// computeInitContainerActions)
 func (l *Life) takeTurns() {
 	turn, lastStarted := l.began, l.lastStarted()
 	for i := range l.containers {
@@ -106,8 +107,9 @@ func (l *Life) lastStarted() int {
 	return last
 }
 
-// mainMayRun reports whether the last init container has completed or, if it is a sidecar, has started. That
-// container starts only after all init containers and sidecars before it. (pkg/kubelet/status, hasPodInitialized)
+// mainMayRun reports whether the main containers may run: the last init container has completed or, if the last one is
+// a sidecar, the sidecar has started. Only the last one matters, because it starts only after all others. The result is
+// also true if a main container has started. (pkg/kubelet/status, hasPodInitialized)
 func (l *Life) mainMayRun() bool {
 	last := len(l.pod.Spec.InitContainers) - 1
 	return last < 0 || l.lastStarted() > last || l.containers[last].isInitialized()

@@ -72,8 +72,8 @@ func (l *Life) updateConditions() {
 }
 
 // setConditions appends the kubelet's conditions to the conditions that other programs have set. The container statuses
-// must still be in the order of the spec. The conditions are derived from the phase in the argument "concluded".
-// (kubelet: pkg/kubelet/status/generate.go)
+// must still be in the order of the spec. The argument "concluded" is the phase that determines the reasons of the
+// conditions. (kubelet: pkg/kubelet/status/generate.go)
 func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
 	old := &l.pod.Status
 	s.Conditions = make([]v1.PodCondition, 0, max(5, len(old.Conditions)))

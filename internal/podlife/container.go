@@ -8,13 +8,14 @@ import (
 	"fauxlet/scenario"
 )
 
-// container is one container of a living pod.
+// container is one container of the pod that a Life simulates.
 type container struct {
 	moment
 	kind      ContainerType
 	spec      *v1.Container
 	described *scenario.Container
-	// turn is the earliest time of the container's first start. It is zero while earlier containers are not done.
+	// turn is the earliest time at which the container may start for the first time. It is zero while the containers
+	// before it are not done.
 	turn time.Time
 }
 
@@ -175,7 +176,7 @@ func (c *container) probe(now time.Time) {
 	c.started, c.ready = !now.Before(started), !now.Before(ready)
 }
 
-// The method "end" records that the current run has ended. The argument r is this run with its end time and exit code.
+// The method "end" records that the current run has ended. The argument "r" is the run with its end time and exit code.
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
 // nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait

@@ -81,8 +81,8 @@ func ContainerStatus(pod *v1.Pod, name string) *v1.ContainerStatus {
 	return nil
 }
 
-// QOSClass returns the quality of service class in a pod's status or, if that is empty, the class of its resources.
-// (kubelet: pkg/apis/core/v1/helper/qos)
+// QOSClass returns the quality of service class in a pod's status. If the status has none, QOSClass computes the class
+// from the pod's requests and limits. (kubelet: pkg/apis/core/v1/helper/qos)
 func QOSClass(pod *v1.Pod) v1.PodQOSClass {
 	if pod.Status.QOSClass != "" {
 		return pod.Status.QOSClass

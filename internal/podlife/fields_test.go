@@ -293,7 +293,7 @@ func TestMaxBackOff(t *testing.T) {
 	}
 }
 
-// TestMemory checks that a life needs at most 4 KiB, because a process may have a hundred thousand lives.
+// TestMemory checks that a Life needs at most 4 KiB, because a process may simulate a hundred thousand pods.
 func TestMemory(t *testing.T) {
 	const many = 2000
 	specs := make([]*v1.Pod, many)
@@ -335,7 +335,7 @@ func BenchmarkAt(b *testing.B) {
 	}
 }
 
-// BenchmarkDays measures At for a crashing pod after ten days, which are about 2900 restarts.
+// BenchmarkDays measures At for a crashing container after ten days, in which it has restarted about 2900 times.
 func BenchmarkDays(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -348,9 +348,9 @@ func BenchmarkDays(b *testing.B) {
 	}
 }
 
-// TestObservedGenerationWhileStopping checks observedGeneration of a pod that is already stopping when it is
-// deleted: the pod does not observe the deletion until all containers have stopped. The same holds for a life that
-// continues from the pod's status while the pod stops.
+// TestObservedGenerationWhileStopping checks observedGeneration of a pod that is already stopping when it is deleted:
+// the pod does not observe the deletion until all containers have stopped. A second Life, which continues from the
+// status of the stopping pod, must report the same.
 func TestObservedGenerationWhileStopping(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Stops: scenario.Stop{After: seconds(60)}}}
 	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))

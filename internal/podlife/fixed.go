@@ -8,8 +8,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// FixedStatus returns the status of a pod that never changes, as on a node that is not in a cluster. The pod seems to
-// be in this state since its creationTimestamp. Container statuses that pod.Status already contains are kept.
+// FixedStatus returns the status of a pod that never changes, as on a node that is not in a cluster. According to the
+// status, the pod has been in this state since its creationTimestamp. If pod.Status already contains the status of a
+// container, FixedStatus keeps it.
 func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
 	l := &Life{pod: pod, described: described, began: pod.CreationTimestamp.Time, now: pod.CreationTimestamp.Time}
 	l.rebind()
@@ -38,8 +39,8 @@ func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodSta
 	return status
 }
 
-// fixedMoment returns the state of a container that has not changed since a time. It is used for containers whose
-// description has a State, and for all containers of a pod with a [FixedStatus].
+// fixedMoment returns the state of a container that has not changed since the given time. It is used for containers
+// whose description has a State, and for all containers of a pod with a [FixedStatus].
 func fixedMoment(c *scenario.Container, kind ContainerType, since time.Time) moment {
 	since = since.Truncate(time.Second)
 	state := c.State

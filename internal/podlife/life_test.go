@@ -17,7 +17,8 @@ import (
 
 var birth = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-// newPod makes a pod with main containers, whose names are separated by spaces, and applies the changes.
+// newPod makes a pod. The argument "names" contains the names of the main containers, separated by spaces. Then newPod
+// calls the functions in "and" to change the pod.
 func newPod(policy v1.RestartPolicy, names string, and ...func(*v1.Pod)) *v1.Pod {
 	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p", UID: "1", Generation: 1,
@@ -51,7 +52,8 @@ func withSidecar(name string) func(*v1.Pod) {
 	}
 }
 
-// deletedAt deletes the pod after a number of seconds, with a grace period.
+// deletedAt returns a function that marks a pod as deleted. The argument "at" is the time of the deletion in seconds
+// after the creation of the pod, and "grace" is the grace period in seconds.
 func deletedAt(at, grace int64) func(*v1.Pod) {
 	return func(pod *v1.Pod) {
 		pod.Generation++
@@ -69,8 +71,8 @@ func exits(after float64, code int32) *scenario.Exit {
 	return &scenario.Exit{After: seconds(after), Code: code}
 }
 
-// inWords returns a status on one line: its phase, the conditions that are true (Sandbox, Initialized, Ready,
-// ContainersReady), and its containers.
+// inWords returns a status on one line: its phase, a letter for each condition that is true (S for
+// PodReadyToStartContainers, I for Initialized, R for Ready, C for ContainersReady), and the states of its containers.
 func inWords(s v1.PodStatus) string {
 	var b strings.Builder
 	b.WriteString(string(s.Phase))
@@ -537,8 +539,8 @@ func withEphemeral(name string) func(*v1.Pod) {
 	}
 }
 
-// TestInvalidDescription checks that errors name the container and the field.
-// TestExit ends a run of a container from outside. A container ID of an earlier run has no effect.
+// TestExit ends a run of a container with the method Exit. A second call with the container ID of that run has no
+// effect.
 func TestExit(t *testing.T) {
 	at := func(seconds float64) time.Time { return birth.Add(time.Duration(seconds * float64(time.Second))) }
 	for _, test := range []struct {
@@ -570,6 +572,7 @@ func TestExit(t *testing.T) {
 	}
 }
 
+// TestInvalidDescription checks that errors name the container and the field.
 func TestInvalidDescription(t *testing.T) {
 	_, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"),
 		map[string]scenario.Container{"c": {Exits: exits(-1, 0)}}, settings, birth)
@@ -579,7 +582,7 @@ func TestInvalidDescription(t *testing.T) {
 	}
 }
 
-// TestAdopted checks that a life continues from a pod's status as if the process had never stopped.
+// TestAdopted checks that a new Life, made from the status of a pod, continues as if the first Life had never ended.
 func TestAdopted(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Exits: exits(1, 7)}}
 	pod := newPod(v1.RestartPolicyAlways, "c")
@@ -607,7 +610,7 @@ func TestAdopted(t *testing.T) {
 	}
 }
 
-// TestRejectedStays checks that a pod that had ended before its life began keeps its status.
+// TestRejectedStays checks that a pod keeps its status if it had already ended when its Life was made.
 func TestRejectedStays(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "c")
 	pod.Status = v1.PodStatus{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "Pod was rejected",

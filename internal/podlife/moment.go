@@ -104,7 +104,8 @@ func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	return m
 }
 
-// runOf recovers a run that has ended from its terminated state. A lost container has no times, and gets the zero run.
+// runOf recovers a run that has ended from its terminated state. If the terminated state has no times, because the
+// kubelet lost the container, runOf returns the zero run.
 func runOf(t *v1.ContainerStateTerminated, number int32) run {
 	if t == nil || t.FinishedAt.IsZero() {
 		return run{}

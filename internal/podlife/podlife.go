@@ -1,9 +1,9 @@
-// Package podlife computes the status that a kubelet would report for a pod, as a function of time, of the pod and of
-// a scenario's description of its containers. There is no I/O here, no goroutine and no clock.
+// Package podlife computes the status that a kubelet would report for a pod. The status is a function of the time, of
+// the pod, and of a scenario's description of the pod's containers. The package has no I/O, no goroutines and no clock.
 //
-// Begin with [Life]. The reported status contains everything that a life depends on, with times in whole seconds. A
-// process that is killed and started again therefore continues each life from the status in the API server. The
-// changes that were due while the process was not running are computed as if it had not stopped.
+// Begin with [Life], which simulates one pod. The reported status contains everything that the simulation depends on,
+// with times in whole seconds. When a process is killed and started again, it can therefore continue from the status in
+// the API server. It computes the changes that were due while it was not running as if it had not stopped.
 //
 // [FixedStatus] is the status of a pod that never changes, on a node that is not in a cluster.
 package podlife
@@ -19,19 +19,20 @@ import (
 	"fauxlet/scenario"
 )
 
-// Settings are the properties of the node that affect the life of a pod.
+// Settings are the properties of the node that the status of a pod depends on.
 type Settings struct {
 	// HostIPs are the addresses of the node, the main one first. A pod with hostNetwork has the same addresses.
 	HostIPs []string
 	// PodIPs are the addresses of this pod: one address, or one per IP family. The status contains them as soon as
 	// the pod's first container has been created.
 	PodIPs []string
-	// MaxBackOff is the longest wait before a container that keeps ending is started again; 0 means five minutes.
+	// MaxBackOff is the longest time that a container waits in CrashLoopBackOff; 0 means five minutes.
 	// (KubeletConfiguration: crashLoopBackOff.maxContainerRestartPeriod)
 	MaxBackOff time.Duration
 }
 
-// Life is the life of one pod. It is not safe for concurrent use.
+// Life simulates one pod on a node: when its containers start, become ready, end and restart, and how the pod ends. It
+// is not safe for concurrent use.
 type Life struct {
 	pod       *v1.Pod
 	described map[string]scenario.Container
@@ -43,14 +44,14 @@ type Life struct {
 	conditions [len(timedConditions)]condition
 	stage      stage
 	stop       stop
-	// settled is set for a pod that had ended before this life began. Its status never changes.
+	// settled is true if the pod had already ended when the Life was made. The status of the pod then never changes.
 	settled bool
 }
 
-// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. The
-// descriptions of the containers are in described, by container name. A container without a description behaves like
-// the zero scenario.Container. New only reads the pod, which must not change later. It returns an error if a
-// description is invalid. The error names the container and the field.
+// New makes the Life of a pod that is bound to the node. If the pod has a status from an earlier Life, the new Life
+// continues from that status. The argument "described" has the descriptions of the containers, by container name. A
+// container without a description behaves like the zero scenario.Container. New only reads the pod, which must not
+// change later. It returns an error if a description is invalid. The error names the container and the field.
 func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
 	for _, name := range slices.Sorted(maps.Keys(described)) {
 		c := described[name]
@@ -76,7 +77,7 @@ func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now t
 	return l, nil
 }
 
-// Update continues the life with a newer version of the same pod.
+// Update gives the Life a newer version of the same pod, for example a version with a deletionTimestamp.
 func (l *Life) Update(pod *v1.Pod, now time.Time) {
 	l.advance(now)
 	l.pod = pod
@@ -97,8 +98,8 @@ func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool
 	return l.status(), next, l.stage == ended && l.pod.DeletionTimestamp != nil
 }
 
-// Exit ends the run of a container at a time: the process of the container has exited with a code. The run is the one
-// with the given container ID in the status. If it has ended already, Exit does nothing.
+// Exit simulates that the process of a container exits at the time "now" with an exit code. The argument "id" is the
+// container ID of the current run. If the run with this ID has already ended, Exit does nothing.
 func (l *Life) Exit(id string, code int32, now time.Time) {
 	l.advance(now)
 	for i := range l.containers {
@@ -153,5 +154,5 @@ func (l *Life) setAddresses(s *v1.PodStatus) {
 	}
 }
 
-// inSeconds truncates a time to the precision of the API.
+// inSeconds truncates a time to whole seconds, as times in the API are.
 func inSeconds(t time.Time) time.Time { return t.Truncate(time.Second) }

@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestProperties checks invariants of a pod's life with many random pods and scenarios.
+// TestProperties checks, with many random pods and scenarios, properties that every simulated pod must have.
 func TestProperties(t *testing.T) {
 	for seed := range uint64(120) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -35,7 +35,7 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// walk goes through a life in steps of random length.
+// walk moves one Life forward in steps of random length.
 type walk struct {
 	t          *testing.T
 	r          *rand.Rand
@@ -184,7 +184,8 @@ func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	return false
 }
 
-// The method "adopted" checks that a process that starts now continues the life from the status.
+// The method "adopted" checks that a new Life, made from the current status, has the same status and the same time of
+// the next change.
 func (w *walk) adopted() {
 	text, err := json.Marshal(w.status)
 	if err != nil {
@@ -207,7 +208,8 @@ func (w *walk) adopted() {
 	}
 }
 
-// The method "again" fails the test unless one long step has the same result as all the steps of the walk together.
+// The method "again" checks that a new Life reaches the same status in one long step as w.life in all its steps. It
+// does nothing if the pod was updated during the walk.
 func (w *walk) again() {
 	if w.changed {
 		return

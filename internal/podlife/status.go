@@ -13,7 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// stage is one of the three successive parts of a pod's life.
+// stage is the part of the simulation that a Life has reached. The stages follow one another.
 type stage uint8
 
 const (
@@ -148,8 +148,8 @@ func termination(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
 	return nil
 }
 
-// markLost gives the terminated state ContainerStatusUnknown to containers of an ended pod that a kubelet cannot find.
-// (kubelet: pkg/kubelet/status, TerminatePod)
+// markLost sets the terminated state ContainerStatusUnknown for those containers of an ended pod that have no
+// terminated state, because a kubelet cannot find these containers. (kubelet: pkg/kubelet/status, TerminatePod)
 func markLost(s *v1.PodStatus, initialized bool) {
 	mark := func(statuses []v1.ContainerStatus) {
 		for i := range statuses {

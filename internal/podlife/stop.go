@@ -108,8 +108,9 @@ func (l *Life) hasBegun() bool {
 }
 
 // stopAll returns the time at which all containers will have stopped. For every running container it calls the function
-// "each" with the container's run as it will be after the end. Main containers stop first, then sidecars, in reverse
-// order. (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
+// "each" with the container and with a copy of its run as it will be after the container has stopped. Main containers
+// stop first, then sidecars, in reverse order. (kubelet: pkg/kubelet/kuberuntime, killContainer and
+// terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
 	last := l.stop.since
 	for i := range l.containers {
