@@ -117,8 +117,9 @@ func TestFollowEmpty(t *testing.T) {
 	})
 }
 
-// TestFollowFarTimes checks that a followed log waits for its next line, even if a number of lines times the interval
-// is longer than the longest Duration, which is 292 years. If the product overflowed, Read would not wait.
+// TestFollowFarTimes checks that Read waits for further lines of a followed log even if the time between two lines, or
+// since the start, is longer than the longest Duration, which is 292 years. If a computation overflowed, Read would not
+// wait.
 func TestFollowFarTimes(t *testing.T) {
 	at := func(year int) *metav1.Time { return &metav1.Time{Time: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)} }
 	shortest := metav1.Duration{Duration: 1}

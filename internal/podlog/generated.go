@@ -17,10 +17,12 @@ type lines interface {
 	time(i int64) time.Time
 	// The method "has" reports whether line i exists or will exist later.
 	has(i int64) bool
-	// The method "unfinished" returns 1 if there is a further line that does not end with a line feed, otherwise 0. As
-	// in a kubelet, the other methods do not count this line, and a reader that follows the log does not get it.
+	// The method "unfinished" returns 1 if there is one more line after the last line with a line feed, otherwise 0. As
+	// in a kubelet, the other methods do not count this unfinished line, and a reader that follows the log does not get
+	// it.
 	unfinished() int64
-	// The method "from" returns the number of a line. All lines before that line were written before the given time.
+	// The method "from" returns the number of a line with which a search for the lines since the given time can begin:
+	// all lines before it were written earlier. A line after it may have been written earlier too.
 	from(since time.Time) int64
 	stderr(i int64) bool
 	// appendLine appends the text of line i, including its line feed, to b.
@@ -40,7 +42,7 @@ type generatedLines struct {
 // maxLines returns the number of lines in the longest Duration, which is 292 years.
 func (g *generatedLines) maxLines() int64 { return int64(math.MaxInt64 / g.interval) }
 
-// after returns how long after the first line the line i is written, but at most the longest Duration.
+// The method "after" returns the time between the first line and line i, but at most the longest Duration.
 func (g *generatedLines) after(i int64) time.Duration {
 	return time.Duration(min(i, g.maxLines())) * g.interval
 }
@@ -74,9 +76,10 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends the lines with the numbers next to end-1 to b. It stops earlier when the length of b reaches the
-// argument "full". It returns the number of the next line to append. Many calls of appendLine would have the same
-// result, but take three times as long, because only appendLines increments the number in decimal digits.
+// appendLines appends lines to b. The argument "next" is the number of the first line, and "end" is the number after
+// the last line. When the length of b reaches the argument "full", appendLines stops earlier. It returns the number of
+// the first line that it has not appended. Many calls of appendLine would have the same result, but take three times as
+// long: appendLines converts only the first number to decimal digits, and then increments these digits.
 func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
 	requests := requests()
 	number := newDecimal(next)
@@ -132,7 +135,8 @@ func (g *generatedLines) withText(text [][]byte) storedLines {
 // requestCount is the number of different requests. All of them fit into a processor's cache.
 const requestCount = 1 << 10
 
-// requests returns the texts that can follow the number of a line. Each begins with a space and ends with a line feed.
+// The function "requests" returns the texts that can follow the number of a line. Each text begins with a space and
+// ends with a line feed.
 var requests = sync.OnceValue(func() *[requestCount][]byte {
 	methods := [...]string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT"}
 	paths := [...]string{"/", "/index.html", "/items/%d", "/items/%d", "/items/%d", "/cart/%d", "/login", "/healthz"}

@@ -1,9 +1,9 @@
 // Package podlog makes the logs of containers that do not run.
 //
-// The lines of a generated log are computed when they are read, and never stored. Line i depends only on the log's
-// seed, the names of its container and i, and is written at start + i × interval. So a log of a billion lines takes
-// no memory, options such as tailLines are fast, and each run of the program generates the same lines. The lines of
-// a log may also come from a text or a file.
+// The lines of a generated log are computed when they are read, and never stored. Line i depends only on the number i,
+// on the log's seed, and on the names of the container, its pod and its namespace. It is written at start + i ×
+// interval. So a log of a billion lines takes no memory, options such as tailLines are fast, and each run of the
+// program generates the same lines. The lines of a log may also come from a text or a file.
 //
 // Begin with [New] and [Log.Read].
 package podlog
@@ -22,7 +22,8 @@ import (
 // Age is the apparent age of a new generated log if its description has neither a start nor a number of lines.
 const Age = time.Hour
 
-// Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
+// Log is the log of one run of a container. It is safe for concurrent use, except that two calls of End must not be
+// concurrent. The methods End and Ended accept a nil Log.
 type Log struct {
 	lines   lines
 	began   time.Time
@@ -79,8 +80,8 @@ func Empty(began time.Time) *Log {
 // Began returns the time of the first line.
 func (l *Log) Began() time.Time { return l.began }
 
-// End ends the run: the log gets no lines after this time, and readers that follow the log return. Only the first
-// call has an effect. Calls must not be concurrent.
+// End ends the run: the log gets no lines after this time, and readers that follow the log return. Only the first call
+// has an effect.
 func (l *Log) End(at time.Time) {
 	if l == nil || l.HasEnded() {
 		return

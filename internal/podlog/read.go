@@ -42,7 +42,7 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 		remain: ptr.Deref(options.LimitBytes, math.MaxInt64), lineStart: true}
 	now := time.Now()
 	if seconds := options.SinceSeconds; seconds != nil {
-		// As in the kubelet, the product wraps around if there are more than 292 years of seconds.
+		// As in the kubelet, the product overflows and wraps around if SinceSeconds is more than 292 years.
 		r.since = now.Add(-time.Duration(*seconds) * time.Second)
 	}
 	if since := options.SinceTime; since != nil && since.Add(-ahead).After(r.since) {
@@ -78,10 +78,11 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 // chunk is the number of bytes in one write of many lines. (A kubelet writes and flushes each line separately.)
 const chunk = 256 << 10
 
-// manyLines is the number of lines from which the method "write" uses a buffer of the pool.
+// If the method "write" has at least manyLines lines to write, it takes a buffer from the pool.
 const manyLines = 1000
 
-// buffers is a pool of empty buffers. Each has room for a chunk and for the line with which the chunk gets full.
+// buffers is a pool of empty buffers. A buffer is written when it contains at least one chunk, so each has room for a
+// chunk and for one more line.
 var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, chunk+1<<10)) }}
 
 // reader is the state of one call of Read.
@@ -99,8 +100,8 @@ type reader struct {
 	to        io.Writer // the writer for the buffer: stdout or stderr
 }
 
-// write writes the lines with the numbers next to end-1. The result "done" is true if the limit of bytes is reached or
-// ctx is done.
+// The method "write" writes lines. The argument "next" is the number of the first line, and "end" is the number after
+// the last line. The result "done" is true if the limit of bytes is reached or ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
 	if end-next >= manyLines {
 		pooled := buffers.Get().(*bytes.Buffer)

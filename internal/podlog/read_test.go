@@ -112,8 +112,9 @@ func TestEmptyPart(t *testing.T) {
 	}
 }
 
-// TestUnfinishedLine checks that a log in the CRI's format keeps its end without a line feed. The option tailLines does
-// not count this end as a line, and a reader that follows the log does not get it.
+// TestUnfinishedLine checks a log in the CRI's format whose last line has no line feed. Read writes the last line
+// without a line feed. The option tailLines does not count the last line, and a reader that follows the log does not
+// get it.
 func TestUnfinishedLine(t *testing.T) {
 	const a, b, c = "2026-01-02T03:04:05Z stdout F a\n", "2026-01-02T03:04:06Z stdout F b\n",
 		"2026-01-02T03:04:07Z stdout F c"
@@ -193,13 +194,13 @@ func TestEndless(t *testing.T) {
 	}
 }
 
-// TestWriterFails checks that Logs returns the error of a writer that fails.
+// TestWriterFails checks that Read returns the error of a writer that fails.
 func TestWriterFails(t *testing.T) {
 	gone := errors.New("gone")
 	err := newLog(t, scenario.Log{Lines: 1_000_000}).Read(context.Background(), &v1.PodLogOptions{}, true,
 		failing{gone}, nil)
 	if !errors.Is(err, gone) {
-		t.Errorf("Logs returned the error %v", err)
+		t.Errorf("Read returned the error %v", err)
 	}
 }
 

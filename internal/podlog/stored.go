@@ -12,15 +12,16 @@ type storedLines struct {
 	lines []storedLine
 	// whole is the number of lines that end with a line feed in the file.
 	whole int64
-	// existing means that all lines count as written, even lines with a time in the future, and that their times need
-	// not be in order. If existing is false, each line is written at its time.
+	// If existing is true, all lines have already been written, even lines with a time in the future, and their times
+	// need not be in order. If existing is false, each line is written at its time.
 	existing bool
 }
 
 type storedLine struct {
 	at    time.Time
 	isErr bool
-	// text ends with a line feed, except in a partial line, which the next line continues, and in an unfinished line.
+	// text ends with a line feed. There are two exceptions: a partial line, whose text continues in the next line, and
+	// an unfinished line at the end of a file.
 	text []byte
 }
 

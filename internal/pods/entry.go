@@ -36,7 +36,8 @@ type container struct {
 	previous *run
 }
 
-// run is one run of a container. Successive versions of the pod share a run, with the files that commands have written.
+// run is one run of a container. When Put replaces a pod by a new version, and a container has not been restarted, the
+// new version has the same run. So the log and the files that commands have written stay.
 type run struct {
 	id  string      // the container ID in the status
 	log *podlog.Log // ends when the run ends; nil for a container without a status
@@ -85,8 +86,9 @@ func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 }
 
 // makeRun makes a run of a container. If the description of the log has no start time, the log starts or ends relative
-// to the time in the argument "made"; see podlog.New. A container with stdin has an empty log unless its log is
-// described: kubectl run prints the log before it attaches, and lines of a server would not fit there.
+// to the time in the argument "made"; see podlog.New. If a container has stdin and no description of its log, its log
+// is empty. The reason is that kubectl run prints the log before it attaches to the container, and a user who starts a
+// shell would be surprised by the generated log of a web server.
 func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
 	if podlife.ContainerSpec(e.pod, c.name).Stdin && c.described.Log == (scenario.Log{}) {
 		return &run{id: id, log: podlog.Empty(made)}, nil

@@ -43,8 +43,9 @@ func (s Streams) forTerminal() Streams {
 	return s
 }
 
-// untilEnd returns the streams with writers that work until "end" is called. A command that still waits for its input
-// can then write nothing. "end" waits for a write in progress.
+// untilEnd returns the streams with writers that work until the function "end" is called. From then on every write
+// fails. So a command that still waits for its input can write nothing more to the client. The function "end" waits for
+// a write in progress.
 func (s Streams) untilEnd() (_ Streams, end func()) {
 	if s.Stdout == nil {
 		s.Stdout = io.Discard

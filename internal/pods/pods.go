@@ -32,9 +32,9 @@ type Store struct {
 }
 
 // NewStore makes a Store of pods that never change. Missing fields of the pods are completed: namespace default, a uid,
-// and the status of a pod that has been running for an hour. An error about a pod names the field, as in a list of
-// pods; an error about a description names the container and the pod. Exec requests can run a few simple commands, such
-// as ls and cat. [NewStoreWith] takes a different Executor.
+// and the status of a pod that has been running for an hour. An error about a pod names the field and the index of the
+// pod, as in pods[0].metadata.name. An error about a description names the container and the pod. Exec requests can run
+// a few simple commands, such as ls and cat. [NewStoreWith] takes a different Executor.
 func NewStore(all ...scenario.Pod) (*Store, error) { return NewStoreWith(simpleExecutor{}, all...) }
 
 // NewStoreWith is like [NewStore], but executor runs the commands of exec requests, unless it is nil.
@@ -173,7 +173,8 @@ func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
 	return e.pod, true
 }
 
-// running returns the entry of a running container. Like a container runtime, it ignores the pod's uid.
+// The method "running" returns the entry of a pod if the given container of the pod runs. Like a container runtime, it
+// ignores the pod's uid.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
 	e, found := s.entry(namespace, name)
 	if !found || !isRunning(podlife.ContainerStatus(e.pod, container)) {

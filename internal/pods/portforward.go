@@ -27,8 +27,8 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 	if !found {
 		return fmt.Errorf("pod not found (%q)", name+"_"+namespace)
 	}
-	// All streams of a client share a connection, which blocks while data of one of them is unread. The goroutine ends
-	// when the client closes the stream.
+	// Read the rest of the data from the client, because all streams of a client share a connection, which blocks while
+	// data of one stream is unread. The goroutine ends when the client closes the stream.
 	defer func() { go io.Copy(io.Discard, stream) }()
 	forward, listens := e.findPort(port)
 	if !listens { // return the error of containerd: internal/cri/server/sandbox_portforward_linux.go
@@ -77,7 +77,8 @@ func (c *streamConn) Write(p []byte) (int, error) { return c.stream.Write(p) }
 
 func (c *streamConn) Close() error { return errors.Join(c.stream.Close(), c.Conn.Close()) }
 
-// findPort reports whether the pod listens on a port, and the address to which the port is forwarded, if any.
+// findPort returns whether the pod listens on a port. If the scenario forwards the port, the result "forward" is the
+// address to which it is forwarded.
 func (e *entry) findPort(port int32) (forward string, listens bool) {
 	listens = true
 	for _, c := range e.containers {
