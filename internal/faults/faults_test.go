@@ -32,7 +32,7 @@ func TestParseNamesTheWrongField(t *testing.T) {
 			`kind: "" is not a kind of fault; the kinds are serving-certificate, connection-refused,`},
 		"name": {`{"kind": "cut", "name": "A B"}`, `name: "A B": `},
 		"no parameter": {`{"kind": "slow-body"}`,
-			"rate: missing: the kind slow-body requires it: the network or the disk is slow"},
+			"rate: missing: the kind slow-body requires it (the network or the disk is slow"},
 		"no certificate": {`{"kind": "serving-certificate"}`, "certificate: missing"},
 		"a client's": {`{"kind": "serving-certificate", "certificate": "client-expired"}`,
 			`certificate: "client-expired" is not a kind of serving certificate; the kinds are server, `},

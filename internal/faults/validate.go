@@ -49,7 +49,7 @@ func (f *Fault) Validate() error {
 	}
 	for _, name := range kind.Requires {
 		if fields[name] == nil {
-			return fmt.Errorf("%s: missing: the kind %s requires it: %s", name, kind.Name, kind.Explains)
+			return fmt.Errorf("%s: missing: the kind %s requires it (%s)", name, kind.Name, kind.Explains)
 		}
 	}
 	if err := f.validateParameters(); err != nil {

@@ -130,7 +130,8 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	return nil
 }
 
-// The method "begin" starts the simulated life of a pod, or continues it from the status in the apiserver.
+// The method "begin" makes the entry and the Life of a pod. If the apiserver has a status of the pod, the Life
+// continues from that status.
 func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	l := &podEntry{member: m, uid: pod.UID, shown: shown}
 	if m.fleet.options.Containers != nil {

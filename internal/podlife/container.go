@@ -50,8 +50,8 @@ func (c *container) isInitialized() bool {
 	return c.run.hasEnded() && c.run.code == 0 && c.waiting == ""
 }
 
-// initializedAt returns when isInitialized became true. The result depends only on the run, so it is the same when
-// another process continues the life from the pod's status.
+// initializedAt returns when isInitialized became true. The result depends only on the current run, so it is the same
+// for a new Life that is made from the pod's status.
 func (c *container) initializedAt() time.Time {
 	if c.kind == Sidecar {
 		started, _ := c.probeTimes()

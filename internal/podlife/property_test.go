@@ -208,8 +208,8 @@ func (w *walk) adopted() {
 	}
 }
 
-// The method "again" checks that a new Life reaches the same status in one long step as w.life in all its steps. It
-// does nothing if the pod was updated during the walk.
+// The method "again" checks that a new Life reaches the same status in one long step as w.life in many steps. It does
+// nothing if the pod was updated during the walk.
 func (w *walk) again() {
 	if w.changed {
 		return

@@ -24,12 +24,12 @@ func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 	return context.WithValue(ctx, clockSkewKey{}, ahead)
 }
 
-// Read writes lines of the log to stdout and stderr. The options select the lines. A nil writer drops the lines of its
-// stream, and both may be the same writer. The argument "running" is true if more lines may come.
+// Read writes lines of the log to stdout and stderr. The options select the lines. If a writer is nil, Read drops the
+// lines of its stream. stdout and stderr may be the same writer. The argument "running" is true if more lines may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
-// ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors
-// of writers. (k8s.io/cri-client/pkg/logs, ReadLogs)
+// ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors of
+// writers. (k8s.io/cri-client/pkg/logs, ReadLogs)
 func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool, stdout, stderr io.Writer) error {
 	if stdout != nil {
 		// Like the kubelet, make an empty write, so that the response begins even if the log never gets a line.

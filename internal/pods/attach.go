@@ -15,15 +15,15 @@ import (
 // after a write in progress has ended.
 //
 // If the container has stdin and the client sends input, Attach runs the command of the container, or a shell if the
-// container has no command. Each call runs the command anew. When the command has ended, its exit code is the exit code
-// of the container; see [Store.OnExit]. The end of the client's input is the end of the command's input only if the
-// container has stdinOnce and no terminal. Otherwise Attach returns, and the container continues to run. (containerd:
-// internal/cri/io, ContainerIO.Attach)
+// container has no command. Each call of Attach runs the command again from its beginning. When the command has ended,
+// its exit code is the exit code of the container; see [Store.OnExit]. What happens when the client's input ends
+// depends on the container. If it has stdinOnce and no terminal, the command reads the end of its input. Otherwise
+// Attach returns, and the container continues to run. (containerd: internal/cri/io, ContainerIO.Attach)
 //
-// For other containers, and if the environment does not have the command, Attach writes the lines that the container
-// logs from now on, and echoes the input. With stdinOnce it returns at the end of the input. If the command cannot be
-// started for another reason, for example because too many commands run, Attach writes the reason to standard error and
-// returns an error, and the container continues to run.
+// If the container has no stdin, if the client sends no input, or if the environment does not have the command, Attach
+// writes the lines that the container logs from now on, and echoes the input. With stdinOnce it returns at the end of
+// the input. If the command cannot be started for another reason, for example because too many commands run, Attach
+// writes the reason to standard error and returns an error, and the container continues to run.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {

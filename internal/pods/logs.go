@@ -11,10 +11,10 @@ import (
 	"fauxlet/internal/podlife"
 )
 
-// Logs writes lines of a container's log to stdout and stderr. The options select the lines. A nil writer drops the
-// lines of its stream, and both may be the same writer. Errors about the pod and the container have the kubelet's text,
-// and a kubelet sends them with status 400. For the options and the errors of writers see podlog.Log.Read. (kubelet:
-// GetKubeletContainerLogs, validateContainerLogStatus)
+// Logs writes lines of a container's log to stdout and stderr. The options select the lines. If a writer is nil, Logs
+// drops the lines of its stream. stdout and stderr may be the same writer. Errors about the pod and the container have
+// the kubelet's text. A kubelet sends them with status 400. For the options and the errors of writers see
+// podlog.Log.Read. (kubelet: GetKubeletContainerLogs, validateContainerLogStatus)
 func (s *Store) Logs(ctx context.Context, namespace, name, container string, options *v1.PodLogOptions,
 	stdout, stderr io.Writer) error {
 	e, found := s.entry(namespace, name)
