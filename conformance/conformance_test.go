@@ -95,7 +95,7 @@ skipped  tls.sni           a name is sent
 
 fail  client.presented: none is presented
       presented: none
-      answered: <401> & [31mred
+      answered: <401> & \x00\x1b[31mred
       flag:   --kubelet-client-certificate
       remedy: --kubelet-client-certificate=a.crt
               --kubelet-client-key=a.key

@@ -1,15 +1,15 @@
 package conformance
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	"fauxlet/internal/color"
 )
 
 // Formats returns the format names that [Report.Write] accepts.
@@ -21,10 +21,7 @@ func (r *Report) Write(w io.Writer, format string) error {
 	case "table":
 		return r.writeTable(w)
 	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(r)
+		return color.WriteJSON(w, r, "  ")
 	case "junit":
 		return r.writeJUnit(w)
 	}
@@ -67,7 +64,7 @@ func (r *Report) writeTable(w io.Writer) error {
 	for _, object := range r.NotRemoved {
 		fmt.Fprintf(&b, "not removed: %s (the next run removes it)\n", object)
 	}
-	_, err := io.WriteString(w, printable(b.String())) // a server's response must not control the terminal
+	_, err := io.WriteString(w, color.PrintableLines(b.String()))
 	return err
 }
 
@@ -101,8 +98,8 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		if result.Remedy != "" {
 			out = append(out, "flag: "+result.Flag, "remedy: "+result.Remedy)
 		}
-		test.SystemOut = &junit.Output{Data: printable(strings.Join(out, "\n"))}
-		problem := &junit.Result{Message: printable(result.Reason), Type: result.Flag, Data: printable(result.Remedy)}
+		test.SystemOut = &junit.Output{Data: color.PrintableLines(strings.Join(out, "\n"))}
+		problem := &junit.Result{Message: color.PrintableLines(result.Reason), Type: result.Flag, Data: color.PrintableLines(result.Remedy)}
 		switch {
 		case result.Incomplete:
 			test.Error = problem
@@ -119,13 +116,3 @@ func (r *Report) writeJUnit(w io.Writer) error {
 }
 
 func seconds(s Seconds) string { return fmt.Sprintf("%.3f", time.Duration(s).Seconds()) }
-
-// printable removes control characters, most of which XML 1.0 does not allow even when escaped.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) && c != '\n' && c != '\t' {
-			return -1
-		}
-		return c
-	}, s)
-}

@@ -18,6 +18,7 @@ import (
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
+	"fauxlet/internal/color"
 	"fauxlet/testcerts"
 )
 
@@ -84,7 +85,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	// The checks break connections on purpose, and the streaming libraries would log each broken connection.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
-	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
+	options.OnNotice = func(text string) { fmt.Fprintln(progress, color.PrintableLines(text)) }
 	options.OnResult = func(r conformance.Result) {
 		fmt.Fprintf(progress, "%-7s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
 	}

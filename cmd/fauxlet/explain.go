@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -237,9 +236,4 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 	return nil
 }
 
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
-}
+func writeJSON(w io.Writer, v any) error { return color.WriteJSON(w, v, "  ") }

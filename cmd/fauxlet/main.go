@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"fauxlet/internal/color"
 )
 
 func main() {
@@ -33,7 +35,7 @@ func run(ctx context.Context, root *cobra.Command, args []string) int {
 	if errors.As(err, &exit) && exit.error == nil { // the command has already printed its result
 		return exit.code
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
+	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", color.PrintableLines(err.Error()))
 	if exit != nil {
 		return exit.code
 	}

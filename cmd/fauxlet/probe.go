@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance/probe"
+	"fauxlet/internal/color"
 )
 
 func newProbe() *cobra.Command {
@@ -140,7 +141,7 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		const clearLine = "\r\x1b[K"
 		options.Progress = func(what string) {
-			fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, what)
+			fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, color.Printable(what))
 		}
 		done = func() { fmt.Fprint(stderr, clearLine) }
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -89,7 +88,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
 		Decision: func(d *decisions.Record) error { return w.print(c.OutOrStdout(), d) },
-		Note:     func(text string) { fmt.Fprintln(c.ErrOrStderr(), "--", text) },
+		Note:     func(text string) { fmt.Fprintln(c.ErrOrStderr(), "--", color.Printable(text)) },
 	})
 	if _, refused := errors.AsType[*admin.StatusError](err); refused {
 		return w.remote.addRemedy(err)
@@ -99,7 +98,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 
 func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
 	if w.output == "json" {
-		return json.NewEncoder(out).Encode(d)
+		return color.WriteJSON(out, d, "")
 	}
 	style := color.For(out)
 	text := d.Line(style)

@@ -1,9 +1,10 @@
 package probe
 
 import (
-	"encoding/json"
 	"io"
 	"slices"
+
+	"fauxlet/internal/color"
 )
 
 // Report is the result of a probe.
@@ -79,8 +80,5 @@ func (r *Report) FirstError() string {
 
 // WriteJSON writes the report as indented JSON. report.schema.json describes it.
 func (r *Report) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
+	return color.WriteJSON(w, r, "  ")
 }

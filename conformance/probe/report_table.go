@@ -8,15 +8,16 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
+
+	"fauxlet/internal/color"
 )
 
-// WriteTable writes the report as text. It replaces control characters in the kubelet's responses.
+// WriteTable writes the report as text. It escapes characters in the kubelet's responses that are not printable.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s)", r.URL, r.Address)
 	if r.Version != "" {
-		fmt.Fprintf(&b, ", kubelet %s", line(r.Version))
+		fmt.Fprintf(&b, ", kubelet %s", color.Printable(r.Version))
 	}
 	b.WriteString("\n\n")
 	r.writeIdentities(&b)
@@ -29,16 +30,6 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// line replaces characters that are not printable. The result is one line and cannot control a terminal.
-func line(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
 // section writes a heading, the rows in aligned columns without trailing spaces, and an empty line.
 func section(b *strings.Builder, heading string, rows [][]string) {
 	var aligned strings.Builder
@@ -46,7 +37,7 @@ func section(b *strings.Builder, heading string, rows [][]string) {
 	for _, cells := range rows {
 		fmt.Fprint(w, "  ")
 		for i, cell := range cells {
-			cells[i] = line(cell)
+			cells[i] = color.Printable(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
@@ -87,7 +78,7 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 	section(b, "RESPONSES", rows)
 	for n, reason := range reasons {
-		fmt.Fprintf(b, "  [%d] %s\n", n+1, line(reason))
+		fmt.Fprintf(b, "  [%d] %s\n", n+1, color.Printable(reason))
 	}
 	if len(reasons) > 0 {
 		b.WriteString("\n")
@@ -154,8 +145,8 @@ func (r *Report) writeFindings(b *strings.Builder) {
 	}
 	b.WriteString("FINDINGS\n")
 	for _, f := range r.Findings {
-		fmt.Fprintf(b, "  %s  %s (%s)\n", strings.ToUpper(string(f.Severity)), line(f.What), f.ID)
-		fmt.Fprintf(b, "    evidence: %s\n", line(f.Evidence))
+		fmt.Fprintf(b, "  %s  %s (%s)\n", strings.ToUpper(string(f.Severity)), color.Printable(f.What), f.ID)
+		fmt.Fprintf(b, "    evidence: %s\n", color.Printable(f.Evidence))
 		if f.Risk != "" {
 			fmt.Fprintf(b, "    risk:     %s\n", f.Risk)
 		}
@@ -186,6 +177,6 @@ func (r *Report) writeComparison(b *strings.Builder) {
 	}
 	section(b, fmt.Sprintf("COMPARISON WITH %s (REVIEWS %s)", c.Configuration, c.Reviews), rows)
 	for _, what := range c.NotCompared {
-		fmt.Fprintf(b, "  not compared: %s\n", line(what))
+		fmt.Fprintf(b, "  not compared: %s\n", color.Printable(what))
 	}
 }

@@ -1,4 +1,4 @@
-// Package color paints text for a terminal.
+// Package color paints text for a terminal, and makes text from outside printable.
 package color
 
 import (

@@ -44,13 +44,13 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 // client's error.
 func (r *response) summary(style color.Style) string {
 	if r.err != nil {
-		return style.Paint(color.Red, "no response") + ": " + r.err.Error()
+		return style.Paint(color.Red, "no response") + ": " + color.Printable(r.err.Error())
 	}
 	c := color.Green
 	if r.status >= http.StatusBadRequest {
 		c = color.Red
 	}
-	return style.Paint(c, fmt.Sprint(r.status)) + ", " + r.reason()
+	return style.Paint(c, fmt.Sprint(r.status)) + ", " + color.Printable(r.reason())
 }
 
 // reason returns the kubelet's reason for the response, and mentions if the reason comes from a cache.

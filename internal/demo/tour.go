@@ -271,7 +271,7 @@ func (t *tour) result(s step, got *response) (bool, error) {
 		c = color.Red
 		received += " (not as expected: " + s.expected() + ", reason: " + s.Reason + ")"
 	}
-	fmt.Fprintln(t, t.style.Paint(c, padded("Received"))+" "+received)
+	fmt.Fprintln(t, t.style.Paint(c, padded("Received"))+" "+color.Printable(received))
 	t.paragraph("Decision", decision)
 	return ok, nil
 }
@@ -326,6 +326,7 @@ func (p printer) paragraph(label, text string) {
 	}
 	line := padded(label)
 	for i, word := range strings.Fields(text) {
+		word = color.Printable(word)
 		if i > 0 && len(line)+1+len(word) > lineWidth {
 			fmt.Fprintln(p, line)
 			line = padded("")

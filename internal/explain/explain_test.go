@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
+	"unicode"
 
 	"fauxlet/authchain"
 	"fauxlet/testcerts"
@@ -134,6 +136,34 @@ func TestRequestsWithoutAuthentication(t *testing.T) {
 		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
 			t.Errorf("%s: outcome %s, reason %q, remedies %v; want outcome %s, a reason and no remedies",
 				test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
+		}
+	}
+}
+
+// TestNamesInCommands checks that the remedies' commands contain the name of the user and of the group, whatever
+// characters they have, and that the text of the explanation cannot control a terminal.
+func TestNamesInCommands(t *testing.T) {
+	for _, name := range []string{"kubelet-client", "it's; $(id)", "a\u202eb", "\x1b[2J\nb", "\u009b\xff\u2066"} {
+		e := Report(&authchain.Report{Method: http.MethodGet, Path: "/pods", Status: 403, Outcome: string(Refused),
+			Authentication: []authchain.Step{{Method: authchain.MethodX509, Outcome: authchain.OutcomeAuthenticated}},
+			User:           &authchain.UserInfo{Name: name, Groups: []string{"group " + name}},
+			Authorization: []authchain.Check{{Verb: "get", Resource: "nodes", Name: "node-1", Subresource: "proxy",
+				Result: authchain.CheckDenied}}}, Facts{})
+		var script strings.Builder
+		script.WriteString("kubectl() { printf '<%s>' \"$@\"; }\n")
+		for _, remedy := range e.Remedies {
+			script.WriteString(remedy.Kubectl + "\n")
+		}
+		out, err := exec.Command("bash", "-c", script.String()).CombinedOutput()
+		for _, want := range []string{"<--user=" + name + ">", "<--as=" + name + ">", "<--as-group=group " + name + ">"} {
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("%q: the arguments of kubectl are %q, %v, want %q", name, out, err, want)
+			}
+		}
+		var text strings.Builder
+		check(t, e.WriteText(&text, false))
+		if strings.ContainsFunc(text.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+			t.Errorf("%q: the explanation is not printable: %q", name, text.String())
 		}
 	}
 }

@@ -1,7 +1,13 @@
-// Package shellword quotes words for shell commands that a user can paste.
+// Package shellword quotes words for shell commands that a user can paste. Every command that fauxlet prints, and every
+// command on the admin page, is quoted here.
 package shellword
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // plain contains the characters that have no special meaning in any shell.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,="
@@ -15,10 +21,36 @@ func Join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Quote quotes a word for a POSIX shell. It returns a word without special characters unchanged.
+// Quote quotes a word for a shell. It returns a word without special characters unchanged. The result is one line that
+// neither controls a terminal nor looks different from what it is: if the word contains characters that are not
+// printable, such as control characters and characters that set the direction of text, the result is $'…' with escapes
+// for them, which bash, zsh, ksh and the shell of busybox read. Quote omits NUL, which no word of a shell can contain.
 func Quote(word string) string {
 	if word != "" && strings.Trim(word, plain) == "" {
 		return word
 	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	if !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsPrint(r) }) && utf8.ValidString(word) {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for word != "" {
+		r, size := utf8.DecodeRuneInString(word)
+		escape := !unicode.IsPrint(r) || r == utf8.RuneError && size == 1
+		switch char := word[:size]; {
+		case r == 0:
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case escape, strings.ContainsAny(char, `\'!`): // an interactive shell expands ! after an escaped quote
+			for _, c := range []byte(char) {
+				fmt.Fprintf(&b, `\%03o`, c)
+			}
+		default:
+			b.WriteString(char)
+		}
+		word = word[size:]
+	}
+	return b.String() + "'"
 }

@@ -107,17 +107,17 @@ func (e *Entry) find(remaining []byte) (Finding, bool) {
 	return Finding{e.filled(values), found, values}, true
 }
 
-// The method "filled" replaces all names in braces by their values. The values come from an untrusted text, so in
-// commands they are quoted for the shell.
+// The method "filled" replaces all names in braces by their values. The values come from an untrusted text, so in Next,
+// checks and remedies, which have commands, they are quoted for the shell.
 func (s Symptom) filled(values map[string]string) Symptom {
-	s.Meaning = fill(s.Meaning, values)
-	s.Causes, s.Next = slices.Clone(s.Causes), slices.Clone(s.Next)
-	for i, c := range s.Causes {
-		s.Causes[i] = Cause{fill(c.Cause, values), fill(c.Check, values), fill(c.Remedy, values)}
-	}
 	quoted := map[string]string{}
 	for name, value := range values {
 		quoted[name] = shellword.Quote(value)
+	}
+	s.Meaning = fill(s.Meaning, values)
+	s.Causes, s.Next = slices.Clone(s.Causes), slices.Clone(s.Next)
+	for i, c := range s.Causes {
+		s.Causes[i] = Cause{fill(c.Cause, values), fill(c.Check, quoted), fill(c.Remedy, quoted)}
 	}
 	for i, command := range s.Next {
 		s.Next[i] = fill(command, quoted)

@@ -107,7 +107,11 @@ func TestCommandsAreQuoted(t *testing.T) {
 	if len(d.Findings) != 1 {
 		t.Fatalf("diagnosis %+v, want one finding", d)
 	}
-	for _, command := range d.Findings[0].Next {
+	commands := d.Findings[0].Next
+	for _, cause := range d.Findings[0].Causes {
+		commands = append(commands, cause.Check, cause.Remedy)
+	}
+	for _, command := range commands {
 		if strings.Contains(strings.ReplaceAll(command, `'x; rm -rf $(pwd)'`, ""), "rm -rf") {
 			t.Errorf("the user name is not quoted in the command %s", command)
 		}
