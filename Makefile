@@ -90,8 +90,8 @@ cover: ## measure the coverage of the tests of the module, into coverage.html
 	go tool cover -func=coverage.out | tail -1
 
 .PHONY: image
-image: build ## build the container image with buildah, from no base image at all (IMAGE names it)
-	STORAGE_DRIVER=$(or $(STORAGE_DRIVER),vfs) buildah bud --isolation chroot --target binary --tag $(or $(IMAGE),fauxlet:$(VERSION)) .
+image: build ## build the container image fauxlet:latest with buildah, from no base image at all (IMAGE names it otherwise)
+	buildah bud --isolation chroot --target binary $(addprefix --tag ,$(or $(IMAGE),fauxlet:latest fauxlet:$(VERSION))) .
 
 .PHONY: clean
 clean: ## remove build results and the folder of the demo

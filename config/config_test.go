@@ -144,6 +144,8 @@ func TestStartErrors(t *testing.T) {
 		{"TLS version unknown", "--tls-min-version=1.2",
 			`failed to construct kubelet dependencies: unknown tls version "1.2"; ` +
 				"tlsMinVersion (--tls-min-version) is one of VersionTLS10,"},
+		{"node name that is not a DNS name", "--hostname-override=Node_1", `--hostname-override "Node_1" cannot be the ` +
+			"name of a node: a lowercase RFC 1123 subdomain must consist of"},
 		{"hostname blank", "--hostname-override= ", "failed to run Kubelet: empty hostname is invalid; set " +
 			"--hostname-override"},
 		{"three node IPs", "--node-ip=1.1.1.1,::1,2.2.2.2",

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -63,6 +64,37 @@ func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	return kc, nil
 }
 
+// FileError is an error in a configuration file or a drop-in. Error returns the kubelet's text, which repeats the name of
+// the file. [FileError.Short] does not.
+type FileError struct {
+	File   string
+	DropIn bool
+	err    error
+	text   string
+}
+
+func (e *FileError) Error() string { return e.text }
+func (e *FileError) Unwrap() error { return e.err }
+
+// Short returns an error that names the file once.
+func (e *FileError) Short() error {
+	reason := e.err
+	if path, ok := errors.AsType[*fs.PathError](reason); ok {
+		reason = path.Err
+	} else if empty, ok := errors.AsType[emptyFileError](reason); ok {
+		reason = empty.short()
+	}
+	return fmt.Errorf("%s: %w", e.File, reason)
+}
+
+// emptyFileError is the error of an empty file. It is the file's absolute path.
+type emptyFileError string
+
+func (e emptyFileError) Error() string {
+	return fmt.Sprintf("kubelet config file %q was empty", string(e))
+}
+func (e emptyFileError) short() error { return errors.New("the file is empty") }
+
 // readFile reads a configuration file, and returns its absolute path and content. An empty file is an error.
 func readFile(kind, name string) (path string, data []byte, err error) {
 	if path, err = filepath.Abs(name); err != nil {
@@ -72,7 +104,7 @@ func readFile(kind, name string) (path string, data []byte, err error) {
 		return "", nil, fmt.Errorf("failed to read %s config file %q, error: %w", kind, path, err)
 	}
 	if len(data) == 0 {
-		return "", nil, fmt.Errorf("kubelet config file %q was empty", path)
+		return "", nil, emptyFileError(path)
 	}
 	return path, data, nil
 }
@@ -156,7 +188,8 @@ func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte) (*kubeletConf
 // dropIn reads one drop-in and returns it as JSON.
 func (l *loader) dropIn(name string) ([]byte, error) {
 	failed := func(err error) error {
-		return fmt.Errorf("failed to load kubelet dropin file, path: %s, error: %w", name, err)
+		return &FileError{File: name, DropIn: true, err: err,
+			text: fmt.Sprintf("failed to load kubelet dropin file, path: %s, error: %v", name, err)}
 	}
 	path, data, err := readFile("drop-in kubelet", name)
 	if err != nil {

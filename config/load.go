@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/featuregate"
@@ -84,8 +85,9 @@ func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguratio
 	var err error
 	if file != "" {
 		if kc, err = l.file(file); err != nil {
-			return nil, fmt.Errorf("failed to load kubelet config file, path: %s, error: %w", file,
-				fmt.Errorf("failed to load Kubelet config file %s, error %w", file, err))
+			return nil, &FileError{File: file, err: err, text: fmt.Sprintf(
+				"failed to load kubelet config file, path: %[1]s, error: failed to load Kubelet config file %[1]s, error %[2]v",
+				file, err)}
 		}
 	}
 	if dir != "" {
@@ -125,8 +127,18 @@ func (l *loader) start(c *Config, f *Flags) error {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)
 	}
 	var err error
-	if c.NodeName, err = nodeutil.GetHostname(f.value("hostname-override")); err != nil {
+	override := f.value("hostname-override")
+	if c.NodeName, err = nodeutil.GetHostname(override); err != nil {
 		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
+	}
+	// A kubelet starts, and tries for ever to register a Node that the apiserver refuses.
+	if wrong := validation.IsDNS1123Subdomain(c.NodeName); len(wrong) > 0 && (override != "" || c.Kubeconfig != "") {
+		if override == "" {
+			return fmt.Errorf("failed to run Kubelet: the host name %q cannot be the name of a node: %s; set --hostname-override to another name",
+				c.NodeName, wrong[0])
+		}
+		return fmt.Errorf("failed to run Kubelet: --hostname-override %q cannot be the name of a node: %s", override,
+			wrong[0])
 	}
 	switch mode := c.Kubelet.Authorization.Mode; mode {
 	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow, kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:

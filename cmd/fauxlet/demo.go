@@ -67,16 +67,16 @@ func (d *demoFlags) run(c *cobra.Command) error {
 			fmt.Fprintln(out)
 			return nil
 		}
-		return withFlag(err)
+		return withFile("--dir", withFlag(err))
 	}
-	return demo.Run(c.Context(), demo.Options{
+	return withFile("--dir", demo.Run(c.Context(), demo.Options{
 		Folder: folder, Out: out, Host: options,
 		Port: given(flags, "port", &d.port), ReadOnlyPort: given(flags, "read-only-port", &d.readOnlyPort),
 		Logger: func(verbosity int, options ...zap.Option) (*zap.Logger, error) {
 			return d.log.newLogger(c.ErrOrStderr(), verbosity, options...)
 		},
 		RunHost: d.serving.run,
-	})
+	}))
 }
 
 // The function "given" returns the argument "value", or nil if the user did not give the flag.

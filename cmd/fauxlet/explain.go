@@ -142,7 +142,7 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) (explain.Explanation, error) {
 	cfg, err := e.kubelet.Load()
 	if err != nil {
-		return explain.Explanation{}, err
+		return explain.Explanation{}, withFile("--config", err)
 	}
 	options := offline.Options{Config: cfg}
 	if err := e.setReviewers(&options, &request); err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +23,19 @@ var kubeletHeadings = []struct{ heading, flags string }{
 		enable-debugging-handlers streaming-connection-idle-timeout tls-cert-file tls-private-key-file tls-cipher-suites
 		tls-min-version rotate-server-certificates`},
 	{"Kubelet flags: the node", ""},
+}
+
+// withFile returns a shorter error if err is an error in a configuration file: the error begins with a flag, and names
+// the file once. The flag is the one that names the file, unless the file is a drop-in.
+func withFile(flag string, err error) error {
+	file, ok := errors.AsType[*config.FileError](err)
+	if !ok {
+		return err
+	}
+	if file.DropIn {
+		flag = "--config-dir"
+	}
+	return fmt.Errorf("%s: %w", flag, file.Short())
 }
 
 // addKubeletFlags adds the kubelet's flags to a command. The help text lists the flags for which the function "shown"

@@ -158,7 +158,7 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 		return nil, fmt.Errorf("--compare: %w; copy the file to this machine, and give --compare-client-ca with the "+
 			"copy", err)
 	}
-	return report, err
+	return report, withFile("--compare", err)
 }
 
 // comparison returns the options for --compare, or nil if the flag is not set.

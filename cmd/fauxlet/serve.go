@@ -15,7 +15,7 @@ func newServe() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := kubelet.Load()
 			if err != nil {
-				return err
+				return withFile("--config", err)
 			}
 			logger, err := serve.log.newLogger(c.ErrOrStderr(), int(cfg.Kubelet.Logging.Verbosity))
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestImage builds the container image and runs its program in the image's root folder as the image's user.
+// TestImage builds the container image, writes the archive that docs/join.md loads into a cluster, and runs the image's
+// program in the image's root folder as the image's user.
 func TestImage(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -36,8 +38,19 @@ func TestImage(t *testing.T) {
 		}
 		return strings.TrimSpace(got.Stdout)
 	}
-	const image = "localhost/fauxlet:e2e"
-	prints("make", "image", "IMAGE="+image)
+	const image = "localhost/fauxlet:latest"
+	prints("make", "image")
+	tags := strings.Fields(prints(buildah, "images", "--format={{.Tag}}", "localhost/fauxlet"))
+	if len(tags) != 2 || !slices.Contains(tags, "latest") {
+		t.Errorf("the image has the tags %q, want latest and the version", tags)
+	}
+	archive := filepath.Join(dir, "fauxlet.tar")
+	guide, err := os.ReadFile("../../docs/join.md")
+	expect.NoError(t, err)
+	push := "push " + image + " docker-archive:fauxlet.tar:fauxlet:latest"
+	expect.Contains(t, "docs/join.md", string(guide), "make image\nbuildah "+push+"\n")
+	prints(buildah, strings.Fields(strings.Replace(push, "fauxlet.tar", archive, 1))...)
+	expect.Contains(t, "the archive's manifest", prints("tar", "-xOf", archive, "manifest.json"), `/fauxlet:latest"]`)
 	if got, want := prints(buildah, "inspect", "--type=image",
 		"--format={{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}", image),
 		"65532:65532 [/fauxlet] [help]"; got != want {

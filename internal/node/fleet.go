@@ -84,6 +84,8 @@ type Fleet struct {
 	made    time.Time // when NewFleet was called; has a monotonic clock reading
 	// registering limits how many nodes register or leave at the same time.
 	registering *semaphore.Weighted
+	// remedies are the remedies that were logged.
+	remedies sync.Map
 
 	mu sync.RWMutex
 	// The field "running" is a context that is done when the nodes must stop. Before and after Run the field is nil.

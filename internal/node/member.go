@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -131,11 +134,38 @@ func (m *member) register(ctx context.Context) bool {
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := m.takeTurn(ctx)
 		if err != nil && ctx.Err() == nil {
-			m.logger.Warn("Unable to register node with API server", zap.Error(err))
+			m.logger.Warn("Unable to register node with API server", zap.Error(err), m.fleet.remedy(err))
 		}
 		return err == nil, nil
 	})
 	return err == nil
+}
+
+// remedy returns a log field with the remedy for an error of the apiserver. The field is empty if the Fleet has already
+// logged the same remedy, or if there is none.
+func (f *Fleet) remedy(err error) zap.Field {
+	var remedy string
+	var certificate *tls.CertificateVerificationError
+	var unreachable *url.Error
+	switch {
+	case apierrors.IsUnauthorized(err):
+		remedy = "replace the credential in the kubeconfig: the apiserver does not know it, or it has expired"
+	case apierrors.IsForbidden(err):
+		remedy = "use the node's own credential in the kubeconfig (CN=system:node:NAME, O=system:nodes, with the name of " +
+			"the node), or one that may create Nodes"
+	case errors.As(err, &certificate):
+		remedy = "correct certificate-authority and server in the kubeconfig: the apiserver's serving certificate must be " +
+			"valid for that server, and signed by that CA"
+	case errors.As(err, &unreachable):
+		remedy = "start the apiserver, or correct server in the kubeconfig; the node registers as soon as the apiserver " +
+			"answers"
+	default:
+		return zap.Skip()
+	}
+	if _, logged := f.remedies.LoadOrStore(remedy, true); logged {
+		return zap.Skip()
+	}
+	return zap.String("remedy", remedy)
 }
 
 // takeTurn waits until fewer than the maximum number of nodes are registering, and then tries once to register.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // restless returns a node that reports its status and renews its Lease several times per second.
@@ -187,4 +189,41 @@ func TestNodeMayNotBeCreated(t *testing.T) {
 		w.put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "theirs"}})
 		w.awaitReady("node-1", v1.ConditionTrue)
 	})
+}
+
+// TestRegistrationErrorsHaveRemedies checks that the remedy for an error of the apiserver is logged once, although the
+// node retries.
+func TestRegistrationErrorsHaveRemedies(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail   func(*fixture)
+		remedy string
+	}{
+		"unreachable": {func(w *fixture) { w.Server.Close() }, "start the apiserver"},
+		"forbidden": {func(w *fixture) {
+			w.refuse = func(string) error {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "a", errors.New("no"))
+			}
+		}, "use the node's own credential"},
+		"unauthorized": {func(w *fixture) {
+			w.refuse = func(string) error { return apierrors.NewUnauthorized("no") }
+		}, "replace the credential"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFixture(t)
+			test.fail(w)
+			w.run().add(w.specOf("a"))
+			const failed = "Unable to register node with API server"
+			w.eventually("three attempts", func() string {
+				if n := w.log.FilterMessage(failed).Len(); n < 3 {
+					return fmt.Sprintf("%d attempts", n)
+				}
+				return ""
+			})
+			w.stop()
+			with := w.log.FilterMessage(failed).FilterFieldKey("remedy").All()
+			if len(with) != 1 || !strings.HasPrefix(with[0].ContextMap()["remedy"].(string), test.remedy) {
+				t.Errorf("log lines with a remedy: %v; want one with %q", with, test.remedy)
+			}
+		})
+	}
 }
