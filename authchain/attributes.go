@@ -15,9 +15,10 @@ var verbs = map[string]string{
 	http.MethodDelete: "delete",
 }
 
-// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Paths
-// that are not in the map have the subresource proxy. If a path has two subresources, the second is checked when the
-// first is denied. Without KubeletFineGrainedAuthz, such a path has only proxy.
+// The table "subresources" lists paths, and the node's subresources that give access to each path and to all paths
+// below it. For a path that is not in the table, a kubelet checks only the subresource "proxy". If a path has two
+// subresources, the kubelet checks the second one only after access to the first has been denied. Without the feature
+// gate KubeletFineGrainedAuthz, a path with two subresources has only "proxy".
 var subresources = []struct {
 	path   string
 	checks []string
@@ -37,8 +38,9 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// Subresources returns the subresources of the node that a kubelet checks for a request with this path, in order. A
-// client needs access to one of them. The caller must not change the result. fineGrained is [Config.FineGrained].
+// Subresources returns the node's subresources that a kubelet checks for a request with the given path, in the order of
+// the checks. The request is allowed if the client has access to one of them. The caller must not change the result.
+// For the argument fineGrained, see [Config.FineGrained].
 func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
 		below, ok := strings.CutPrefix(path, s.path)

@@ -79,8 +79,9 @@ func verbByRule(method string) string {
 	return ""
 }
 
-// subresourcesByRule returns the subresources that a kubelet checks for a path. For some paths these are a fine-grained
-// subresource and then proxy. For most paths it is only proxy.
+// subresourcesByRule returns the subresources that a kubelet checks for a path, in the order of the checks. Most paths
+// have one subresource, usually "proxy". With fineGrained, some paths have two: a fine-grained subresource and then
+// "proxy".
 func subresourcesByRule(path string, fineGrained bool) []string {
 	under := func(segment string) bool { return strings.HasPrefix(path+"/", "/"+segment+"/") }
 	coarse := "proxy"

@@ -16,8 +16,9 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
-// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook without authorizerfactory, so that it
-// can wrap the webhook's metrics in a reviewCounter. The webhook calls the metrics once for each review that it sends.
+// newAuthorizer builds the same authorizer as the kubelet's BuildAuthz. Unlike BuildAuthz, it does not build the
+// webhook with authorizerfactory, because authorizerfactory cannot put a reviewCounter around the webhook's metrics.
+// The webhook reports each review that it sends to its metrics, so the reviewCounter can count the reviews.
 func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	switch config.Mode {
 	case AlwaysAllow:
@@ -68,8 +69,8 @@ func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) e
 		user.GetName(), verbs[r.Method], "nodes", subresources)}
 }
 
-// reviewCounter wraps the webhook's metrics, and counts the reviews of each check. The result of a check without a
-// review came from the cache.
+// reviewCounter wraps the webhook's metrics, and counts the reviews that were sent for each check. If no review was
+// sent for a check, the result of the check came from the webhook's cache.
 type reviewCounter struct{ metrics.AuthorizerMetrics }
 
 func (c reviewCounter) RecordRequestTotal(ctx context.Context, code string) {

@@ -167,7 +167,7 @@ func TestAccessCache(t *testing.T) {
 	}
 }
 
-// TestAlwaysAllowIsNotCached expects that Decisions in mode AlwaysAllow never count as cached.
+// TestAlwaysAllowIsNotCached expects Decision.Cached to return false for every request in mode AlwaysAllow.
 func TestAlwaysAllowIsNotCached(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	config := webhookConfig(p, a)

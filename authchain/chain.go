@@ -104,13 +104,13 @@ type Chain struct {
 	authorizer    authorizer.UnconditionalAuthorizer
 	nodeName      string
 	fineGrained   bool
-	// sendsReviews is true if the authorizer sends SubjectAccessReviews. The result of a check without a review then
-	// came from the cache.
+	// sendsReviews is true if the authorizer sends SubjectAccessReviews. Then a check for which no review was sent got
+	// its result from the cache.
 	sendsReviews bool
 }
 
-// [New] returns these errors if the configuration requires a webhook, but the Config has no client for the webhook. The
-// texts are the kubelet's.
+// [New] returns these errors if the configuration turns on a webhook for which the Config has no client. The texts are
+// the same as the kubelet's.
 var (
 	ErrNoTokenReviews  = errors.New("no client provided, cannot use webhook authentication")
 	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")

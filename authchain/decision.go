@@ -30,23 +30,23 @@ type Decision struct {
 	Method string
 	// Path is the decoded path of the request, without the query.
 	Path string
-	// Traceparent is the request's traceparent header (W3C Trace Context). The client chooses its value. A header that
-	// does not have the length of version 00 is not recorded.
+	// Traceparent is the request's traceparent header (W3C Trace Context). The client chooses its value. The header is
+	// recorded only if it is as long as a header of version 00.
 	Traceparent string
 
-	// Authentication has the authentication steps, in order. It is empty if the request was not authenticated: on the
+	// Authentication has the authentication steps, in order. It is empty if authentication was not attempted: on the
 	// read-only port, and for a path that no handler serves.
 	Authentication []Step
-	// User is the authenticated user. User is nil if authentication failed or was not attempted. If the user in the
-	// TokenReview's answer repeats the token, the name is replaced by "(removed, because it repeats the token)", and
-	// UID, groups and extra are empty.
+	// User is the authenticated user. User is nil if authentication failed or was not attempted. The review API could
+	// repeat the token in the user that it returns. Then User's name is "(removed, because it repeats the token)", and
+	// its UID, groups and extra are empty.
 	User user.Info
 	// Authorization has the authorization checks, in order. It is empty if the request was not authenticated.
 	Authorization []Check
 
 	// Status is the status code of the response.
 	Status int
-	// Err is the text of the handler's error, if the chain has allowed the request and the handler has failed.
+	// Err is the text of the error that the handler returned. It can be set only if the chain has allowed the request.
 	Err string
 
 	// Handshake is the error of a failed TLS handshake. If it is set, there was no request, and only Time, Remote
@@ -142,7 +142,8 @@ type Check struct {
 	err error
 }
 
-// decisionContext is a context that contains a Decision, so that both need only one allocation.
+// decisionContext is a context that contains a Decision. Because the Decision is a field of the context, one allocation
+// creates both.
 type decisionContext struct {
 	context.Context
 	decision Decision
@@ -190,14 +191,15 @@ func FromContext(ctx context.Context) *Decision {
 	return decision
 }
 
-// FailedHandshake returns the Decision about a connection whose TLS handshake has just failed. remote is the client's
-// address, reason is the text of the error.
+// FailedHandshake returns the Decision about a connection whose TLS handshake has just failed. The argument remote is
+// the client's address, and reason is the text of the handshake's error.
 func FailedHandshake(remote, reason string) *Decision {
 	return &Decision{Time: time.Now(), Remote: remote, Handshake: reason}
 }
 
-// NoRequest returns the Decision about a connection from the address remote that was opened at the given time and has
-// just ended without a request. state is nil on a port without TLS. reason is the text for the field NoRequest.
+// NoRequest returns the Decision about a connection that has just ended without a request. The argument opened is the
+// time when the connection was opened, and remote is the client's address. The argument state is the TLS state, or nil
+// on a port without TLS. The Decision's field NoRequest is set to reason.
 func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, reason string) *Decision {
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: reason}
 }

@@ -206,8 +206,9 @@ func TestTokenReviewFails(t *testing.T) {
 	}
 }
 
-// TestMissingServiceAccount expects the reason of a refused token to mention that the service account does not exist,
-// without the name from the reviewer's error.
+// TestMissingServiceAccount checks the reason of a refused token whose service account does not exist. The reviewer's
+// error contains the name of the service account. The reason must mention that the service account does not exist, but
+// must not contain the name.
 func TestMissingServiceAccount(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	a.tokenError = `[invalid bearer token, serviceaccounts "ci" not found]`
@@ -219,8 +220,8 @@ func TestMissingServiceAccount(t *testing.T) {
 	}
 }
 
-// TestMissingCredentialPlugin checks the reason if no review was sent, because the kubeconfig's credential plugin is
-// not installed.
+// TestMissingCredentialPlugin checks the reason for a token whose review could not be sent, because the credential
+// plugin that the kubeconfig names is not installed.
 func TestMissingCredentialPlugin(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	clients, err := kubernetes.NewForConfig(&rest.Config{Host: a.URL, ExecProvider: &clientcmdapi.ExecConfig{
@@ -277,7 +278,8 @@ func TestReviewerRepeatsToken(t *testing.T) {
 }
 
 // TestReviewErrorsAreNotLogged expects that klog does not log the error of a review, because the reviewer could repeat
-// the token in it. The test uses klog as a program does that does not configure it.
+// the token in it. The test sets only klog's output and leaves all other settings of klog at their defaults, like a
+// program that does not configure klog.
 func TestReviewErrorsAreNotLogged(t *testing.T) {
 	p := newPKI(t)
 	for _, path := range []string{"tokenreviews", "subjectaccessreviews"} {

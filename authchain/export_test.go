@@ -2,5 +2,5 @@ package authchain
 
 import "time"
 
-// With this short backoff, tests of failed reviews do not wait as long as a kubelet waits between its attempts.
+// Tests of failed reviews use this short backoff, so that they do not wait between retries as long as a kubelet does.
 func init() { retryBackoff.Duration = time.Millisecond }

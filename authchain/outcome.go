@@ -19,8 +19,9 @@ func (d *Decision) By() Method {
 	return ""
 }
 
-// Outcome returns "allowed", "refused" or "error". It returns "" if the chain did not decide on the request: on the
-// read-only port, for a path that no handler serves, and for a connection without a request.
+// Outcome returns "allowed", "refused" or "error". The outcome of a failed TLS handshake is "refused". Outcome returns
+// "" if the chain did not decide on the request: on the read-only port, for a path that no handler serves, and for a
+// connection without a request.
 func (d *Decision) Outcome() string {
 	switch {
 	case d.Handshake != "":
@@ -42,8 +43,8 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached reports whether caches supplied all results for which the chain would otherwise have sent a review. It returns
-// false if there are no such results.
+// Cached reports whether the chain needed at least one result of a review, and took all of these results from its
+// caches instead of sending reviews.
 func (d *Decision) Cached() bool {
 	cached := false
 	for i := range d.Authentication {
@@ -63,8 +64,8 @@ func (d *Decision) Cached() bool {
 	return cached
 }
 
-// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain did
-// not decide on the request, as [Decision.Outcome] does.
+// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". Like [Decision.Outcome], it
+// returns "" if the chain did not decide on the request.
 func (d *Decision) Why() string {
 	if d.Handshake != "" {
 		return "refused: TLS handshake failed: " + d.Handshake

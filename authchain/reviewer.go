@@ -25,26 +25,29 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// A reviewer receives tokens, and may repeat a token in any text that it sends. So its errors and warnings are not
-// recorded and not logged: this file replaces them with texts of its own. The user of a TokenReview and the reason of a
-// SubjectAccessReview are recorded unless they repeat the token of the request.
+// A reviewer is an API server that answers reviews. It receives tokens, and could repeat a token in any text that it
+// sends. Therefore the reviewer's errors and warnings are neither recorded nor logged. This file replaces them with
+// fixed texts. The user of a TokenReview and the reason of a SubjectAccessReview are recorded, unless they repeat the
+// token of the request.
 
-// withoutWarnings is the REST client of a reviewer. It drops the Warning headers of answers, which client-go would log.
+// withoutWarnings wraps the REST client that sends reviews. It ignores the Warning headers of the reviewer's responses,
+// because client-go would log them.
 type withoutWarnings struct{ rest.Interface }
 
 func (c withoutWarnings) Post() *rest.Request {
 	return c.Interface.Post().WarningHandlerWithContext(rest.NoWarnings{})
 }
 
-// withoutLog returns a context with which client-go does not log a review. Its log lines contain headers and errors of
-// the reviewer.
+// withoutLog returns a context for sending a review. With this context, client-go logs nothing about the review.
+// Otherwise, client-go's log lines could contain headers and errors from the reviewer.
 func withoutLog(ctx context.Context) context.Context { return klog.NewContext(ctx, logr.Discard()) }
 
-// withoutReviewErrors is klog's filter. It removes the errors of reviews, which the webhooks of k8s.io/apiserver log to
-// klog itself. (plugin/pkg/authenticator/token/webhook, plugin/pkg/authorizer/webhook)
+// withoutReviewErrors is a filter for klog. It removes the errors of reviews from the log lines that the webhooks of
+// k8s.io/apiserver write with klog. withoutLog does not affect these log lines, because the webhooks do not use the
+// logger in the context. (plugin/pkg/authenticator/token/webhook, plugin/pkg/authorizer/webhook)
 type withoutReviewErrors struct{}
 
-// init sets the filter, because it must not be set while another goroutine logs.
+// This runs in init, because klog does not allow setting the filter while another goroutine logs.
 func init() { klog.SetLogFilter(withoutReviewErrors{}) }
 
 func (withoutReviewErrors) Filter(args []any) []any { return args }
@@ -58,7 +61,7 @@ func (withoutReviewErrors) FilterF(format string, args []any) (string, []any) {
 
 func (withoutReviewErrors) FilterS(text string, values []any) (string, []any) { return text, values }
 
-// explainFailedReview returns a text about the error of a review. The text has no part that the reviewer could choose.
+// explainFailedReview describes why a review failed. The description contains no text that the reviewer could choose.
 func explainFailedReview(err error) string {
 	var status apierrors.APIStatus
 	var certificate *tls.CertificateVerificationError
@@ -109,9 +112,9 @@ func explainServingCertificate(err error) string {
 	return "it cannot be verified"
 }
 
-// knownTokenErrors are parts of kube-apiserver's errors about tokens. A Decision repeats the parts that the error of a
-// TokenReview contains, and nothing else of the error. (k8s.io/kubernetes: pkg/serviceaccount; k8s.io/apiserver:
-// pkg/authentication/request/bearertoken, plugin/pkg/authenticator/token/oidc)
+// knownTokenErrors lists texts that occur in kube-apiserver's errors about tokens. If the error of a TokenReview
+// contains some of these texts, the Decision shows those texts and nothing else of the error. (k8s.io/kubernetes:
+// pkg/serviceaccount; k8s.io/apiserver: pkg/authentication/request/bearertoken, plugin/pkg/authenticator/token/oidc)
 var knownTokenErrors = []string{
 	"invalid bearer token",
 	"token lookup failed",
@@ -137,7 +140,7 @@ var knownTokenErrors = []string{
 	"missing additional subprotocol",
 }
 
-// explainTokenError returns the known parts of the error about a token.
+// explainTokenError returns the known texts that the reviewer's error about a token contains.
 func explainTokenError(err error) string {
 	var known []string
 	for _, text := range knownTokenErrors {
@@ -154,15 +157,16 @@ func explainTokenError(err error) string {
 	return strings.Join(known, ", ")
 }
 
-// removed replaces a text of the reviewer that repeats the token.
+// removed is recorded in place of a text from the reviewer, if that text repeats the token.
 const removed = "(removed, because it repeats the token)"
 
-// reviewedUser is the user of a TokenReview.
+// reviewedUser is the user that a TokenReview returned for a token.
 type reviewedUser struct {
 	user.Info
 	repeatsToken bool
-	// harmless is the last reason of a SubjectAccessReview that did not repeat the token. To compare a reason with a
-	// token takes longer than the rest of a request whose reviews are cached.
+	// harmless is the last reason of a SubjectAccessReview that did not repeat the token. If the next reason is equal,
+	// it is not compared with the token again. With cached reviews, this comparison would take longer than everything
+	// else that the chain does for a request.
 	harmless atomic.Pointer[string]
 }
 
@@ -174,13 +178,15 @@ func newReviewedUser(u user.Info, token string) *reviewedUser {
 	return &reviewedUser{Info: u, repeatsToken: repeats(token, texts...)}
 }
 
-// secret is the token of a request and the user of its TokenReview. The zero secret is for requests without a token.
+// secret holds the token of a request and the user that the token's review returned. A request without a token has the
+// zero secret.
 type secret struct {
 	token    string
 	reviewed *reviewedUser
 }
 
-// recordedUser returns the user for the Decision.
+// recordedUser returns the user to record in the Decision. If the reviewer's user repeats the token, the result is a
+// user without UID, groups and extra, whose name is the text of the constant "removed".
 func (s *secret) recordedUser(u user.Info) user.Info {
 	if s.reviewed != nil && s.reviewed.repeatsToken {
 		return &user.DefaultInfo{Name: removed}
@@ -188,7 +194,7 @@ func (s *secret) recordedUser(u user.Info) user.Info {
 	return u
 }
 
-// recordedReason returns the reason of a SubjectAccessReview for the Decision.
+// recordedReason returns the text to record in the Decision for the reason of a SubjectAccessReview.
 func (s *secret) recordedReason(reason string) string {
 	if s.reviewed == nil || reason == "" {
 		return reason
@@ -203,12 +209,14 @@ func (s *secret) recordedReason(reason string) string {
 	return reason
 }
 
-// minEcho is the number of letters and digits that a text must share with a token to repeat the token. A shorter part
-// of a token is no secret: all JSON Web Tokens begin alike.
+// minEcho is a number of letters and digits. A text repeats a token if it contains this many consecutive letters and
+// digits of the token. A shorter match does not reveal the token, because many tokens have some letters in common: all
+// JSON Web Tokens begin alike.
 const minEcho = 16
 
-// repeats reports whether a text contains the token or a part of it: as it is, in upper or lower case, or in base64,
-// hexadecimal or percent encoding, with any characters in between that are neither letters nor digits.
+// repeats reports whether one of the texts contains the token or at least minEcho consecutive letters and digits of it.
+// It also finds the token in base64, hexadecimal or percent encoding. The comparison ignores upper and lower case, and
+// all characters that are neither letters nor digits.
 func repeats(token string, texts ...string) bool {
 	encoded := encodings(token)
 	contains := func(text string) bool {
@@ -221,8 +229,9 @@ func repeats(token string, texts ...string) bool {
 	})
 }
 
-// encodings returns the encodings of a token, without characters that are neither letters nor digits, in lower case.
-// base64 has three forms, because the form depends on the number of bytes before the token.
+// encodings returns a token unchanged, in hexadecimal and in base64. All results are in lower case and contain only
+// letters and digits. There are up to three results in base64, because the base64 form of a token depends on how many
+// bytes precede it in the encoded data.
 func encodings(token string) []string {
 	all := []string{alphanumeric(token), hex.EncodeToString([]byte(token))}
 	for skipped := range min(3, len(token)) {
@@ -234,12 +243,15 @@ func encodings(token string) []string {
 	return all
 }
 
-// share reports whether a text contains minEcho bytes of an encoding, or all of a shorter encoding.
+// share reports whether a text contains minEcho consecutive bytes of an encoding. If the encoding is not longer than
+// minEcho bytes, the text must contain all of it.
 func share(text, encoding string) bool {
 	if len(encoding) <= minEcho {
 		return encoding != "" && strings.Contains(text, encoding)
 	}
-	// Of each minEcho bytes of the encoding, the text contains minEcho/2+1 bytes that begin at a multiple of minEcho/2.
+	// A quick test comes first. Any minEcho consecutive bytes of the encoding include step+1 bytes that begin at a
+	// multiple of step. If the text contains none of these pieces, it cannot contain minEcho bytes of the encoding
+	// either.
 	const step = minEcho / 2
 	for i := 0; i+step < len(encoding); i += step {
 		if strings.Contains(text, encoding[i:i+step+1]) {

@@ -13,14 +13,16 @@ import (
 
 // tokenReviewer sends TokenReviews, and remembers the last review of each token.
 //
-// The cache calls the tokenReviewer if it has no result for a token. Requests that need a result for the same token at
-// the same time share one review. The review has its own context, which leads to none of these requests, so the review
-// cannot mark their results as new. Instead, each request looks up afterwards whether a review of its token has ended
-// since the request began to use the cache. If no review has, the result of the request came from the cache.
+// The cache calls the tokenReviewer if it has no result for a token. If several requests need a result for the same
+// token at the same time, the cache makes one call for all of them, with its own context. This context contains no
+// Decision, so the tokenReviewer cannot record in the Decisions that their result came from a review. Instead, each
+// request calls reviewedSince when it has its result. If a review of the token has ended since the request began to use
+// the cache, the result came from that review. Otherwise, the result came from the cache.
 type tokenReviewer struct {
 	sender authenticator.Token
-	// The field "last" has the last review of each token, indexed by the token's hash. If two tokens with the same
-	// index are reviewed at the same moment, the Decision may record a result as cached although it came from a review.
+	// The field "last" has the last review of each token, indexed by the token's hash. Two tokens can have the same
+	// index, and the later review then replaces the earlier one. If both reviews end at the same moment, a Decision may
+	// record a result as cached although it came from a review.
 	last slots[tokenReview]
 }
 
@@ -63,7 +65,8 @@ func (t *tokenReviewer) slot(sum [sha256.Size]byte) *atomic.Pointer[tokenReview]
 	return t.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
 }
 
-// reviewedSince returns the last review of a token, or nil if that review ended before the time start.
+// reviewedSince returns the last review of the token with the given hash, or nil if that review ended before the time
+// "start" or is not known.
 func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *tokenReview {
 	if last := t.slot(sum).Load(); last != nil && last.token == sum && !last.ended.Before(start) {
 		return last

@@ -17,7 +17,7 @@ import (
 )
 
 // newX509Step returns the step that verifies the client certificate. The user name is the certificate's common name,
-// and the groups are its organizations. Without a CA the step is always skipped.
+// and the groups are its organizations. If ca is nil, the step is always skipped.
 func newX509Step(ca CAProvider) authenticator.Request {
 	verify := func() (stdx509.VerifyOptions, bool) { return stdx509.VerifyOptions{}, false }
 	if ca != nil {
@@ -84,8 +84,8 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
 		return c.authenticator.AuthenticateRequest(r)
 	}
-	// Read the options before the authenticator reads them. If the roots change in between, the result is cached for
-	// the older roots, and is never returned for the newer roots.
+	// Read the options before the authenticator reads them. If the root CAs change between the two reads, the result is
+	// cached for the old root CAs, so the cache never returns it for the new ones.
 	options, ok := c.verify()
 	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() ||
 		len(options.CertificatePolicies) > 0 {
@@ -114,7 +114,7 @@ type userWithChain struct {
 	chain []*stdx509.Certificate
 }
 
-// validAt returns whether all certificates in the user's chain are valid at a time.
+// validAt reports whether all certificates in the user's chain are valid at the time "now".
 func (u *userWithChain) validAt(now time.Time) bool {
 	return !slices.ContainsFunc(u.chain, func(c *stdx509.Certificate) bool {
 		return now.Before(c.NotBefore) || now.After(c.NotAfter)
@@ -129,8 +129,9 @@ func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, e
 	return response, ok, err
 }
 
-// certificateError returns a text for an error of verifying a certificate, with the certificate's issuer or dates. The
-// parameter now is the time of the verification; zero means the current time.
+// certificateError returns the reason why a certificate was refused, from the error of its verification. The reason
+// names the certificate's issuer or dates if they are the problem. The parameter now is the time of the verification;
+// the zero time means the current time.
 func certificateError(err error, now time.Time) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {

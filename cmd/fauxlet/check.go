@@ -62,7 +62,7 @@ type checkCommand struct {
 	timeout                                       time.Duration
 }
 
-// Exit codes of check and probe, in addition to 0.
+// These are the exit codes of check and probe, besides 0 for success.
 const (
 	exitFound      = 1 // a check failed, or the probe found something dangerous
 	exitIncomplete = 2

@@ -22,7 +22,7 @@ import (
 	"fauxlet/server"
 )
 
-// Exit codes of explain, in addition to 0.
+// These are the exit codes of explain, besides 0.
 const (
 	exitRefused      = 1 // the request is refused, the path is not served, or the port is not open
 	exitInvalid      = 2
@@ -61,7 +61,7 @@ func newExplain() *cobra.Command {
 	return c
 }
 
-// affectsAnswer reports whether the kubelet's response to a request can depend on a kubelet flag.
+// affectsAnswer reports whether a change of the given kubelet flag can change the kubelet's response to a request.
 func affectsAnswer(flag string) bool {
 	return slices.Contains([]string{"config", "config-dir", "kubeconfig", "hostname-override", "cert-dir",
 		"anonymous-auth", "authentication-token-webhook", "client-ca-file", "authorization-mode", "enable-server",
@@ -165,7 +165,8 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 }
 
 // setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig, they send reviews
-// to the apiserver of that kubeconfig. Otherwise, a review API in this process decides by the manifests of --rbac.
+// to the apiserver of that kubeconfig. Otherwise, they send reviews to a review API in this process, which applies the
+// RBAC manifests of --rbac.
 func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
 	if options.Config.Kubeconfig == "" {
 		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
@@ -191,8 +192,9 @@ func (e *explainCommand) write(w io.Writer, v any, text func() error) error {
 	return text()
 }
 
-// exitOf returns an error that ends the process with the exit code for an explanation, without printing anything. It
-// returns nil if the request is allowed.
+// exitOf returns an error that makes the process end with the exit code for an explanation. The process prints nothing
+// about this error. exitOf returns nil, for the exit code 0, if the request is allowed or is served without
+// authentication.
 func exitOf(e explain.Explanation) error {
 	switch e.Outcome {
 	case explain.Allowed, explain.NoAuthentication:

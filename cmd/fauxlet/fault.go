@@ -54,7 +54,7 @@ type faultCommand struct {
 	output string
 }
 
-// action does the work of a subcommand of "fauxlet fault", with a client of the admin API.
+// An action does the work of one subcommand of "fauxlet fault". It uses the given client to call the admin API.
 type action func(c *cobra.Command, client *admin.Client, args []string) error
 
 // subcommand returns a subcommand of "fauxlet fault" that takes no arguments and performs the given action.

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/term"
 )
 
-// writeHelp writes the help of a command: description, examples, usage, flags grouped by heading, and exit codes. No
-// line is wider than the width, except for examples, tables and long words.
+// writeHelp writes the help of a command: description, examples, usage, subcommands, flags grouped by heading, and exit
+// codes. It wraps the description and the texts of the flags at the given width. Other lines may be longer.
 func writeHelp(w io.Writer, c *cobra.Command, width int) {
 	for i, paragraph := range strings.Split(cmp.Or(c.Long, c.Short), "\n\n") {
 		if i > 0 {
@@ -82,13 +82,15 @@ func defaultOf(flag *pflag.Flag) string {
 // flagIndent is the indentation of the description of a flag.
 const flagIndent = "          "
 
-// Limits of the width of a help text. A help text that is not written to a terminal has the largest width.
+// These are the limits of the width of a help text. A help text that is not written to a terminal has the width
+// maxHelpWidth.
 const (
 	minHelpWidth = 40
 	maxHelpWidth = 120
 )
 
-// terminalWidth returns the width of a help text that is written to w.
+// terminalWidth returns the width for a help text that is written to w. If w is a terminal, this is the terminal's
+// width within the limits. Otherwise it is maxHelpWidth.
 func terminalWidth(w io.Writer) int {
 	if file, ok := w.(*os.File); ok {
 		if columns, _, err := term.GetSize(int(file.Fd())); err == nil && columns > 0 {
@@ -98,7 +100,8 @@ func terminalWidth(w io.Writer) int {
 	return maxHelpWidth
 }
 
-// The function "wrap" breaks a text into lines of at most "width" characters. A longer word gets its own line.
+// The function "wrap" breaks a text into lines of at most "width" characters. A word that is longer than the width gets
+// its own line.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
@@ -121,8 +124,8 @@ type flagGroup struct {
 
 const headingKey = "heading"
 
-// underHeading puts the named flags below a heading of the help text. Without names, it takes all flags that have no
-// heading yet.
+// underHeading makes the help text list the named flags below the given heading. If no names are given, it does so for
+// all flags that have no heading yet.
 func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	flags.VisitAll(func(flag *pflag.Flag) {
 		if slices.Contains(names, flag.Name) || len(names) == 0 && flag.Annotations[headingKey] == nil {

@@ -21,7 +21,8 @@ func TestHelpFitsTerminal(t *testing.T) {
 			var lines []string
 			for line := range strings.Lines(description + rest) {
 				line = strings.TrimRight(line, "\n")
-				// A line that begins with up to three spaces is a row of a table or the name of a flag.
+				// Check only wrapped lines. A line that is indented less than the description of a flag is a row of a
+				// table or the name of a flag, and is not wrapped.
 				if !strings.HasPrefix(line, "  ") || strings.HasPrefix(line, flagIndent) {
 					lines = append(lines, line)
 				}

@@ -39,8 +39,8 @@ func withFile(flag string, err error) error {
 }
 
 // addKubeletFlags adds the kubelet's flags to a command. The help text lists the flags for which the function "shown"
-// returns true. A kubelet calls a flag deprecated if its configuration file has a field for it; addKubeletFlags removes
-// this mark.
+// returns true. A kubelet marks a flag as deprecated if its configuration file has a field with the same meaning.
+// addKubeletFlags removes these deprecation marks.
 func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	kubelet.AddTo(flags)

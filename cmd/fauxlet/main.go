@@ -1,5 +1,5 @@
 // Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, authenticates and authorizes each request
-// as a kubelet does, and serves the logs of pods that do not run.
+// as a kubelet does, and serves fake logs of pods whose containers do not run.
 //
 // Each command has its own file, which parses flags, calls a package and prints the result. [newRoot] lists the
 // commands.

@@ -77,7 +77,7 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// nodeCapacity returns the default capacity of a Node, with the changes from --capacity.
+// nodeCapacity returns the default capacity of a Node, changed by the values of --capacity.
 func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 	capacity := maps.Clone(node.DefaultCapacity())
 	for name, text := range n.capacity {

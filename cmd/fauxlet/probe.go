@@ -92,14 +92,15 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 	case p.timeout <= 0:
 		return o, usagef(c, "--timeout: %v: must be more than 0", p.timeout)
 	case p.readOnlyPort < 0 || p.readOnlyPort > 65535:
-		return o, usagef(c, "--read-only-port: %d: must be from 0 to 65535; 0 probes none", p.readOnlyPort)
+		return o, usagef(c, "--read-only-port: %d: must be from 0 to 65535; with 0, the read-only port is not probed",
+			p.readOnlyPort)
 	}
 	return o, checkOneOf(c, "output", p.output, "table", "json")
 }
 
 func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
-	// The stand-in kubelet that --compare starts must not log: its lines would appear between the lines of the report,
-	// and might contain texts from the apiserver that reviews tokens.
+	// The option --compare starts a stand-in kubelet in this process. Its log is discarded, because its log lines would
+	// appear between the lines of the report, and could contain texts from the apiserver that reviews tokens.
 	klog.SetLogger(logr.Discard())
 	report, err := p.probe(ctx, options, stderr)
 	if err != nil {
@@ -119,7 +120,7 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	case report.Dangerous():
 		return errors.New("the probe found something dangerous; the report shows what")
 	case report.Differs():
-		return errors.New("the kubelet differs from --compare")
+		return errors.New("the kubelet differs from the configuration in --compare")
 	}
 	return nil
 }

@@ -41,16 +41,17 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	return admin.NewClient(address, token), nil
 }
 
-// addRemedy adds the flag that is wrong, and a remedy, to an error from the client of the admin API.
+// addRemedy explains an error from the client of the admin API: its result names the flag that is wrong, and a remedy.
 func (r *remoteFlags) addRemedy(err error) error {
 	var refused *admin.StatusError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && r.tokenFile == "":
-		return errors.New("--token-file: the stand-in requires a token: give the file of its --admin-token-file")
+		return errors.New("--token-file: the stand-in requires a token; give the file that was given to the stand-in with " +
+			"--admin-token-file")
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
-		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's "+
+		return fmt.Errorf("--token-file: the token in %s is wrong; give the file that was given to the stand-in with "+
 			"--admin-token-file", r.tokenFile)
 	case refused != nil:
 		return refused

@@ -65,7 +65,8 @@ func noArgs(c *cobra.Command, args []string) error {
 	return usagef(c, "unexpected argument %q", args[0])
 }
 
-// noArgsBut returns a check like noArgs. If there is an argument, the error suggests the flag that takes it.
+// noArgsBut returns a validator which, like noArgs, refuses all arguments. The error for an argument suggests to set
+// the given flag to that argument.
 func noArgsBut(flag string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -85,11 +86,12 @@ func didYouMean(suggestions []string) string {
 	return "; did you mean " + strings.Join(suggestions[:min(len(suggestions), maxSuggestions)], " or ") + "?"
 }
 
-// flagError returns the error "shown" as a usage error. If the cause is an unknown flag, it suggests flags with similar
-// names.
+// flagError returns the given error "shown" as a usage error. If "cause" is the error for an unknown flag, the result
+// also suggests flags with similar names.
 func flagError(c *cobra.Command, cause, shown error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](cause); ok {
-		// SuggestionsFor compares names of commands, so the flags become commands here.
+		// Cobra's SuggestionsFor finds similar names only among commands. So this code creates a command named after
+		// each flag.
 		names := &cobra.Command{SuggestionsMinimumDistance: 2}
 		add := func(flag *pflag.Flag) {
 			if !flag.Hidden {

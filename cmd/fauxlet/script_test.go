@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fauxlet": main})
 }
 
-// TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. A script
-// uses the script command "exec" to start servers and commands that read standard input. They run as processes of the
-// test binary, so go test -race checks them too. Other commands of fauxlet run in this process, with the script command
-// "run" or "code".
+// TestScripts runs the scripts in testdata. A script checks what its commands print and which files they leave. To
+// start servers, and commands that read standard input, a script uses the script command "exec". It runs fauxlet as a
+// new process of the test binary, so go test -race detects data races there too. All other commands of fauxlet run in
+// this process, with the script command "run" or "code".
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd() // all paths are absolute, because the commands in this process change its working directory
@@ -271,9 +271,9 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // The script command "page" takes a page of docs/, and runs the commands in its sh blocks against a running demo. It
-// reads the demo's ports from the demo's output, and uses them instead of the default ports in the commands. It
-// compares the exit code of each command with the exit code in a comment behind the command ("# exit code 1"), or with
-// 0. If a block of output follows the command, the command must print all lines of that block.
+// reads the demo's ports from the demo's output, and puts them into the commands in place of the default ports. A
+// comment after a command ("# exit code 1") is the exit code that the command must have; without such a comment, it
+// must be 0. If a block of output follows the command, the command must print all lines of that block.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")
@@ -308,9 +308,10 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// The script command "examples" writes each example of the help texts to a shell script, such as fault-add-1.sh for the
-// first example of fauxlet fault add. The shell script appends its arguments to the example and its own name to the
-// file "ran". The file "all" has the names of all examples.
+// The script command "examples" writes a shell script for each example in the help texts. For example, fault-add-1.sh
+// contains the first example of fauxlet fault add. When a shell script runs, it first adds its own name to the file
+// "ran". Then it runs the example, followed by the arguments of the shell script. The file "all" lists the names of all
+// examples.
 func examples(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: examples")

@@ -103,8 +103,9 @@ func withFlag(err error) error {
 	return err
 }
 
-// limitMemory makes the garbage collector run more often if there are many nodes, unless the environment variable GOGC
-// is set. Memory limits the number of nodes, and idle nodes produce little garbage.
+// limitMemory makes the garbage collector run more often on a host of many nodes, because memory limits how many nodes
+// fit on a machine. The cost is small, because idle nodes produce little garbage. If the environment variable GOGC is
+// set, limitMemory does nothing.
 func (s *serving) limitMemory() {
 	if _, set := os.LookupEnv("GOGC"); s.nodes.count > 0 && !set {
 		debug.SetGCPercent(40)

@@ -83,7 +83,8 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	// The option After sets the beginning of the stream. The filter must not set another one.
+	// The option After makes the stream begin after the decisions that have been printed already. The filter must not
+	// specify another beginning.
 	w.filter.After, w.filter.Since = 0, time.Time{}
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
