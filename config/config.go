@@ -30,8 +30,8 @@ import (
 // Config is the effective configuration of one stand-in kubelet. Many goroutines may read it at once.
 type Config struct {
 	// Kubelet is the effective KubeletConfiguration: defaults and flags have been applied, and relative paths from the
-	// configuration file are absolute. A pointer in it is never nil if the kubelet's internal type has a plain value
-	// for the same field. Port is 0 only with the flag --port 0: the Server then chooses a free port.
+	// configuration file are absolute. Some fields are pointers here, but plain values in the kubelet's internal type.
+	// These pointers are never nil. Port is 0 only with the flag --port 0: the Server then chooses a free port.
 	Kubelet kubeletconfigv1beta1.KubeletConfiguration
 
 	// NodeName is --hostname-override or the host name, trimmed and in lower case.
@@ -54,14 +54,14 @@ type Config struct {
 	Ignored []string
 	// Warnings lists the problems that a kubelet logs but accepts, one sentence each.
 	Warnings []string
-	// HasConfigFile is true if --config was given. The defaults without a configuration file are different.
+	// HasConfigFile is true if --config was given. Without a configuration file, other defaults apply.
 	HasConfigFile bool
 
 	flagz map[string]string
 }
 
-// Flagz returns every kubelet flag with its value on the command line, or its default, as /flagz serves it. Values
-// from the configuration file are not included.
+// Flagz returns all kubelet flags as /flagz serves them. The value of a flag comes from the command line or, if the
+// flag was not given, is the flag's default. Values from the configuration file are not included.
 func (c *Config) Flagz() map[string]string { return c.flagz }
 
 // Enabled reports whether a feature gate is enabled. Unknown gates are disabled.
@@ -79,8 +79,8 @@ func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	return certFile, keyFile, false
 }
 
-// Configz returns the body of GET /configz: the versioned configuration in the field kubeletconfig. It includes the
-// file names of a self-signed serving certificate and its key, as in a kubelet.
+// Configz returns the body of GET /configz: a JSON object whose field kubeletconfig is the v1beta1 configuration. If
+// the serving certificate is self-signed, the configuration contains the names of its files, as in a kubelet.
 func (c *Config) Configz() ([]byte, error) {
 	shown := c.Kubelet
 	shown.TLSCertFile, shown.TLSPrivateKeyFile, _ = c.ServingFiles()

@@ -15,8 +15,8 @@ import (
 
 type kubeletConfiguration = kubeletconfigv1beta1.KubeletConfiguration
 
-// legacyConfiguration returns the configuration of a kubelet before it reads its flags.
-// (k8s.io/kubernetes: NewKubeletConfiguration in cmd/kubelet/app/options)
+// legacyConfiguration returns the defaults that apply without a configuration file. A kubelet begins with these
+// defaults and then applies its flags. (k8s.io/kubernetes: NewKubeletConfiguration in cmd/kubelet/app/options)
 func legacyConfiguration() *kubeletConfiguration {
 	kc := facts().Defaults.DeepCopy()
 	must(json.Unmarshal(facts().Legacy, kc))
@@ -24,10 +24,10 @@ func legacyConfiguration() *kubeletConfiguration {
 	return kc
 }
 
-// setDefaults sets missing fields to the values that they get in a kubelet: from the defaulting of v1beta1, and from
-// the conversion to the kubelet's internal type and back. Most defaults replace a zero value and come from
-// kubelet.json. The exceptions depend on other fields or on feature gates. If gates is nil, each gate has its default.
-// (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
+// setDefaults sets missing fields to the values that they have in a kubelet. A kubelet applies the defaults of v1beta1,
+// and converts the configuration to its internal type and back, which also sets fields. For most fields, setDefaults
+// replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates. If
+// gates is nil, each gate has its default. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
 	if kc.NodeStatusReportFrequency.Duration == 0 {
@@ -52,9 +52,9 @@ func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(facts().Zero.DeepCopy()).Elem())
 }
 
-// fillZero copies fields from one struct to another of the same type. Fields that already have a value other than zero
-// do not change. Nested structs are treated in the same way, with two exceptions: a duration is copied as a whole, and
-// fields of the types TypeMeta and LoggingConfiguration are not copied.
+// fillZero copies fields from one struct to another of the same type. It changes only fields that are zero. It treats
+// nested structs in the same way, with two exceptions: it copies a metav1.Duration as a whole, and it does not copy
+// fields of the types TypeMeta and LoggingConfiguration.
 func fillZero(into, from reflect.Value) {
 	for i := range into.NumField() {
 		field := into.Field(i)

@@ -30,8 +30,8 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// setDefaults sets the missing fields of a configuration. Where defaults depend on feature gates, the gates in the
-// configuration override the gates of the command line.
+// setDefaults sets the missing fields of a configuration. Some defaults depend on feature gates. For these, the feature
+// gates in the configuration override the feature gates of the command line.
 func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 	gates := l.gates.DeepCopy()
 	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
@@ -109,8 +109,9 @@ func readFile(kind, name string) (path string, data []byte, err error) {
 	return path, data, nil
 }
 
-// decode decodes v1beta1 strictly. If only strict decoding fails, it decodes leniently and adds a warning.
-// (k8s.io/kubernetes: DecodeKubeletConfiguration in pkg/kubelet/kubeletconfig/util/codec)
+// decode decodes a v1beta1 configuration strictly. If this fails only because of unknown or duplicate fields, and
+// Strict is not set, decode decodes it leniently and adds a warning. (k8s.io/kubernetes: DecodeKubeletConfiguration in
+// pkg/kubelet/kubeletconfig/util/codec)
 func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error) {
 	obj, gvk, err := decodeInto(data, nil, serializer.EnableStrict)
 	if runtime.IsStrictDecodingError(err) && !l.strict {
@@ -140,7 +141,7 @@ func decodeInto(data []byte, into runtime.Object,
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
-// makeAbsolute makes a relative path in a field absolute, starting at dir. An empty path stays empty.
+// makeAbsolute makes the path in a field absolute. A relative path is relative to dir. An empty path stays empty.
 func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	value := reflect.Indirect(fieldAt(reflect.ValueOf(kc).Elem(), field))
 	if value.IsValid() && value.String() != "" && !filepath.IsAbs(value.String()) {

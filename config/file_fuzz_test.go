@@ -8,8 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzConfigFile checks that, for any file and drop-in, Load returns an error or a configuration and never panics.
-// Loading the files again, or loading the resulting configuration as a file, gives the same configuration.
+// FuzzConfigFile checks that, for any file and drop-in, Load returns an error or a configuration and never panics. If
+// Load returns a configuration, two more calls must return the same configuration: one that loads the same files again,
+// and one that loads the returned configuration as a file.
 func FuzzConfigFile(f *testing.F) {
 	text, err := os.ReadFile("testdata/loads.json")
 	if err != nil {
@@ -59,8 +60,8 @@ func FuzzConfigFile(f *testing.F) {
 			t.Errorf("Configz returned the error %v or invalid JSON: %s", err, body)
 		}
 
-		// In two cases the configuration is different after it has been written to a file and loaded again: relative
-		// paths from a drop-in become absolute, and empty fields get defaults, because JSON omits them.
+		// In two cases, the effective configuration changes when it is written to a file and loaded again. Relative
+		// paths from a drop-in become absolute. Empty fields get defaults, because JSON omits empty fields.
 		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 || len(c.Kubelet.EnforceNodeAllocatable) == 0 {
 			return
 		}

@@ -16,12 +16,13 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// newValue returns a pflag.Value that parses the text of a flag as the kubelet does and stores the result in target.
-// target is a settable field of a KubeletConfiguration. If it is the zero reflect.Value, the result is stored in a new
-// variable.
+// newValue returns a pflag.Value that parses the text of a flag as the kubelet does, and stores the result in the
+// argument target. This is a settable field of a KubeletConfiguration, or the zero reflect.Value. If it is the zero
+// reflect.Value, the result is stored in a new variable.
 func newValue(f flagFact, target reflect.Value) pflag.Value { return valueTypes[f.Value](f, target) }
 
-// valueTypes maps the types of the kubelet's flags to functions that make a pflag.Value; see newValue.
+// valueTypes maps the name of each type of kubelet flags to a function that makes a pflag.Value of this type. The
+// functions have the same arguments as newValue.
 var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"pflag.boolValue":        builtin((*pflag.FlagSet).BoolVar),
 	"pflag.stringValue":      builtin((*pflag.FlagSet).StringVar),
@@ -47,9 +48,9 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"verflag.versionValue":       over(versionValue),
 }
 
-// The function "over" returns an entry for valueTypes. Its argument "make" returns a pflag.Value that stores the parsed
-// flag in the variable to which the *T points. This variable is the target or, if there is no target, a new variable
-// with the flag's default.
+// The function "over" returns an entry for valueTypes. Its argument "make" is a function that gets a pointer to a
+// variable. It returns a pflag.Value that stores the parsed flag in this variable. The variable is the target or, if
+// there is no target, a new variable with the flag's default.
 func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
 	return func(f flagFact, target reflect.Value) pflag.Value {
 		if target.IsValid() {
@@ -63,8 +64,8 @@ func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) p
 	}
 }
 
-// builtin returns an entry of valueTypes, for flags whose type is an unexported type of pflag. Only a pflag.FlagSet can
-// create values of these types.
+// builtin returns an entry for valueTypes, for a type that pflag does not export. It lets a pflag.FlagSet create the
+// pflag.Value, because there is no other way to create one of such a type.
 func builtin[T any](add func(*pflag.FlagSet, *T, string, T, string)) func(flagFact, reflect.Value) pflag.Value {
 	return over(func(p *T) pflag.Value {
 		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -127,8 +128,8 @@ func (v customValue) Type() string       { return v.kind }
 func (v customValue) Set(s string) error { return v.set(s) }
 func (v customValue) String() string     { return v.show() }
 
-// goDurationValue parses a duration with package flag, because the kubelet does so for some flags. The error texts of
-// flag and pflag differ.
+// goDurationValue parses a duration with package flag instead of package pflag, because their error texts differ, and
+// the kubelet uses package flag for some of its flags.
 func goDurationValue(d *time.Duration) pflag.Value {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	fs.DurationVar(d, "flag", *d, "")

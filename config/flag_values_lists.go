@@ -78,8 +78,8 @@ func checkEffect(effect v1.TaintEffect) error {
 	return fmt.Errorf("invalid taint effect: %v, unsupported taint effect", effect)
 }
 
-// reservedMemoryValue is the value of --reserved-memory: node:type=quantity[,type=quantity][;node:…], repeatable.
-// (k8s.io/kubernetes: pkg/util/flag ReservedMemoryVar)
+// reservedMemoryValue is the value of --reserved-memory: node:type=quantity[,type=quantity][;node:…]. The flag can be
+// given more than once. (k8s.io/kubernetes: pkg/util/flag ReservedMemoryVar)
 func reservedMemoryValue(into *[]kubeletconfigv1beta1.MemoryReservation) customValue {
 	replaced := false
 	set := func(s string) error {

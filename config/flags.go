@@ -11,9 +11,9 @@ import (
 	_ "k8s.io/component-base/logs/json/register" // registers the log format json, as the kubelet does
 )
 
-// Flags are the kubelet's flags, parsed as a kubelet parses them. Flags records every accepted value, because a
-// kubelet applies its command line twice: first to find the configuration file, and again to override the file.
-// Flags is not safe for concurrent use.
+// Flags are the kubelet's flags, parsed as a kubelet parses them. A kubelet applies its command line two times: first
+// to find the configuration file, and then to override the values from the file. So Flags records every accepted value,
+// to apply it again later. Flags is not safe for concurrent use.
 type Flags struct {
 	// Strict makes Load refuse a configuration file or drop-in with an unknown or duplicate field. Without Strict, Load
 	// ignores the field and adds a warning, like a kubelet v1.37.
@@ -81,8 +81,8 @@ func (r *recorder) Set(value string) error {
 	return nil
 }
 
-// AddTo adds the flags to fs, except flags that fs already has. It also makes fs accept underscores for dashes in flag
-// names, as the kubelet does.
+// AddTo adds the flags to fs, except flags that fs already has. It also makes fs accept underscores in place of dashes
+// in flag names, as the kubelet does.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	fs.AddFlagSet(f.flags)
@@ -103,7 +103,7 @@ func (f *Flags) Set(name, value string) error {
 // FlagError adds the kubelet's prefix "failed to parse kubelet flag" to an error from parsing the command line.
 func FlagError(err error) error { return fmt.Errorf("failed to parse kubelet flag: %w", err) }
 
-// replay applies the values of the command line to a configuration, in the order of the command line.
+// replay applies the recorded flags to a configuration, in the order in which they were given.
 func (f *Flags) replay(kc *kubeletConfiguration) error {
 	values := map[string]pflag.Value{}
 	for _, g := range f.given {
@@ -121,8 +121,9 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 	return nil
 }
 
-// Means reports whether a kubelet flag has an effect on a stand-in. Flags without an effect are parsed, appear in
-// /configz, and are listed in Config.Ignored.
+// Means reports whether a kubelet flag has an effect on a stand-in. A flag without an effect is still parsed. Its value
+// appears in /configz if KubeletConfiguration has a field for it. If the flag is on the command line, Config.Ignored
+// lists it.
 func (f *Flags) Means(name string) bool {
 	return slices.Contains(nodeSettings, name) || slices.Contains(meaningful, name)
 }

@@ -15,12 +15,13 @@ type kubeletFacts struct {
 	Defaults *kubeletConfiguration `json:"defaults"`
 	// Legacy has the fields whose defaults are different without a configuration file.
 	Legacy json.RawMessage `json:"legacy"`
-	// Zero has pointers to zero values in those pointer fields that are no pointers in the kubelet's internal type. All
-	// other fields are empty.
+	// Zero has pointers to zero values in some fields: in those that are pointers in v1beta1, but plain values in the
+	// kubelet's internal type. All other fields are empty.
 	Zero *kubeletConfiguration `json:"zero"`
-	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
+	// Paths are the fields that contain file paths. In a configuration file, a relative path is relative to the file's
+	// directory.
 	Paths []string `json:"paths"`
-	// EvictionHard is the default of the field evictionHard in a configuration file.
+	// EvictionHard is the default of the field evictionHard. It applies only with a configuration file.
 	EvictionHard map[string]string   `json:"evictionHard"`
 	Gates        []gateFact          `json:"gates"`
 	Dependencies map[string][]string `json:"dependencies"`
@@ -53,7 +54,7 @@ var facts = sync.OnceValue(func() *kubeletFacts {
 	return f
 })
 
-// must panics if err is not nil, which means that the embedded kubelet.json is invalid.
+// must panics if err is not nil. Such an error means that the embedded kubelet.json is invalid.
 func must(err error) {
 	if err != nil {
 		panic("config: embedded kubelet.json: " + err.Error())

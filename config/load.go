@@ -18,9 +18,10 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file, drop-ins,
-// all flags (which override the file and drop-ins), validation, and the checks that a kubelet makes while it starts.
-// Errors begin with the kubelet's texts. Load reads the files on each call.
+// Load loads the configuration in the kubelet's order. It sets the feature gates of the command line and validates the
+// node labels. Then it reads the file and the drop-ins, and applies all flags again, so that flags override the file
+// and the drop-ins. At the end, it validates the configuration and makes the checks that a kubelet makes while it
+// starts. An error begins with the text that the kubelet would print. Load reads the files on each call.
 // (k8s.io/kubernetes: NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
 	kc, l, err := f.effective()
@@ -39,8 +40,8 @@ func (f *Flags) Load() (*Config, error) {
 	return c, nil
 }
 
-// effective returns the validated configuration and the loader that read it. It leaves out the checks that a kubelet
-// makes later, while it starts.
+// effective returns the validated configuration, and the loader that read it. It does not make the checks that a
+// kubelet makes later, while it starts; see the loader's method "start".
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	gates, kc := newGates(), legacyConfiguration()
 	if err := f.replay(kc); err != nil {
@@ -75,8 +76,8 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	return kc, l, nil
 }
 
-// This method applies the configuration file, the drop-ins and, once more, the flags. The argument kc is the
-// configuration from the flags alone.
+// This method reads the configuration file and the drop-ins, and then applies the flags again. The argument kc is the
+// configuration that the flags alone give. Without a configuration file and drop-ins, the method returns kc unchanged.
 func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
 	file, dir := f.value("config"), f.value("config-dir")
 	if file == "" && dir == "" {
@@ -120,7 +121,7 @@ func (f *Flags) sources() string {
 	return strings.Join(slices.DeleteFunc(all, func(source string) bool { return source == "" }), ", ")
 }
 
-// This method makes the checks that a kubelet makes after validation, while it starts.
+// This method makes the checks that a kubelet makes while it starts, after it has validated its configuration.
 // (k8s.io/kubernetes: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
 func (l *loader) start(c *Config, f *Flags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
@@ -163,7 +164,8 @@ func (l *loader) start(c *Config, f *Flags) error {
 func (l *loader) tls(kc *kubeletConfiguration) error {
 	suites, err := cliflag.TLSCipherSuites(kc.TLSCipherSuites)
 	if err != nil {
-		return fmt.Errorf("%w; tlsCipherSuites (--tls-cipher-suites) takes the names of Go's crypto/tls", err)
+		return fmt.Errorf("%w; set tlsCipherSuites (--tls-cipher-suites) to names of cipher suites in Go's "+
+			"package crypto/tls", err)
 	}
 	for name, id := range cliflag.InsecureTLSCiphers() {
 		if slices.Contains(suites, id) {
@@ -179,7 +181,8 @@ func (l *loader) tls(kc *kubeletConfiguration) error {
 		l.warnf("TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites")
 	}
 	if _, err := cliflag.TLSCurvePreferences(kc.TLSCurvePreferences); err != nil {
-		return fmt.Errorf("%w; tlsCurvePreferences takes the numbers of Go's crypto/tls CurveIDs", err)
+		return fmt.Errorf("%w; set tlsCurvePreferences to numbers of curves, which are the CurveIDs in Go's "+
+			"package crypto/tls", err)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
-// measuredLoad is a command line with its files and the real kubelet's result. e2e/kubeletfacts generates
-// testdata/loads.json.
+// measuredLoad is one case in testdata/loads.json: a command line, the files that it names, and the configuration or
+// error of the real kubelet. The program e2e/kubeletfacts generates loads.json.
 type measuredLoad struct {
 	Name    string            `json:"name"`
 	Args    []string          `json:"args"`
@@ -29,7 +29,7 @@ type measuredLoad struct {
 	Error   string            `json:"error"`
 }
 
-// deliberate lists the cases in which fauxlet differs from the kubelet, with the reasons.
+// deliberate lists the cases in which fauxlet deliberately differs from the kubelet, with the reasons.
 var deliberate = map[string]string{
 	"port 0 by flag": "it asks for a free port",
 }
@@ -84,7 +84,8 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 	}
 }
 
-// checkError compares the error of Load with the kubelet's error. It reports whether an error is expected.
+// checkError compares the error of Load with the kubelet's error in the case c. It returns true if the kubelet returned
+// an error.
 func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	t.Helper()
 	switch {
@@ -121,7 +122,8 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	return false
 }
 
-// loadIn loads a configuration in a new directory with the given files.
+// loadIn writes the given files to a new directory, and loads the configuration with this directory as the working
+// directory.
 func loadIn(t *testing.T, args []string, files map[string]string) (*kubeletConfiguration, *loader, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -145,7 +147,7 @@ func loadIn(t *testing.T, args []string, files map[string]string) (*kubeletConfi
 	return kc, l, nil
 }
 
-// hidden returns an error's text without the path of the test's temporary directory.
+// hidden is an error in whose text "$DIR" replaces the path of the test's temporary directory.
 type hidden struct {
 	error
 	text string

@@ -10,10 +10,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Override sets a field of KubeletConfiguration for all following calls of Load. The value takes precedence over the
-// file, the drop-ins and the flags. The field is a path such as authentication.anonymous.enabled. The value is YAML;
-// relative file paths in it start at the working directory. Override returns an error if there is no such field or the
-// value has the wrong type. Load validates the value. A kubelet has no such feature; fauxlet uses it for what-if.
+// Override sets a field of KubeletConfiguration for all later calls of Load. The value takes precedence over the file,
+// the drop-ins and the flags. The argument field is a path such as authentication.anonymous.enabled. The argument value
+// is YAML; a relative file path in it is relative to the working directory. Override returns an error if there is no
+// such field, or if the value has the wrong type. Load validates the value. A kubelet has no such feature. Fauxlet uses
+// it to show what would happen with a different configuration (what-if).
 func (f *Flags) Override(field, value string) error {
 	var parsed any
 	if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {

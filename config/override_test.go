@@ -68,8 +68,8 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 	}
 }
 
-// TestOverrideIsChecked checks that an override with an unknown field, a value of the wrong type, or a value that a
-// kubelet refuses is an error.
+// TestOverrideIsChecked checks that an override is refused if its field is unknown or its value has the wrong type, and
+// that Load refuses a value that a kubelet refuses.
 func TestOverrideIsChecked(t *testing.T) {
 	for _, test := range []struct{ field, value, says string }{
 		{"authentication.anonymus.enabled", "true", `unknown field "authentication.anonymus"`},

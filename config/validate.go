@@ -26,19 +26,20 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 	}
 }
 
-// oneOf adds an error if a value is not allowed. The argument "text" is a format with one verb for the value and one
-// for each allowed value.
+// oneOf adds an error if a value is not allowed. The argument "text" is a format string for the error. It has one
+// formatting verb for the value, followed by one for each allowed value.
 func (c *checker) oneOf(text, value string, allowed ...any) {
 	c.refuse(!slices.Contains(allowed, any(value)), text, append([]any{value}, allowed...)...)
 }
 
 func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
 
-// value returns the value of a pointer field. Defaulting has set the field, so it should not be nil.
+// value returns the value to which a pointer field points. Defaulting sets the fields for which value is called, so the
+// pointer should not be nil. If it is nil, value returns the zero value.
 func value[T any](p *T) T { return ptr.Deref(p, *new(T)) }
 
-// validate returns all errors of a kubelet's validation. It accepts port 0 if freePort is true.
-// (k8s.io/kubernetes: pkg/kubelet/apis/config/validation)
+// validate returns all errors that a kubelet's validation of its configuration returns. If freePort is true, validate
+// accepts port 0, which a kubelet refuses. (k8s.io/kubernetes: pkg/kubelet/apis/config/validation)
 func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatureGate, freePort bool) error {
 	c := &checker{kc: kc, gates: gates}
 	c.errs = append(c.errs, gates.Validate()...)

@@ -18,8 +18,8 @@ import (
 	"k8s.io/utils/cpuset"
 )
 
-// The fields that this file checks have no effect on a stand-in, but a stand-in must refuse every configuration file
-// that a kubelet refuses.
+// The fields that this file checks have no effect on a stand-in. They are checked because a stand-in must refuse every
+// configuration file that a kubelet refuses.
 
 // This method checks the settings of the Node object and of the clients that the kubelet uses.
 func (c *checker) node() {
@@ -281,7 +281,8 @@ func (c *checker) sysctls() {
 	}
 }
 
-// sysctlName matches segments of lower-case letters, digits, - and _, separated by dots or slashes.
+// sysctlName matches a name of one or more segments, separated by dots or slashes. A segment consists of lower-case
+// letters, digits, dashes and underscores, and begins and ends with a letter or a digit.
 var sysctlName = regexp.MustCompile(`^(?:[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?$`)
 
 const longestSysctl = 253

@@ -1,13 +1,13 @@
-// Package check checks how a kube-apiserver connects to kubelets: which of its kubelet flags are right, which are
-// missing, and what works but is unsafe.
+// Package check checks how a kube-apiserver connects to kubelets: which of the kube-apiserver's flags for kubelets are
+// right, which are missing, and what works but is unsafe.
 //
-// It registers short-lived Nodes with a pod each, listens in place of their kubelets, and requests logs and streams
-// through the public API. It then looks at both sides: the connection to the kubelet, and the response to the API
-// client. It reads nothing from the machine of the kube-apiserver.
+// It creates Nodes that exist only for a short time, each with one pod. In place of the Nodes' kubelets, it listens for
+// connections. It requests logs and streams through the public API, and examines both sides: the connection to the
+// kubelet, and the response to the API client. It reads nothing from the machine of the kube-apiserver.
 //
 // # A check
 //
-// A check is one [Check] in a table; [Checks] returns the table. The run function of a check records evidence and
+// A check is one [Check] in a table. [Checks] returns the table. The run function of a check records evidence and
 // problems in a [finding] with [finding.note], [finding.fail] and [finding.warn]. It returns an error if it could not
 // complete, for example because an API request failed or no response came ([logResponse.text]). An error of the type
 // [skipped] skips the check. The field Needs lists the checks that must pass first, so that one mistake fails only one
@@ -15,17 +15,19 @@
 //
 // # Building blocks
 //
-//   - [withHandshake], [withKubelet] and [withHostileKubelet] make the run functions of checks that examine the
-//     first connection, that need one kubelet, or that need one kubelet that misbehaves.
+//   - [withHandshake] makes the run function of a check that examines the run's first connection. [withKubelet] makes
+//     it for a check that needs one kubelet, and [withHostileKubelet] for a check that needs one kubelet that
+//     misbehaves.
 //   - [run.node] creates a Node with a pod. [nodeOptions] set its addresses and port.
 //   - [run.kubelet] listens as a kubelet and registers a Node for it. By default it is a stand-in (package server)
-//     that allows everything, with an accepted serving certificate. The caller closes it.
+//     that allows everything, and its serving certificate is one that the kube-apiserver accepts. The caller closes
+//     the kubelet.
 //   - [run.connectTo] makes the kube-apiserver connect to a kubelet, and returns the first connection.
 //   - [hostileKubelet.try] sends a request while the kubelet misbehaves in one way (package hostile).
 //   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
 //   - The field "states" of a kubelet has its [observed] connections.
 //
-// The objects are deleted when the run ends.
+// When the run ends, it deletes the Nodes and all other objects that it created.
 package check
 
 import (

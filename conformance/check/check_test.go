@@ -48,7 +48,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// some has five checks: check d needs the checks b and c, each of which needs check a. Check e needs no other check.
+// The variable "some" has five checks. Check d needs the checks b and c, and each of these needs check a. Check e needs
+// no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},

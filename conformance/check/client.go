@@ -11,9 +11,9 @@ import (
 
 const (
 	clientCertificate = "--kubelet-client-certificate"
-	// newClientCertificate is the beginning of the remedies for an unusable client certificate.
+	// The remedies for an unusable client certificate begin with newClientCertificate.
 	newClientCertificate = "--kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key"
-	// soon is the remaining lifetime below which a certificate should be renewed.
+	// The constant "soon" is a remaining lifetime. A certificate with a shorter remaining lifetime should be renewed.
 	soon = 30 * 24 * time.Hour
 )
 

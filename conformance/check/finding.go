@@ -12,11 +12,12 @@ type finding struct {
 	evidence, problems []string
 	// verdict is Fail or Warn once the check has found a problem.
 	verdict conformance.Verdict
-	// flag and remedy are reported with the problems. They come from the Check, and the run function can replace them.
+	// The fields flag and remedy become part of the result, but remedy only if there are problems. Their initial values
+	// come from the Check. The run function can replace them.
 	flag, remedy string
 }
 
-// maxProblems is the number of problems after which a check stops looking for more.
+// When a check has found maxProblems problems, it stops looking for more.
 const maxProblems = 4
 
 // note adds a line of evidence.
@@ -24,14 +25,15 @@ func (f *finding) note(format string, args ...any) {
 	f.evidence = append(f.evidence, fmt.Sprintf(format, args...))
 }
 
-// fail adds a problem: something does not work, or a protection does not protect. The text is a sentence without a full
-// stop. fail returns nil, so that a run function can end with a call of fail.
+// fail adds a problem: something does not work, or a protection has no effect. The text is a sentence without a full
+// stop. fail always returns nil, so that a run function can end with a call of fail.
 func (f *finding) fail(format string, args ...any) error {
 	f.verdict, f.problems = conformance.Fail, append(f.problems, fmt.Sprintf(format, args...))
 	return nil
 }
 
-// warn adds a less severe problem than fail does: something works, but is unsafe or will stop working.
+// warn adds a problem that is less severe than the problems that fail adds: something works, but is unsafe or will stop
+// working.
 func (f *finding) warn(format string, args ...any) error {
 	_ = f.fail(format, args...)
 	f.verdict = conformance.Warn

@@ -69,14 +69,15 @@ func hostileChecks() []Check {
 	return all
 }
 
-// smuggleTimeout is the time to wait for a smuggled request to arrive. Usually it arrives after about a millisecond.
+// A smuggled request is one that a user sends to the kubelet through a connection that kube-apiserver should have
+// closed. smuggleTimeout is the time to wait for it to arrive. Usually it arrives after about a millisecond.
 const smuggleTimeout = 250 * time.Millisecond
 
 // updateRemedy advises to update a vulnerable kube-apiserver. No flag removes the vulnerability.
 const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
 	"pods/portforward or nodes/proxy"
 
-// hostileKubelet is a kubelet that misbehaves. Its method try selects one way to misbehave.
+// hostileKubelet is a kubelet that misbehaves. The argument "behavior" of its method "try" selects how it misbehaves.
 type hostileKubelet struct {
 	*kubelet
 	recorder *hostile.Kubelet
@@ -96,7 +97,7 @@ func withHostileKubelet(name string, check func(context.Context, *hostileKubelet
 	}
 }
 
-// errNotConnected is the error of a trial in which the kube-apiserver did not connect to the kubelet.
+// errNotConnected is the error of the method "try" if the kube-apiserver did not connect to the kubelet.
 var errNotConnected = errors.New("kube-apiserver did not connect")
 
 // trial records what happened when a user sent a request while the kubelet misbehaved.
@@ -158,9 +159,9 @@ func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 	})
 }
 
-// closeTimeout is how long to wait for the kube-apiserver to close its connection to the kubelet after a refused
-// upgrade. If kube-apiserver v1.37 translates the protocol of the request, it does not close the connection before
-// garbage collection. Then the time is short, because waiting longer is useless.
+// closeTimeout returns how long to wait for the kube-apiserver to close its connection to the kubelet after a refused
+// upgrade. The time is short if upgradesEarly returns true for the request. For these requests, kube-apiserver v1.37
+// closes the connection only when its garbage collector finds the connection, so waiting longer is useless.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond

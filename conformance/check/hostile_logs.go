@@ -13,13 +13,14 @@ import (
 )
 
 const (
-	// plenty is the length of a response that the kube-apiserver must not read to the end. It exceeds the sum of all
-	// buffers between the kubelet and the user.
+	// plenty is the length of a response that the kube-apiserver must not read to the end. It is larger than all
+	// buffers between the kubelet and the user together.
 	plenty = 32 << 20
-	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It does no harm at this length.
+	// spare is the length of a response that kube-apiserver v1.37 may read to the end. It is short enough to do no harm
+	// there.
 	spare = 12 << 20
-	// part is the maximum number of bytes that a check reads of a response. An error message for the user must be
-	// shorter, because a kube-apiserver should read only 50,000 bytes of a kubelet's error.
+	// The constant "part" is the maximum number of bytes that a check reads of a response. A kube-apiserver should read
+	// only 50,000 bytes of a kubelet's error, so the error message for the user must be shorter than this.
 	part = 256 << 10
 )
 
@@ -27,7 +28,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 	for _, behavior := range []hostile.Behavior{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty),
 		hostile.Informational(plenty)} {
 		t, err := v.try(ctx, logRequest, behavior, v.run.soon, func() reply {
-			// The time limit is long because kube-apiserver v1.37 reads 10 MiB, perhaps over a slow network.
+			// The time limit is long, because kube-apiserver v1.37 reads 10 MiB of headers before it stops, and the
+			// network may be slow.
 			return v.sendWithin(ctx, logRequest, 3*v.run.soon)
 		})
 		switch {
@@ -41,8 +43,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 			f.note("%s: cut off after %s; the user gets %s", t.what, size(t.visits[0].Sent), t.got)
 		}
 	}
-	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. This is evidence and not a problem,
-	// because operators cannot change it.
+	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. The check reports this only as
+	// evidence, and not as a problem, because operators cannot change it.
 	t, err := v.tryLeaving(ctx, upgradeRequests[0], hostile.EndlessHeaders(spare))
 	switch {
 	case err != nil:
@@ -108,9 +110,9 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 			f.note("%s: the user gets %d with %s, and the connection is closed", t.what, t.got.status, length)
 		}
 	}
-	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. It keeps all data until the kubelet ends
-	// the response or, for a protocol that it does not translate, for ten seconds. This is evidence and not a problem,
-	// because operators cannot change it.
+	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. If it translates the protocol, it keeps
+	// all data until the kubelet ends the response. Otherwise, it does so for at most ten seconds. The check reports
+	// this only as evidence, and not as a problem, because operators cannot change it.
 	for _, req := range upgradeRequests {
 		t, err := v.tryLeaving(ctx, req, hostile.EndlessBody(http.StatusInternalServerError, spare))
 		switch {
@@ -128,7 +130,8 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 	return nil
 }
 
-// tryLeaving calls the method "try" with a user who cancels the request shortly after the kubelet has received it.
+// tryLeaving calls the method "try". The user sends the request, and cancels it shortly after the kubelet has received
+// it.
 func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavior hostile.Behavior) (trial, error) {
 	return v.try(ctx, req, behavior, smuggleTimeout, func() reply {
 		leaving, leave := context.WithCancel(ctx)
@@ -141,7 +144,8 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 	})
 }
 
-// absence is a trial whose user sends a request, does not read the response, and leaves.
+// absence is the result of tryAbsent: a trial in which the user sends a request, does not read the response, and closes
+// the connection ("leaves").
 type absence struct {
 	trial
 	others time.Duration // response time of another request, which was sent before the user left
@@ -149,11 +153,12 @@ type absence struct {
 	left   time.Time
 }
 
-// The method "closed" returns the time between the user's leaving and the end of the connection to the kubelet.
+// The method "closed" returns the time from the moment when the user left to the end of the connection to the kubelet.
 func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
-// tryAbsent calls the method "try" with a user who sends the request and does not read the response. When the kubelet
-// has received the request, tryAbsent calls meanwhile, and then sends another request. After that, the user leaves.
+// tryAbsent calls the method "try". The user sends the request req and does not read the response. When the kubelet has
+// received req, tryAbsent calls the given function "meanwhile". Then it sends a request that does not involve the
+// kubelet (see otherRequest). After that, the user closes the connection.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
 ) (a absence, err error) {
@@ -200,7 +205,9 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 	return nil
 }
 
-// awaitStall waits until the kube-apiserver has stopped reading the kubelet's response for a while, or has read it all.
+// awaitStall waits until the kube-apiserver has read nothing of the kubelet's response for a fifth of run.soon. Then
+// the result "stalled" is true. If the kube-apiserver reads the whole response, or ctx is done, "stalled" is false. The
+// result "sent" is the number of bytes that the kubelet has sent.
 func (v *hostileKubelet) awaitStall(ctx context.Context) (sent int64, stalled bool) {
 	ticker := time.NewTicker(v.run.soon / 5)
 	defer ticker.Stop()

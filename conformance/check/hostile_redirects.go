@@ -18,8 +18,9 @@ var redirects = []int{301, 302, 303, 307, 308}
 // redirectTarget is a server to which the hostile kubelet redirects a request.
 type redirectTarget struct {
 	name, url string
-	// The field "kubelet" listens at the URL and counts the connections. It is nil for two targets, the hostile kubelet
-	// itself and the kube-apiserver. For these two, other results show whether the redirect was followed.
+	// The field "kubelet" is the kubelet that listens at the URL. It records its connections, so they show whether the
+	// redirect was followed. The field is nil for two targets: the hostile kubelet itself, and the kube-apiserver. For
+	// these, the check detects a followed redirect by the requests to the hostile kubelet and by the response.
 	kubelet *kubelet
 }
 
@@ -40,8 +41,8 @@ func (t redirectTarget) presented() string {
 	return ""
 }
 
-// withRedirectTargets calls the given function with four targets: the redirecting kubelet itself, another kubelet, the
-// kube-apiserver, and a plain HTTP address of this machine in place of a cloud's metadata service.
+// withRedirectTargets calls the given function with four targets: the hostile kubelet itself, another kubelet, the
+// kube-apiserver, and an HTTP URL without TLS on this machine. The last one represents a cloud's metadata service.
 func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, do func([]redirectTarget) error) error {
 	var kubelets []*kubelet
 	for _, suffix := range []string{"-other", "-metadata"} {
@@ -118,7 +119,8 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 	})
 }
 
-// proxyRequest names a request through nodes/proxy in the report. The method node.proxyTo sends such requests.
+// proxyRequest is the name of a request through nodes/proxy, for the report. It has no other contents, because the
+// method node.proxyTo sends these requests.
 var proxyRequest = userRequest{name: "nodes/proxy"}
 
 // proxyTo sends a request for a path of the kubelet through nodes/proxy.

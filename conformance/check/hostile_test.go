@@ -24,7 +24,7 @@ func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 // The function "ours" returns the checks that this file tests: the groups "hostile", "streams" and "after".
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
-// The type "ran" is the result of one check.
+// The type "ran" is the result of one check, or the error if the check did not complete.
 type ran struct {
 	conformance.Result
 	err error
@@ -94,8 +94,8 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 // passed.
 const waits = 2 * time.Second
 
-// The constant "noWait" is a short value of run.soon, for tests in which the connection that a check waits for never
-// comes.
+// The constant "noWait" is a short value of run.soon. It is for tests in which a check waits for a connection that
+// never comes.
 const noWait = 500 * time.Millisecond
 
 // TestDefectsAreFound checks that each check fails, with the expected reason, on an API server with the defect that the
@@ -217,7 +217,8 @@ func TestDefectsAreFound(t *testing.T) {
 	}
 }
 
-// TestLostAPIServerIsNoFailure checks that a problem after which kube-apiserver refuses connections is no failure.
+// TestLostAPIServerIsNoFailure checks that a check does not fail if kube-apiserver refuses connections after the check
+// has found a problem.
 func TestLostAPIServerIsNoFailure(t *testing.T) {
 	for _, test := range []struct {
 		name     string

@@ -43,7 +43,8 @@ func (v *hostileKubelet) trySmuggling(
 	return t, t.requests() > 1 || strings.Contains(more, hostile.Smuggled), err
 }
 
-// checkSmuggling returns a check that fails if a smuggled request reaches the kubelet after one of the given statuses.
+// checkSmuggling returns a check in which the hostile kubelet answers upgrade requests with each of the given statuses.
+// The check fails if smuggledRequest reaches the kubelet afterwards.
 func checkSmuggling(
 	behavior func(status int) hostile.Behavior, statuses ...int,
 ) func(context.Context, *hostileKubelet, *finding) error {

@@ -27,7 +27,8 @@ import (
 // nodeOptions configure a Node. The name is required.
 type nodeOptions struct {
 	name string // the suffix of the Node's name
-	// addresses are the Node's addresses. The default is the run's node IP as an address of every type.
+	// addresses are the Node's addresses. By default, the Node has one address of each type, and all have the run's
+	// node IP as their value.
 	addresses []v1.NodeAddress
 	port      int      // the kubelet port in the Node's status; 0 for none
 	features  []string // the Node's declared features, for example ExtendWebSocketsToKubelet
@@ -59,11 +60,12 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 type kubeletOptions struct {
 	node nodeOptions // the function run.kubelet sets the port
 	ip   netip.Addr  // the address to listen on; by default the run's node IP
-	// The function "tls" may modify the TLS configuration, which requests client certificates and does not verify them.
+	// The function "tls" may change the kubelet's TLS configuration. By default, the kubelet requests a client
+	// certificate, and does not verify it.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. If it is nil, the kubelet makes a self-signed certificate if selfSigned is
-	// true, and otherwise takes a certificate that the kube-apiserver accepts. The kube-apiserver accepts a self-signed
-	// certificate only for node.logsInsecurely.
+	// certificate is the serving certificate. If selfSigned is true, the kubelet has the run's self-signed certificate
+	// instead, so the kube-apiserver accepts it only for node.logsInsecurely. If neither field is set, the kubelet has
+	// a certificate that the kube-apiserver accepts.
 	certificate *tls.Certificate
 	selfSigned  bool
 	// handler, if set, serves the requests in place of a stand-in.
@@ -206,7 +208,8 @@ func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
 	return err
 }
 
-// handshaken is a listener for an HTTP server. Accept returns the connections that put adds, until ctx is done.
+// handshaken is a listener for an HTTP server. Its method Accept returns the connections that were passed to its method
+// "put", until ctx is done.
 type handshaken struct {
 	net.Listener
 	ctx   context.Context
@@ -269,8 +272,9 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 	return d, err
 }
 
-// withHandshake returns the run function of a check of the run's first connection, on which the kube-apiserver did not
-// verify the kubelet's certificate. If its TLS handshake failed nevertheless, the check is skipped.
+// withHandshake returns the run function of a check that examines the run's first connection. On this connection, the
+// kube-apiserver did not verify the kubelet's certificate. If the TLS handshake failed nevertheless, the check is
+// skipped.
 func withHandshake(check func(context.Context, *run, *finding, *observed) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		first, err := r.handshake()
@@ -281,7 +285,8 @@ func withHandshake(check func(context.Context, *run, *finding, *observed) error)
 	}
 }
 
-// newFirstConnection makes the kube-apiserver connect to an ordinary kubelet. Most checks examine that connection.
+// newFirstConnection makes the kube-apiserver connect to a kubelet that does not misbehave. All checks that use
+// withHandshake examine this connection.
 func (r *run) newFirstConnection(ctx context.Context) (dialed, error) {
 	d, err := r.connectTo(ctx, kubeletOptions{node: nodeOptions{name: "visit"}})
 	if err == nil && (d.observed == nil || d.Hello == nil) {

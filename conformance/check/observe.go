@@ -58,7 +58,7 @@ type connection struct {
 	observed *observed
 }
 
-// NetConn returns the TCP connection. Package hostile uses it.
+// NetConn returns the TCP connection. Package hostile uses it to reset the connection.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
 func (c *connection) change(how func(*observed)) { c.kubelet.states.Update(func() { how(c.observed) }) }

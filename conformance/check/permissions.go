@@ -92,7 +92,8 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 // inGroup returns a resource in Kubernetes' notation, for example leases.coordination.k8s.io.
 func inGroup(resource, group string) string { return strings.TrimSuffix(resource+"."+group, ".") }
 
-// review calls isAllowed concurrently for all permissions. The results have the same order as the permissions.
+// review calls the given function isAllowed for each permission, and makes several calls at once. The results have the
+// same order as the permissions.
 func review(
 	ctx context.Context, all []attributes, isAllowed func(context.Context, *attributes) (bool, error),
 ) ([]bool, error) {

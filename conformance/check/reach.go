@@ -60,11 +60,12 @@ func reachChecks() []Check {
 	}
 }
 
-// noneWanted is the kube-apiserver's error for a Node without an address of a preferred type. (k8s.io/kubernetes:
-// pkg/util/node)
+// noneWanted is part of the kube-apiserver's error for a Node that has no address of the types in
+// --kubelet-preferred-address-types. (k8s.io/kubernetes: pkg/util/node)
 const noneWanted = "no preferred addresses found"
 
-// arrival is the time to wait for a connection from the kube-apiserver. A firewall may drop the packets.
+// arrival is the time to wait for a connection from the kube-apiserver. The wait must end, because a firewall may
+// silently drop the packets, and then no connection and no error ever arrives.
 const arrival = 15 * time.Second
 
 func checkDialled(ctx context.Context, r *run, f *finding) error {
@@ -132,8 +133,8 @@ func checkNames(ctx context.Context, r *run, f *finding) error {
 		fmt.Sprintf("kube-apiserver did not connect to %s, which should resolve to %s", r.hostname, r.nodeIP))
 }
 
-// unresolvable returns a host name with an empty label, for which no DNS query is sent. The kube-apiserver's error
-// contains the name.
+// unresolvable returns a host name that cannot be resolved. It contains an empty label, so it fails before any DNS
+// query is sent. The kube-apiserver's error contains the name.
 func unresolvable(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
 
 // urlPattern matches the URL in a kube-apiserver's error about a failed connection.

@@ -28,7 +28,8 @@ func rightsChecks() []Check {
 	}
 }
 
-// bindRemedy is a command that gives a user, whose name the caller appends, the permissions for all kubelet requests.
+// bindRemedy is a command that gives a user the permissions for all kubelet requests. The caller appends the user's
+// name.
 const bindRemedy = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="
 
 // user is the user of the kube-apiserver's client certificate.
@@ -62,7 +63,8 @@ func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
 	})
 }
 
-// kubeletRequests are the requests that a kube-apiserver sends or proxies to kubelets. Each has an example of a path.
+// kubeletRequests are the requests that a kube-apiserver sends or proxies to kubelets, one for each permission that it
+// needs. The path is an example of the paths for which a kubelet checks the permission.
 var kubeletRequests = []struct{ verb, path, use string }{
 	{"get", "/containerLogs", "logs, exec, attach and port-forward by WebSocket, /pods"},
 	{"create", "/exec", "exec, attach and port-forward by SPDY, run"},
@@ -90,8 +92,8 @@ func checkSufficient(ctx context.Context, f *finding, u user) error {
 		permission, word := request.verb+" nodes/"+all[i].Subresource, "may"
 		switch {
 		case allowed[i]:
-		// For each path, a kubelet checks one or two subresources, and requires access to only one of them. If there
-		// are two, one of them is proxy. The first element of "allowed" is the access to proxy.
+		// For some paths, a kubelet checks two subresources, of which the second is proxy. Access to one of them is
+		// sufficient. The first element of "allowed" is the user's access to proxy.
 		case len(authchain.Subresources(request.path, fineGrained)) > 1 && allowed[0]:
 			word = "may, with nodes/proxy,"
 		default:

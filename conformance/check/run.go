@@ -25,7 +25,7 @@ import (
 
 // Options configure a run. Cluster is required.
 type Options struct {
-	// Cluster connects to the kube-apiserver as an administrator.
+	// Cluster is the client configuration for the kube-apiserver, with an administrator's credential.
 	Cluster *rest.Config
 	// NodeIPs are addresses of this machine that the kube-apiserver can reach. The default is the local address of a
 	// connection to the kube-apiserver.
@@ -33,12 +33,12 @@ type Options struct {
 	// NodeHostname is a host name that the kube-apiserver resolves to the first of NodeIPs. The default is localhost
 	// for a loopback address, otherwise none.
 	NodeHostname string
-	// ClientCA is the content of the kubelets' clientCAFile. May be nil.
+	// ClientCA has the certificates of the kubelets' clientCAFile. May be nil.
 	ClientCA *x509.CertPool
-	// ServingCA signs serving certificates that the kube-apiserver accepts. May be nil.
+	// ServingCA is a CA that signs serving certificates which the kube-apiserver accepts. May be nil.
 	ServingCA *testcerts.Authority
-	// ApproveServingCertificate obtains a serving certificate from the cluster's signer, with a
-	// CertificateSigningRequest that the run approves.
+	// If ApproveServingCertificate is true, the run creates a CertificateSigningRequest for a serving certificate, and
+	// approves it. Then the cluster's signer issues the certificate.
 	ApproveServingCertificate bool
 	// Checks are the checks to run. The default is all checks.
 	Checks []Check
@@ -64,11 +64,12 @@ type run struct {
 	hostname  string          // a name that the kube-apiserver resolves to nodeIP; may be empty
 	objects   *stage.Stage
 	standIns  *config.Config // the configuration of all stand-in kubelets, without a node name
-	// The function "trusted" returns a serving certificate that the kube-apiserver should accept, and the function
-	// "accepted" one that it does accept. Later calls return the same results. If there is no such certificate, the
-	// error has the type [skipped].
+	// The function "trusted" returns a serving certificate that the kube-apiserver should accept. The function
+	// "accepted" returns a serving certificate that it has accepted. Later calls return the same results. If there is
+	// no such certificate, the error has the type [skipped].
 	trusted, accepted func() (*tls.Certificate, error)
-	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
+	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet's
+	// certificate.
 	selfSigned *tls.Certificate
 	// firstConnection makes the kube-apiserver connect to a kubelet. Later calls return the same result.
 	firstConnection func() (dialed, error)
@@ -188,8 +189,9 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 	return nil
 }
 
-// unlessLost returns a run function that returns an error instead of a problem if kube-apiserver then refuses
-// connections: the lost connection may be the only problem.
+// unlessLost wraps the run function of a check. If the check has failed, unlessLost tests whether kube-apiserver still
+// accepts connections. If it refuses them, the check's problem may only be a consequence of this. Then the returned run
+// function returns an error, so the check does not count as failed.
 func unlessLost(check func(context.Context, *run, *finding) error) func(context.Context, *run, *finding) error {
 	return func(ctx context.Context, r *run, f *finding) error {
 		err := check(ctx, r, f)
@@ -202,6 +204,7 @@ func unlessLost(check func(context.Context, *run, *finding) error) func(context.
 		}
 		problem := f.problems[0]
 		f.problems = nil
-		return fmt.Errorf("%s; but then kube-apiserver was gone: %w", problem, lost)
+		return fmt.Errorf("%s; afterwards kube-apiserver refused connections, which may be the only problem: %w",
+			problem, lost)
 	}
 }

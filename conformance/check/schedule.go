@@ -53,7 +53,8 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 	for i, c := range checks {
 		byID[c.ID], ended[c.ID] = &results[i], make(chan struct{})
 	}
-	// missing returns an error of the type skipped if a check that c needs is not run or does not pass.
+	// missing waits until the checks that c needs have ended. It returns an error of the type skipped if one of them is
+	// not part of the run, or if its verdict is neither Pass nor Warn.
 	missing := func(c Check) error {
 		for _, need := range c.Needs {
 			if ended[need] == nil {
@@ -112,7 +113,7 @@ func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 		return nil // a problem that was found before the error is enough for a verdict
 	case cause == nil:
 		return err
-	// The run was stopped or the time limit has passed. This may also be the only reason for the error of the check.
+	// The run was stopped, or the time limit has passed. If the check returned an error, this may be its only reason.
 	case ctx.Err() != nil || err == nil || errors.Is(err, cause):
 		return cause
 	}

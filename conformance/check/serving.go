@@ -59,8 +59,8 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 }
 
 // rejectedWithoutCA lists the kinds of invalid certificates that the kube-apiserver must refuse no matter which CA it
-// trusts. Certificates of the other kinds must be signed by the nodes' CA, so that only their defect is a reason to
-// refuse them.
+// trusts. A certificate of any other kind can be tried only if the nodes' CA signs it. Otherwise, kube-apiserver would
+// refuse it because of its CA, and the check could not show that it refuses the certificate because of its defect.
 var rejectedWithoutCA = []string{"server-self-signed", "server-kubelet-default", "server-unknown-ca"}
 
 func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
@@ -128,7 +128,8 @@ func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
 	return nil
 }
 
-// noServing is the error if the run has no serving certificate that the kube-apiserver should accept.
+// noServing is the reason for skipping checks if the run has no serving certificate that the kube-apiserver should
+// accept.
 const noServing = skipped("there is no serving certificate that kube-apiserver should accept; give the kubelets' " +
 	"signer with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with " +
 	"--approve-serving-certificate")
@@ -145,8 +146,8 @@ func (r *run) hosts() []string {
 	return hosts
 }
 
-// newTrusted issues a serving certificate that the kube-apiserver should accept, or obtains it from the cluster. The
-// error is noServing if the options allow neither.
+// newTrusted returns a serving certificate that the kube-apiserver should accept. It is signed by Options.ServingCA, or
+// obtained from the cluster with Options.ApproveServingCertificate. The error is noServing if neither option is set.
 func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	var pair *testcerts.Pair
 	err := error(noServing)
@@ -162,8 +163,9 @@ func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	return ptr.To(pair.TLS()), nil
 }
 
-// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted certificate or, if there is
-// none and the kube-apiserver does not verify certificates, a self-signed one.
+// newAccepted returns a serving certificate that the kube-apiserver accepts. It tries the certificate that newTrusted
+// returns. If there is none, it tries the self-signed certificate, which the kube-apiserver accepts only if it does not
+// verify serving certificates.
 func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 	if _, err := r.handshake(); err != nil {
 		return nil, err

@@ -68,8 +68,8 @@ func streamChecks() []Check {
 	}
 }
 
-// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes, the
-// kube-apiserver translates them.
+// toKubelet is a feature that a Node can declare. It means that the Node's kubelet translates WebSockets itself. For
+// other Nodes, the kube-apiserver translates WebSockets.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
 // withNode calls withKubelet for a stand-in kubelet whose Node has the given name and declared features.
@@ -85,10 +85,11 @@ const (
 	byWebSocket protocol = "WebSocket"
 )
 
-// betweenRemedy is the beginning of the remedies for problems that an intermediate proxy may cause.
+// The remedies for problems that an intermediate proxy may cause begin with betweenRemedy.
 const betweenRemedy = "# a proxy between fauxlet and kube-apiserver, or between kube-apiserver and the nodes, "
 
-// proxyRemedy is the remedy if logs work but streams do not. The caller appends the name of the streaming protocol.
+// proxyRemedy is the remedy if requests for logs work but streaming requests do not. The caller appends the name of the
+// streaming protocol.
 const proxyRemedy = betweenRemedy + "must pass on Connection: Upgrade for "
 
 // executor returns a client for exec or attach.
@@ -123,8 +124,9 @@ func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 			return err
 		}
 		f.note("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)
-		// When kube-apiserver's proxy (UpgradeAwareHandler) closes a connection with unread data, it resets the
-		// connection, and on a busy machine the end of the stream may be lost. The check fails after three losses.
+		// If kube-apiserver's proxy (UpgradeAwareHandler) closes a connection with unread data, the connection is
+		// reset. On a busy machine, the end of the stream may then be lost. So the check tries again, and fails only
+		// after three losses.
 		const tries = 3
 		var stdout, stderr bytes.Buffer
 		var took time.Duration
@@ -164,7 +166,8 @@ func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 }
 
 func checkAttach(ctx context.Context, k *kubelet, f *finding) error {
-	// The container's log has ended, so the output consists only of the echoed input.
+	// Attach also sends new lines of the container's log. This log gets no new lines, so the output consists only of
+	// the echoed input.
 	if err := k.standIn(scenario.Container{Log: scenario.Log{Text: "started\n"}}); err != nil {
 		return err
 	}
@@ -282,7 +285,7 @@ func forwardDialer(config *rest.Config, p protocol, to *url.URL) (httpstream.Dia
 	return spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, to), nil
 }
 
-// forwardAndSend sends data to a port through port-forward, closes its sending side, and returns the reply.
+// forwardAndSend sends data to a port through port-forward, closes the sending direction, and returns the reply.
 func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data []byte) (string, error) {
 	dialer, err := forwardDialer(config, p, to)
 	if err != nil {

@@ -18,7 +18,8 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// lateLine is the delay above which a line of a followed log is late. No proxy has a reason to delay a line.
+// The constant "lateLine" is a delay. If the lines of a followed log take longer, they are late. No proxy has a reason
+// to delay a line.
 const lateLine = time.Second
 
 func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
@@ -40,7 +41,8 @@ func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	soon := k.run.soon
-	// inTime calls the given function. After the time limit, inTime cancels the followed log and returns false.
+	// inTime calls the given function, and returns true if it returned within the time limit. Otherwise, inTime cancels
+	// the request for the followed log, so that the function returns, and inTime then returns false.
 	inTime := func(do func()) bool {
 		timer := time.AfterFunc(soon, stop)
 		do()

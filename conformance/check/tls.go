@@ -169,8 +169,9 @@ func checkOnly(name string, version uint16) func(context.Context, *run, *finding
 	}
 }
 
-// mustServe makes the kube-apiserver send a request to a kubelet with a TLS configuration that words describes. If no
-// request arrives, the check fails, and the returned connection is nil.
+// mustServe makes the kube-apiserver send a request to a kubelet. The function "change" sets the kubelet's TLS
+// configuration, and the text "words" describes it for the report. If no request arrives, the check fails, and the
+// returned connection is nil.
 func (r *run) mustServe(
 	ctx context.Context, f *finding, name, words string, change func(*tls.Config),
 ) (*observed, error) {

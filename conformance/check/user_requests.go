@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// userRequest is a request for a log or a stream as a user's client sends it to the kube-apiserver.
+// userRequest is a request that a user's client sends to the kube-apiserver, for a log or a stream.
 type userRequest struct {
 	name        string
 	verb, query string // verb is the requested subresource of the pod, for example exec
@@ -31,8 +31,8 @@ type userRequest struct {
 	translated bool
 }
 
-// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. The
-// kube-apiserver then reports errors in the stream.
+// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. In this
+// case, the kube-apiserver can report later errors only in the stream.
 func (u userRequest) upgradesEarly() bool { return u.translated && u.verb != "portforward" }
 
 // upgradeRequests are the stream requests for a Node that declares no features.
@@ -46,7 +46,8 @@ var upgradeRequests = []userRequest{
 	{"port-forward by WebSocket", "portforward", "", webSocketHeader("SPDY/3.1+portforward.k8s.io"), true},
 }
 
-// sampleRequests are both requests for logs and one upgrade request for each protocol.
+// sampleRequests has the two requests for logs, one request to upgrade to SPDY, and one request to upgrade to
+// WebSocket.
 var (
 	logRequest     = userRequest{name: "logs", verb: "log", query: "container=" + container}
 	followRequest  = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container}
@@ -201,8 +202,8 @@ func (a reply) String() string {
 	return fmt.Sprintf("%d %s", a.status, brief(a.text))
 }
 
-// brief shortens the text of a response for a line of evidence. Of a JSON Status, it keeps only the message. It removes
-// all characters that are not printable ASCII.
+// brief shortens the text of a response to one line of evidence. If the text is a Status in JSON, brief keeps only its
+// message. It removes all characters that are not printable ASCII.
 func brief(text string) string {
 	if _, after, ok := strings.Cut(text, `"message":"`); ok {
 		if message, _, ok := strings.Cut(after, `","`); ok {
