@@ -1,5 +1,5 @@
-// Package conformance defines the report of a conformance run: one [Result] for each check, together a [Report]. A
-// report is written as a table for people, as JSON (report.schema.json describes it), or as JUnit XML for CI systems.
+// Package conformance defines the report of a conformance run. A [Report] contains one [Result] for each check. It can
+// be written as a table for people, as JSON (report.schema.json describes it), or as JUnit XML for CI systems.
 //
 // The checks themselves are in package check, which checks a kube-apiserver.
 package conformance
@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Verdict is the result of a check as one word.
+// Verdict summarizes the result of a check in one word.
 type Verdict string
 
 // The verdicts. Every result except Pass has a reason.
 const (
 	// Pass means that the check found no problem.
 	Pass Verdict = "pass"
-	// Fail means that something does not work, or that a configured protection does not protect.
+	// Fail means that something does not work, or that a configured protection has no effect.
 	Fail Verdict = "fail"
 	// Warn means that something works, but is unsafe or will stop working soon.
 	Warn Verdict = "warn"

@@ -12,10 +12,10 @@ import (
 	"fauxlet/internal/color"
 )
 
-// Formats returns the format names that [Report.Write] accepts.
+// Formats returns the names of the formats that [Report.Write] can write.
 func Formats() []string { return []string{"table", "json", "junit"} }
 
-// Write writes the report in one of the Formats.
+// Write writes the report in the format with the given name, which must be one of [Formats].
 func (r *Report) Write(w io.Writer, format string) error {
 	switch format {
 	case "table":
@@ -82,8 +82,8 @@ func (r *Report) Summary() string {
 	return text
 }
 
-// writeJUnit writes one test suite. JUnit has no warnings: a check that warns is a passed test with the warning in its
-// output. A check that did not complete is a test error.
+// writeJUnit writes the report as one test suite. JUnit has no warnings, so a check with a warning becomes a passed
+// test, and the output of this test contains the warning. A check that did not complete becomes a test error.
 func (r *Report) writeJUnit(w io.Writer) error {
 	suite := junit.Testsuite{Name: "fauxlet " + r.Target, Time: seconds(r.Duration),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}

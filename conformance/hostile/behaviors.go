@@ -14,7 +14,8 @@ import (
 // sends returns a behavior that sends the given text and then reads further requests from the connection.
 func sends(name, action, text string) Behavior { return floods(name, action, text, "", 0) }
 
-// floods returns a behavior that sends begin once, and then repeats text until limit bytes of text have been sent.
+// floods returns a behavior that sends the text "begin" once, and then sends the argument "text" again and again, until
+// it has sent at least "limit" bytes of it.
 func floods(name, action, begin, text string, limit int64) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 		err := x.send(begin)
@@ -83,19 +84,21 @@ func Informational(limit int64) Behavior {
 	return floods("informational", "sends endless interim responses (103)", "", strings.Repeat(interim, 16), limit)
 }
 
-// EndlessBody sends a body that does not end, up to limit bytes. Of a log, the client must not read more than its user
-// reads, and must close the connection when the user leaves. Of an error, the client must read only a limited part.
+// EndlessBody sends a body that does not end, up to limit bytes. If the response is a log, the client must not read
+// more than its user reads, and must close the connection when the user leaves. If the response is an error, the client
+// must read only a limited part.
 func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
 	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless message", status),
 		head(status, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunk(line), limit)
 }
 
-// firstLine is the first line of every log that the kubelet sends incompletely.
+// firstLine is the first line of each log that [BrokenResponses] sends.
 const firstLine = "line one\n"
 
-// BrokenResponses returns behaviors for requests for a log: the response is not valid HTTP, is not valid TLS, or ends
-// too early. They need a TLS connection. The client must end its user's request in bounded time.
+// BrokenResponses returns behaviors that answer a request for a log with a broken response: the response is not valid
+// HTTP or not valid TLS, or it ends too early. They need a TLS connection. The client must end its user's request in
+// bounded time.
 func BrokenResponses() []Behavior {
 	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + chunk(firstLine)
 	sized := func(size string) string {
@@ -111,7 +114,8 @@ func BrokenResponses() []Behavior {
 		b.NotHTTP = true
 		return b
 	}
-	// after returns a behavior that sends the beginning of a log, calls do, and then closes the connection.
+	// after returns a behavior that sends the beginning of a log, then calls the function "do", and then closes the
+	// connection.
 	after := func(name, action string, do func(secure *tls.Conn, tcp net.Conn)) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			if err := x.send(chunked); err != nil {
@@ -180,8 +184,8 @@ func Drip(every time.Duration) Behavior {
 // connection when its user leaves.
 func Silence() Behavior { return sends("silence", "accepts the request and never responds", "") }
 
-// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log
-// as plain text, and none of these headers.
+// Page answers with HTML, a cookie, and other headers that control a browser. If the response is a log, the client must
+// pass on its body as plain text, and must not pass on any of these headers.
 func Page(status int) Behavior {
 	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
 		head(status, append(pageHeaders, "Content-Type: text/html", "Strict-Transport-Security: max-age=0",

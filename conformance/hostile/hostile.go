@@ -1,9 +1,10 @@
 // Package hostile provides a kubelet that misbehaves. It answers each request on the raw connection in a way that no
-// real kubelet would, and records how the client reacts. The checks of a kube-apiserver register it as a Node's
-// kubelet. They observe whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act
-// with its rights. The file behaviors.go defines the ways to misbehave.
+// real kubelet would, and records how the client reacts. Package check, which checks a kube-apiserver, registers this
+// kubelet as the kubelet of a Node. Its checks observe whether the kube-apiserver follows redirects, leaks its
+// credential, hangs, or lets a user act with its rights. The file behaviors.go defines the ways to misbehave.
 //
-// A wrong log or a wrong command is out of scope, because a kube-apiserver cannot detect it.
+// The kubelet does not send a log with wrong contents or run a wrong command, because a kube-apiserver could not detect
+// it.
 package hostile
 
 import (
@@ -52,13 +53,15 @@ type Kubelet struct {
 	connections states.List[Connection]
 }
 
-// performance is a behavior together with a context. When the context is done, the behavior's connections are closed.
+// performance is the behavior that Misbehave set, with its context. When the context is done, the connections that have
+// this behavior are closed.
 type performance struct {
 	ctx      context.Context
 	behavior Behavior
 }
 
-// Misbehave sets the behavior on new connections. When ctx is done, the connections with this behavior are closed.
+// Misbehave sets the behavior for new connections. When ctx is done, the connections that have this behavior are
+// closed.
 func (k *Kubelet) Misbehave(ctx context.Context, b Behavior) { k.current.Store(&performance{ctx, b}) }
 
 // Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
@@ -87,7 +90,7 @@ func (k *Kubelet) Serve(conn net.Conn) {
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
-	// Read during the response, because only a read detects that the client has closed the connection.
+	// Read while the behavior responds, because only a read detects that the client has closed the connection.
 	x := &exchange{conn: conn, in: in, update: update, gone: make(chan struct{})}
 	go x.listen()
 	err = current.behavior.respond(x)
@@ -101,8 +104,9 @@ func (k *Kubelet) Serve(conn net.Conn) {
 // Connections returns all connections so far, in the order in which they began.
 func (k *Kubelet) Connections() []Connection { return k.connections.All() }
 
-// Wait calls done with all connections now and after every change, until done returns true or ctx is done. Wait returns
-// the last connections, and false if ctx was done first.
+// Wait waits until the given function "done" returns true, or until ctx is done. It calls the function at once and
+// again after every change, and each time passes all connections to it. Wait returns the connections of the last call.
+// The boolean result is false if ctx was done first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	return k.connections.Wait(ctx, done)
 }
@@ -128,14 +132,14 @@ func (x *exchange) send(text string) error {
 	return err
 }
 
-// listen reads all data after the first request until the connection ends. It records every further request, and
-// answers with the body Smuggled, which a check can recognize.
+// listen reads all data after the first request, until the connection ends. It records every further request, and
+// answers it with the body Smuggled. A check can recognize this body.
 func (x *exchange) listen() {
 	defer close(x.gone)
 	for {
 		request, err := http.ReadRequest(x.in)
 		if err != nil {
-			// Continue to read, to detect the end of the connection.
+			// Read the remaining data as well, to detect the end of the connection.
 			_, _ = io.Copy(noiseCounter{x}, x.in)
 			x.conn.Close()
 			return

@@ -20,7 +20,7 @@ type Certificate struct {
 	NotAfter  time.Time       `json:"notAfter"`
 	Key       string          `json:"key"`
 	Signature string          `json:"signature"`
-	// ForHost is true if a name matches the target's host, or Options.ServerName.
+	// ForHost is true if the certificate is valid for the target's host, or for Options.ServerName if that is set.
 	ForHost bool `json:"forHost"`
 	// Verified is "yes", "no" (Error has the reason), or "unknown" if no CA was given.
 	Verified string `json:"verified"`
@@ -34,7 +34,8 @@ type CertificateKind string
 
 const (
 	// KubeletSelfSigned is a certificate that a kubelet generates in its certificate directory. Its subject is
-	// NAME@TIME, its issuer NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the certificate.
+	// NAME@TIME, and its issuer is a CA with the subject NAME-ca@TIME. No client can verify the certificate, because
+	// the kubelet creates a new CA for it, and then discards the CA's key.
 	KubeletSelfSigned CertificateKind = "kubelet self-signed"
 	// SelfSigned is a certificate that is signed by its own key.
 	SelfSigned CertificateKind = "self-signed"

@@ -16,7 +16,7 @@ import (
 type Comparison struct {
 	// Configuration is the name of the KubeletConfiguration file.
 	Configuration string `json:"configuration"`
-	// Reviews describes where the answers to the stand-in's TokenReviews and SubjectAccessReviews come from.
+	// Reviews describes how the stand-in gets the answers to its TokenReviews and SubjectAccessReviews.
 	Reviews     string       `json:"reviews"`
 	Differences []Difference `json:"differences"`
 	// NotCompared lists what could not be compared, with the reason.
@@ -25,7 +25,8 @@ type Comparison struct {
 
 // Difference is a difference in a setting, or in the responses to one or more requests.
 type Difference struct {
-	// What names a setting or a property of TLS. For responses, it names the client, for example "as unknown-ca".
+	// The field What names a setting or a property of TLS. If responses differ, the field describes their client, for
+	// example "as unknown-ca".
 	What string `json:"what"`
 	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`
@@ -78,7 +79,8 @@ func (c *Comparison) differ(what, kubelet, configuration string, requests ...str
 
 func (c *Comparison) skip(what string) { c.NotCompared = append(c.NotCompared, what) }
 
-// settings compares the settings whose values are known.
+// settings compares the kubelet's settings with the values of the configuration. Settings whose value in the kubelet is
+// unknown are added to NotCompared.
 func (c *Comparison) settings(settings []Setting, values map[string]string) {
 	for _, s := range settings {
 		value := values[s.Name]
@@ -122,7 +124,8 @@ func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 	}
 }
 
-// certificate compares only the origin of the serving certificate, because the file tlsCertFile is on the node.
+// certificate compares only whether the kubelet itself or another CA issued the serving certificate. It cannot compare
+// the certificate with the file tlsCertFile, because that file is on the node.
 func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config) {
 	if kubelet == nil {
 		return
@@ -137,8 +140,9 @@ func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config
 	}
 }
 
-// responses compares the kubelet's and the stand-in's responses to one client. Both lists have the same order.
-// Responses differ if they have different statuses. Requests with the same difference are reported together.
+// responses compares the kubelet's responses to one client with the stand-in's responses. The two lists have the
+// responses to the same requests, in the same order. Responses differ if their statuses differ. Requests with the same
+// difference are reported together.
 func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string

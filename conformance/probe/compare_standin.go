@@ -26,19 +26,19 @@ import (
 	"fauxlet/testcerts"
 )
 
-// CompareOptions describe the configuration with which a kubelet is compared.
+// CompareOptions describe the configuration with which the probed kubelet is compared.
 type CompareOptions struct {
 	// File is the KubeletConfiguration file, read like `fauxlet serve --config`.
 	File string
-	// ClientCAFile replaces the configuration's clientCAFile, which is a file on the node. If empty, Run reads the
-	// file that the configuration names.
+	// ClientCAFile is a file on this machine that is used in place of the configuration's clientCAFile, which is a file
+	// on the node. If ClientCAFile is empty, Run reads the file that the configuration names.
 	ClientCAFile string
 	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate or,
 	// without such a name, the target's host.
 	NodeName string
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
-	// answers to the stand-in's reviews are inferred from the kubelet's responses. Responses that depend on an unknown
-	// answer are not compared.
+	// answers to the stand-in's reviews are inferred from the kubelet's responses. If the kubelet's responses do not
+	// show an answer, the responses that depend on this answer are not compared.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 }
@@ -48,8 +48,8 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load returns the unchanged configuration ("written"), and a copy that listens on loopback with the given serving
-// certificate ("served").
+// load returns two configurations. The result "written" is the configuration as it is in the file. The result "served"
+// is the stand-in's configuration: it listens on loopback and has the given serving certificate.
 func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -81,8 +81,8 @@ func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
 var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
-// newStandIn returns a stand-in kubelet, the unchanged configuration ("written"), and the stand-in's configuration
-// ("served"). It writes the stand-in's serving certificate, signed by ca, to the directory.
+// newStandIn returns a stand-in kubelet, and the two configurations that the method "load" returns. It writes the
+// stand-in's serving certificate, signed by ca, to the directory dir.
 func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authority) (
 	standIn *server.Server, written, served *config.Config, err error,
 ) {
@@ -167,7 +167,8 @@ func (p *prober) standIn(ctx context.Context, seen *observation) (o *observation
 		verify: &tls.Config{RootCAs: ca.Pool()}}
 	o = p.observe(ctx, s, seen.identities, nil)
 	if len(o.tls.chain) == 0 {
-		err := fmt.Errorf("%s: the handshake with a stand-in fails: %s", p.options.Compare.File, o.tls.Error)
+		err := fmt.Errorf("%s: the TLS handshake with a stand-in that has this configuration failed: %s",
+			p.options.Compare.File, o.tls.Error)
 		return nil, nil, errors.Join(ctx.Err(), err)
 	}
 	o.readOnly = p.probeReadOnly(ctx, s, readOnly)

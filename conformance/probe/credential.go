@@ -12,10 +12,10 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// CredentialFiles are the files that hold the credential of an [Identity]. Errors name the fields client-cert,
-// client-key, token-file and kubeconfig, like [ParseCredentialFiles].
+// CredentialFiles are the files that hold the credential of an [Identity]. Errors call the fields client-cert,
+// client-key, token-file and kubeconfig. These are also the kinds that [ParseCredentialFiles] accepts.
 type CredentialFiles struct {
-	// ClientCert and ClientKey are PEM files. Either both or neither are set.
+	// ClientCert and ClientKey are PEM files. Set both or neither.
 	ClientCert, ClientKey string
 	// TokenFile holds a bearer token.
 	TokenFile string
@@ -76,7 +76,7 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	return i, nil
 }
 
-// config returns a client configuration with the credential. Of the files, it reads only the kubeconfig.
+// config returns a client configuration with the credential. It reads only the kubeconfig, and not the other files.
 func (c CredentialFiles) config() (*rest.Config, error) {
 	config := &rest.Config{}
 	if c.Kubeconfig != "" {
@@ -100,8 +100,8 @@ func (c CredentialFiles) config() (*rest.Config, error) {
 	return config, nil
 }
 
-// currentUser returns the user of the kubeconfig's current context. It does not call clientcmd.BuildConfigFromFlags,
-// which returns the service account of the pod in which the probe runs if the kubeconfig has no cluster.
+// currentUser returns the user of the kubeconfig's current context. It does not call clientcmd.BuildConfigFromFlags. If
+// the kubeconfig has no cluster and the probe runs in a pod, that function returns the pod's service account instead.
 func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	config, err := clientcmd.LoadFromFile(kubeconfig)
 	if err != nil {
@@ -120,8 +120,8 @@ func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	case user == nil:
 		return nil, fmt.Errorf("the user %q of the current context does not exist", current.AuthInfo)
 	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, errors.New("its user gets its credential from a program, which the probe does not run; write the " +
-			"user's token to a file, and give it as token-file")
+		return nil, errors.New("its user gets the credential from a program, and the probe does not run programs; " +
+			"write the user's token to a file, and give the file as token-file")
 	}
 	return user, nil
 }

@@ -7,8 +7,8 @@ import (
 	"fauxlet/conformance/probe"
 )
 
-// TestKubeconfigUser checks that the credential comes from the kubeconfig, also in a pod. clientcmd counts each of
-// these files as empty and would use the service account of the pod instead.
+// TestKubeconfigUser checks that the credential comes from the kubeconfig, also in a pod. In a pod, clientcmd would
+// treat each of these kubeconfigs as empty, and use the pod's service account instead.
 func TestKubeconfigUser(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "6443")

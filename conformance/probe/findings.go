@@ -30,7 +30,8 @@ type Finding struct {
 	Evidence string   `json:"evidence"`
 	// Risk is what an attacker could do. Empty for a Note.
 	Risk string `json:"risk,omitempty"`
-	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy describes other steps to fix it.
+	// Configuration is a part of a KubeletConfiguration. Adding it to the kubelet's configuration fixes the problem.
+	// Remedy describes other steps that fix the problem.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
 }
@@ -48,7 +49,7 @@ const (
 	delegate = "(system:auth-delegator, or a node's credential)"
 )
 
-// expiresSoon is the remaining lifetime below which a certificate is reported.
+// A certificate is reported if its remaining lifetime is shorter than expiresSoon.
 const expiresSoon = 7 * 24 * time.Hour
 
 func (o *observation) findings(now time.Time) []Finding {
@@ -68,7 +69,7 @@ func runsCommand(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func readsData(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runsCommand(r) }
 
-// admitted returns the admitted requests of an identity for which kind returns true.
+// admitted returns the requests of an identity that the kubelet admitted, if the function "kind" returns true for them.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for _, a := range o.responses[identity] {

@@ -124,7 +124,8 @@ func serving(mutate testcerts.Mutate) func(*world) (*testcerts.Pair, error) {
 	return func(w *world) (*testcerts.Pair, error) { return w.ca.Server("x", []string{"127.0.0.1"}, mutate) }
 }
 
-// looksRight checks that a finding is complete and its configuration is a valid part of a KubeletConfiguration.
+// looksRight checks that a finding is complete, and that its field Configuration is a valid part of a
+// KubeletConfiguration.
 func looksRight(t *testing.T, f probe.Finding) {
 	t.Helper()
 	if f.What == "" || f.Evidence == "" || (f.Risk == "") != (f.Severity == probe.Note) ||
