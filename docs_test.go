@@ -61,7 +61,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestDifferencesOnPurpose checks that docs/fidelity.md names an existing test for each answer that differs on purpose.
+// docs/fidelity.md has a table of answers that differ from a kubelet's answers on purpose. TestDifferencesOnPurpose
+// checks that each row of the table names an existing test.
 func TestDifferencesOnPurpose(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("docs/fidelity.md")

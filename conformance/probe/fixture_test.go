@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // runs for /healthz/log
-		// If the method Serve of a Server is never called, the work queue of the Server's file watchers keeps running.
+		// This goroutine belongs to the work queue of a Server's file watchers. It does not end if the method Serve of
+		// the Server is never called.
 		goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop"),
 	)
 }
@@ -148,10 +149,11 @@ func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.
 // withToken returns an identity with a bearer token and no client certificate.
 func withToken(name, token string) probe.Identity { return probe.Identity{Name: name, Token: token} }
 
-// settings are fields of a KubeletConfiguration.
+// The type "settings" is a KubeletConfiguration, or a part of it. The keys are names of fields.
 type settings map[string]any
 
-// configuration writes a KubeletConfiguration with a client CA and the changed settings to a file.
+// configuration writes a KubeletConfiguration to the file with the given name. The client CA is the CA of the "world".
+// The parameter "changed" has fields that replace or supplement the other fields.
 func (w *world) configuration(t *testing.T, name string, changed settings) string {
 	t.Helper()
 	all := settings{
@@ -271,7 +273,7 @@ func run(t *testing.T, options probe.Options) *probe.Report {
 	return report
 }
 
-// values returns the inferred values of the settings by name.
+// values returns a map from the name of each setting in a report to its inferred value.
 func values(r *probe.Report) map[string]string {
 	all := map[string]string{}
 	for _, s := range r.Settings {

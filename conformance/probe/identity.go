@@ -63,7 +63,8 @@ func identities(given []Identity) ([]Identity, error) {
 	return all, nil
 }
 
-// secret reports whether the identity has a token that the receiver of a request could use.
+// secret reports whether the identity has a real token, which an impostor that receives it could use. A token that the
+// probe generated is not secret, because no kubelet accepts it.
 func (i *Identity) secret() bool { return i.Token != "" && !i.madeUp }
 
 // commonName is the user name in the client certificate, or "".

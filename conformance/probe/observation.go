@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// observation is everything that was observed of a kubelet.
+// observation has everything that the probe learned from the kubelet's TLS handshakes and HTTP responses.
 type observation struct {
 	identities  []Identity
 	tls         TLS
@@ -14,7 +14,8 @@ type observation struct {
 	readOnly    ReadOnlyPort
 }
 
-// find returns the first response for which matches returns true, in the order of the identities, or nil.
+// find returns the first response for which the function "matches" returns true. It reads the responses of one
+// identity after the other, in the order of the field "identities". It returns nil if no response matches.
 func (o *observation) find(matches func(*Response) bool) *Response {
 	for _, i := range o.identities {
 		for n := range o.responses[i.Name] {
@@ -26,7 +27,8 @@ func (o *observation) find(matches func(*Response) bool) *Response {
 	return nil
 }
 
-// response returns the response to a request (method and path) of an identity.
+// response returns the response to a request that an identity sent. The request is given as method and path, for
+// example "GET /pods". If there is no such response, the result has the Access value NotSent.
 func (o *observation) response(identity, request string) *Response {
 	return cmp.Or(o.find(func(a *Response) bool { return a.identity == identity && a.row.String() == request }),
 		&Response{Access: NotSent})
@@ -49,12 +51,13 @@ func (o *observation) isKubelet() bool {
 	return o.find(func(a *Response) bool { return a.kubelet }) != nil
 }
 
-// userOf returns the user name of an identity according to the kubelet, or "".
+// userOf returns the user name that the kubelet's responses give for an identity. It returns "" if none of them
+// contains a user name.
 func (o *observation) userOf(identity string) string {
 	return cmp.Or(o.find(func(a *Response) bool { return a.identity == identity && a.user != "" }), &Response{}).user
 }
 
-// requests returns all requests with their responses.
+// requests returns the fixed requests, each with the responses to all identities.
 func (o *observation) requests() []Request {
 	var all []Request
 	for n := range rows {
@@ -70,7 +73,7 @@ func (o *observation) requests() []Request {
 	return all
 }
 
-// list joins the names with semicolons. If there are no names, it returns the parameter none.
+// list joins the names with semicolons. If there are no names, it returns the value of the parameter "none".
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

@@ -1,10 +1,11 @@
 // Package probe examines a kubelet from outside with a fixed set of requests that change nothing. It reports which
 // requests each client may make, which settings explain the responses, and which findings are dangerous.
 //
-// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. The file
-// settings.go infers the settings, with one function for each. The file findings.go rates the dangers. A setting is
-// unknown if other values would give the same responses. With [Options.Compare], Run also probes a stand-in kubelet
-// with a given configuration and reports the differences.
+// [Run] makes TLS handshakes, sends every request as every identity, and then sends requests to the read-only port.
+// The file settings.go has one function for each setting, which infers the value of the setting from the responses.
+// The file findings.go decides which observations are dangerous. A setting is unknown if other values would give the
+// same responses. With [Options.Compare], Run also probes a stand-in kubelet with a given configuration and reports
+// the differences.
 //
 // A [Report] contains no secrets: no tokens and no response bodies. Tokens are sent only to a server whose certificate
 // is verified, unless [Options.SendTokensUnverified] is set.
@@ -131,10 +132,11 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return report, nil
 }
 
-// ErrUnverified is the error of Run if an identity has a token, but no CA is given to verify the server.
+// Run returns an error that wraps ErrUnverified if an identity has a token, but Options has no CA to verify the
+// server. The wrapping error begins with the name of the identity, so that "its token" is clear.
 var ErrUnverified = errors.New("its token is not sent to a server that is not verified")
 
-// observe probes the secure port and returns everything that was observed.
+// observe makes the TLS handshakes, sends every request to the secure port, and returns the results.
 func (p *prober) observe(ctx context.Context, s *endpoint, all []Identity, roots *x509.CertPool) *observation {
 	o := &observation{identities: all, tls: p.handshakes(ctx, s)}
 	if len(o.tls.chain) > 0 {

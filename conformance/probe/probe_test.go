@@ -218,8 +218,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestNothingIsLogged checks that data after the end of a response is not logged. The HTTP client of net/http
-// would log it.
+// TestNothingIsLogged probes a server that sends more data after the end of each response. The probe must not log this
+// data, because it may contain the token. The HTTP client of net/http would log it.
 func TestNothingIsLogged(t *testing.T) {
 	const token = "s3cret-token-of-mine"
 	var logged bytes.Buffer

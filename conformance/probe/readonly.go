@@ -29,7 +29,8 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// ordered returns the responses in the order of the table rows. The response to an unsent request is empty.
+// ordered returns one response for each element of "rows", in the same order. If the request of an element was not
+// sent, its response is the zero value.
 func (r *ReadOnlyPort) ordered() []Response {
 	var all []Response
 	for n := range rows {

@@ -9,10 +9,11 @@ import (
 
 // Report is the result of a probe.
 type Report struct {
-	// URL is the given target, Address the address that the probe dialed.
+	// URL has the host and the port of the target that Run was given. Address is the IP address and port that the
+	// probe dialed.
 	URL     string `json:"url"`
 	Address string `json:"address"`
-	// Version is the version in the kubelet's /metrics; empty if no identity may read /metrics.
+	// Version is the Kubernetes version in the kubelet's /metrics. It is empty if no identity may read /metrics.
 	Version     string           `json:"version,omitempty"`
 	Identities  []IdentityReport `json:"identities"`
 	Requests    []Request        `json:"requests"`

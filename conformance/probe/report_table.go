@@ -30,7 +30,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// section writes a heading, the rows in aligned columns without trailing spaces, and an empty line.
+// section writes a heading, then the rows with their cells aligned in columns, and then an empty line. Lines have no
+// trailing spaces.
 func section(b *strings.Builder, heading string, rows [][]string) {
 	var aligned strings.Builder
 	w := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
@@ -85,7 +86,10 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 }
 
-// cell returns the status of a response. If there is no status, it returns a reference to an element of reasons.
+// cell returns the text for the response with the given key: the HTTP status, or "-" if there is no response with this
+// key. The text "no auth" after the status means that the kubelet responded before it authenticated the client. If a
+// response has no status, the text refers to the reason by number, like a footnote: "- [2]" refers to the second
+// element of "reasons". A new reason is appended to "reasons".
 func cell(key string, responses map[string]Response, reasons *[]string) string {
 	a, sent := responses[key]
 	switch {

@@ -21,12 +21,13 @@ type row struct {
 
 func (r *row) String() string { return r.method + " " + r.path }
 
-// verb is the RBAC verb of the method. HEAD and OPTIONS have the verb "".
+// verb returns the RBAC verb for the HTTP method of the request. For HEAD and OPTIONS, the verb is "".
 func (r *row) verb() string {
 	return map[string]string{http.MethodGet: "get", http.MethodPost: "create"}[r.method]
 }
 
-// subresources returns the subresources of nodes that the kubelet checks in this order until one of them is allowed.
+// subresources returns the subresources of nodes that authorize the request, in the order in which the kubelet checks
+// the client's permissions. The kubelet stops at the first subresource that the client may access.
 func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
 // rights returns the permissions for the request as "VERB nodes/SUBRESOURCE". One of them is sufficient.
@@ -96,7 +97,7 @@ type Response struct {
 
 	identity string // the client that sent the request
 	row      *row
-	// user and subresources are parsed from the kubelet's 403 or 500.
+	// user and subresources come from the text of the kubelet's response, if the status is 403 or 500.
 	user         string
 	subresources []string
 	handler      string // the kubelet's name for a disabled handler: Debug, logs, profiling or flags
@@ -107,7 +108,8 @@ type Response struct {
 	body         []byte
 }
 
-// String returns the identity, the request and the status, as evidence.
+// String returns the identity, the request and the status. The report shows this text as the evidence for a setting or
+// a finding.
 func (a *Response) String() string { return fmt.Sprintf("%s: %s: %d", a.identity, a.row, a.Status) }
 
 // admitted reports whether the request was authenticated and authorized.
@@ -125,8 +127,9 @@ var (
 	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
 
-// classify interprets a response. It recognizes the texts that a kubelet sends. (k8s.io/kubernetes:
-// pkg/kubelet/server/server.go, InstallAuthFilter, getHandlerForDisabledEndpoint)
+// classify derives the result of authentication and authorization from the status and the body of a response. It
+// recognizes the texts that a kubelet sends. (k8s.io/kubernetes: pkg/kubelet/server/server.go, InstallAuthFilter,
+// getHandlerForDisabledEndpoint)
 func classify(r *row, status int, body []byte) Response {
 	a := Response{Status: status, Access: Admitted}
 	text := string(body[:min(len(body), 4<<10)])

@@ -17,7 +17,8 @@ import (
 // The probe reads at most longBody bytes of a response whose body it needs, and shortBody bytes of any other response.
 const longBody, shortBody = 16 << 20, 64 << 10
 
-// endpoint is the probed server at one address. Its name was resolved once.
+// endpoint is the probed server. The host name of the target was resolved once, and all connections go to the field
+// "address".
 type endpoint struct {
 	target  Target
 	address string
@@ -93,7 +94,7 @@ func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
 			conn = tls.Client(conn, c.tls)
 		}
 	}
-	// c.conn is set again only after a complete response, because the connection cannot be reused before.
+	// The connection can be reused only after a complete response. Until then, c.conn is nil.
 	c.conn = nil
 	defer func() {
 		if c.conn == nil {
@@ -133,7 +134,8 @@ func (c *client) exchange(ctx context.Context, r *row) (a Response, err error) {
 	return a, nil
 }
 
-// sendAll sends every request as every identity. The responses of an identity are in the order of the table rows.
+// sendAll sends every request as every identity. The keys of the returned map are names of identities. The responses
+// to each identity have the order of the variable "rows".
 func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[string][]Response {
 	responses := map[string][]Response{}
 	var mu sync.Mutex
@@ -150,7 +152,8 @@ func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[s
 	return responses
 }
 
-// sendAs sends every request as one identity. It stops after a slow refusal (see Options.Patience).
+// sendAs sends every request as one identity. It stops early if the kubelet takes too long to send a 401 (see
+// Options.Patience), or if the token must not be sent because the server's certificate is not verified.
 func (p *prober) sendAs(ctx context.Context, s *endpoint, i *Identity) []Response {
 	client := p.client(s, i)
 	defer client.close()

@@ -15,9 +15,9 @@ import (
 type Setting struct {
 	// Name is the path of the field.
 	Name string `json:"name"`
-	// Value is the inferred value, or "unknown" if other values would give the same responses.
+	// Value is the inferred value, or "unknown" if another value would lead to the same responses.
 	Value string `json:"value"`
-	// Evidence is the observation behind the value, or what is missing to infer it.
+	// Evidence is the observation from which the value was inferred. If the value is unknown, Evidence is the reason.
 	Evidence string `json:"evidence"`
 }
 
@@ -38,8 +38,8 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// fields are the settings in the order of the report. A setting that a configuration does not contain has the value
-// absent. If absent is "", this value is unknown.
+// fields has the settings in the order of the report. The field "absent" is the value of the setting if a
+// configuration does not contain it; "" means that this value is unknown.
 var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
@@ -73,7 +73,7 @@ func (o *observation) settings() []Setting {
 	return all
 }
 
-// values returns the values of the settings by name.
+// values returns a map from the name of each setting to its value.
 func (o *observation) values() map[string]string {
 	values := map[string]string{}
 	for _, s := range o.settings() {
@@ -100,7 +100,8 @@ func (s *Setting) compareWith(configz, reader string) {
 	}
 }
 
-// configz returns the settings in the kubelet's /configz and the identity that read it, or nil if no identity could.
+// configz returns the settings in the kubelet's /configz, and the name of the identity that read /configz. It returns
+// nil if no identity could read /configz.
 func (o *observation) configz() (values map[string]string, reader string) {
 	a := o.find(func(a *Response) bool { return a.row.path == "/configz" && a.body != nil })
 	if a == nil {
@@ -115,7 +116,8 @@ func (o *observation) configz() (values map[string]string, reader string) {
 	return valuesOf(configz.KubeletConfig), a.identity
 }
 
-// valuesOf returns the settings in a KubeletConfiguration, decoded from JSON, by name.
+// valuesOf returns a map from the name of each setting to its value in a KubeletConfiguration that was decoded from
+// JSON.
 func valuesOf(configuration map[string]any) map[string]string {
 	values := map[string]string{}
 	for _, f := range fields {
@@ -253,8 +255,8 @@ func (o *observation) debugging() (value, evidence string) {
 	return unknown, "no response to /configz"
 }
 
-// handler returns a function that infers the setting of one debugging handler. A kubelet's message that the handler is
-// disabled begins with word.
+// handler returns a function that infers whether one debugging handler is enabled. If it is disabled, the kubelet's
+// error message begins with the value of the parameter "word", for example "logs".
 func handler(path, word string) func(*observation) (value, evidence string) {
 	return func(o *observation) (value, evidence string) {
 		a := o.find(func(a *Response) bool {
@@ -297,7 +299,8 @@ func (o *observation) fineGrained() (value, evidence string) {
 
 var versionMetric = regexp.MustCompile(`(?m)^kubernetes_build_info\{[^}]*git_version="(v[0-9][^"]*)"`)
 
-// metric returns the match of the pattern's first group in the kubelet's /metrics, or "" without a match.
+// metric searches the kubelet's /metrics for the pattern, and returns the text that the pattern's first group matches.
+// It returns "" if nothing matches.
 func (o *observation) metric(pattern *regexp.Regexp) string {
 	a := o.find(func(a *Response) bool { return a.row.path == "/metrics" && pattern.Match(a.body) })
 	if a == nil {

@@ -82,7 +82,8 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 // as local, because the metadata services of cloud providers serve credentials there.
 func isLocal(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }
 
-// connect returns the first address that accepts a TCP connection, or the error of the first address.
+// connect returns the first of the addresses that accepts a TCP connection. If none of them does, it returns the error
+// from the first address.
 func (p *prober) connect(ctx context.Context, addresses []netip.Addr, port string) (netip.Addr, error) {
 	var errs []error
 	for _, a := range addresses {

@@ -120,7 +120,8 @@ func TestNameIsResolvedOnce(t *testing.T) {
 	}
 }
 
-// TestTheNextAddress checks that the probe tries the addresses of a host name until one accepts a connection.
+// TestTheNextAddress checks that the probe tries the addresses of a host name one after another, until one of them
+// accepts a connection.
 func TestTheNextAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

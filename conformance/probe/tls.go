@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// TLS describes the handshakes of the secure port.
+// TLS has the results of the TLS handshakes with the secure port.
 type TLS struct {
 	// Error is the reason why no handshake succeeded; empty if one succeeded.
 	Error    string    `json:"error,omitempty"`
@@ -27,7 +27,7 @@ type TLS struct {
 
 // Version is a version of TLS.
 type Version struct {
-	// Name is a value of tlsMinVersion, for example VersionTLS12.
+	// Name is the name of the version in the field tlsMinVersion of a KubeletConfiguration, for example VersionTLS12.
 	Name     string `json:"name"`
 	Accepted bool   `json:"accepted"`
 	// CipherSuites are the suites that the server accepts, in the order of its preference. For TLS 1.3, only the first
@@ -38,7 +38,7 @@ type Version struct {
 	refused bool // the server sent a TLS alert
 }
 
-// versions are the TLS versions that tlsMinVersion can name.
+// versions has all TLS versions that the field tlsMinVersion can have, the lowest first.
 var versions = []struct {
 	id   uint16
 	name string

@@ -34,8 +34,8 @@ func LocalAddressFor(apiserver *url.URL) (netip.Addr, error) {
 var AddressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS,
 	v1.NodeExternalIP}
 
-// AddressesOfEveryType returns the same address once for each type. A kube-apiserver then dials the address with any
-// value of --kubelet-preferred-address-types.
+// AddressesOfEveryType returns a list for the status of a Node, in which the given address appears once with each
+// type. A kube-apiserver then dials this address, whatever the value of its flag --kubelet-preferred-address-types is.
 func AddressesOfEveryType(address string) []v1.NodeAddress {
 	all := make([]v1.NodeAddress, len(AddressTypes))
 	for i, t := range AddressTypes {

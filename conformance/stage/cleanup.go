@@ -44,8 +44,8 @@ type owned struct {
 func (o owned) String() string { return strings.TrimSuffix(o.resource.Resource, "s") + " " + o.Name }
 
 // find lists the objects of the run with the given ID, in the order of the variable "resources". If the ID is empty,
-// find lists the objects of all runs, but no pods. It ignores an object that has a run's label but not a run's name,
-// because fauxlet did not create it.
+// find lists the objects of all runs, except their pods. It ignores an object that has a run's label but not a run's
+// name, because fauxlet did not create it.
 func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {

@@ -78,8 +78,9 @@ type background struct {
 	stdout, stderr programs.Buffer
 }
 
-// midway starts a check, and returns when the check has created its first Node. The check must have servingCAFlags:
-// then it runs long enough to be interrupted, because some of its parts wait for seconds.
+// midway starts a check, and returns when the check has created its first Node. The arguments must contain
+// servingCAFlags. With these flags, the check runs long enough to be interrupted, because some of its parts wait for
+// seconds.
 func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 	t.Helper()
 	before := objects(t, c)

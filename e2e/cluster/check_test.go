@@ -176,7 +176,8 @@ func TestCheckGuide(t *testing.T) {
 }
 
 // TestCheckWithIssuedCertificate checks a cluster with controllers. The serving certificate comes from the cluster's
-// signer, and pods need a service account. The controllers remove the objects that the check leaves for them.
+// signer, and pods need a service account. The check deletes its namespace, and the controllers then delete the
+// objects that are left in the namespace.
 func TestCheckWithIssuedCertificate(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
