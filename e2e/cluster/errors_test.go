@@ -32,8 +32,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	for _, symptom := range symptoms.Table() {
 		ofProof[symptom.ID] = symptom.Proof == proof
 	}
-	// The function below runs a kubectl command and returns the output of kubectl. The command must fail with the error
-	// that has the given ID.
+	// The function "fails" runs kubectl and returns its output. kubectl must fail, and package symptoms must recognize
+	// its output as the error with the given ID.
 	fails := func(t *testing.T, plane *controlplane.Plane, id string, args ...string) string {
 		t.Helper()
 		proved[id] = true

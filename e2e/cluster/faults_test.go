@@ -35,9 +35,11 @@ func faultRows(t *testing.T) (rows []faultRow) {
 	return rows
 }
 
-// differs compares the output of kubectl with a cell of the table. It returns the difference, or the empty string.
-// If the cell begins with "works", kubectl must succeed with its usual output. Otherwise kubectl must print the code
-// in the cell, where NODE:10250 stands for the kubelet's address and … for any text.
+// differs compares the output of kubectl with a cell of the table. It returns the difference, or the empty string if
+// there is none. If the cell begins with "works", kubectl must succeed with its usual output, which is the parameter
+// "always". If the cell contains "no error" in bold, kubectl must succeed, but print only the beginning of its usual
+// output. Otherwise kubectl must fail and print the text that stands between backticks in the cell. In this text,
+// NODE:10250 stands for the kubelet's address, and … for any text.
 func differs(cell, address string, got programs.Result, always string) string {
 	printed := strings.Join(strings.Fields(got.Stdout+got.Stderr), " ")
 	if strings.HasPrefix(cell, "works") {
@@ -66,8 +68,8 @@ func differs(cell, address string, got programs.Result, always string) string {
 // The constant "waits" is how long kubectl must run before the test concludes that kubectl waits for a response.
 const waits = 15 * time.Second
 
-// TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print the text on the page, and after
-// the fault is cleared the log again.
+// TestKubectlErrorsOfFaults injects each fault of docs/faults.md. While the fault is active, kubectl must print the
+// text on the page. After the fault is cleared, "kubectl logs" must print the log again.
 func TestKubectlErrorsOfFaults(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)

@@ -6,8 +6,9 @@ const (
 	dir    = "--config-dir=conf"
 )
 
-// file returns the files of a case: a configuration file with the kind KubeletConfiguration and the given content, and
-// further files.
+// The function "file" returns the files of a case, with contents by name. The first is the configuration file
+// kubelet.yaml, which has the kind KubeletConfiguration and the given content. The parameter "more" has further files,
+// as alternating names and contents.
 func file(body string, more ...string) map[string]string {
 	return files(append([]string{"kubelet.yaml", header + body}, more...)...)
 }
@@ -21,7 +22,8 @@ func files(pairs ...string) map[string]string {
 	return out
 }
 
-// written lists the handwritten cases; each of them tests one rule. flagCases adds a case for every flag.
+// written lists the handwritten cases; each of them tests one rule. The function flagCases generates further cases,
+// which test the flags.
 var written = []load{
 	{Name: "no flags"},
 	{Name: "empty config", Args: []string{config}, Files: file("")},

@@ -34,9 +34,9 @@ type load struct {
 	Error string `json:"error,omitempty"`
 }
 
-// The kubelet's command changes global variables, so each case runs in its own process. The command must stop at
-// validation. For that, each command line contains the marker, a flag value that validation always refuses; the
-// error about the marker is removed from the result.
+// The kubelet's command changes global variables, so each case runs in its own child process. The command must end
+// with an error after it has validated the configuration. Therefore each command line contains the constant "marker",
+// a flag with a value that validation always refuses. The error about this value is removed from the result.
 const (
 	childArgs   = "KUBELETFACTS_CHILD"
 	marker      = "--event-burst=-1"
@@ -46,7 +46,7 @@ const (
 	hostError = "kubelet is configured to not run on a host using cgroup v1"
 )
 
-// result is what the child writes to its third file descriptor.
+// result is the outcome of one case. The child process writes it, as JSON, to file descriptor 3.
 type result struct {
 	Error   string   `json:"error"`
 	Invalid []string `json:"invalid"`
@@ -107,8 +107,9 @@ func measureLoads() ([]load, error) {
 	return cases, nil
 }
 
-// flagCases returns two kinds of cases: for each flag that sets a configuration field, a case with a valid value, and
-// for every flag, a case with an invalid value.
+// flagCases returns two kinds of cases. For each flag that sets a configuration field, there is a case with a valid
+// value, except for three flags: the marker's flag event-burst, fail-cgroupv1 and feature-gates. For each flag that
+// does not accept every string, there is a case with an invalid value.
 func flagCases(flags []flag) []load {
 	var out []load
 	for _, f := range flags {

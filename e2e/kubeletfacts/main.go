@@ -30,7 +30,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("%d arguments: give one, facts or loads", len(args))
+		return fmt.Errorf("got %d arguments, want one: \"facts\" or \"loads\"", len(args))
 	}
 	var (
 		out any
@@ -42,7 +42,7 @@ func run(args []string) error {
 	case "loads":
 		out, err = measureLoads()
 	default:
-		return fmt.Errorf("argument %q: give facts or loads", args[0])
+		return fmt.Errorf("argument %q: must be \"facts\" or \"loads\"", args[0])
 	}
 	if err != nil {
 		return err

@@ -34,8 +34,8 @@ func TestNodeFollowsItsDNSName(t *testing.T) {
 	kubeconfig := filepath.Join(root, "kubeconfig")
 	expect.NoError(t, plane.WriteKubeconfig(kubeconfig, "system:node:"+name, "system:nodes"))
 	expect.NoError(t, os.Chmod(kubeconfig, 0o644))
-	// The kubeconfig contains the path of the CA file. The file must exist at the same path below the new root
-	// folder.
+	// The kubeconfig contains the path of the CA file. The node process has another root folder, so the file must
+	// exist at the same path in that folder.
 	expect.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(plane.PKI.CAFile)), 0o755))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, plane.PKI.CAFile), plane.PKI.CA.CertPEM(), 0o644))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, "kubelet.yaml"), []byte(`

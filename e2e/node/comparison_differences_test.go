@@ -119,8 +119,8 @@ var sameNodeDifferences = []nodeDifference{
 // flat is an object as a map from the paths of its fields, such as status.conditions[0].type, to their values.
 type flat map[string]string
 
-// masked maps the ends of field paths to replacements for the values of these fields. The values of these fields differ
-// between any two objects, even on the same node.
+// masked has fields whose values differ between any two objects, even on the same node. It maps the last part of the
+// path of such a field to a text that replaces the value before objects are compared.
 var masked = map[string]string{
 	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)",
 	"renewTime":         "(time)",

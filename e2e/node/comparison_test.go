@@ -46,7 +46,7 @@ type sameNode struct {
 	histories *histories
 }
 
-// journey is the progress of one pod on both nodes.
+// journey is one pod of the comparison, which runs on both nodes, and the steps that the test has taken with it.
 type journey struct {
 	*shape
 	// changed is the time when the test last changed the pods, or found that they need no change. deleted is the time
@@ -223,8 +223,8 @@ func (s *sameNode) objects(t *testing.T) {
 	})
 }
 
-// restful is how long the states of a pod on both nodes must stay equal before the test treats the pod as settled. It
-// is longer than the time for which a container stays in any state but its last one, apart from long back-offs.
+// restful is how long the status of a pod must stay the same on both nodes before the test treats it as stable. It is
+// longer than the time for which a container stays in any state except its final state and a long back-off.
 const restful = 13 * time.Second
 
 // The method "travel" waits until the statuses of all pods are stable. Then it changes and deletes the pods, and
@@ -256,7 +256,7 @@ func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 	for i, side := range sides {
 		history := s.histories.of(side, j.name)
 		if len(history) == 0 {
-			j.problems = []string{"it is not there"}
+			j.problems = []string{"the pod of " + side + " does not exist"}
 			return false
 		}
 		switch last := history[len(history)-1]; {
@@ -265,10 +265,10 @@ func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 				j.hurried = false
 				s.delete(t, j, ptr.To[int64](1))
 			}
-			j.problems = []string{side + "'s is to be deleted, and still there"}
+			j.problems = []string{"the pod of " + side + " was deleted, but still exists"}
 			return false
 		case j.deleted.IsZero() && (time.Since(last.at) < restful || !last.at.After(j.changed)):
-			j.problems = []string{side + "'s never rests"}
+			j.problems = []string{"the status of the pod of " + side + " is not stable"}
 			return false
 		default:
 			now[i] = statusOf(t, last.pod)
@@ -341,7 +341,8 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 		inShort(hollow), inShort(fauxlet))
 }
 
-// The method "conduct" compares what each node does over all of its pods, such as which events it reports.
+// The method "conduct" compares two properties of the nodes that do not concern a single pod: whether a node reports
+// the status of a pod before it has created any container of the pod, and which kinds of events the node reports.
 func (s *sameNode) conduct(t *testing.T) {
 	s.compare(t, "reports of pods", func(side int) (any, error) {
 		is := map[string]string{}

@@ -223,7 +223,8 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 }
 
-// await returns after the given time. Meanwhile the test measures the fleet.
+// await waits for the given duration. The test measures the fleet during this time, so it cannot wait for an event
+// instead.
 func await(d time.Duration) { <-time.After(d) }
 
 // startFauxlets starts one fauxlet that runs all nodes.
@@ -246,8 +247,9 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 	expect.NoError(t, err)
 }
 
-// fleetTable returns a table of measurements with one line for each. If two fleets were measured, each line ends with
-// their ratio.
+// fleetTable returns a table with one line for each kind of measurement and one column for each fleet. If there are
+// two fleets, each line ends with the ratio of the second value to the first. The ratio is missing if the first value
+// is 0.
 func fleetTable(names []string, columns []figures) string {
 	var text strings.Builder
 	row := func(what string, values []float64, format string) {

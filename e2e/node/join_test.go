@@ -214,7 +214,7 @@ func TestNodeDeregisters(t *testing.T) {
 	}
 }
 
-// TestNodeKeepsPodsAfterRestart kills a node, stops it with SIGTERM, and starts it again each time. The node must
+// TestNodeKeepsPodsAfterRestart restarts a node after a SIGKILL, and again after a SIGTERM. Both times, the node must
 // continue with the same pods.
 func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	t.Parallel()

@@ -217,7 +217,7 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	}
 }
 
-// TestKubectlTop runs kubectl top for a node that registered itself and its pods.
+// TestKubectlTop runs "kubectl top nodes" and "kubectl top pods". The node has registered itself, and runs a pod.
 func TestKubectlTop(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)

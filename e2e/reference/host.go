@@ -97,7 +97,9 @@ func (h *host) GetAllocatedPodByName(namespace, name string) (*v1.Pod, error) {
 	return pod, nil
 }
 
-// GetKubeletContainerLogs reads a log file in the CRI format, as the kubelet does after it has found the file.
+// GetKubeletContainerLogs writes the log of a container to stdout and stderr. Unlike a kubelet, it derives the name of
+// the log file from the names of pod and container. It then reads the file, which has the CRI format, with the
+// kubelet's own code.
 func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions,
 	stdout, stderr io.Writer) error {
 	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
@@ -134,8 +136,9 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
 }
 
-// runtime implements the part of a container runtime that the kubelet uses to follow logs. The container ID is the name
-// of the log file. A container whose log file is a previous log has exited. Every other container runs.
+// runtime implements the part of a container runtime that the kubelet uses to follow logs. A container's ID is the
+// name of its log file without ".log". If the ID ends with ".previous", the container has exited. All other containers
+// are running.
 type runtime struct{ internalapi.RuntimeService }
 
 func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeapi.ContainerStatusResponse, error) {

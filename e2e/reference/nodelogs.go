@@ -9,9 +9,10 @@ import (
 	_ "k8s.io/kubernetes/pkg/kubelet"
 )
 
-// The kubelet does not export its code for queries of the node's logs, so these declarations refer to it by its names
-// in the linker. The kubelet reads the folder /var/log and runs journalctl. The test that starts this program mounts
-// another folder there, and puts another journalctl into its PATH.
+// The kubelet does not export its code for queries of the node's logs. Therefore the declarations below link to the
+// kubelet's functions by their full names (go:linkname). These functions read the folder /var/log and run journalctl.
+// The test that starts this program mounts another folder at /var/log for it, and gives it a PATH with another
+// journalctl.
 
 // nodeLogQuery has the first fields of the kubelet's type. Values come only from newNodeLogQuery.
 type nodeLogQuery struct{ services, files []string }
@@ -25,8 +26,9 @@ func validateNodeLogQuery(*nodeLogQuery) field.ErrorList
 //go:linkname serveJournal k8s.io/kubernetes/pkg/kubelet.journalServer.ServeHTTP
 func serveJournal(struct{}, http.ResponseWriter, *http.Request)
 
-// queryLogs responds to a request for /logs/ without this prefix. It calls next for a request without a query for logs,
-// and for a query for a file. (kubelet: pkg/kubelet/kubelet.go, Run)
+// queryLogs returns a handler for requests to /logs/, from whose path this prefix has been removed. It passes two
+// kinds of requests to the handler "next": requests that do not query logs, and queries for a file. For a query, it
+// first replaces the path by the name of the file. (kubelet: pkg/kubelet/kubelet.go, Run)
 func queryLogs(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, errs := newNodeLogQuery(r.URL.Query())

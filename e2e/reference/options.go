@@ -82,8 +82,9 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		// The second flag set must have all flags. Add the missing ones without effect: they set global variables,
-		// which the first parsing has already set.
+		// The flag set "again" must have every flag, because it parses the same arguments a second time. The flags
+		// that it lacks set global variables, which the first parsing has already set. Add them as flags that have no
+		// effect.
 		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)
@@ -111,8 +112,8 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 			return nil, err
 		}
 	}
-	// This server runs no containers, so it may run on a host with cgroup v1. Validate a copy of the configuration that
-	// allows such a host.
+	// This server runs no containers, so it works on a host with cgroup v1. Validate a copy of the configuration in
+	// which failCgroupV1 is false, so that validation does not refuse such a host.
 	valid := config.DeepCopy()
 	valid.FailCgroupV1 = false
 	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {

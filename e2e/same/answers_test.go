@@ -148,8 +148,9 @@ func (c *comparison) differences(talk *conversation, seen [2][]observation) []fi
 	return all
 }
 
-// expect compares the answers of both servers with the expectation of a vector in internal/vectors. The caller has
-// already reported differences between the two answers.
+// expect compares the kubelet's answer to a request with the expectation of a vector in internal/vectors. If fauxlet
+// gave the same answer, expect does the same with fauxlet's answer. Otherwise the caller has already reported the
+// difference between the two answers.
 func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool) {
 	for i, s := range c.sides {
 		if i == 1 && !same {

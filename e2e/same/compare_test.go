@@ -54,7 +54,8 @@ var masks = []mask{
 		func(string) string { return "(about the process)" }},
 }
 
-// journalEntries matches the output of journalctl: that of fauxlet, and that of the script in package kubelet.
+// journalEntries matches a response to a query of the journal: the entries that fauxlet makes up, and the output of
+// the script journalctl in package kubelet.
 var journalEntries = regexp.MustCompile(`\A(?:-- No entries --\n|Data from the specified boot .*\n|` +
 	`(?:\w{3} \d\d [\d:.]+ node-1 \w+\[\d+\]: .*\n)+)`)
 
@@ -97,8 +98,9 @@ func (o *observation) mask(s *side) {
 	}
 }
 
-// lengthOfMasked reports whether the answer to a HEAD request contains the length of a body that the masks would
-// change. Such a length differs between the servers.
+// lengthOfMasked reports whether the two servers can send different Content-Length headers in response to a HEAD
+// request. They can if the masks change the response body to a GET of the same path, because the masked parts can have
+// different lengths.
 func lengthOfMasked(method, target string, code int) bool {
 	return method == http.MethodHead && code == http.StatusOK &&
 		slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
@@ -258,8 +260,8 @@ func readDivergences(t *testing.T) divergences {
 	return all
 }
 
-// allow reports whether divergences.json lists a difference. If the kubelet refuses a request, allow returns false:
-// fauxlet's answer must then be equal.
+// allow reports whether divergences.json allows a difference in the given aspect of two answers. It allows no
+// difference if the kubelet's answer is a 401 or 403.
 func (all divergences) allow(id, aspect string, want, got observation) bool {
 	if want.code == http.StatusUnauthorized || want.code == http.StatusForbidden {
 		return false

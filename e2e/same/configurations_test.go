@@ -91,7 +91,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 	certDir := filepath.Join(root, "pki")
 	for i, kind := range []string{"reference", "fauxlet"} {
 		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
-		// The folder names have the same length, because some responses contain them.
+		// The names of the two folders must have the same length. Some responses contain them, so that names of
+		// different lengths would lead to different Content-Length headers.
 		dir := filepath.Join(root, "abc"[i:i+1])
 		expect.NoError(t, os.Mkdir(dir, 0o755))
 		kubeconfig := filepath.Join(dir, "kubeconfig")

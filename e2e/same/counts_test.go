@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// counts counts the compared requests by several properties.
+// The type "counts" has the numbers of compared requests by several properties, such as route and status. The keys of
+// the outer map are the properties, and the keys of the inner maps are their values.
 type counts struct {
 	mu sync.Mutex // held by add
 	by map[string]map[string]int

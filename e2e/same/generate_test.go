@@ -107,7 +107,8 @@ type exemption struct {
 	path, query  *regexp.Regexp
 }
 
-// endsAtOnce matches a query for a profile of so many seconds that their number overflows.
+// endsAtOnce matches queries for a profile whose duration has no valid value as a time.Duration: it is not a number,
+// or its number of seconds is too large. Such a profile ends at once.
 var endsAtOnce = regexp.MustCompile(`^seconds=(NaN|9223372037)$`)
 
 func (n *exemption) matches(r request) bool {
@@ -365,7 +366,7 @@ var mutations = []func(g *generator, path string) string{
 			"~",
 			"|"}))
 	},
-	// This mutation percent-encodes one character differently.
+	// This mutation percent-encodes one byte of the path, with uppercase or lowercase hex digits.
 	func(g *generator, path string) string {
 		at := g.IntN(max(len(path), 1))
 		if path == "" {
@@ -383,7 +384,7 @@ var mutations = []func(g *generator, path string) string{
 		}
 		return strings.ToUpper(path)
 	},
-	// This mutation removes, repeats or replaces a segment of the path.
+	// The next three mutations remove, repeat or replace one segment of the path.
 	func(g *generator, path string) string {
 		return g.segments(path, func(parts []string, at int) []string { return append(parts[:at:at], parts[at+1:]...) })
 	},
@@ -401,7 +402,8 @@ var mutations = []func(g *generator, path string) string{
 			return parts
 		})
 	},
-	// This mutation returns something that is not a path.
+	// This mutation returns an unusual request target: an absolute URL, a path without the leading slash, a path with
+	// a fragment, "*", or nothing.
 	func(g *generator, path string) string {
 		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path,
 			strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "",

@@ -122,7 +122,7 @@ func (s *side) handshake(config *tls.Config) string {
 		tls.CipherSuiteName(state.CipherSuite), state.CurveID, state.NegotiatedProtocol, names, state.DidResume)
 }
 
-// plain sends bytes without TLS.
+// plain sends the given text to the secure port without a TLS handshake, and returns a description of the response.
 func (s *side) plain(text string) string {
 	conn, err := net.DialTimeout("tcp", s.Secure, patience)
 	if err != nil {

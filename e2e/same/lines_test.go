@@ -18,9 +18,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestSameLines compares package podlog with the kubelet's own log reader. Both read the same lines, the kubelet's
-// reader from a file in the format of container runtimes. They must return the same bytes for every combination of
-// options.
+// TestSameLines compares package podlog with the kubelet's own log reader. Both read the same lines. The kubelet's
+// reader reads them from a file in the format of container runtimes. They must return the same bytes for every
+// combination of options.
 func TestSameLines(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -45,8 +45,8 @@ var Certificates = sync.OnceValues(func() (*PKI, error) {
 	return p, os.WriteFile(p.UnknownCAFile, p.UnknownCA.CertPEM(), 0o644)
 })
 
-// Pair returns the paths of a certificate and its key in Dir. If the files do not exist, Pair calls mint and writes
-// the certificate and key that mint returns.
+// Pair returns the paths of a certificate and its key in Dir. If the files do not exist, Pair calls the function
+// "mint", and writes the certificate and key that the function returns.
 func (p *PKI) Pair(name string, mint func() (*testcerts.Pair, error)) (certFile, keyFile string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -67,7 +67,7 @@ func New(t testing.TB, flags []string) *Plane {
 	return plane
 }
 
-// NewWithEtcd is New with a separate etcd, for tests that restart etcd.
+// NewWithEtcd is like New, but the control plane has its own etcd, so that a test can restart etcd.
 func NewWithEtcd(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	etcd, err := newEtcd(t)
@@ -105,8 +105,8 @@ func newStopped(t testing.TB, flags []string, etcd *Etcd) *Plane {
 	return plane
 }
 
-// Prepare returns a control plane that is not started. The caller starts the control plane; Main stops it after the
-// last test.
+// Prepare returns a control plane that is not started. The caller must start the control plane. The function
+// programs.Main stops it after the last test.
 func Prepare(t testing.TB, flags []string) (*Plane, error) {
 	etcd, err := theEtcd(t)
 	if err != nil {
@@ -148,8 +148,9 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + cert, "--service-account-signing-key-file=" + key,
 		"--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=Node,RBAC",
-		// The endpoint reconciler is off, because a loopback address cannot be an endpoint of the Service kubernetes.
-		// The admission plugin is off, because no controller creates service accounts.
+		// kube-apiserver must not write its own address to the endpoints of the Service kubernetes, because loopback
+		// addresses are not allowed there. The admission plugin ServiceAccount is off, because it refuses pods whose
+		// service account does not exist, and no controller creates service accounts.
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {

@@ -13,7 +13,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// Etcd is a running etcd. Each kube-apiserver stores its objects under a different key prefix in it.
+// Etcd is a running etcd. Several kube-apiservers can share it, because each of them stores its objects under a
+// different key prefix.
 type Etcd struct {
 	url     string
 	command []string

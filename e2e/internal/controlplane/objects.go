@@ -56,8 +56,8 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 	}
 }
 
-// AwaitNode calls the given function with a Node until the function returns the empty string. Then AwaitNode returns
-// that Node.
+// AwaitNode gets the Node with the given name and calls the function "problem" with it, again and again, until the
+// function returns the empty string. Then AwaitNode returns the Node. It ends the test after a minute.
 func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node) string) *v1.Node {
 	t.Helper()
 	var node *v1.Node
@@ -130,8 +130,9 @@ func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	}
 }
 
-// AwaitPod calls the given function with a pod until the function returns the empty string. Then AwaitPod returns that
-// pod.
+// AwaitPod gets the pod with the given name in the namespace default and calls the function "problem" with it, again
+// and again, until the function returns the empty string. Then AwaitPod returns the pod. It ends the test after a
+// minute.
 func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) string) *v1.Pod {
 	t.Helper()
 	var pod *v1.Pod

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// instances is the largest number of control planes that Shared starts for one set of flags. If tests use all of them,
-// another test waits.
+// instances is the largest number of control planes that Shared starts for one set of flags. While all of them are in
+// use, the next test that calls Shared waits.
 const instances = 2
 
 // started is a control plane that Shared has started. One test after another uses it.
@@ -65,8 +65,9 @@ func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	return s.plane
 }
 
-// take returns a control plane for a top-level test (user): the one that the test already has, a free one, or a new
-// one. If none is free and no more may be started, take waits.
+// take returns a control plane for the top-level test whose name is the parameter "user". This is the control plane
+// that the test already uses, or else a free one, or else a new one. If none is free and the maximum number has been
+// started, take waits until one is free.
 func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	shared.Lock()
 	defer shared.Unlock()
@@ -92,8 +93,8 @@ func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	}
 }
 
-// startOne starts another control plane for a top-level test (user). The caller holds the lock; startOne releases it
-// while the control plane starts.
+// startOne starts a new control plane for the top-level test whose name is the parameter "user". The caller holds the
+// lock; startOne releases it while the control plane starts.
 func startOne(key, user string, start func() (*Plane, error)) (s *started, err error) {
 	shared.starts[key]++
 	shared.Unlock()

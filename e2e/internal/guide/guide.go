@@ -34,14 +34,15 @@ func New(t testing.TB, page, dir string, names ...string) *Guide {
 	return g
 }
 
-// Block returns the first code block in a language under a heading. If the heading is empty, it returns the first
-// such block of the page.
+// Block returns the first code block with the given language under the given heading. The parameter "language" is the
+// word after the opening fence, such as sh. If the heading is empty, Block searches the part of the page before the
+// first heading of level 2.
 func (g *Guide) Block(t testing.TB, heading, language string) string {
 	t.Helper()
 	return g.Blocks(t, heading, language)[0]
 }
 
-// Blocks returns all code blocks in a language under a heading.
+// Blocks is like Block, but returns all matching code blocks. It ends the test if there are none.
 func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string) {
 	t.Helper()
 	section := g.text
@@ -59,13 +60,13 @@ func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string)
 	return blocks
 }
 
-// Run runs the first shell commands under a heading. They must succeed.
+// Run runs the commands of the first sh code block under a heading. They must succeed.
 func (g *Guide) Run(t testing.TB, heading string, env ...string) programs.Result {
 	t.Helper()
 	return g.Runs(t, g.Block(t, heading, "sh"), env...)
 }
 
-// Runs runs shell commands that come from the page. They must succeed.
+// Runs runs the given shell commands, which the caller has taken from the page. They must succeed.
 func (g *Guide) Runs(t testing.TB, commands string, env ...string) programs.Result {
 	t.Helper()
 	cmd := exec.Command("bash", "-eux", "-c", commands)

@@ -135,8 +135,9 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	return k
 }
 
-// withNodeLogs returns a command that runs a program with another folder in the place of /var/log, and with a
-// journalctl that has the same services as fauxlet and no entries.
+// withNodeLogs returns the name and the arguments of a command that runs the given program. For the program, the
+// folder "logs" is mounted at /var/log, and journalctl is a script. The script lists the same services as fauxlet, and
+// its journal has no entries.
 func withNodeLogs(t testing.TB, logs, program string, args []string) (string, []string) {
 	t.Helper()
 	const journalctl = `#!/bin/sh

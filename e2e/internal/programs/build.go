@@ -145,8 +145,8 @@ func prune(pattern, keep string) error {
 	return err
 }
 
-// sources returns a hash over all sources of a program: the Go version, the versions of its modules, and the source
-// files of this repository that it imports.
+// sources returns a hash that changes when a program must be built again. It covers the versions of Go and of the
+// modules, the operating system and architecture, and the source files in this repository that the program needs.
 func sources(name string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -196,7 +196,8 @@ func moduleVersions(dir string) ([]byte, error) {
 	return versions, nil
 }
 
-// repositoryFiles returns the source files in this repository of a package and of its imports.
+// repositoryFiles returns all source files in this repository that belong to a package or to its direct and indirect
+// imports.
 func repositoryFiles(dir, pkg string) ([]string, error) {
 	const files = `{{with .Module}}{{if or .Main (eq .Path "fauxlet")}}` +
 		`{{range $.GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}` +

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// Module returns the folder of the module of these tests, e2e. It panics if the working folder is not below it.
+// Module returns the folder "e2e", which contains the go.mod of these tests. It panics if the working folder is not in
+// this folder or below it.
 var Module = sync.OnceValue(func() string {
 	dir, err := os.Getwd()
 	if err != nil {

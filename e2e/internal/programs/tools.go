@@ -28,8 +28,7 @@ var tools = map[string]string{
 // change their root folder.
 const root = "root"
 
-// The keys of needs are the names of the test packages. The value is the list of tools that the tests of the package
-// use.
+// The keys of the map "needs" are names of test packages. The value for a package lists the tools that its tests use.
 var needs = map[string][]string{
 	"same":    {},
 	"cluster": {root, "bash", "curl", "ip", "openssl", "setpriv", "unshare"},

@@ -23,8 +23,8 @@ import (
 // internal/vectors.
 type Server struct {
 	Kubeconfig string
-	// Faults are the faults that affect reviews. They apply in this server, so that they also affect a kubelet in
-	// another process.
+	// Faults has the active faults. This server applies them to its responses, so that they affect a kubelet even if
+	// it runs in another process.
 	Faults *faults.Set
 	api    *reviewapi.Server
 	last   uint64
