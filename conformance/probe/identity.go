@@ -16,8 +16,8 @@ import (
 type Identity struct {
 	// Name identifies the client in the report.
 	Name string
-	// Certificate is the client certificate, with its Leaf. Token is a bearer token, which is never reported. At least
-	// one of Certificate and Token is set.
+	// Certificate is the client certificate. Its field Leaf should be set, so that the report can describe the
+	// certificate. Token is a bearer token, which is never reported. At least one of Certificate and Token is set.
 	Certificate *tls.Certificate
 	Token       string
 

@@ -31,7 +31,7 @@ const DefaultReadOnlyPort = 10255
 // Options configure a probe. Target is required.
 type Options struct {
 	Target Target
-	// Lookup resolves the target's host name. Nil is the default resolver.
+	// Lookup resolves the target's host name. If nil, Run uses the default resolver.
 	Lookup Lookup
 	// AllowPublicAddresses allows targets that are neither loopback nor private addresses.
 	AllowPublicAddresses bool
@@ -60,7 +60,8 @@ type Options struct {
 	Progress func(step string)
 }
 
-// prober is the state of one Run.
+// prober has the options of one call of Run. The mutex ensures that only one goroutine at a time calls
+// Options.Progress.
 type prober struct {
 	options Options
 	mu      sync.Mutex

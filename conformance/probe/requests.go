@@ -12,7 +12,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// row is one of the fixed requests.
+// row is one of the requests that every probe sends, and so one row of the report's table of responses.
 type row struct {
 	method, path string
 	readOnly     bool // the request is also sent to the read-only port
@@ -42,9 +42,9 @@ func (r *row) rights() []string {
 // impossiblePod is the path of a container that cannot exist, because the pod name is invalid.
 const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 
-// rows are the fixed requests. None of them changes or runs anything. The exec requests name a pod that cannot exist
-// and request no stream, so a kubelet refuses them before it looks for the pod. The request for /debug/pprof/ names
-// no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT.
+// rows has the requests that every probe sends. None of them changes or runs anything. The exec requests name a pod
+// that cannot exist and request no stream, so a kubelet refuses them before it looks for the pod. The request for
+// /debug/pprof/ names no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT.
 var rows = []row{
 	{method: "GET", path: "/healthz", readOnly: true},
 	{method: "GET", path: "/pods", readOnly: true},

@@ -25,7 +25,7 @@ type TLS struct {
 	chain []*x509.Certificate
 }
 
-// Version is a version of TLS.
+// Version describes whether the server accepts one version of TLS, and with which cipher suites.
 type Version struct {
 	// Name is the name of the version in the field tlsMinVersion of a KubeletConfiguration, for example VersionTLS12.
 	Name     string `json:"name"`

@@ -31,8 +31,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// objects returns a map with the UID of every object whose kind is among the kinds that "fauxlet check" creates. Each
-// key is the kind and the name of an object.
+// objects returns the UIDs of all objects that a check could leave behind. Each key of the map is the kind, the
+// namespace and the name of an object. The Leases in kube-system are missing, because kube-apiserver creates them.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
@@ -63,8 +63,8 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	return all
 }
 
-// leaves verifies that a check has left nothing behind: the objects in the cluster must equal the given ones, which
-// were listed before the check.
+// leaves verifies that a check has left nothing behind. The parameter "before" is the result of the function "objects"
+// before the check. The cluster must have the same objects now.
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {

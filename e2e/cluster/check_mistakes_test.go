@@ -43,8 +43,9 @@ const (
 	addressTypesFlag      = "--kubelet-preferred-address-types"
 )
 
-// mistakes lists the rows of docs/check.md. kube-apiserver reads changed certificate files without a restart. A
-// mistake in the flags needs a restart.
+// mistakes returns the mistakes in the table of docs/check.md, one for each row. For a mistake in a certificate, the
+// test changes a file, which kube-apiserver reads again without a restart. For a mistake in the flags, the test
+// restarts kube-apiserver.
 func mistakes() []mistake {
 	fail, warn := conformance.Fail, conformance.Warn
 	named := func(name string, organizations ...string) func(*testcerts.Authority) (*testcerts.Pair, error) {

@@ -16,8 +16,8 @@ func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
 
 type podCgroups struct{ cm.PodContainerManager }
 
-// A CPU quota applies to a period, whose length in microseconds is the constant "period". The constant "none" is the
-// CPU quota that means "no limit".
+// A CPU quota is the CPU time that a pod may use in one period. The constant "period" is the length of this period in
+// microseconds. The constant "none" is the value of a CPU quota or memory limit that means "no limit".
 const (
 	period = 100_000
 	none   = -1

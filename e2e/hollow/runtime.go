@@ -17,7 +17,7 @@ import (
 // fauxlet scenario.
 const lifeVariable = "HOLLOW_LIFE"
 
-// containerLife is how a container ends.
+// containerLife describes when and how a container ends.
 type containerLife struct {
 	// Init marks an init container. It ends with exit code 0 unless Exits gives another one.
 	Init  bool `json:"init"`

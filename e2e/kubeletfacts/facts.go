@@ -25,8 +25,8 @@ type facts struct {
 	Defaults object `json:"defaults"`
 	// Legacy is the JSON merge patch that turns Defaults into the defaults of a kubelet without a configuration file.
 	Legacy object `json:"legacy"`
-	// Zero is an empty internal configuration that was converted to the versioned type. It shows every field that the
-	// conversion itself fills in.
+	// Zero is the result of the conversion of an empty internal configuration to the versioned type. The conversion
+	// itself sets some fields. Zero shows which fields these are.
 	Zero object `json:"zero"`
 	// Paths lists the fields that contain file paths. A relative path is relative to the folder of the configuration
 	// file.
@@ -147,7 +147,7 @@ func onlyPath(from, to object) (string, error) {
 	var path []string
 	for len(at) > 0 {
 		if len(at) > 1 {
-			return "", fmt.Errorf("several fields differ, want one: %v", at)
+			return "", fmt.Errorf("more than one field differs: %v", at)
 		}
 		for key, value := range at {
 			path = append(path, key)

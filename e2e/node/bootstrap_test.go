@@ -110,8 +110,9 @@ func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	})
 }
 
-// current waits until the symbolic link for the "client" or "server" certificate points to a file other than the one
-// named by the parameter "before". Then it checks the name and mode of that file and returns its path.
+// current waits until the symbolic link to the node's current certificate points to a new file. Then it checks the
+// name and mode of the new file and returns its path. The parameter "kind" is "client" or "server". The parameter
+// "before" is the file to which the link pointed before.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")

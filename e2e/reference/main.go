@@ -161,7 +161,8 @@ func (a *addresses) wait(ctx context.Context) error {
 	return nil
 }
 
-// write writes the file atomically.
+// write writes the addresses to a file. It replaces the file atomically, so that no reader finds a part of the
+// content.
 func (a *addresses) write(path string) error {
 	data, err := json.Marshal(a)
 	if err != nil {

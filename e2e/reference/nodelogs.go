@@ -14,7 +14,8 @@ import (
 // The test that starts this program mounts another folder at /var/log for it, and gives it a PATH with another
 // journalctl.
 
-// nodeLogQuery has the first fields of the kubelet's type. Values come only from newNodeLogQuery.
+// nodeLogQuery declares only the first fields of the kubelet's type with the same name. Use only values that
+// newNodeLogQuery returns, because they have all fields of the kubelet's type.
 type nodeLogQuery struct{ services, files []string }
 
 //go:linkname newNodeLogQuery k8s.io/kubernetes/pkg/kubelet.newNodeLogQuery

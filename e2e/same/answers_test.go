@@ -76,8 +76,8 @@ type comparison struct {
 	known  divergences
 	sides  [2]*side
 	counts *counts
-	// found maps each combination of a route and an aspect to the number of its differences. Only the first few
-	// differences of a combination are reported in full.
+	// found counts the differences of each kind. A kind is a combination of a route and the aspects of the answers
+	// that differ, such as the status and the body. Only the first few differences of a kind are reported in full.
 	found map[string]int
 	spent time.Duration
 	sent  int
@@ -167,8 +167,9 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 	}
 }
 
-// These limits apply to each configuration: how many differences of one kind are reported in full, and for how many
-// differences the test searches for the smallest request that shows them.
+// These limits apply to each configuration. The constant reportedOfEach is how many differences of one kind are
+// reported in full. The constant "shrunk" is for how many kinds the test searches for the smallest request that shows
+// the difference.
 const (
 	reportedOfEach = 2
 	shrunk         = 12
@@ -197,7 +198,7 @@ func (c *comparison) report(talk *conversation, findings []finding) {
 	again := c.differences(&small, seen)
 	note := ""
 	if len(again) == 0 {
-		small, again, note = *talk, findings, "\n  (not when it is sent alone: what went before matters)"
+		small, again, note = *talk, findings, "\n  (the difference does not occur if the request is sent alone)"
 	}
 	var text strings.Builder
 	for _, f := range again {

@@ -33,8 +33,8 @@ func replaced(from, to string) func(string) string {
 	return func(body string) string { return pattern.ReplaceAllString(body, to) }
 }
 
-// masks lists all masks. In addition to masks, the comparison replaces the addresses, ports and folders of the two
-// processes, and the headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
+// masks lists all masks. Apart from the masks, the comparison replaces the addresses and folders of the two processes
+// and the values of the headers Last-Modified (of /logs/) and Process-Start-Time-Unix, and removes the header Date.
 var masks = []mask{
 	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet keeps in a map",
 		matching(`^\{\s*"node":`), summary},
@@ -59,7 +59,8 @@ var masks = []mask{
 var journalEntries = regexp.MustCompile(`\A(?:-- No entries --\n|Data from the specified boot .*\n|` +
 	`(?:\w{3} \d\d [\d:.]+ node-1 \w+\[\d+\]: .*\n)+)`)
 
-// mask applies all masks to the body of an observation, and replaces addresses, ports and folders.
+// mask applies all masks to the body of an observation. It also replaces addresses and folders in the body and the
+// headers.
 func (o *observation) mask(s *side) {
 	if o.header == nil {
 		return

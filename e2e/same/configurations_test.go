@@ -24,7 +24,7 @@ import (
 // configuration is a kubelet configuration, and the conditions under which the two servers are compared with it.
 type configuration struct {
 	settings kubelet.Settings
-	// flags, if not nil, replace the configuration file.
+	// flags, if not nil, are additional flags for both servers, which then have no configuration file.
 	flags []string
 	// caches is true if the servers cache the results of reviews for the default time.
 	caches bool

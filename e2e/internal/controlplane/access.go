@@ -32,8 +32,8 @@ func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 	c.AwaitAccess(t, subject, true)
 }
 
-// AwaitAccess waits until kube-apiserver allows a subject to get nodes/proxy. If wanted is false, it waits until
-// kube-apiserver denies this.
+// AwaitAccess waits until kube-apiserver allows a subject to get nodes/proxy. If the parameter "wanted" is false, it
+// waits until kube-apiserver denies this.
 func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	t.Helper()
 	spec := authorizationv1.SubjectAccessReviewSpec{

@@ -55,7 +55,7 @@ func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string)
 		blocks = append(blocks, block)
 	}
 	if blocks == nil {
-		t.Fatalf("docs/%s has no %s under %q", g.page, language, heading)
+		t.Fatalf("docs/%s has no code block with the language %q under the heading %q", g.page, language, heading)
 	}
 	return blocks
 }

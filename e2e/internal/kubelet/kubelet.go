@@ -95,7 +95,7 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 		args = append(args, "--pods", sample.WritePods(t, own, o.Pods), "--logs", logs, "--node-logs",
 			sample.WriteNodeLogs(t, filepath.Join(own, "node-logs")))
 	default:
-		t.Fatalf("FAUXLET_E2E_KUBELET=%s: want fauxlet or reference", o.Kind)
+		t.Fatalf("FAUXLET_E2E_KUBELET=%s: must be \"fauxlet\" or \"reference\"", o.Kind)
 	}
 	program := o.Program
 	if program == "" {
