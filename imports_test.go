@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// imports lists the packages of the module that each package may import. A package that is missing here may import
-// none.
+// imports maps each package of this module to the other packages of this module that it may import. A package that is
+// not in this map may import no package of this module.
 var imports = map[string][]string{
 	"internal/faults": {"testcerts"},
 	"internal/faulty": {"authchain", "internal/faults", "scenario", "testcerts"},
@@ -59,7 +59,9 @@ var imports = map[string][]string{
 }
 
 // TestImports compares the imports of every package with the variable "imports". It also checks that no package depends
-// on k8s.io/kubernetes, and that kubelettest, which other modules import, has no dependencies beyond its parts.
+// on k8s.io/kubernetes. Because other modules import kubelettest, the test also limits its dependencies: kubelettest
+// may depend only on third-party packages on which server, internal/reviewapi or testcerts depend too, and it must not
+// link the shell or the admin page.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// plainSettings has the settings of a kubelet whose configuration sets only what every test needs. The keys are the
-// names in a probe's report.
+// plainSettings has the settings of a kubelet whose configuration sets only what every test needs. Each key is the name
+// of a setting in a probe's report.
 var plainSettings = kubelet.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true,
 	"authentication.x509.clientCAFile": "set",
@@ -45,8 +45,9 @@ const (
 
 // probes lists kubelet configurations, and the credentials with which the test probes each of them. The field "unknown"
 // lists the settings that a probe cannot detect. The probe must report all other settings correctly. The policy of
-// internal/vectors allows kubelet-client and system:anonymous everything except to get nodes/configz. It allows nothing
-// to the user "outsider" or to the user of the token "good-token".
+// internal/vectors allows kubelet-client and system:anonymous all requests. It allows them to get /configz because it
+// grants them nodes/proxy; it does not grant nodes/configz to any user. It grants nothing to the user "outsider" or to
+// the user of the token "good-token".
 var probes = []struct {
 	name     string
 	settings kubelet.Settings

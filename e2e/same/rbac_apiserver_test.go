@@ -28,7 +28,8 @@ import (
 type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
-	// The field "alone" contains one policy for each binding. Such a policy consists of one binding and all roles.
+	// The field "alone" contains a separate policy for each binding. Each policy consists of its binding and of all
+	// roles.
 	alone []oneBinding
 }
 
@@ -175,8 +176,9 @@ func (w *rbacComparison) ask(spec authorizationv1.SubjectAccessReviewSpec) (real
 	return askAccess(w.real, spec), askAccess(w.ours, spec)
 }
 
-// difference describes how two answers differ. It returns the empty string if they do not differ. It ignores the order
-// of bindings and missing roles, because kube-apiserver reports several of them in random order.
+// difference describes how two answers to a review differ, or returns an empty string if they do not differ. If several
+// bindings allow a request, the reason may name any of them. If several roles are missing, the reason may list them in
+// any order. The function ignores these two differences, because kube-apiserver evaluates bindings in random order.
 func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	diff := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
 	if diff == "" {
@@ -200,8 +202,9 @@ func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec
 	return diff
 }
 
-// reasons returns all texts that kube-apiserver may give as its reason for allowing a request. kube-apiserver evaluates
-// ClusterRoleBindings before RoleBindings.
+// reasons returns all texts that kube-apiserver may give as its reason for allowing a request: the text for each
+// ClusterRoleBinding that allows the request or, if there is none, the text for each RoleBinding that allows it.
+// kube-apiserver evaluates RoleBindings only if no ClusterRoleBinding allows the request.
 func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reasons []string) {
 	for _, namespaced := range []bool{false, true} {
 		for _, one := range w.alone {
@@ -218,7 +221,8 @@ func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (
 	return nil
 }
 
-// missingRoles splits kube-apiserver's reason for a denial into its parts, one per missing role, and sorts them.
+// missingRoles splits the reason for a denial, which lists the missing roles, into one text for each missing role. It
+// sorts these texts.
 func missingRoles(reason string) []string {
 	list, ok := strings.CutPrefix(reason, "rbac: RBAC: ")
 	if !ok {
@@ -229,8 +233,8 @@ func missingRoles(reason string) []string {
 	return parts
 }
 
-// shrink removes fields from a review as long as the two answers to it still differ, and returns the smallest such
-// review.
+// shrink removes fields from a review, one after the other, as long as the answers of kube-apiserver and of package
+// reviewapi still differ. It returns the smallest review for which they differ.
 func (w *rbacComparison) shrink(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewSpec {
 	for shorter := true; shorter; {
 		shorter = false

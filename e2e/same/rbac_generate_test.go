@@ -13,8 +13,8 @@ import (
 	"fauxlet/e2e/internal/controlplane"
 )
 
-// rbacGenerator generates roles, bindings and reviews. It uses only a few words, so that reviews and roles often
-// match or almost match.
+// rbacGenerator generates roles, bindings and reviews. It chooses all names, verbs and resources from short lists, so
+// that reviews and roles often match or almost match.
 type rbacGenerator struct {
 	random   *rand.Rand
 	made     int
@@ -177,7 +177,8 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	return all
 }
 
-// review returns a review. Often a generated rule allows the review, or would allow it if one word were different.
+// review returns a random review. Often a generated rule allows the review. Often a rule does not allow the review only
+// because one value, for example the verb or the name, is different.
 func (g *rbacGenerator) review() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	if g.chance(75) {
@@ -283,7 +284,8 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// miss changes one word of a review, so that the rule that allowed the review no longer matches it.
+// miss changes one value of a review at random, for example its verb. After most changes, the rule that allowed the
+// review no longer matches it.
 func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	near := func(word string) string {
 		switch g.random.IntN(5) {

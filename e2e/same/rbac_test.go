@@ -34,8 +34,9 @@ import (
 
 // TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver and to package reviewapi.
 // kube-controller-manager's aggregation controller runs beside kube-apiserver, and package reviewapi also has the
-// default roles of kube-apiserver. The test compares the answers to SubjectAccessReviews and TokenReviews, and which
-// objects the two refuse.
+// default roles of kube-apiserver. The test compares how kube-apiserver and package reviewapi answer
+// SubjectAccessReviews and TokenReviews. It also compares which invalid objects they refuse, and because of which
+// fields.
 func TestSameRBAC(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -72,8 +73,8 @@ func TestSameRBAC(t *testing.T) {
 	w.serve(t, file, tokens)
 	w.split(t)
 	w.awaitAggregation(t)
-	// Create these objects last. As soon as kube-apiserver uses them, it has also read all objects that were created
-	// before them.
+	// Create these objects last, and wait until kube-apiserver uses them. It then also uses all other objects, because
+	// it receives the objects of each kind in the order of their creation.
 	for _, object := range rbacSentinels() {
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}

@@ -44,8 +44,8 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	return all
 }
 
-// The function "written" returns the requests of this file that are useful in the given configuration. They are written
-// by hand, not generated.
+// The function "written" returns the requests that the lists in this file contain for the given configuration, each as
+// a conversation. These requests are written by hand, in contrast to the generated ones.
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
@@ -98,7 +98,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	return all
 }
 
-// ofVectors returns the conversations that internal/vectors has for a configuration.
+// ofVectors converts the cases of internal/vectors for the given configuration to conversations of one request each.
 func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
 	t.Helper()
 	var all []conversation

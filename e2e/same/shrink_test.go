@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// These limits apply to the search for the smallest conversation that shows a difference.
+// The function "shrink" stops after this number of tries or after this time. It then returns the smallest conversation
+// that it has found.
 const (
 	mostTries = 150
 	mostTime  = 30 * time.Second

@@ -7,8 +7,9 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestSameTooManyStreams compares the answers after 1,000 requests for streams did not upgrade their connection. They
-// are in a configuration of their own, because a kubelet then refuses all requests for streams for a minute.
+// TestSameTooManyStreams sends 1,010 requests for streams that do not upgrade their connection, and compares all
+// responses. A kubelet must refuse the last ten requests. The test starts servers of its own, because a kubelet then
+// refuses all requests for streams for a minute.
 func TestSameTooManyStreams(t *testing.T) {
 	t.Parallel()
 	corpus, err := vectors.Load()

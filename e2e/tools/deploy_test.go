@@ -455,7 +455,8 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 	manifest := kustomize(t, plane, overlay, "certs-by-bootstrap", "kubelet-api-admin")
 	if count > 1 {
-		// The time limit is long: kube-controller-manager needs a minute and a half for 200 requests.
+		// Use fewer nodes than the manifest. kube-controller-manager would need a minute and a half to issue the
+		// certificates of 100 nodes, because these are 200 requests.
 		fewer := strings.Replace(manifest, "- --nodes=100\n", fmt.Sprintf("- --nodes=%d\n", count), 1)
 		if fewer == manifest {
 			t.Fatalf("the manifest does not divide the nodes into slices of 100:\n%s", manifest)
@@ -504,8 +505,8 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 }
 
-// approveServing approves requests for serving certificates, with the command in the documentation of the component,
-// until the given number of nodes have a serving certificate.
+// approveServing approves requests for serving certificates with "kubectl certificate approve" until the given number
+// of nodes have a serving certificate.
 func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
 	t.Helper()
 	expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d nodes have serving certificates", nodes), func() string {

@@ -45,7 +45,8 @@ func TestMetricsServer(t *testing.T) {
 	declareCapacity(t, k, plane, token)
 	plane.StartMetricsServer(t, token, port)
 
-	// The map "seen" has the numbers that the kubelet reported. The keys are the times of their measurement.
+	// The map "seen" has the numbers that the kubelet reported. Each key is the time at which the kubelet measured the
+	// numbers.
 	seen := map[time.Time]map[string]reported{}
 	listen := func() { recordSummary(t, k, token, seen) }
 	var node usage
@@ -138,7 +139,8 @@ func (u usage) memory() string {
 // The type "reported" has the CPU time and the working set that the kubelet reports for a container or for the node.
 type reported struct{ cpu, memory uint64 }
 
-// recordSummary records the numbers in /stats/summary. The keys are pod and container; the key of the node is "".
+// recordSummary adds the numbers in /stats/summary to the map "seen", under the time of their measurement. The key of a
+// container's numbers is POD/CONTAINER, and the key of the node's numbers is "".
 func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time.Time]map[string]reported) {
 	t.Helper()
 	summary := summaryOf(t, k, kubelet.Credential{Token: token})

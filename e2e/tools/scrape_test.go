@@ -45,9 +45,9 @@ var measuredPaths = []string{
 	"/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
-// TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the program "reference" report
-// within one interval of measurement: names, labels, types, help texts, and all values except times and values that
-// depend on the machine.
+// TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the program "reference" report. It
+// compares names, labels, types, help texts and all values, except times and values that depend on the machine. Both
+// programs must respond within the same measurement interval, because the values change with every measurement.
 func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -113,8 +113,8 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 // ofThisProcess matches metrics whose value or timestamp differs between processes or scrapes.
 var ofThisProcess = regexp.MustCompile(`^((?:process_start_time_seconds|container_last_seen\{[^}]*\})) .*$`)
 
-// metricsShape returns the lines of a metrics page in order. It keeps the values, except those that ofThisProcess
-// matches.
+// metricsShape returns the lines of a metrics page in their original order. It removes the values of the metrics that
+// ofThisProcess matches, and keeps all other values.
 func metricsShape(t testing.TB, text string) []string {
 	t.Helper()
 	var shape []string

@@ -81,7 +81,8 @@ func (c *Client) ClearFaults(ctx context.Context) (int, error) {
 	return response.Cleared, err
 }
 
-// The method "call" sends a request and decodes the response. Body and result may be nil.
+// The method "call" sends a request and decodes the JSON response into the argument "result". The arguments "body" and
+// "result" may be nil.
 func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
 	response, err := c.send(ctx, method, path, body, nil)
 	if err != nil {

@@ -11,8 +11,10 @@ import (
 
 // Decisions is the response of /api/decisions.
 type Decisions struct {
-	// Instance identifies the server process. IDs of different instances are unrelated. The list is complete up to the
-	// ID Last, except for Decisions that were dropped or that the filter excludes. Recorded counts all Decisions.
+	// Instance identifies the server process. IDs of different instances are unrelated. Last is the ID after which the
+	// next request should continue, as its query parameter "since". The list may lack Decisions with lower IDs, because
+	// they were dropped or because the filter excludes them. Recorded is the number of all Decisions that the process
+	// has recorded.
 	Instance string `json:"instance"`
 	Last     uint64 `json:"last"`
 	Recorded uint64 `json:"recorded"`

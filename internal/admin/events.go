@@ -47,7 +47,8 @@ func eventID(instance string, id uint64) string {
 
 // followAfter returns the ID of the Decision after which a stream begins. The header Last-Event-ID resumes an earlier
 // stream. If another process sent the earlier stream, the new stream begins with the oldest Decision. Without this
-// header, the query parameter "since" selects the beginning. Without both, the stream contains only new Decisions.
+// header, the stream begins after the Decision ID or the time in the query parameter "since". Without both, the stream
+// contains only new Decisions.
 func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64, error) {
 	oldest := s.recorder.OldestID() - 1
 	if last := r.Header.Get("Last-Event-ID"); last != "" {

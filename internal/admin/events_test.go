@@ -204,8 +204,9 @@ func TestEventsEndWithServer(t *testing.T) {
 	}
 }
 
-// TestOneClientCannotBlockOthers opens the maximum number of streams from one address. Then streams from that address
-// and from another address begin. Each of them ends the oldest stream of the first address.
+// TestOneClientCannotBlockOthers opens the maximum number of streams, all but one of them from the same address. It
+// then opens another stream from this address, and another one from the second address. Each of these two additional
+// streams must end the oldest stream of the first address.
 func TestOneClientCannotBlockOthers(t *testing.T) {
 	s, _ := serve(t, admin.Options{})
 	var first []*bufio.Reader // the streams from 127.0.0.1, oldest first

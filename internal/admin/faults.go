@@ -20,7 +20,8 @@ type ActiveFault struct {
 	// was injected through the API.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
-	// Matched and Applied are the numbers that the methods Matched and Applied of [faults.Active] return.
+	// Matched is the number of connections, requests, reviews or containers in the fault's scope. Applied is the number
+	// to which the fault was applied. See [faults.Active].
 	Matched int64 `json:"matched"`
 	Applied int64 `json:"applied"`
 }

@@ -65,8 +65,8 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	if origin := r.Header.Values("Origin"); len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host {
 		return errorf(http.StatusForbidden, "Origin %q: requests from pages of another origin are not allowed", origin)
 	}
-	// Browsers send Sec-Fetch-Site even with requests that have no Origin header. A request that only follows a link to
-	// this listener is harmless, so it is allowed.
+	// Check Sec-Fetch-Site too, because browsers send it even with requests that have no Origin header. Allow requests
+	// that only follow a link to this listener, because they are harmless.
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
 	case "", "same-origin", "none":
 	default:
@@ -79,7 +79,7 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		// A page of another origin cannot send application/json without a CORS preflight request, and this server
-		// rejects such requests.
+		// rejects preflight requests.
 		contentType := r.Header.Get("Content-Type")
 		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
 			return errorf(http.StatusUnsupportedMediaType, "Content-Type %q: must be application/json", contentType)

@@ -7,7 +7,8 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// Sender sends requests to the stand-in kubelet on behalf of its clients. Only a demo has a Sender.
+// Sender sends requests to the stand-in kubelet, with the credentials of several example clients. Only the process of
+// "fauxlet demo" has a Sender.
 type Sender interface {
 	// Clients returns the clients on whose behalf Send can send requests, each with a description of its credential.
 	Clients() []SendClient

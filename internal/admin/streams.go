@@ -11,8 +11,8 @@ import (
 // maxFollowers is the maximum number of open event streams.
 const maxFollowers = 100
 
-// openStreams are the open event streams, oldest first. A client cannot prevent others from following: if there are too
-// many streams, the next stream ends the oldest stream of the client that has most.
+// openStreams are the open event streams, oldest first. If there are more than maxFollowers, the oldest stream of the
+// client with the most streams ends. One client can therefore not prevent other clients from opening streams.
 type openStreams struct {
 	mu   sync.Mutex
 	open []*openStream
@@ -46,7 +46,7 @@ func (s *openStreams) begin(r *http.Request) (context.Context, func()) {
 	}
 }
 
-// busiest returns the client with most streams.
+// busiest returns the IP address of the client with the most streams.
 func (s *openStreams) busiest() string {
 	count, busiest := map[string]int{}, ""
 	for _, o := range s.open {

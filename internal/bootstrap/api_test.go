@@ -79,13 +79,14 @@ const (
 	bootUser = "system:bootstrap:abcdef"
 )
 
-// inMemory has the *bufconn.Listener of each apiserver in a bubble, by address.
+// inMemory maps the address of each apiserver in a synctest bubble to its *bufconn.Listener.
 var (
 	inMemory  sync.Map
 	lastInMem atomic.Int32
 )
 
-// inBubble runs a test with fake time. An apiserver that the test starts listens in memory.
+// inBubble runs a test in a synctest bubble, that is, with fake time. An apiserver that the test starts listens in
+// memory.
 func inBubble(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	t.Parallel()

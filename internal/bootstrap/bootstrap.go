@@ -120,10 +120,10 @@ func (c *Connection) Await(ctx context.Context) error {
 	return err
 }
 
-// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. If the context of
-// Connect has ended too, Run first waits until the certificate manager has stopped. Run returns an error when a kubelet
-// would exit: five minutes after its certificate has expired, if the apiserver answers but issues no new certificate.
-// The next start can then bootstrap again. Call Run once.
+// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. If the context
+// that was passed to Connect has ended too, Run first waits until the certificate manager has stopped. Run returns an
+// error when a kubelet would exit: five minutes after its certificate has expired, if the apiserver answers but issues
+// no new certificate. The next start can then bootstrap again. Call Run once.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -141,8 +141,9 @@ func (c *Connection) Run(ctx context.Context) error {
 	return err
 }
 
-// CloseAll closes all connections, so that the next request opens a new one. A kubelet whose heartbeats fail closes
-// only idle connections (with utilnet.CloseIdleConnectionsFor), unless DISABLE_HTTP2 is set.
+// CloseAll closes all connections, so that the next request opens a new one. A node calls it when its heartbeats fail.
+// A kubelet then closes only idle connections (with utilnet.CloseIdleConnectionsFor), unless its environment variable
+// DISABLE_HTTP2 is set.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
 // dial opens all connections to the apiserver. Tests replace this variable.
