@@ -29,8 +29,8 @@ import (
 )
 
 const (
-	// temporaryKey is the file with the private key of a pending request. With the same key, the node continues the
-	// same request after a restart.
+	// temporaryKey is the file with the private key of a pending request. The file is kept until the certificate is
+	// stored, because a restarted node continues its pending request only if it has the key of that request.
 	temporaryKey = "kubelet-client.key.tmp"
 	// serverTimeout is how long to wait for a healthy apiserver before requesting the certificate anyway.
 	serverTimeout = time.Minute
@@ -80,7 +80,9 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	return write(o.Kubeconfig, config, files.CurrentPath())
 }
 
-// bootstrapKey returns a private key in PEM: the key of the previous certificate, of a pending request, or a new key.
+// bootstrapKey returns a private key in PEM. It returns the key of the current certificate if there is one, and
+// otherwise the key in keyFile, which belongs to a pending request. If that file is missing, it creates the file with a
+// new key.
 func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	if current, err := files.Current(); err == nil && current.PrivateKey != nil {
 		if key, err := keyutil.MarshalPrivateKeyToPEM(current.PrivateKey); err == nil {
@@ -122,7 +124,8 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	// The order of the usages is part of the request's name. DefaultKubeletClientGetUsages has another order.
+	// The order of the usages is part of the request's name. Do not use DefaultKubeletClientGetUsages, because it
+	// returns them in a different order.
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
 	if _, ok := key.(*rsa.PrivateKey); ok {
 		usages = append(usages, certificatesv1.UsageKeyEncipherment)

@@ -58,8 +58,8 @@ func newFixture(t testing.TB, rotate bool) *fixture {
 	return w
 }
 
-// configure changes a client configuration, as every caller of Connect does. With rotation the apiserver listens in
-// memory, so configure also sets the dial function if the configuration has none.
+// configure is the field Configure of the options. It sets the user agent. With rotation, the apiserver of the test
+// listens in memory, so configure also sets the dial function if the configuration has none.
 func (w *fixture) configure(c *rest.Config) {
 	c.UserAgent = "a test"
 	if c.Dial == nil && w.options.Rotate {
@@ -203,8 +203,8 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 	}
 }
 
-// hasKubeconfig checks that the kubeconfig is the same as one that a kubelet writes. The only credential in it is the
-// link to the current certificate.
+// hasKubeconfig checks that the node's kubeconfig has the same content as one that a kubelet writes. The only
+// credential in it is the path of the link to the current certificate.
 func (w *fixture) hasKubeconfig(t testing.TB) {
 	t.Helper()
 	if info, err := os.Stat(w.options.Kubeconfig); err != nil || info.Mode() != 0o600 {

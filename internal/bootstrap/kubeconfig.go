@@ -53,9 +53,10 @@ func (o *Options) bootstrapConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// unusable checks whether the kubeconfig contains a valid client certificate. Other credentials do not count. If it
-// contains none, a bootstrap is necessary for the reason "why". If it cannot be checked, "err" is not nil, and the node
-// cannot start. (kubelet: bootstrap.isClientConfigStillValid)
+// unusable checks whether the kubeconfig contains a client certificate that has not expired. Other credentials do not
+// count. If there is no such certificate, the result "why" is the reason, and the node must request one with the
+// bootstrap kubeconfig. If the file cannot be checked, the result "err" is not nil, and the node cannot start. If both
+// results are nil, the kubeconfig is usable. (kubelet: bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return err, nil

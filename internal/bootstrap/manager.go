@@ -16,10 +16,11 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// rotation wraps the library's certificate manager, which sleeps until the certificate is due for renewal, possibly for
-// a year. The rotation wakes the manager in two cases. First, when it is stopped, because the manager's own Stop method
-// does not end the sleep. Second, when the wall-clock time jumps past the certificate's expiry, for example after the
-// machine was suspended, because the sleep uses the monotonic clock.
+// rotation is a client-go certificate manager that can be woken. client-go's manager sleeps until the certificate is
+// due for renewal, possibly for a year. A rotation wakes its manager in two cases. First, when the rotation is stopped,
+// because the manager's own Stop method does not end the sleep. Second, when the wall-clock time jumps past the
+// certificate's expiry, for example after the machine was suspended, because the sleep uses the monotonic clock and
+// therefore lasts too long.
 type rotation struct {
 	certificate.Manager
 	files *store
@@ -31,7 +32,8 @@ type rotation struct {
 // second, even while it sleeps. If GetTemplate returns this template, the library wakes and calls ClientsetFn.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
-// newRotation needs GetTemplate in the configuration. Without ClientsetFn the certificate is not renewed.
+// newRotation returns a rotation that stores its certificates in "files". The configuration must have a GetTemplate
+// function. If the configuration has no ClientsetFn function, the certificate is not renewed.
 func newRotation(nodeName string, files *store, config certificate.Config) (*rotation, error) {
 	r := &rotation{files: files, woken: make(chan struct{})}
 	wake := sync.OnceFunc(func() { close(r.woken) })

@@ -24,8 +24,8 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 
 func (h held) CurrentPath() string { return "" }
 
-// The function "asleep" starts a rotation whose certificate is valid for another hour. The channel receives a value for
-// each call of ClientsetFn.
+// The function "asleep" starts a rotation whose certificate is valid for another hour. The returned channel receives a
+// value for each call of ClientsetFn.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
 	t.Helper()
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),
@@ -47,8 +47,8 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	return r, requests
 }
 
-// TestOverslept checks that the certificate library is woken if the certificate expires before it is renewed, for
-// example because the clock has jumped. If there is no template, the library is not woken.
+// TestOverslept checks that the certificate library wakes and calls ClientsetFn if the certificate expires before it is
+// renewed, for example because the clock has jumped. If GetTemplate returns nil, the library must not call ClientsetFn.
 func TestOverslept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // this cleanup runs last, so that all goroutines can end

@@ -8,10 +8,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics returns the kubelet's metrics about its client certificate, or none without rotation. Register them once.
+// Metrics returns the kubelet's metrics about its client certificate. Without rotation there are none. The caller must
+// not register them more than once.
 func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
 
-// Metrics returns the kubelet's metrics about its serving certificate. Register them once.
+// Metrics returns the kubelet's metrics about its serving certificate. The caller must not register them more than
+// once.
 func (s *Serving) Metrics() []prometheus.Collector { return s.metrics }
 
 func newFailures(name string) prometheus.Counter {

@@ -142,8 +142,8 @@ func (c *Connection) setTransport() error {
 	return nil
 }
 
-// checkUntil checks the certificate every period until done returns true. It returns the error with which a kubelet
-// would exit, or the error of ctx.
+// checkUntil checks the client certificate at once and then at intervals of "period", until the function "done" returns
+// true. It returns an error in two cases: if a kubelet would exit, with the kubelet's reason, or if ctx ends.
 func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done func() bool) error {
 	return wait.PollUntilContextCancel(ctx, period, true, func(context.Context) (bool, error) {
 		err := c.check(time.Now())

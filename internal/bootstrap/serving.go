@@ -91,9 +91,9 @@ func (s *Serving) Run(ctx context.Context) {
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
 // template returns the x509 template of the certificate request, or nil while no certificate can be requested. The
-// template has the DNS names and the IP addresses of the node, sorted and without duplicates. A Hostname that is an IP
-// address counts as one. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
-// certificate.addressesToHostnamesAndIPs)
+// template has the DNS names and the IP addresses of the node, sorted and without duplicates. If an address of type
+// Hostname is an IP address, it is listed with the IP addresses. If an address of type InternalIP or ExternalIP is not
+// an IP address, it is dropped. (kubelet: certificate.addressesToHostnamesAndIPs)
 func (o *ServingOptions) template() *x509.CertificateRequest {
 	names, ips := sets.New[string](), sets.New[string]()
 	for _, address := range o.Addresses() {

@@ -291,7 +291,8 @@ func TestServingFiles(t *testing.T) {
 				}
 				serving := s.start(t)
 				if name == "a link between two" {
-					// The files look as if the process had ended between the two steps of a rotation.
+					// The files look as if the process had ended while the store changed the link to the current
+					// certificate: the new link exists under its temporary name, but was not yet renamed.
 					s.current(t, serving, good.Leaf.SerialNumber.String())
 					return
 				}

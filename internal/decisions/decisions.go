@@ -46,8 +46,8 @@ type Record struct {
 // Record returns the Entry's JSON form, without an explanation.
 func (e *Entry) Record() Record { return Record{ID: e.ID, Node: e.Node, Report: e.Decision.Report()} }
 
-// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording never waits for a reader: it
-// stores the Decision itself, and readers convert it to JSON.
+// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording a Decision is fast and never waits
+// for a reader, because the Recorder only stores the Decision. Readers convert it to JSON.
 type Recorder struct {
 	// instance distinguishes the IDs of this process from the IDs of an earlier process.
 	instance string

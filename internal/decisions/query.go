@@ -13,8 +13,8 @@ import (
 // parameters are the query parameters of a [Filter].
 var parameters = []string{"outcome", "user", "node", "path", "status", "since", "limit", "explanation"}
 
-// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter, or of
-// the first one in alphabetical order.
+// ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter. If
+// several parameters are invalid, the error is usually about the first one in alphabetical order.
 func ParseFilter(query url.Values) (Filter, error) {
 	f := Filter{Outcome: query.Get("outcome"), User: query.Get("user"), Node: query.Get("node"),
 		Path: query.Get("path"), Status: query.Get("status")}

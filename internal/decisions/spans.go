@@ -30,9 +30,9 @@ const spansTimeout = 2 * time.Second
 
 // NewSpans returns Spans for the Decisions that r records from now on. The caller must call Run. As in the kubelet,
 // spans are sent to the endpoint without TLS, and samplingRatePerMillion sets the share of requests that are exported.
-// A request to the secure port is always exported if the client has set the sampling flag. Spans that the endpoint does
-// not accept are dropped. The argument host is the name of the machine.
-// (k8s.io/kubernetes: newTracerProvider in cmd/kubelet/app/server.go)
+// A request to the secure port is always exported if the client has set the sampling flag. If the endpoint does not
+// accept spans, they are lost. The argument "host" is the name of the machine. (k8s.io/kubernetes: newTracerProvider in
+// cmd/kubelet/app/server.go)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
 	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
 	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})

@@ -57,7 +57,7 @@ func colorOfOutcome(outcome string) color.Color {
 }
 
 // Details returns the explanation of the decision as indented text: its stages, its remedies, and an empty line. If the
-// record has no explanation, Details makes one from the report.
+// Record has no explanation, Details makes one from the data of the Record, without facts about the node.
 func (d *Record) Details(style color.Style) string {
 	explanation := d.Explanation
 	if explanation == nil {

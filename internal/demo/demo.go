@@ -30,10 +30,11 @@ type Options struct {
 	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. If Port is 0, the kubelet listens on a free
 	// port. If ReadOnlyPort is 0, there is no read-only port.
 	Port, ReadOnlyPort *int32
-	// Host are the options of the host, the part that runs the stand-in kubelet. Run sets the options about the
-	// kubelet's configuration and the demo's clients itself. It sets Scenario if Scenario is empty.
+	// Host are the options for package host, which runs the stand-in kubelet. Run itself sets the options about the
+	// kubelet's configuration and the demo's clients. It also sets Scenario if Scenario is empty.
 	Host host.Options
-	// Logger returns a logger that logs klog's lines up to the verbosity. The options apply to all lines.
+	// Logger returns a new logger. It also makes the k8s.io libraries, which log with klog, write lines up to the given
+	// verbosity to the same output. The options apply to these lines, too.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
 	// RunHost runs a host with the options until ctx is done. It calls the function "listening" once, when all ports
 	// are open.
@@ -47,7 +48,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	// Log lines must not disturb the first screen. Until the ports are open, only warnings and errors are logged. While
-	// the requests of the first screen are sent, only errors are logged, because the screen shows the Decisions.
+	// the requests of the first screen are sent, only errors are logged. The screen shows the Decisions, so they need
+	// no log lines.
 	level := zap.NewAtomicLevelAt(zap.WarnLevel)
 	logger, err := o.Logger(int(cfg.Kubelet.Logging.Verbosity), zap.IncreaseLevel(level))
 	if err != nil {
