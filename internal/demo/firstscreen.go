@@ -65,8 +65,9 @@ func (r *response) reason() string {
 // noAdmin is printed in place of the URL of the admin page if there is no admin listener.
 const noAdmin = "There is no admin page: --admin-address 127.0.0.1:0 opens one on a free port.\n"
 
-// whereToLook returns a text for the user: where a browser and a terminal show the kubelet's decisions. The address is
-// the address of the admin listener.
+// whereToLook returns a text for the user that names the two places where the kubelet's decisions are shown: the admin
+// page in a browser, and the command "fauxlet watch" in a terminal. The argument "address" is the address of the admin
+// listener, or empty if there is none.
 func whereToLook(address string) string {
 	if address == "" {
 		return "\n" + noAdmin

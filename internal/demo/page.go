@@ -34,11 +34,12 @@ func (p *pageClients) Clients() []admin.SendClient {
 var pageMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions}
 
-// pageReadTimeout limits reading the response to a request from the page. It is short: a followed log never ends.
+// pageReadTimeout is how long the response to a request from the page is read. It is short, because the response to a
+// request for a followed log never ends.
 const pageReadTimeout = 3 * time.Second
 
-// Send sends one request to the stand-in kubelet. If a field of wanted is invalid, the error begins with the name of
-// the field.
+// Send sends one request to the stand-in kubelet. If a field of the argument "wanted" is invalid, the error begins with
+// the name of this field.
 func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admin.SendResult, error) {
 	clients := script().Clients
 	i := slices.IndexFunc(clients, func(c client) bool { return c.Name == wanted.Client })

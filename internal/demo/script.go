@@ -55,8 +55,9 @@ type request struct {
 	About  string // describes the request to the reader
 	Method string // empty means GET
 	Path   string // path and query; empty means the log of a container
-	// ServerName, if not empty, makes the client connect by a host name, which it expects in the serving certificate.
-	// Otherwise the client connects by IP address. In a scene of the tour, the name of the node replaces ServerName.
+	// ServerName, if not empty, is the host name by which the client addresses the kubelet. The client then expects
+	// this name in the serving certificate. If ServerName is empty, the client uses the kubelet's IP address. In a
+	// scene of the tour, any ServerName is replaced by the name of the scene's node.
 	ServerName string
 	// Insecure is true if the client does not verify the serving certificate.
 	Insecure bool
@@ -80,7 +81,8 @@ type step struct {
 	// Fields are the fields of kubelet.yaml that differ from the recommended configuration. If the value of
 	// readOnlyPort is FREE, a free port replaces it.
 	Fields map[string]string
-	// RBAC contains manifests that are added to the demo's rbac.yaml. Bound describes them.
+	// RBAC contains manifests that are added to the demo's rbac.yaml. Bound is a text for the reader that describes
+	// these manifests.
 	Bound, RBAC string
 	// Unreachable is true if the request goes to an address where no process listens.
 	Unreachable bool

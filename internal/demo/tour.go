@@ -32,8 +32,8 @@ type TourOptions struct {
 	In io.Reader
 	// Out receives the text of the scenes, with colors if it is a terminal.
 	Out io.Writer
-	// Host are the options of the host, the part that runs the stand-in kubelets. Tour sets the options about nodes and
-	// about the tour's requests itself.
+	// Host are the options for package host, which runs the stand-in kubelets. Tour itself sets the options about nodes
+	// and about the tour's requests.
 	Host host.Options
 }
 

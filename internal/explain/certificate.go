@@ -42,8 +42,8 @@ const (
 )
 
 // clientCertificateProblems returns all problems of a client certificate. The first certificate in "presented" is the
-// client's own; the others are the intermediate CAs that the client sent. The roots are the kubelet's client CAs. If
-// they are nil, the chain is not checked.
+// client's own; the others are the intermediate CAs that the client sent. The argument "roots" contains the kubelet's
+// client CAs. If it is nil, the certificate chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
 	harmless := func(message string) {
@@ -63,9 +63,10 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 	return problems
 }
 
-// servingCertificateProblems returns all problems of a serving certificate for a client that trusts the roots and
-// connects to the host. The first certificate in "served" is the kubelet's own; the others are intermediate CAs. The
-// host is a DNS name or an IP address. If it is empty, the name is not checked.
+// servingCertificateProblems returns all problems that a kubelet's serving certificate has for a client. The first
+// certificate in "served" is the kubelet's own; the others are intermediate CAs. The argument "roots" contains the CAs
+// that the client trusts. The argument "host" is the DNS name or the IP address to which the client connects. If "host"
+// is empty, the names in the certificate are not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
 	problems := commonProblems(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
 	leaf := served[0]

@@ -19,8 +19,9 @@ type verifier struct {
 
 // The method "chain" returns a certificate chain from the certificate to a root CA, and a time at which that chain is
 // valid. It does not use the current time. Instead, it tries each time at which a certificate becomes valid or expires.
-// If verification succeeds at any time, it succeeds at one of these times. Otherwise the error is one that does not
-// depend on the time, if there is such an error.
+// If verification succeeds at any time, it succeeds at one of these times. If verification fails at all these times,
+// the result is the first error that has a cause other than the validity period of a certificate. If there is no such
+// error, the result is the last error.
 func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
 	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
 		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {

@@ -42,7 +42,7 @@ func (s *Serving) Explain(now time.Time) *Explanation {
 	return &explanation
 }
 
-// failedHandshake explains a TLS handshake that failed. The text is the error that crypto/tls returns.
+// failedHandshake explains a TLS handshake that failed. The argument "text" is the error text of crypto/tls.
 func failedHandshake(text string) Explanation {
 	return Decision(authchain.FailedHandshake("", tlserror.Explain(text)), Facts{})
 }

@@ -22,7 +22,7 @@ const (
 	failed State = "failed"
 	// skipped means that the stage did not apply to the request.
 	skipped State = "skipped"
-	// notReached means that the stage did not take place, because an earlier stage was decisive.
+	// notReached means that the stage did not take place, because an earlier stage determined the result.
 	notReached State = "not reached"
 )
 

@@ -18,7 +18,7 @@ func (e *Explanation) WriteText(w io.Writer, style color.Style) error {
 	return err
 }
 
-// Details returns the stages and remedies as lines that begin with indent.
+// Details returns the stages and remedies as lines that begin with the text in the argument "indent".
 func (e *Explanation) Details(style color.Style, indent string) string {
 	p := textPrinter{style: style, indent: indent}
 	p.stages(e)

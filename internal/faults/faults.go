@@ -70,10 +70,10 @@ type Scope struct {
 	// Review matches the kind of a review, [TokenReview] or [SubjectAccessReview].
 	Review string `json:"review,omitempty"`
 
-	// Count is how many times the fault applies. 0 means that there is no limit.
+	// Count is the maximum number of times that the fault is applied. 0 means that there is no limit.
 	Count int64 `json:"count,omitempty"`
-	// Share is the fraction of the matches that the fault applies to, from 0 to 1. 0 means all. The selection depends
-	// only on Seed and on the number of the match, so it is the same in each run.
+	// Share is the fraction of the matches that the fault applies to, from 0 to 1. 0 means all. Whether the fault
+	// applies to a match depends only on Seed and on how many matches there were before, so it is the same in each run.
 	Share float64 `json:"share,omitempty"`
 	Seed  int64   `json:"seed,omitempty"`
 }

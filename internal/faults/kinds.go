@@ -27,7 +27,7 @@ const (
 	MemoryHeavy         = "memory-heavy"
 )
 
-// Kind is a kind of fault. Its name is the cause of the failure.
+// Kind describes one kind of fault, for example slow-body.
 type Kind struct {
 	Name string `json:"name"`
 	// Explains describes the real failure that this kind of fault imitates, and the effect of the fault.

@@ -9,7 +9,8 @@ var (
 		"How many times an active fault has been applied, on all nodes of the process.", []string{"fault", "kind"}, nil)
 )
 
-// Collector returns the metrics of the active faults whose scope includes the node, or of all if node is empty.
+// Collector returns the metrics of the active faults whose scope includes the given node. If the argument "node" is
+// empty, it returns the metrics of all active faults.
 func (s *Set) Collector(node string) prometheus.Collector { return &collector{s, node} }
 
 type collector struct {

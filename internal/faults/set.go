@@ -81,7 +81,8 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the active fault with the given name. A fault of a file becomes active again when the file is next read.
+// Remove ends the active fault with the given name. If the fault comes from a file, it becomes active again when the
+// file is next read.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +141,8 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// The function "again" returns the fault in the list "before" that equals f, so that the fault keeps its counts, or
-// activates f if there is none.
+// The function "again" looks for a fault in the list "before" that equals f. If there is one, it returns that active
+// fault, which therefore keeps its counts. Otherwise it activates f.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -188,8 +189,9 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow calls the given function after each change of the active faults. The function must not change the Set. The
-// calls do not overlap. A method that changes the Set waits for them. No call begins after "stop" has returned.
+// Follow calls the function "changed" after each change of the active faults. This function must not change the Set. It
+// is never called twice at the same time. A method that changes the Set returns only after the calls of all these
+// functions have returned. After the function "stop" has returned, "changed" is no longer called.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -33,7 +33,7 @@ var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests mus
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
 // Apply configures the kubelet so that its reviews are answered from the manifests. If Identity is set, Apply also
-// gives the request a new token, which a TokenReview accepts as that user's.
+// gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity.
 func (m Manifests) Apply(kubelet *Options, request *Request) error {
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return ErrNoRBAC

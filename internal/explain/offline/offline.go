@@ -31,8 +31,9 @@ import (
 type Options struct {
 	// Config is the kubelet's configuration. It is required.
 	Config *config.Config
-	// TokenReviews and AccessReviews send TokenReviews and SubjectAccessReviews to a cluster, or are the clients that
-	// [reviewapi.Server.Clients] returns. The rules for nil are the same as in [server.Options].
+	// TokenReviews and AccessReviews send TokenReviews and SubjectAccessReviews to a cluster. To get the answers from
+	// manifests instead, use the clients that [reviewapi.Server.Clients] returns. The rules for nil are the same as in
+	// [server.Options].
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 	// Pods are the node's pods. If Pods is nil, every pod that a request names exists.

@@ -28,9 +28,9 @@ const placeholder = "the-token-of-the-decision"
 
 var encodedPlaceholder = base64.RawURLEncoding.EncodeToString([]byte(placeholder))
 
-// replay answers TokenReviews and SubjectAccessReviews. Without a reviewer, it answers every review with the result in
-// the Decision. With a reviewer, it answers only a TokenReview of the constant "placeholder" from the Decision, and the
-// reviewer answers every other review.
+// replay answers TokenReviews and SubjectAccessReviews. If there is no reviewer, replay takes all answers from the
+// Decision. If there is a reviewer, it answers all reviews except TokenReviews of the constant "placeholder": their
+// answers still come from the Decision, because the reviewer cannot check a token that is unknown.
 type replay struct {
 	decision *authchain.Decision
 	reviewer *reviewapi.Server // may be nil

@@ -91,8 +91,8 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	return c
 }
 
-// The function "changes" returns the new value of each field that must change to turn the configuration of whatIf into
-// the given settings. It returns nil if what-if cannot change one of the fields.
+// The function "changes" returns the fields, with their new values, that must change to turn the current configuration
+// of the argument "whatIf" into the given settings. It returns nil if what-if cannot change one of these fields.
 func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
 	for _, s := range whatIf.Settings() {

@@ -217,8 +217,8 @@ func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	return all
 }
 
-// offline returns an offline kubelet. Its configuration file contains the settings base. Overrides change them to
-// settings.
+// The method "offline" returns an offline kubelet. Its configuration file contains the settings in the argument "base".
+// Overrides then change these settings to the settings in the argument "settings".
 func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settings vectors.Settings) *offline.Kubelet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
