@@ -43,7 +43,8 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	return talk
 }
 
-// The method "smaller" returns slightly smaller variants of a conversation, the smallest first.
+// The method "smaller" returns simpler variants of a conversation. Each variant differs from the conversation in one
+// way, for example by a missing request or header. The variants that leave out most come first.
 func (c conversation) smaller() []conversation {
 	var all []conversation
 	with := func(change func(*conversation)) {

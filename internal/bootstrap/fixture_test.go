@@ -103,7 +103,7 @@ func (w *fixture) wait(t testing.TB, done <-chan connected) *bootstrap.Connectio
 	return got.connection
 }
 
-// whoami returns the user as which the apiserver authenticates the connection.
+// whoami returns the name of the user that the apiserver authenticates when it receives a request over the connection.
 func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(connection.Config)

@@ -104,7 +104,8 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// token returns the token of a user in tokens.csv. It returns "" and invalidToken unchanged.
+// token returns the token of a user in tokens.csv. If the argument is empty or invalidToken, token returns the argument
+// unchanged.
 func (f *Folder) token(user string) (string, error) {
 	if user == "" || user == invalidToken {
 		return user, nil

@@ -90,7 +90,8 @@ func hostsOf(c *x509.Certificate) string {
 }
 
 // commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
-// and reports all problems, not only the first. Messages contain "source", the name of the setting with the roots.
+// and reports all problems, not only the first. The argument "source" is the name of the setting that contains the root
+// CAs. The messages use this name.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	v := verifier{presented[0], presented[1:], roots, source}

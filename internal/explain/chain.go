@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// verifier verifies a certificate against root CAs. Messages contain "source", the name of the setting with the roots.
+// verifier verifies a certificate against root CAs. The field "source" is the name of the setting that contains the
+// root CAs. The messages use this name.
 type verifier struct {
 	leaf                 *x509.Certificate
 	intermediates, roots []*x509.Certificate

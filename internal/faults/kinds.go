@@ -38,8 +38,8 @@ type Kind struct {
 	Allows   []string `json:"allows,omitempty"`
 }
 
-// The variables "request" and "reviews" list the scope fields of faults that affect requests or reviews. The fields in
-// "some" limit a fault to some of its matches.
+// The variable "request" lists the scope fields for faults that affect requests, and the variable "reviews" lists the
+// scope fields for faults that affect reviews. The fields in "some" limit a fault to some of its matches.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)

@@ -12,9 +12,9 @@ import (
 //go:embed web
 var web embed.FS
 
-// policy allows only the page's own files and the API of the same origin. Clients choose the names and paths that the
-// page shows. The page inserts them as text; trusted types make sure that the browser never parses them as HTML or
-// scripts.
+// policy is the Content-Security-Policy of the page. It allows only the page's own files and the API of the same
+// origin. Clients choose the names and paths that the page shows. The page inserts them as text; trusted types make
+// sure that the browser never parses them as HTML or scripts.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"

@@ -62,7 +62,7 @@ func (w WhatIf) Explain(
 	reviews.restoreToken(decided)
 	upgrade := response.wantsUpgrade()
 	if explain.Outcome(d.Outcome()) == explain.Allowed && explain.Outcome(decided.Outcome()) == explain.Allowed {
-		// The settings do not affect the handler. Its response is the same as to the original request.
+		// The settings do not affect the handler, so it would have sent the same response as to the original request.
 		decided.Status, decided.Err, upgrade = d.Status, d.Err, false
 	}
 	explanation := explain.Decision(decided, k.facts)
