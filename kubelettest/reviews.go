@@ -20,13 +20,15 @@ import (
 // called after [Kubelet.Close].
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
-// Checked returns what the kubelet has checked for a user with SubjectAccessReviews, in order. The checks have the form
-// of the rights in [User.Allow], for example "get nodes/pods". They include denied checks. If the kubelet has used a
-// cached answer, the check is not in the result.
+// Checked returns the authorization checks of a user for which the kubelet has sent SubjectAccessReviews, in the order
+// of the reviews. Each check has the form of a right in [User.Allow], for example "get nodes/pods". Denied checks are
+// included. A check that the kubelet answered from its cache is not included, because the kubelet sent no review for
+// it.
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {
-		// A test may have sent SubjectAccessReviews without resource attributes. A kubelet sends none.
+		// A test may itself send SubjectAccessReviews, and these may have no resource attributes. The kubelet's always
+		// have them.
 		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
 			attributes := r.Access.ResourceAttributes
 			checked = append(checked, attributes.Verb+" "+attributes.Resource+"/"+attributes.Subresource)
@@ -35,8 +37,8 @@ func (k *Kubelet) Checked(user string) []string {
 	return checked
 }
 
-// AssertChecked reports an error to the test t if the checks that [Kubelet.Checked] returns for a user are not the
-// wanted checks in the same order.
+// AssertChecked reports an error to the test t unless [Kubelet.Checked] returns exactly the wanted checks for the user,
+// in the same order.
 func (k *Kubelet) AssertChecked(t testing.TB, user string, want ...string) {
 	t.Helper()
 	if checked := k.Checked(user); !slices.Equal(checked, want) {
@@ -72,8 +74,8 @@ func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *o
 	return server, users.update(server)
 }
 
-// reviewClients returns the clients with which the kubelet sends its reviews to the review API, in memory. When ctx
-// ends, reviews in progress are cancelled.
+// reviewClients returns the clients with which the kubelet sends its reviews. The clients call the handler of the
+// review API in memory, without a network connection. When ctx ends, they cancel the reviews in progress.
 func (k *Kubelet) reviewClients(ctx context.Context) (authenticationclient.AuthenticationV1Interface,
 	authorizationclient.AuthorizationV1Interface, error) {
 	config := k.Reviewer.RESTConfig("reviewer")

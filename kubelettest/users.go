@@ -175,9 +175,10 @@ func (u *users) update(server *reviewapi.Server) error {
 	return nil
 }
 
-// SetAllowed replaces the rights of a user that [User.Allow] grants. It does not change the rights that the manifests
-// of [WithRBAC] grant. It takes effect for the next review, so cached answers remain valid if [WithConfig] has enabled
-// a cache. SetAllowed fails the test if the user is unknown or a right is invalid.
+// SetAllowed replaces the rights that [User.Allow] gives to a user. It does not change rights that the manifests of
+// [WithRBAC] give to the user. The new rights apply from the next review on. If [WithConfig] has enabled a cache, the
+// kubelet uses a cached answer until it expires. SetAllowed fails the test if the user is unknown or a right is
+// invalid.
 func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	k.test.Helper()
 	u := k.users
@@ -231,7 +232,7 @@ func (k *Kubelet) credential(user string) *credential {
 	k.test.Helper()
 	c := k.users.all[user]
 	if c == nil {
-		k.test.Fatalf("kubelettest: unknown user %q; the users are %q, WithUser adds others", user, k.users.order)
+		k.test.Fatalf("kubelettest: unknown user %q; the users are %q; add a user with WithUser", user, k.users.order)
 	}
 	return c
 }

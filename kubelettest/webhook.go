@@ -13,10 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// webhook returns an authorizer that calls a webhook as a kube-apiserver does. If the webhook fails, access is denied
-// as with failurePolicy NoOpinion, and the reason is the error. Unlike a kube-apiserver, the authorizer does not retry
-// after a response with status 5xx, because a retry would make tests slow. (k8s.io/apiserver:
-// plugin/pkg/authorizer/webhook)
+// webhook returns an authorizer that calls a webhook as a kube-apiserver does. If the webhook fails, access is not
+// allowed, and the evaluationError of the review is the error of the webhook, as in a kube-apiserver with failurePolicy
+// NoOpinion. Unlike a kube-apiserver, the authorizer does not retry after a response with status 5xx, because a retry
+// would make tests slow. (k8s.io/apiserver: plugin/pkg/authorizer/webhook)
 func webhook(handler http.Handler) func(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (
 	*authorizationv1.SubjectAccessReview, error) {
 	return func(ctx context.Context, review *authorizationv1.SubjectAccessReview, _ metav1.CreateOptions) (

@@ -43,11 +43,11 @@ type Container struct {
 	// Exec are scripted answers to commands. The first answer that matches the command of a request is used. Commands
 	// without an answer run in a fake shell that has its own files and does not touch the host.
 	Exec []ExecAnswer `json:"exec,omitempty"`
-	// Files are the contents of files in the container by absolute path, beside the usual system files. Commands read
-	// and change them.
+	// Files maps the absolute path of each file to add to the container to the content of the file. The container has
+	// the usual system files too. Commands can read and change the files.
 	Files map[string]string `json:"files,omitempty"`
-	// Disk is the size of the container's file system in bytes, from 1Mi to 256Mi, as in 64Mi. It is kept in
-	// memory. The default is 32Mi. The content of Files counts, and system files do not.
+	// Disk is the size of the container's file system in bytes, from 1Mi to 256Mi, for example 64Mi. The default is
+	// 32Mi. The content of Files counts towards this size; system files do not. The file system is kept in memory.
 	Disk resource.Quantity `json:"disk,omitzero"`
 
 	// Ports are TCP ports on which the container listens, in addition to the ports in its spec. A pod without any port
@@ -101,8 +101,8 @@ type Usage struct {
 	Memory resource.Quantity `json:"memory,omitzero"`
 }
 
-// Exit is the end of a run. The pod's restartPolicy then decides whether the container starts again, after the
-// kubelet's back-off.
+// Exit describes how a run of the container ends. The pod's restartPolicy then decides whether the container starts
+// again. If it does, it starts after the kubelet's back-off.
 //
 //	containers:
 //	- {namespace: ci, pod: "job-*", exits: {after: 10s, message: done}}
@@ -120,11 +120,11 @@ type Exit struct {
 	Message string `json:"message,omitempty"`
 	// Times is the number of runs that end with this exit code. The default, 0, means every run. When that many runs
 	// have ended, the next run continues until it is stopped. In an init container that is not a sidecar, the next run
-	// ends with exit code 0 after the time After.
+	// instead ends with exit code 0, after the duration in After.
 	Times int32 `json:"times,omitempty"`
 }
 
-// Stop is the reaction to SIGTERM.
+// Stop describes how the container reacts to SIGTERM.
 //
 //	containers:
 //	- {pod: "slow-*", stops: {after: 20s, code: 143}}

@@ -16,8 +16,8 @@ import (
 
 // Options are the options of [Load] and [Parse].
 type Options struct {
-	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to such a node, so
-	// a selector may name a pod that is not in the scenario.
+	// InCluster is true if the node is registered in a cluster. The cluster can then bind pods to the node that are not
+	// in the scenario, so a selector may name a pod that is not in the scenario.
 	InCluster bool
 	// Dir is the folder at which relative paths of log files start. If Dir is empty, they start at the current folder.
 	// Load sets Dir to the folder of the Scenario file.
@@ -80,7 +80,8 @@ func Parse(data []byte, o Options) (*Scenario, error) {
 	return s, nil
 }
 
-// checkKind rejects a file of a different kind, for which the decoder would only report an unknown field.
+// checkKind rejects a file of a different kind. Without checkKind, the decoder would only report that such a file has
+// an unknown field.
 func checkKind(text []byte) error {
 	var meta struct {
 		APIVersion string `json:"apiVersion"`
@@ -96,8 +97,9 @@ func checkKind(text []byte) error {
 	return nil
 }
 
-// locate adds to an error of the decoder the index of the invalid list entry, which the decoder does not report. To
-// find the index, locate decodes the entries of the lists one by one until one of them fails.
+// locate returns an error that names the list entry that cannot be decoded, such as "pods[2]". The decoder's own error,
+// given as "failed", does not contain the index of the entry. To find the index, locate decodes the entries of the
+// lists one by one until one of them cannot be decoded. If it finds no such entry, it returns the decoder's error.
 func locate(text []byte, failed error) error {
 	var lists struct{ Pods, Containers, Faults []json.RawMessage }
 	if json.Unmarshal(text, &lists) != nil {

@@ -17,8 +17,9 @@ func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
 	return s.ContainersOfNamed(pod, pod.Name)
 }
 
-// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has the given name in the scenario. The name of a
-// static pod in the scenario differs from its name in the cluster, which ends with the name of the node.
+// ContainersOfNamed is like [Scenario.ContainersOf], but compares selectors with the given name, not with the pod's own
+// name. The two names differ for a static pod in a cluster: its own name there ends with the name of the node, and its
+// name in the scenario does not.
 func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
 	containers := map[string]Container{}
 	for _, container := range containerNames(pod) {
@@ -50,9 +51,10 @@ func (s *Selector) isPattern() (bool, error) {
 	return strings.ContainsAny(s.Namespace+s.Pod+s.Container, `*?[\`), nil
 }
 
-// completeSelector sets the default for the container in the selector of s.Containers[n]. It checks that a selector
-// without a pattern selects a container of the scenario, and that no earlier entry has the same selector. An error
-// begins with a dot and a field, or with a colon, so that it can follow "containers[n]".
+// completeSelector validates the selector of s.Containers[n] and sets its default container. A selector without a
+// pattern must select a container of the scenario, unless the pod is not in the scenario and the node is in a cluster.
+// An earlier entry must not have the same selector. The text of an error begins with a dot and a field, or with a
+// colon, so that the caller can put "containers[n]" before it.
 func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	selector := &s.Containers[n].Selector
 	pattern, err := selector.isPattern()

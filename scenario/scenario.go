@@ -1,5 +1,6 @@
 // Package scenario reads Scenario files. A Scenario lists the pods of a stand-in kubelet and describes how their
-// containers behave: what they log, what they use, how they answer commands, and when they start, fail and stop.
+// containers behave: what they log, which resources they use, how they answer commands, and when they start, fail and
+// stop.
 //
 // Begin with [Load]. The page docs/scenario.md is generated from the comments of this package.
 package scenario
@@ -39,10 +40,10 @@ type Scenario struct {
 	// Containers describe how containers behave. The first entry that matches a container is used, and the other
 	// entries are ignored. A container without an entry logs one line per second and runs until it is stopped.
 	Containers []ContainerEntry `json:"containers,omitempty"`
-	// NodeLogs are the files that /logs/ serves: their contents by path below /var/log.
+	// NodeLogs maps the path of each file that /logs/ serves, relative to /var/log, to the content of the file.
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
-	// Nodes is the number of nodes when the process runs many of them. The default, 0, leaves the number to the
-	// command line.
+	// Nodes is the number of nodes. It may be set only if the process was started with a number of nodes (--nodes), and
+	// takes precedence over that number. The default, 0, leaves the number to the command line.
 	Nodes int `json:"nodes,omitempty"`
 	// Faults are failures to inject from the start. They have the form that `fauxlet fault add -f` reads.
 	Faults []Fault `json:"faults,omitempty"`
@@ -65,8 +66,8 @@ type Selector struct {
 	// Namespace is the namespace of the pod. The default is "default".
 	Namespace string `json:"namespace,omitempty"`
 	// Pod is the name of the pod; it is required. If it is not a pattern, the scenario must have a pod with this name,
-	// unless the node is registered in a cluster. The name of a static pod is the name in the file, without the node's
-	// name.
+	// unless the node is registered in a cluster. For a static pod, use the name in the Scenario file or in the
+	// manifest. The pod's name in the cluster is different, because the kubelet adds the node's name to it.
 	Pod string `json:"pod"`
 	// Container is the name of the container. It may be omitted for a pod with one container. For pods that are not in
 	// the scenario, and for patterns, the default is *: every container.
@@ -79,11 +80,11 @@ type Selector struct {
 //	- {kind: cut, after: 1000, pod: nginx, count: 1}
 type Fault = faults.Fault
 
-// Pod is a pod together with the behavior of its containers.
+// Pod is a pod, with a description of how each of its containers behaves.
 type Pod struct {
 	// Pod needs a name, and containers with names. See [Scenario.Pods] for the defaults of the other fields.
 	Pod *v1.Pod
-	// Containers describe the behavior of the pod's init, main and ephemeral containers, by name. A container that is
-	// missing from the map behaves like the zero [Container].
+	// Containers maps the name of each init, main and ephemeral container of the pod to its description. A container
+	// that is missing from the map behaves like the zero [Container].
 	Containers map[string]Container
 }

@@ -21,7 +21,7 @@ import (
 // StateRunning is the value of Container.State for a container that always runs.
 const StateRunning = "Running"
 
-// The values of Container.State except StateRunning are reasons for waiting and for termination.
+// These are the other values of Container.State: reasons for waiting and reasons of termination.
 var (
 	waitingReasons = []string{
 		"ContainerCreating", "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError",
@@ -31,8 +31,8 @@ var (
 	terminationReasons = []string{"Completed", "ContainerCannotRun", "Error", "OOMKilled"}
 )
 
-// MaxCPU and MaxMemory are the most that a container may use. They are far more than any node has, and small enough
-// that calculations with nanocores and bytes fit into 64 bits.
+// MaxCPU and MaxMemory are the largest amounts of CPU and memory that a container can use. No node has nearly as much,
+// but calculations in nanocores and bytes still fit into 64 bits.
 var (
 	MaxCPU    = resource.MustParse("4096")
 	MaxMemory = resource.MustParse("256Ti")
@@ -45,8 +45,8 @@ const DefaultLogInterval = time.Second
 // pkg/kubelet/container, MaxContainerTerminationMessageLength)
 const maxTerminationMessage = 4096
 
-// maxWait is the longest duration that a container's description may contain. It is far longer than the life of any
-// pod, and far below the largest time.Duration.
+// maxWait is the longest duration that a container's description may contain. It is far longer than any pod exists, and
+// far below the largest time.Duration.
 const maxWait = 10 * 365 * 24 * time.Hour
 
 // Validate checks the description of a container whose spec has the given resource limits, or no limits if they are
@@ -124,7 +124,7 @@ func (l *Log) validate() error {
 		return fmt.Errorf("interval: %v: must not be negative; it is the time between two lines, by default 1s",
 			interval)
 	case l.Lines < 0:
-		return fmt.Errorf("lines: %d: must not be negative; 0 is a log without an end", l.Lines)
+		return fmt.Errorf("lines: %d: must not be negative; 0 means the default", l.Lines)
 	case l.Lines > math.MaxInt64/4/int64(interval):
 		return fmt.Errorf("lines: %d: too many for an interval of %v: the log would last longer than 70 years", l.Lines,
 			interval)

@@ -7,9 +7,10 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getCadvisorMetrics serves cAdvisor's metrics of the machine and its cgroups. With the feature gate
-// PodAndContainerStatsFromCRI, a kubelet gets the metrics of cgroups from the container runtime instead, but the
-// runtime of a stand-in has none. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
+// getCadvisorMetrics serves cAdvisor's metrics of the machine and of its cgroups. With the feature gate
+// PodAndContainerStatsFromCRI, it serves only the metrics of the machine. A kubelet then gets the metrics of cgroups
+// from the container runtime, but a stand-in kubelet has no runtime that could report them. (kubelet:
+// InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now, metrics := h.measure(r), h.now(), exposition{}
 	metrics.addMachine(&m.Machine)
@@ -64,9 +65,10 @@ func (e exposition) addMachine(m *podstats.Machine) {
 	e.with().gauge("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", 0)
 }
 
-// addLimits adds the limits and the start time of a cgroup. cAdvisor reports them without a timestamp. Like the methods
-// of the other metrics, it omits metrics that the kubelet turns off or that cgroup v2 does not have. (cAdvisor:
-// metrics/prometheus.go; kubelet: includedMetrics of InstallAuthNotRequiredHandlers)
+// addLimits adds the limits and the start time of a cgroup. cAdvisor reports these metrics without a timestamp. Some of
+// cAdvisor's metrics are missing, here and in the methods below: those that the kubelet turns off, and those that
+// cgroup v2 does not have. (cAdvisor: metrics/prometheus.go; kubelet: includedMetrics of
+// InstallAuthNotRequiredHandlers)
 func (l labelled) addLimits(c *podstats.Cgroup) {
 	created := float64(c.Created.Unix())
 	l.gauge("container_creation_time_seconds", "Container creation time since unix epoch in seconds.", created)
@@ -148,7 +150,7 @@ func (l labelled) addMemory(c *podstats.Cgroup) {
 	l.counter("container_oom_events_total", "Count of out of memory events observed for the container", 0)
 }
 
-// addDisks adds the input and output on the disk, and the filesystems of the node.
+// addDisks adds the metrics of disk I/O and, for the root cgroup, of the node's filesystems.
 func (l labelled) addDisks(c *podstats.Cgroup) {
 	const (
 		reads, readsHelp   = "container_fs_reads_total", "Cumulative count of reads completed"

@@ -11,7 +11,7 @@ import (
 	"fauxlet/internal/freeport"
 )
 
-// certificate creates a client certificate that the client CA signs.
+// certificate creates a client certificate for a user, signed by the fixture's client CA.
 func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	t.Helper()
 	pair, err := f.ca.Client(user, nil)
@@ -22,8 +22,8 @@ func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	return &certificate
 }
 
-// client returns a client that trusts the fixture's CA and presents certificate, unless certificate is nil. It does
-// not follow redirects.
+// client returns a client that trusts the fixture's CA. The client presents the given certificate, or none if it is
+// nil. It does not follow redirects.
 func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Client {
 	t.Helper()
 	config := &tls.Config{RootCAs: f.ca.Pool()}

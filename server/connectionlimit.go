@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// ConnectionLimit limits the open connections of the Servers that share it, so that connections without requests cannot
-// use up the file descriptors of the process. If there are too many, each new connection closes another: the oldest
-// that has sent no request yet or, if there is none, the oldest whose requests have all ended. Connections that have
-// become a stream of exec, attach or port-forward do not count.
+// ConnectionLimit limits the number of open connections of all Servers that share it. Without a limit, clients that
+// open connections and send no requests could use up the file descriptors of the process. If a new connection exceeds
+// the limit, one connection is closed. It is the first of these that exists: the oldest other connection that has not
+// sent a request; the oldest connection whose requests have all ended; the new connection. Connections that have become
+// a stream of exec, attach or port-forward do not count.
 type ConnectionLimit struct {
 	most int
 
@@ -16,10 +17,10 @@ type ConnectionLimit struct {
 	silent, used list.List // of *connection, oldest first: without and with a request
 }
 
-// NewConnectionLimit returns a limit of "most" connections.
+// NewConnectionLimit returns a ConnectionLimit that allows the given number of open connections.
 func NewConnectionLimit(most int) *ConnectionLimit { return &ConnectionLimit{most: most} }
 
-// add adds a new connection, and closes another if there are too many.
+// add adds a new connection. If there are then too many connections, it closes one of them.
 func (l *ConnectionLimit) add(c *connection) {
 	if l == nil {
 		return
@@ -39,7 +40,8 @@ func (l *ConnectionLimit) add(c *connection) {
 	}
 }
 
-// surplus returns the connection to close. There is one, because the newest connection has sent no request.
+// surplus returns the connection to close. If no older connection can be closed, it returns the newest, which has not
+// sent a request yet.
 func (l *ConnectionLimit) surplus() *connection {
 	if l.silent.Len() == 1 { // only the newest
 		for e := l.used.Front(); e != nil; e = e.Next() {

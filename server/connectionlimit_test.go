@@ -37,8 +37,8 @@ func TestSilentConnectionsDoNotBlockOthers(t *testing.T) {
 	if response, _ := get(t, newcomer, f.url+"/healthz"); response.StatusCode != http.StatusOK {
 		t.Errorf("a new client: status %d", response.StatusCode)
 	}
-	// The new client, the idle client and the client of the log keep their connections, so all other connections but
-	// seven have been closed, oldest first.
+	// Three clients keep their connections: the new client, the idle client, and the client that follows the log. The
+	// limit of 10 leaves room for the seven newest silent connections. All older silent connections have been closed.
 	for i, conn := range silent[:len(silent)-(limit-3)] {
 		if n, err := conn.Read(make([]byte, 1)); err == nil {
 			t.Errorf("connection %d received %d bytes", i, n)
@@ -58,7 +58,8 @@ func TestSilentConnectionsDoNotBlockOthers(t *testing.T) {
 		response.StatusCode != 200 {
 		t.Errorf("the idle client: status %d, connection kept: %t", response.StatusCode, reused)
 	}
-	// Without silent connections, the oldest connection without a request in progress is closed.
+	// When no silent connections are left, each new connection closes the oldest connection without a request in
+	// progress. The followed log is a request in progress, so its connection must stay open.
 	for range 2 * limit {
 		get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/healthz")
 	}

@@ -32,18 +32,21 @@ type connection struct {
 	serving atomic.Int32
 	// surplus is true if the ConnectionLimit has closed the connection.
 	surplus atomic.Bool
-	// in and element are the place in the ConnectionLimit, which protects them.
+	// The field "in" is the list of the ConnectionLimit that contains this connection, or nil if none does. The field
+	// "element" is the connection's element in that list. The mutex of the ConnectionLimit protects both fields.
 	in      *list.List
 	element *list.Element
-	// below is the connection below TLS.
+	// The field "below" is the network connection that carries the TLS connection. On the read-only port, which has no
+	// TLS, it is the connection itself.
 	below net.Conn
-	// The field "affected" is the connection below TLS. It is nil if that connection has no method AffectedBy.
+	// The field "affected" is the same connection as "below" if that has a method AffectedBy, and nil otherwise.
 	affected affected
 }
 
 type connectionKey struct{}
 
-// The method AffectedBy returns the names of the faults that affect a connection; see [Listeners].
+// affected is a connection to which faults can apply. AffectedBy returns the names of the faults that affect it; see
+// [Listeners].
 type affected interface{ AffectedBy() []string }
 
 func (c *connection) affectedBy() []string {

@@ -19,8 +19,8 @@ func (processHandlers) getProfile(w http.ResponseWriter, r *http.Request) error 
 	if serve == nil {
 		serve = pprof.Index
 	}
-	// As with a kubelet's writer, pprof cannot set a write deadline. It would set one in the past if a request has a very
-	// large number of seconds.
+	// The struct hides the other methods of w, so that pprof cannot set a write deadline; in a kubelet it cannot
+	// either. With a very large number of seconds in the request, the deadline would be in the past.
 	serve(struct{ http.ResponseWriter }{w}, r)
 	return nil
 }

@@ -41,8 +41,8 @@ func (d *Decorators) clockSkew() time.Duration {
 	return d.ClockSkew()
 }
 
-// ResetCaches empties the caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is false, no
-// review is cached from then on. Requests in progress keep the caches with which they began.
+// ResetCaches empties the caches of client certificates, TokenReviews and SubjectAccessReviews. If the argument
+// "enabled" is false, no review is cached from then on. Requests in progress keep the caches with which they began.
 func (s *Server) ResetCaches(enabled bool) {
 	config := s.chainConfig
 	if !enabled {

@@ -10,7 +10,7 @@ import (
 	"fauxlet/config"
 )
 
-// statusError is an error by which a handler chooses the status and the body of the response.
+// statusError is an error that determines the status, the headers and the body of the response.
 type statusError struct {
 	status int
 	body   string
@@ -70,7 +70,8 @@ type errorHandler struct{ err error }
 
 func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
 
-// explainChainError adds a remedy to an error of [authchain.New], whose text is the kubelet's.
+// explainChainError adds a remedy to an error of [authchain.New], because the text of such an error is the kubelet's
+// own and has no remedy.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):

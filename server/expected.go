@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// expectedStreams are the streams for which the container runtime has given a URL to the kubelet, and whose connections
-// have not arrived yet. A client that requests a stream without an upgrade leaves one behind. The container runtime
-// refuses further requests if there are too many. (k8s.io/cri-streaming/pkg/streaming, requestCache)
+// expectedStreams are streams that a client has requested, but whose connection has not reached the container runtime
+// yet. A stream is added when the container runtime gives its URL to the kubelet. If the client does not upgrade its
+// connection, the stream is only removed after a minute. While there are too many expected streams, the container
+// runtime refuses further requests. (k8s.io/cri-streaming/pkg/streaming, requestCache)
 type expectedStreams struct {
 	mu  sync.Mutex
 	due list.List // of time.Time: until when a connection may arrive, in order
@@ -20,7 +21,8 @@ const (
 	expectedFor = time.Minute
 )
 
-// add adds a stream. It returns a handler that removes the stream and calls serve, or the error of a container runtime.
+// add adds a stream, and returns the handler for its connection. The handler removes the stream and then calls "serve".
+// If there are too many streams, add returns the error of a container runtime instead of a handler.
 func (e *expectedStreams) add(serve http.HandlerFunc) (http.HandlerFunc, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

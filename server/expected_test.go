@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestExpectedStreams checks that a stream counts until its connection arrives, or for a minute.
+// TestExpectedStreams checks that a stream counts towards the maximum until its connection arrives, but not longer than
+// a minute.
 func TestExpectedStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &expectedStreams{}

@@ -20,8 +20,8 @@ func (e exposition) Gather() ([]*dto.MetricFamily, error) {
 	return slices.Collect(maps.Values(e)), nil
 }
 
-// The method "write" responds with the metrics of e and of further gatherers. If one gatherer fails, the response still
-// contains the metrics of the others.
+// The method "write" responds with the metrics of e and of the gatherers in "beside". If one gatherer fails, the
+// response still contains the metrics of the others.
 func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prometheus.Gatherer) error {
 	gatherers := append(prometheus.Gatherers{e}, beside...) // prometheus.Gatherers sorts the metrics
 	options := compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}

@@ -18,7 +18,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// shakeAt performs a TLS handshake and expects the server to have the given host name or address.
+// shakeAt performs a TLS handshake in which the client expects the serving certificate to be valid for the given host
+// name or IP address.
 func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState, error) {
 	config.ServerName = host
 	conn, err := tls.Dial("tcp", f.address, config)
@@ -29,9 +30,11 @@ func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState,
 	return conn.ConnectionState(), nil
 }
 
-// TestClientsRejectTheCertificatesOfFaults connects to each certificate of the fault serving-certificate, by address
-// and by name. No client trusts the CA that signs these certificates. Go clients, such as a kube-apiserver, check dates
-// and names before the CA.
+// TestClientsRejectTheCertificatesOfFaults tests each certificate that the fault "serving-certificate" can present. No
+// client trusts the CA that signs these certificates. But Go clients, such as a kube-apiserver, check dates and names
+// before the CA, so for some certificates they report a wrong date or name. For each certificate, the first client
+// dials an IP address and verifies the certificate. The second client does not verify it, so that the test can examine
+// it.
 func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	unknown := "certificate signed by unknown authority"

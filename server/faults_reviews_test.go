@@ -132,8 +132,8 @@ func TestReplacedUserIsInTheDecision(t *testing.T) {
 	}
 }
 
-// TestCachedAccessOfReplacementDoesNotGrantAccess replaces a user without rights by a user whose access is cached,
-// and expects that the request is still refused.
+// TestCachedAccessOfReplacementDoesNotGrantAccess uses a fault that replaces a user without rights by a user whose
+// access is cached. The request must still be refused, because a fault must never give a client more rights.
 func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	if got, _ := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+log10); got.StatusCode != 200 {
@@ -147,9 +147,10 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	}
 }
 
-// TestRevokedTokenIsValidWhileCached uses two faults. The fault reviewer-revoking revokes a token whose review is
-// cached; the token is still accepted until the fault caches-flushed empties the cache. When both faults have ended,
-// the token is accepted again.
+// TestRevokedTokenIsValidWhileCached uses the fault reviewer-revoking, which denies every review that it has allowed
+// once. While a token's review is cached, the Server sends no further review, so the token stays valid. When the fault
+// caches-flushed turns off the cache, the next review is allowed and the one after it is denied. When both faults have
+// ended, the token is valid again.
 func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")

@@ -116,7 +116,7 @@ type fixtureOptions struct {
 	// authentication is the YAML of the field authentication in the KubeletConfiguration. The default is a client CA,
 	// and a token webhook whose reviews are not cached.
 	authentication string
-	// flags are more kubelet flags for the command line.
+	// flags are additional kubelet flags for the command line.
 	flags []string
 	// lines is the number of lines in the log of default/nginx. 0 means 100.
 	lines  int64

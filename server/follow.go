@@ -9,18 +9,20 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// recheck is how often followed files are read. A change takes effect within this time. Unlike notifications from the
-// kernel, reading also finds changes on network file systems and in replaced folders.
+// recheck is the time between two reads of followed files, and so the longest time until a change takes effect. Reading
+// the files finds more changes than notifications from the kernel would: changes on network file systems, and files in
+// a folder that has been replaced.
 const recheck = time.Second
 
-// followFiles reads a certificate or CA again and again, until ctx is done. If the files are missing or invalid, the
-// last valid state stays in use.
+// followFiles reads the files of a certificate or CA once every recheck, until ctx is done. If the files are missing or
+// invalid, the last valid state stays in use.
 //
-// It replaces the Run method of the content, which watches only the files. If a file is removed, Run does not watch it
-// again for a minute, as in a kubelet, and a replaced CA would be accepted for as long.
+// The method Run of "content" would do almost the same, but it watches only the files. After a file is removed, Run
+// does not watch it for a minute, as in a kubelet. If the removed file was a CA that is then replaced, the old CA would
+// be accepted for that minute.
 func (s *Server) followFiles(ctx context.Context, content dynamiccertificates.ControllerRunner, files ...string) {
-	// ctx is done when Run begins, so Run only ends the goroutine of the content's queue. There is no other way to end
-	// it. Run also logs that a controller starts and shuts down.
+	// When Run is called, ctx is already done, so Run only ends the goroutine of the queue of "content". There is no
+	// other way to end that goroutine. Run also logs that a controller starts and shuts down.
 	defer content.Run(ctx, 1)
 	failure := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {

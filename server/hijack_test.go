@@ -50,8 +50,8 @@ func TestHijackedClose(t *testing.T) {
 	<-closed
 }
 
-// TestHijackedCloseDuringWrite expects Close to return if CloseWrite waits, as in a tls.Conn, for a Write that is
-// blocked because the client does not read.
+// TestHijackedCloseDuringWrite expects Close to return although CloseWrite waits for a blocked Write. In a tls.Conn,
+// CloseWrite waits for a concurrent Write, and a Write is blocked while the client does not read.
 func TestHijackedCloseDuringWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, client := net.Pipe()
