@@ -15,9 +15,11 @@ type sharedTLS struct {
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate returns the serving certificate of a Server with Options.Like. A certificate from files is the same
-// as the certificate of Options.Like. A self-signed certificate is made only when the first client connects, because
-// making it takes long. The result is nil if servingCertificate must read or make the certificate.
+// sharedCertificate returns the serving certificate of a Server that has Options.Like. If tlsCertFile and
+// tlsPrivateKeyFile are set, both Servers use the certificate that the Server in Options.Like has read. Otherwise each
+// Server has its own self-signed certificate. It is made only when the first client connects, because making it takes
+// long. If Options.Like is not set, or if the cluster issues the certificate, the result is nil, and the caller must
+// call servingCertificate.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.options.Like == nil || s.options.ServingCertificate != nil {
 		return nil, nil
@@ -41,8 +43,9 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	}), nil
 }
 
-// shareHints makes the new Server request client certificates with the list of acceptable CAs of Options.Like. While
-// Options.Like serves, the list follows changes of the client CA file.
+// shareHints makes the new Server request client certificates. It also makes the new Server send clients the same list
+// of acceptable CAs as the Server in Options.Like. While that Server serves, the list follows changes of the client CA
+// file.
 func (s *Server) shareHints(config *tls.Config) {
 	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert

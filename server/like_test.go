@@ -181,9 +181,9 @@ func TestLikeServersSelfSign(t *testing.T) {
 	}
 }
 
-// TestMetricsOfAllNodes checks that one registry has the metrics of all serving nodes. A Server that never served must
-// not prevent another Server of the same name from registering its metrics. If the first Server then tries to serve,
-// the metrics of the second Server stay.
+// TestMetricsOfAllNodes checks that one registry has the metrics of all serving nodes. It also uses two Servers of the
+// same name. Before the first Server serves, it must not prevent the second Server from registering its metrics. If the
+// first Server tries to serve while the second one serves, the metrics of the second Server stay.
 func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()

@@ -38,7 +38,7 @@ func (s *Server) Listen() (*Listeners, error) {
 	return &listeners, nil
 }
 
-// flagOf maps the configuration field of a port to its flag.
+// flagOf maps the configuration field of a port to the flag that sets the field.
 var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port", "healthzPort": "--healthz-port"}
 
 func listen(address string, port int32, field string) (net.Listener, error) {

@@ -13,8 +13,8 @@ import (
 // the same errors. Every folder has an entry in the map.
 type logFiles struct{ fstest.MapFS }
 
-// resolve returns the cleaned path of a file or folder, or the error that [os.Root] gives for its name. It resolves the
-// path segment by segment, because the first wrong segment determines the error.
+// resolve returns the cleaned path of a file or folder. If the name does not lead to one, it returns the same error as
+// [os.Root]. It resolves the path segment by segment, because the first wrong segment determines the error.
 func (l logFiles) resolve(name string) (string, error) {
 	if strings.HasPrefix(name, "/") {
 		return "", errEscapes
@@ -46,7 +46,7 @@ func (l logFiles) resolve(name string) (string, error) {
 	return at, nil
 }
 
-// errEscapes has the text of an error of package os.
+// errEscapes has the same text as the error that package os returns for a path that leaves its [os.Root].
 var errEscapes = errors.New("path escapes from parent")
 
 const maxName, maxPath = 255, 4095 // NAME_MAX, and PATH_MAX without the final NUL

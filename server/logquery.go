@@ -130,8 +130,8 @@ func (q *logQuery) validate(files logFiles) field.ErrorList {
 	return errs
 }
 
-// matches returns whether the message of an entry matches the pattern. A pattern without capital letters ignores
-// case, as with journalctl.
+// matches returns whether the message of a line matches the pattern. If the pattern has no capital letters, upper and
+// lower case are equal, as in journalctl.
 func (q *logQuery) matches(line string) bool {
 	if q.pattern == "" {
 		return true
@@ -143,8 +143,8 @@ func (q *logQuery) matches(line string) bool {
 	return q.expression.MatchString(message)
 }
 
-// compressed returns the writer of a response body. It compresses the body if gzip is the only encoding that the
-// client accepts.
+// compressed returns a writer for the body of the response, and a function that the caller must call after the last
+// write. The writer compresses the body if gzip is the only encoding that the client accepts.
 func compressed(w http.ResponseWriter, r *http.Request) (io.Writer, func()) {
 	if r.Header.Get("Accept-Encoding") != "gzip" {
 		return w, func() {}

@@ -85,7 +85,8 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	w.Header()["Content-Type"] = nil
 	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {
-			// With HTTP/2, net/http detects a content type if the error is the first write of the response.
+			// With HTTP/2, the error has a Content-Type if it is the first write of the response, because net/http then
+			// detects one.
 			w.Header().Del("Content-Type")
 		}
 		return statusErrorf(http.StatusBadRequest, "%s", err.Error())
@@ -101,8 +102,8 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 var chunked = []string{"chunked"}
 
 // decodeLogOptions decodes PodLogOptions from a query as the kubelet's parameter codec does: it uses the first value of
-// each name, ignores unknown names, and treats every boolean except 0 and false as true. (k8s.io/kubernetes
-// pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
+// each name, ignores unknown names, and treats every value of a boolean parameter except 0 and false as true.
+// (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
 func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	// The parameter tail is the older name of tailLines. It takes precedence, and its value "all" means no limit.
 	if tail := query.Get("tail"); tail == "all" {

@@ -33,8 +33,8 @@ type metrics struct {
 
 	// The field "all" contains every collector of the Server, including those in Options.Collectors.
 	all []prometheus.Collector
-	// The field "elsewhere" adds metrics to Options.Metrics, with the label "node". If Options.Metrics is nil, it does
-	// nothing.
+	// The field "elsewhere" registers collectors in Options.Metrics and adds the label "node" to their metrics. If
+	// Options.Metrics is nil, it does nothing.
 	elsewhere prometheus.Registerer
 	// registered are the collectors that the Server has registered in Options.Metrics.
 	registered []prometheus.Collector

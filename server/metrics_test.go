@@ -170,8 +170,8 @@ func TestDecisionMetrics(t *testing.T) {
 			want := 1.0 // the previous scrape has caused one Decision
 			if test.want != "" {
 				want++
-				// The previous scrape has caused a Decision too, which may have the same labels as the expected
-				// Decision.
+				// The request for the previous scrape has itself caused a Decision. If that Decision has the same
+				// labels as the expected one, the counter has grown by 2.
 				if got := sum(after, test.want) - sum(before, test.want); got != 1 &&
 					!(got == 2 && test.want == decisions("x509", "true", "allowed")) {
 					t.Errorf("decisions with %s: %v more, want 1", test.want, got)

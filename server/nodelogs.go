@@ -28,7 +28,8 @@ type nodeLogs struct {
 	queries bool
 }
 
-// newNodeLogs returns logs with the given files; nil means the files of a node that has just been started.
+// newNodeLogs returns the logs of a node with the given files in /var/log. If "files" is nil, the node has the files of
+// a node that has just been started.
 func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeLogs, error) {
 	booted := time.Now().Add(-journalAge).Truncate(time.Second)
 	l := &nodeLogs{journal: &journal{node: nodeName, booted: booted}, queries: queries}
@@ -72,9 +73,9 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return err
 }
 
-// The method "serve" responds to a request for /logs/ whose path no longer has this prefix. If the request has a query
-// for logs, the response is the logs of services or one file. Otherwise it is the file or directory that the path
-// names. (kubelet: pkg/kubelet/kubelet.go, Run)
+// The method "serve" responds to a request for a path below /logs/. The caller has removed /logs/ from the path. If the
+// request has a query for logs, the response contains the logs of services, or one file. Otherwise the response is the
+// file or directory that the path names. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) {
 	var query *logQuery
 	if l.queries {
@@ -123,7 +124,8 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 	}
 }
 
-// copyFile writes the log file of a service: the first file that exists, or an error. (kubelet: heuristicsCopyFileLogs)
+// copyFile writes the log file of a service. A service has several possible log files, and the first that exists is
+// used. If none exists, copyFile writes an error message. (kubelet: heuristicsCopyFileLogs)
 func (l *nodeLogs) copyFile(w io.Writer, service string) {
 	for _, name := range []string{service, service + ".log", service + "/" + service + ".log"} {
 		text, err := l.files.read(name)

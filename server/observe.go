@@ -126,8 +126,8 @@ func logMessage(d *authchain.Decision) string {
 	return "no handler for this path"
 }
 
-// servingCertificateRemedy is for clients that verify the serving certificate. A kubelet's self-signed certificate has
-// no IP address, so a kube-apiserver reports "doesn't contain any IP SANs" for it.
+// servingCertificateRemedy is the remedy that is logged when a client refuses the serving certificate. A kubelet's
+// self-signed certificate has no IP address, so a kube-apiserver reports "doesn't contain any IP SANs" for it.
 const servingCertificateRemedy = "use a serving certificate that is signed by a CA of the client " +
 	"(kube-apiserver's --kubelet-certificate-authority) and contains the address that the client connects to, unlike a " +
 	"self-signed one: set tlsCertFile and tlsPrivateKeyFile (fauxlet certs server issues a pair), or " +
@@ -161,8 +161,8 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	return fields
 }
 
-// statusRecorder records the status of a response. It is a responsewriter.UserProvidedDecorator: flushing and
-// hijacking are available if the connection's protocol supports them.
+// statusRecorder records the status of a response. It implements responsewriter.UserProvidedDecorator, so that handlers
+// can still flush and hijack if the connection's protocol supports it.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -196,8 +196,8 @@ type errorWriter struct {
 	connections *connections // may be nil
 }
 
-// handshakeError begins the line that net/http logs about a failed handshake. The client's address, a colon and the
-// error follow.
+// handshakeError is the beginning of the line that net/http logs about a failed handshake. In the line it is followed
+// by the client's address, a colon and the error.
 const handshakeError = "http: TLS handshake error from "
 
 func (w errorWriter) Write(line []byte) (int, error) {

@@ -44,8 +44,9 @@ type Options struct {
 	// for a certificate has not been approved. If the function itself is nil, all handshakes fail.
 	ServingCertificate func() *tls.Certificate
 
-	// ReadOnce reads the files of the client CA and the serving certificate once, in [New] and [Server.Listen]. Later
-	// changes of the files are ignored. Without ReadOnce, a Server that never serves leaves a goroutine behind.
+	// If ReadOnce is true, the Server reads the files of the client CA and the serving certificate only once, in [New]
+	// and [Server.Listen], and ignores later changes of the files. If ReadOnce is false and the Server never serves,
+	// one goroutine of the Server never ends.
 	ReadOnce bool
 
 	// Like, if set, is another Server, whose configuration differs only in names, addresses and ports. The new Server
@@ -53,14 +54,15 @@ type Options struct {
 	// files. With Like, a process with a thousand nodes needs only a few kilobytes for each node.
 	Like *Server
 
-	// Collectors are more metrics for /metrics, for example about the node's certificates.
+	// Collectors are additional metrics for /metrics, for example about the node's certificates.
 	Collectors []prometheus.Collector
 
 	// Metrics, if set, is a registry for the metrics of all nodes of the process. While [Server.Serve] runs, the
 	// Server's metrics are registered there too, with the label node.
 	Metrics prometheus.Registerer
 
-	// Connections limits the open connections of all Servers with the same limit. Nil means no limit.
+	// Connections, if set, limits the number of open connections of all Servers that have the same ConnectionLimit. Nil
+	// means no limit.
 	Connections *ConnectionLimit
 
 	// Decorators wrap parts of the Server.
@@ -74,8 +76,9 @@ type Options struct {
 	// closes the connections of these requests at once.
 	Drain time.Duration
 
-	// Begin, if set, is called with the Decision of each request when the request arrives, before authentication. It
-	// may read Time, Remote, Method and Path. It is not called for connections without a request.
+	// Begin, if set, is called with the Decision of each request when the request arrives, before authentication. Begin
+	// may read only the fields Time, Remote, Method and Path of the Decision. It is not called for connections without
+	// a request.
 	Begin func(*authchain.Decision)
 
 	// Observe, if set, is called with each complete Decision. The Decision about a request is complete when the handler

@@ -42,7 +42,8 @@ var echoes = map[string]func(token string) string{
 	},
 }
 
-// hostileReviewer answers reviews with the text of the last token in the place that the test selects.
+// hostileReviewer answers reviews. In its answers it repeats the token of the last TokenReview. The test selects the
+// part of the answer ("place") and the encoding of the token ("echo").
 type hostileReviewer struct {
 	mu    sync.Mutex
 	token string
@@ -50,14 +51,15 @@ type hostileReviewer struct {
 	echo  func(string) string
 }
 
-// echoPlaces are the places of an answer.
+// echoPlaces are the parts of an answer in which hostileReviewer can repeat the token.
 var echoPlaces = map[string]struct {
 	// The functions "token" and "access" change a review that is otherwise valid.
 	token  func(status *authenticationapi.TokenReviewStatus, echo string)
 	access func(status *authorizationapi.SubjectAccessReviewStatus, echo string)
-	// The function "answer" answers in place of a review.
+	// The function "answer" writes the whole response, which is then not a review.
 	answer func(w http.ResponseWriter, echo string)
-	// If retried is true, the chain repeats the review for some seconds. The test then uses one encoding.
+	// If retried is true, the chain repeats the review for some seconds. To save time, the test then uses only one
+	// encoding.
 	retried bool
 }{
 	"the error of a TokenReview": {token: func(s *authenticationapi.TokenReviewStatus, echo string) {
@@ -187,7 +189,8 @@ func TestReviewerCannotLogToken(t *testing.T) {
 	client := f.client(t, nil)
 	for place, is := range echoPlaces {
 		for encoding, echo := range echoes {
-			// The token's beginning selects the review to which the hostile answer belongs; see hostileReviewer.
+			// The beginning of the token determines whether the TokenReview or the SubjectAccessReview gets the hostile
+			// answer; see hostileReviewer.
 			tokens := []string{"first" + `.s3cret/eyJhbGciOiJSUzI1NiJ9.c3Vi+"x"~`}
 			if is.retried && encoding != "as it is" {
 				continue

@@ -37,8 +37,8 @@ type port struct {
 
 type portKey struct{}
 
-// withPort returns a context that names the port, so that handlers find their Server. [port.ServeHTTP] makes sure that
-// each request has such a context.
+// withPort returns a context that contains the port, so that handlers find their Server. [port.ServeHTTP] makes sure
+// that the context of each request contains a port.
 func withPort(ctx context.Context, p *port) context.Context {
 	return context.WithValue(ctx, portKey{}, p)
 }
@@ -105,8 +105,8 @@ func (r *router) install(service *service) {
 	}
 }
 
-// authorized returns a handler that authenticates and authorizes each request before it calls next. On the read-only
-// port it calls next for every request.
+// authorized returns a handler that calls "next" for each request that the chain has authenticated and authorized. On
+// the read-only port, the handler calls "next" for every request.
 func (r *router) authorized(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		s := serverOf(request)
@@ -159,7 +159,7 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 }
 
 // accepting returns a handler that answers 406 if the client does not accept the content type in "produces". Otherwise
-// it calls next, whose responses have that type.
+// the handler calls "next", whose responses have that content type.
 func accepting(produces string, next http.Handler) http.Handler {
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
 		produces)

@@ -47,7 +47,8 @@ func (s *service) label() string {
 }
 
 // route is one path of a [service]: the HTTP methods, the path below the service's prefix in the syntax of gorilla/mux,
-// and the handler. If the service's field exact is true, the service has one route, in which only the handler is set.
+// and the handler. If the field "exact" of the service is true, the service has one route, in which only the handler is
+// set.
 type route struct {
 	methods []string
 	path    string
@@ -63,7 +64,8 @@ const (
 	podUID       = "/{namespace:[^/]*}/{pod:[^/]*}/{uid:[^/]*}"
 )
 
-// These are wildcards for the rest of a path. As in the kubelet's router, they match every character, also a line feed.
+// These are wildcards for the rest of a path. As in the kubelet's router, they match every character, including a line
+// feed.
 const (
 	anything  = "(?s:.*)"
 	something = "(?s:.+)"

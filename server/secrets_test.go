@@ -38,7 +38,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// captureKlog writes klog's output, up to the given verbosity, to w until the test ends, as `fauxlet -v` does.
+// captureKlog makes klog write its output to w, as `fauxlet -v` does, until the test ends. Messages above the given
+// verbosity are omitted.
 func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity int) {
 	flags := flag.NewFlagSet("klog", flag.PanicOnError)
 	klog.InitFlags(flags)

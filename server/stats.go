@@ -75,8 +75,8 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// summarizer builds a summary. If brief is set, the summary has only CPU and memory. (kubelet: pkg/kubelet/stats,
-// criStatsProvider over cAdvisor's containers)
+// summarizer builds a summary. If the field "brief" is true, the summary has only CPU and memory. (kubelet:
+// pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*podstats.Measurement
 	// The field "at" is the time of the last measurement of the cgroups. The field "now" is the time of the request.

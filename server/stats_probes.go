@@ -13,8 +13,8 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getProbeMetrics serves how often each probe of the running containers has run since this process started. Probes
-// always succeed. (kubelet: pkg/kubelet/prober/prober_manager.go)
+// getProbeMetrics serves the number of runs of each probe of the running containers, counted since this process
+// started. Probes always succeed. (kubelet: pkg/kubelet/prober/prober_manager.go)
 func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now, metrics := h.measure(r), time.Now(), exposition{}
 	for i := range m.Cgroups {
@@ -37,7 +37,8 @@ func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) 
 	return metrics.write(w, r, h.metrics.process)
 }
 
-// addProbe adds the metrics of one probe. The parameter "running" is the time since the start of the probed container.
+// addProbe adds the metrics of one probe. The parameter "running" is the time for which the probes of the container
+// have been running: since the start of the container or, if that is later, of this process.
 func (e exposition) addProbe(c *podstats.Cgroup, kind string, probe *v1.Probe, running time.Duration) {
 	if probe == nil {
 		return
