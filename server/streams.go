@@ -29,10 +29,10 @@ import (
 )
 
 // A kubelet does not implement exec, attach and port-forward itself. It gets a URL from the container runtime and
-// proxies the connection to that URL. It translates WebSockets of the newest protocols to SPDY. A Server does the
-// same with the same libraries. Its container runtime is in this process, at the other end of a socket pair, so no
-// further port is open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward; container
-// runtimes use k8s.io/cri-streaming)
+// proxies the connection to that URL. If a client uses one of the newest WebSocket protocols, the kubelet translates it
+// to SPDY. A Server works in the same way, with the same libraries. Its container runtime is part of this process and
+// is connected by a socket pair, so the Server opens no additional port. (kubelet: pkg/kubelet/server/server.go,
+// getExec, getAttach, getPortForward; container runtimes use k8s.io/cri-streaming)
 
 // streamHandlers serve exec, attach, run and port-forward.
 type streamHandlers struct {
@@ -41,7 +41,7 @@ type streamHandlers struct {
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
-	// The field "translate" is true if WebSockets of the newest protocols are translated to SPDY (feature gate
+	// If the field "translate" is true, the newest WebSocket protocols are translated to SPDY (feature gate
 	// ExtendWebSocketsToKubelet). The metric webSockets counts the translated WebSockets.
 	translate  bool
 	webSockets *prometheus.CounterVec
@@ -79,12 +79,12 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
-	// The pod determines whether the session has a terminal, so the option TTY is replaced. The WebSocket translator
-	// still uses the client's option.
+	// The spec of the container determines whether the session has a terminal, so the client's option TTY is ignored
+	// here. Only the translator of WebSockets uses it.
 	served := *options
 	served.TTY = pods.HasTTY(pod, at.container)
 	if served.TTY && served.Stderr {
-		// A kubelet returns the error that it gets from the container runtime over gRPC.
+		// A kubelet receives this error from the container runtime over gRPC, and returns it unchanged.
 		return statusErrorf(http.StatusInternalServerError,
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
@@ -94,8 +94,9 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	})
 }
 
-// The method "running" returns the container that the path of a request names. If the container is not running, the
-// text of the error is notRunning, which formats the names of the container and the pod.
+// The method "running" returns the container that the path of a request names. If the container is not running, it
+// returns an error. The format of its text is the argument "notRunning". The format's first argument is the name of the
+// container, and the second is the name of the pod.
 func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
 	at, err := locate(h.pods, r)
 	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
@@ -141,8 +142,8 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// postRun runs the command in the query and returns its output. It does not read the body. A kubelet declares any
-// output as JSON. (kubelet: Server.getRun)
+// postRun runs the command in the query and returns its output. It does not read the body. As in a kubelet, the output
+// has the content type application/json, whatever it contains. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	at, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
@@ -170,7 +171,7 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// maxOutput is how much of a command's output a container runtime keeps, in bytes. (containerd: execSync)
+// maxOutput is the number of bytes of a command's output that a container runtime keeps. (containerd: execSync)
 const maxOutput = 16 << 20
 
 // limitedBuffer keeps the first maxOutput bytes and discards the rest.
@@ -198,8 +199,8 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 	return at, nil
 }
 
-// The method "stream" proxies a connection to the container runtime. It translates WebSockets of protocol version 5 to
-// SPDY.
+// The method "stream" proxies a connection to the container runtime. A WebSocket with version 5 of the protocol is
+// translated to SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) error {
 	serve, err := h.expected.add(serve)
@@ -246,8 +247,9 @@ func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// runtime is the container runtime of one request. It forwards ports until the context of the request is done. Unlike
-// this context, the context that k8s.io/cri-streaming passes does not end with the client's connection.
+// runtime is the container runtime of one request. It forwards a port until the context of the request is done. It does
+// not use the context that k8s.io/cri-streaming passes to PortForward, because that context does not end with the
+// client's connection.
 type runtime struct {
 	pods    *pods.Store
 	at      location

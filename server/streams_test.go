@@ -132,8 +132,9 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestTooManyExpectedStreams checks that requests for streams are refused for a minute after 1,000 of them did not
-// upgrade their connection, whatever the path. A request that upgrades its connection does not count.
+// TestTooManyExpectedStreams sends 1,000 requests for streams that do not upgrade their connection. Requests for
+// streams must then be refused for a minute, for exec, attach and port-forward alike. A request that upgrades its
+// connection does not count.
 func TestTooManyExpectedStreams(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -214,8 +215,8 @@ func TestManyStreams(t *testing.T) {
 // stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
-	// begin starts the command and returns when the command is running. If a test cut the stream earlier, both ends
-	// would wait 30 s for the rest of the stream.
+	// begin starts the command and returns when the command is running. If a test ended the stream earlier, the client
+	// and the server would wait 30 s for the streams that are still missing.
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()
@@ -391,8 +392,8 @@ func TestPortForward(t *testing.T) {
 	}
 }
 
-// TestPortForwardAfterUnreadData sends data on a forwarded connection after the port has ended it. Later connections of
-// the same session must still be served.
+// TestPortForwardAfterUnreadData keeps sending data on a forwarded connection that the port has already closed, so
+// nothing reads the data. Later connections of the same session must still be served.
 func TestPortForwardAfterUnreadData(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	transport, upgrader, err := spdy.RoundTripperFor(f.clientConfig(t))
@@ -499,8 +500,8 @@ func TestStreamsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
 		}
 	}
-	// A request with an unread body is refused too. The error contains the number of headers, including headers that
-	// the Server has removed.
+	// A request with a body that nothing reads is refused too. The error contains the number of headers. That number
+	// includes the header Authorization, although the Server has removed its value.
 	refused := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()

@@ -40,7 +40,7 @@ func Paths() []string {
 	return slices.Compact(paths)
 }
 
-// allPaths returns a router that matches the paths of all services with any method.
+// allPaths returns a router that matches the paths of all services, whatever the method of the request is.
 var allPaths = sync.OnceValue(func() *mux.Router {
 	router := mux.NewRouter().SkipClean(true)
 	for _, service := range services {

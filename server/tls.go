@@ -18,8 +18,8 @@ import (
 // secureTLS has the TLS settings of the secure port.
 type secureTLS struct {
 	config *tls.Config
-	// The functions in "follow" run while the port is served. They reload the serving certificate and the client CA
-	// when their files change.
+	// The functions in "follow" run as long as the port is served. They reload the serving certificate and the client
+	// CA when their files change.
 	follow []func(context.Context)
 }
 
@@ -174,8 +174,8 @@ func (p *servingPair) reload() error {
 	return err
 }
 
-// Enqueue is called when the files have changed. If the files are not a valid pair, followFiles logs an error and
-// Enqueue is not called. The last valid pair then stays in use.
+// Enqueue is called when the files have changed. If the files are not a valid pair, Enqueue is not called. The last
+// valid pair then stays in use, and followFiles logs a warning.
 func (p *servingPair) Enqueue() {
 	if err := p.reload(); err != nil {
 		p.logger.Error("cannot reload the serving certificate; the current one stays in use", zap.Error(err))

@@ -152,8 +152,8 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestClientCAIsReadAgain replaces the client CA in several ways. Each time, the old CA must no longer be accepted,
-// also on open connections.
+// TestClientCAIsReadAgain replaces the client CA in several ways. Each time, certificates of the old CA must no longer
+// be accepted, even on connections that are already open.
 func TestClientCAIsReadAgain(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
 		authentication: "{x509: {clientCAFile: pki/current/ca.crt}, webhook: {cacheTTL: 1ns}}",
@@ -255,10 +255,11 @@ func makeFolder(t testing.TB, path string) {
 	}
 }
 
-// TestCertificateRequests checks that a Server with a client CA requests a client certificate and offers no ALPN
-// protocol, so that all clients use HTTP/1.1. A Server without a client CA requests no certificate and offers HTTP/2.
-// As in a kubelet, GetConfigForClient returns a tls.Config that was made before net/http added its protocols, and a
-// changed CA may take up to a minute to appear in the list of acceptable CAs.
+// TestCertificateRequests checks that a Server requests a client certificate exactly if it has a client CA. It also
+// checks the protocol that clients negotiate. A Server that reloads its client CA offers no ALPN protocol, so all its
+// clients use HTTP/1.1: as in a kubelet, its GetConfigForClient returns a tls.Config that was made before net/http
+// added its protocols. (In such a Server, as in a kubelet, a changed CA may take up to a minute to appear in the list
+// of acceptable CAs.) The other Servers offer HTTP/2.
 func TestCertificateRequests(t *testing.T) {
 	for _, test := range []struct {
 		name, authentication, yaml, protocol string

@@ -52,8 +52,8 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 	})
 }
 
-// Pair returns the pair in NAME.crt and NAME.key. If the files do not exist, it makes the pair with mint and writes
-// them. The folder is locked while mint runs, so mint must not call methods of the folder.
+// Pair returns the pair in NAME.crt and NAME.key. If the files do not exist, Pair calls "mint" to make the pair, and
+// writes the files. The folder is locked during this call, so "mint" must not call methods of the folder.
 func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
@@ -119,8 +119,8 @@ func has(certFile, keyFile string) (bool, error) {
 	return len(there) == 2, nil
 }
 
-// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "" if there is none. It
-// skips files that are not certificates; loading such a file reports the error.
+// issuedBy returns the path of a certificate in the folder whose issuer has the same name as the given CA, or "" if
+// there is none. It skips files that are not certificates. The function that loads such a file reports the error.
 func (f *Folder) issuedBy(ca *x509.Certificate) (file string, err error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {

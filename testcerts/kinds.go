@@ -15,7 +15,8 @@ type Request struct {
 	Organizations []string
 	// Hosts are the DNS names and IP addresses of a serving certificate. Client certificates ignore them.
 	Hosts []string
-	// Life is how long the certificate is valid. 0 means one year. Kinds that are expired or not yet valid ignore Life.
+	// Life is the time for which the certificate is valid. 0 means one year. Kinds of expired and not yet valid
+	// certificates ignore it.
 	Life time.Duration
 	// RSA selects an RSA key of 2048 bits instead of an ECDSA key on P-256.
 	RSA bool
@@ -54,9 +55,9 @@ const (
 // otherHosts are a DNS name and an IP address that never belong to a real host (RFC 2606, RFC 5737).
 var otherHosts = []string{"other.invalid", "192.0.2.1"}
 
-// kinds lists all kinds. The results were measured: for client certificates with a kubelet v1.37, for serving
-// certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag, kube-apiserver
-// accepts every serving certificate.
+// kinds lists all kinds. The results in Explains were measured. The client certificates were sent to a kubelet v1.37,
+// and the serving certificates to a kube-apiserver v1.37 with the flag --kubelet-certificate-authority. Without that
+// flag, kube-apiserver accepts every serving certificate.
 var kinds = []Kind{
 	{Name: "client", Explains: "valid: the common name is the user, the organizations are the groups"},
 	{Name: "client-intermediate", signer: byIntermediate,
@@ -122,8 +123,8 @@ func KindNamed(name string) (Kind, error) {
 	return Kind{}, fmt.Errorf("%q is no kind of certificate; the kinds are %s", name, strings.Join(names, ", "))
 }
 
-// Mint makes a certificate of the kind. It is signed by a, or by an intermediate CA below a, unless the kind is
-// self-signed or signed by an unknown CA.
+// Mint makes a certificate of the kind. The given Authority signs it. For some kinds the signer is instead an
+// intermediate CA below the Authority, an unknown CA, or the certificate's own key.
 func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 	k, err := KindNamed(k.Name) // the caller may have made a Kind with this name, without the unexported fields
 	if err != nil {
@@ -133,7 +134,7 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 		return nil, fmt.Errorf("kind %s: a serving certificate needs hosts; give a DNS name or an IP address", k.Name)
 	}
 	if r.Life < 0 {
-		return nil, fmt.Errorf("kind %s: life %v: must be more than 0; for an expired certificate use an expired kind",
+		return nil, fmt.Errorf("kind %s: life %v: must not be negative; for an expired certificate use an expired kind",
 			k.Name, r.Life)
 	}
 	p, err := k.mint(a, r)

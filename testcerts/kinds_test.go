@@ -17,10 +17,10 @@ import (
 const unknownAuthority = "x509: certificate signed by unknown authority"
 
 // verdicts has the expected result for each kind of certificate. For a client certificate, this is the result of a
-// kubelet's authenticator. For a serving certificate, these are the errors of kube-apiserver v1.37.2: err when it dials
-// an IP address, and errByName when it dials a DNS name. The errors are without times and without the prefix "tls:
-// failed to verify certificate: ". The field "openssl" is the error number of `openssl verify` with the CA and
-// opensslArgs; 0 means OK.
+// kubelet's authenticator. For a serving certificate, it is the error of kube-apiserver v1.37.2: the field "err" if
+// kube-apiserver dials an IP address, and "errByName" if it dials a DNS name. The errors are without times and without
+// the prefix "tls: failed to verify certificate: ". The field "openssl" is the error number of `openssl verify` with
+// the CA and the arguments in "opensslArgs"; 0 means OK.
 var verdicts = map[string]struct {
 	user           string // if not empty, the certificate is accepted and has this user
 	noOpinion      bool
@@ -204,7 +204,7 @@ func TestMintRequest(t *testing.T) {
 		{name: "server-without-hosts", kind: "server", request: testcerts.Request{CommonName: "node-1"},
 			want: "kind server: a serving certificate needs hosts"},
 		{name: "negative-life", kind: "client", request: testcerts.Request{CommonName: "c", Life: -time.Second},
-			want: "life -1s: must be more than 0"},
+			want: "life -1s: must not be negative"},
 		{name: "bad-host", kind: "server-expired", request: testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}},
 			want: `kind server-expired: host "a:1": neither`},
 		{name: "kubelet-default-without-name", kind: "server-kubelet-default", request: testcerts.Request{},

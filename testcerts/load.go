@@ -41,9 +41,9 @@ func ParsePair(certificates, keyData []byte) (*Pair, error) {
 	return &Pair{CertPEM: certificates, KeyPEM: keyData, Leaf: loaded.Leaf, key: key, chain: loaded.Certificate}, nil
 }
 
-// LoadAuthority reads a CA from PEM files, such as those that [Authority.Write] writes. The certificate file of an
-// intermediate CA must contain its own certificate first, then the certificate of each issuer in order. The root may
-// be missing.
+// LoadAuthority reads a CA from PEM files, such as those that [Authority.Write] writes. For an intermediate CA, the
+// certificate file must contain the certificate of the intermediate CA first, then the certificate of its issuer, and
+// so on. The root may be missing.
 func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	pair, err := LoadPair(certFile, keyFile)
 	if err != nil {

@@ -47,8 +47,8 @@ var dnsName = regexp.MustCompile(`^(\*|` + dnsLabel + `)(\.` + dnsLabel + `)*$`)
 
 const dnsLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// The function "mint" completes a template, applies mutate, makes a key, and signs the certificate with the key of
-// parent. If parent is nil, the certificate is self-signed.
+// The function "mint" completes a template, calls the functions in "mutate", makes a key, and signs the certificate
+// with the key of the parent. If the parent is nil, the certificate is self-signed.
 func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
 	if template.NotAfter.IsZero() {
 		now := time.Now()

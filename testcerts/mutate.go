@@ -15,8 +15,8 @@ func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
 }
 
-// NotYetValid makes a certificate that becomes valid only 24 hours after its creation. A certificate that is kept
-// longer than that is valid.
+// NotYetValid makes a certificate that becomes valid 24 hours after its creation, and expires 48 hours after its
+// creation.
 func NotYetValid(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
 }

@@ -48,7 +48,7 @@ func TestOpenSSL(t *testing.T) {
 	})
 }
 
-// verify runs openssl verify and expects the error number want; 0 means success.
+// verify runs openssl verify, and expects the error number in "want"; 0 means success.
 func verify(t *testing.T, openssl string, want int, args ...string) {
 	t.Helper()
 	out, err := exec.Command(openssl, args...).CombinedOutput()

@@ -59,8 +59,8 @@ func NewAuthority(commonName string, mutate ...Mutate) (*Authority, error) {
 	return &Authority{Cert: cert, Key: key}, nil
 }
 
-// Intermediate makes an intermediate CA that is signed by a and valid for ten years. Each pair that the intermediate CA
-// signs also contains the certificate of the intermediate CA.
+// Intermediate makes an intermediate CA that is valid for ten years. The receiver signs its certificate. Each pair that
+// the intermediate CA signs also contains the certificate of the intermediate CA.
 func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authority, error) {
 	cert, key, err := mint(authorityTemplate(commonName), a, mutate)
 	if err != nil {
@@ -105,8 +105,9 @@ func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, err
 // signs nothing else. The CA's certificate follows in CertPEM; its key is not kept. Because of that CA, openssl verify
 // reports error 20 (unable to get local issuer certificate) and not 18 (self-signed certificate).
 //
-// The hosts in more become subject alternative names too. A kubelet itself adds no further names; they are for tests
-// that dial an IP address. A kubelet's own key is an RSA key of 2048 bits; pass [RSA] to get an RSA key too.
+// The hosts in "more" become subject alternative names too. A kubelet's certificate has no such additional names; they
+// are for tests that dial an IP address. A kubelet's own key is an RSA key of 2048 bits; pass [RSA] to get an RSA key
+// too.
 //
 // Source: InitializeTLS in cmd/kubelet/app/server.go, and GenerateSelfSignedCertKey in client-go/util/cert.
 func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, error) {

@@ -177,8 +177,8 @@ func TestIntermediateChain(t *testing.T) {
 	}
 }
 
-// TestIntermediateOfTheSameName checks an intermediate CA that has the same name as its root. Clients must
-// distinguish the two by their keys.
+// TestIntermediateOfTheSameName uses an intermediate CA that has the same name as its root. Clients must not confuse
+// the two CAs: only their keys differ.
 func TestIntermediateOfTheSameName(t *testing.T) {
 	root := must(testcerts.NewAuthority("ca"))(t)
 	pair := must(must(root.Intermediate("ca"))(t).Server("node-1", []string{"node-1"}))(t)
@@ -230,8 +230,9 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-// dial performs a TLS handshake with a server that has the pair, like a kube-apiserver that trusts ca and dials host.
-// It returns the client's error.
+// dial performs a TLS handshake with a server that uses the pair as its serving certificate. The client trusts the CA
+// and expects the host in the certificate, as a kube-apiserver does when it dials the host. The result is the client's
+// error.
 func dial(t testing.TB, ca *testcerts.Authority, pair *testcerts.Pair, host string) error {
 	t.Helper()
 	listener := must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}))(t)
