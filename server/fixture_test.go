@@ -123,6 +123,8 @@ type fixtureOptions struct {
 	logger *zap.Logger
 	// pods are the pods of the node. Nil means only default/nginx.
 	pods []scenario.Pod
+	// executor runs the commands in containers. The default is the fake shell.
+	executor pods.Executor
 	// machine is the machine that the node reports in statistics.
 	machine podstats.Machine
 	// nodeLogs is the field NodeLogs of server.Options.
@@ -184,7 +186,10 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	if options.pods == nil {
 		options.pods = nginx(options.lines)
 	}
-	store, err := pods.NewStoreWith(shell.Executor{}, options.pods...)
+	if options.executor == nil {
+		options.executor = shell.Executor{}
+	}
+	store, err := pods.NewStoreWith(options.executor, options.pods...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,10 @@ import (
 )
 
 // serveHijacked calls a handler that may hijack the connection and write its response there. The Decision records the
-// status of that response.
-func serveHijacked(handler http.Handler, w http.ResponseWriter, r *http.Request) {
+// status of that response. When the handler closes the connection, serveHijacked calls the function "closed".
+func serveHijacked(handler http.Handler, w http.ResponseWriter, r *http.Request, closed func()) {
 	if hijacker, ok := w.(http.Hijacker); ok {
-		w = &hijackable{w, hijacker, authchain.FromContext(r.Context())}
+		w = &hijackable{w, hijacker, authchain.FromContext(r.Context()), closed}
 	}
 	handler.ServeHTTP(w, r)
 }
@@ -26,6 +26,7 @@ type hijackable struct {
 	http.ResponseWriter
 	hijacker http.Hijacker
 	decision *authchain.Decision
+	closed   func()
 }
 
 func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -33,15 +34,16 @@ func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hijacked := &hijacked{Conn: conn, decision: h.decision}
+	hijacked := &hijacked{Conn: conn, decision: h.decision, closed: h.closed}
 	return hijacked, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(hijacked)), nil
 }
 
 // hijacked is a hijacked connection. It records the status of the response from the first write, which begins with the
-// status line.
+// status line. Close begins with a call of the function "closed".
 type hijacked struct {
 	net.Conn
 	decision *authchain.Decision
+	closed   func()
 	begun    sync.Once
 }
 
@@ -52,6 +54,7 @@ const linger = 10 * time.Second
 // the connection. If data were left unread, the kernel would reset the connection, and the client could lose the end of
 // the output. (With a real kubelet, the end of the output of an exec is sometimes lost.)
 func (h *hijacked) Close() error {
+	h.closed()
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
 		// Close uses a timer rather than a deadline, because a concurrent reader keeps setting its own deadlines. The
 		// timer starts before CloseWrite, because over TLS CloseWrite waits for a concurrent Write.

@@ -36,7 +36,7 @@ func TestHijackedClose(t *testing.T) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		served := &hijacked{Conn: conn}
+		served := &hijacked{Conn: conn, closed: func() {}}
 		if _, err := served.Write(output); err != nil {
 			t.Error(err)
 		}
@@ -56,7 +56,7 @@ func TestHijackedCloseDuringWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, client := net.Pipe()
 		defer client.Close()
-		served := &hijacked{Conn: waitingConn{conn, make(chan struct{})}}
+		served := &hijacked{Conn: waitingConn{conn, make(chan struct{})}, closed: func() {}}
 		go served.Write([]byte("x"))
 		served.Close()
 	})

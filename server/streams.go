@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,20 +127,16 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	if !slices.ContainsFunc(h.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
 		return statusErrorf(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
 	}
-	serve, err := h.expected.add(func(w http.ResponseWriter, r *http.Request) {
+	return h.proxy(w, r, func(w http.ResponseWriter, r *http.Request) {
 		portforward.ServePortForward(w, r, &runtime{h.pods, at, r.Context()}, at.pod, "", options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
-	})
-	if err != nil {
-		return err
-	}
-	handler := h.toRuntime(serve)
-	if tunnel {
+	}, func(transport *http.Transport) http.Handler {
+		if !tunnel {
+			return upgradeHandler(transport)
+		}
 		h.webSockets.WithLabelValues("portforward").Inc()
-		handler = translator.NewTunnelingHandler(handler)
-	}
-	serveHijacked(handler, w, withoutCredentials(r))
-	return nil
+		return translator.NewTunnelingHandler(upgradeHandler(transport))
+	})
 }
 
 // postRun runs the command in the query and returns its output. It does not read the body. As in a kubelet, the output
@@ -203,41 +200,90 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 // translated to SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) error {
+	return h.proxy(w, r, serve, func(transport *http.Transport) http.Handler {
+		if !h.translate || !wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
+			return upgradeHandler(transport)
+		}
+		h.webSockets.WithLabelValues(subresource).Inc()
+		return translator.NewStreamTranslatorHandler(runtimeURL, transport, 0, translator.Options{
+			Stdin: options.Stdin, Stdout: options.Stdout, Stderr: options.Stderr, Tty: options.TTY,
+		})
+	})
+}
+
+// The method "proxy" serves a request with the handler that the function "handler" returns for a transport. That
+// transport connects to the container runtime, where the handler "serve" serves the connection. The context of that
+// handler ends with the client's connection.
+func (h *streamHandlers) proxy(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc,
+	handler func(*http.Transport) http.Handler) error {
 	serve, err := h.expected.add(serve)
 	if err != nil {
 		return err
 	}
-	handler := h.toRuntime(serve)
-	if h.translate && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
-		h.webSockets.WithLabelValues(subresource).Inc()
-		handler = translator.NewStreamTranslatorHandler(runtimeURL, h.runtimeTransport(serve), 0, translator.Options{
-			Stdin: options.Stdin, Stdout: options.Stdout, Stderr: options.Stderr, Tty: options.TTY,
-		})
-	}
-	serveHijacked(handler, w, withoutCredentials(r))
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	transport := h.runtimeTransport(ctx, serve, func(runtime net.Conn) net.Conn {
+		if client := connectionOf(r); client != nil {
+			return &kubeletEnd{runtime, client.below, cancel}
+		}
+		return runtime
+	})
+	serveHijacked(handler(transport), w, withoutCredentials(r.WithContext(ctx)), cancel)
 	return nil
 }
 
 // runtimeURL has a host name that is never resolved, because runtimeTransport does not dial.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
-// toRuntime returns a proxy that upgrades a connection and forwards it to the container runtime. The handler "serve" is
-// the runtime's side of the connection.
-func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
-	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
+// upgradeHandler returns a proxy that upgrades a connection and forwards it to the container runtime.
+func upgradeHandler(transport *http.Transport) http.Handler {
+	return proxy.NewUpgradeAwareHandler(runtimeURL, transport, false, true, responder{})
 }
 
-// runtimeTransport connects to the container runtime in this process over a socket pair. Its connections end when the
-// Server stops.
-func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transport {
+// runtimeTransport connects to the container runtime in this process over a socket pair. Its connections end when ctx
+// is done or the Server stops. Without ctx, the runtime would not notice the end of a connection while it waits until a
+// command reads its input. The function "wrap" wraps the kubelet's end of a connection.
+func (h *streamHandlers) runtimeTransport(ctx context.Context, serve http.HandlerFunc,
+	wrap func(net.Conn) net.Conn) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		kubelet, runtime, err := oneconn.Pair()
 		if err != nil {
 			return nil, err
 		}
-		go oneconn.Serve(h.draining, runtime, &http.Server{Handler: serve, ErrorLog: h.errorLog()})
-		return kubelet, nil
+		running, end := context.WithCancel(h.draining)
+		context.AfterFunc(ctx, end)
+		go oneconn.Serve(running, runtime, &http.Server{Handler: serve, ErrorLog: h.errorLog()})
+		return wrap(kubelet), nil
 	}}
+}
+
+// kubeletEnd is the kubelet's end of a connection to the container runtime. While a Write waits until the runtime
+// reads, nothing reads from the client. So Write watches the client's connection. If the client has closed it, Write
+// calls the function "ended" and returns net.ErrClosed.
+type kubeletEnd struct {
+	net.Conn
+	client net.Conn // the connection below TLS
+	ended  func()
+}
+
+// stalled is how long a Write waits for the runtime before it looks at the client's connection.
+const stalled = 200 * time.Millisecond
+
+func (k *kubeletEnd) Write(p []byte) (written int, err error) {
+	for {
+		if err := k.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
+			return written, err
+		}
+		n, err := k.Conn.Write(p[written:])
+		written += n
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
+		if hasEnded(k.client) {
+			k.ended()
+			return written, net.ErrClosed
+		}
+	}
 }
 
 // responder writes the response if a connection cannot be proxied. (kubelet: responder)

@@ -26,6 +26,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
@@ -256,6 +257,71 @@ func TestStreamsEnd(t *testing.T) {
 		}
 		<-ended
 	})
+}
+
+// TestCommandEndsWithClient checks that the context of a command ends when its client disconnects, even if the command
+// leaves so much input unread that nothing reads the client's connection any more. Each byte is a frame of its own.
+func TestCommandEndsWithClient(t *testing.T) {
+	spec := streamed("")
+	spec[0].Pod.Spec.Containers[0].Stdin = true
+	executor := deafExecutor{started: make(chan struct{}), ended: make(chan error)}
+	f := newFixture(t, fixtureOptions{pods: spec, executor: executor})
+	for _, path := range []string{"/exec/default/nginx/nginx?command=deaf&", "/attach/default/nginx/nginx?"} {
+		for _, protocol := range streamProtocols {
+			for _, input := range []int{0, 1000} { // bytes
+				t.Run(fmt.Sprintf("%.5s with %s, %d bytes", path, protocol, input), func(t *testing.T) {
+					sent := make(chan struct{})
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					disconnected := make(chan error)
+					client := f.executor(t, protocol, path+"input=1&output=1")
+					go func() {
+						disconnected <- client.StreamWithContext(ctx, remotecommand.StreamOptions{
+							Stdin: &bytewise{input, sent}, Stdout: io.Discard})
+					}()
+					<-executor.started
+					<-sent
+					cancel()
+					if err := <-disconnected; !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+					if err := <-executor.ended; !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// deafExecutor is an Executor whose commands never read their input.
+type deafExecutor struct {
+	started chan struct{}
+	ended   chan error
+}
+
+func (d deafExecutor) NewEnvironment(pods.ContainerConfig) (pods.Environment, error) { return d, nil }
+
+func (d deafExecutor) Run(ctx context.Context, _ []string, _ pods.Streams) (int, error) {
+	d.started <- struct{}{}
+	<-ctx.Done()
+	d.ended <- ctx.Err()
+	return 0, ctx.Err()
+}
+
+// bytewise is an input whose Reads return one byte each. It closes a channel when it ends.
+type bytewise struct {
+	remaining int // bytes
+	ended     chan struct{}
+}
+
+func (b *bytewise) Read(p []byte) (int, error) {
+	if b.remaining == 0 {
+		close(b.ended)
+		return 0, io.EOF
+	}
+	b.remaining--
+	return copy(p, "x"), nil
 }
 
 func TestAttach(t *testing.T) {

@@ -30,6 +30,9 @@ type conn struct {
 // AffectedBy returns the names of faults, which the server adds to its Decisions about the connection.
 func (c *conn) AffectedBy() []string { return c.affectedBy }
 
+// NetConn returns the connection without faults.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 func (c *conn) addAffectedBy(fault *faults.Active) { c.affectedBy = append(c.affectedBy, fault.Name) }
 
 func (c *conn) Read(p []byte) (int, error) {
