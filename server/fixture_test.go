@@ -55,6 +55,8 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
 	// After a SPDY connection is closed, a goroutine waits some time for a reader of the connection's last error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
+	// A port-forward waits 30 s for the second stream of a forwarded connection, even if the client has left.
+	goleak.IgnoreTopFunction("k8s.io/cri-streaming/pkg/streaming/portforward.(*httpStreamHandler).monitorStreamPair"),
 	// If a client stops during a port-forward, it leaves a goroutine that reads the error stream.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
 }

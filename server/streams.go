@@ -60,10 +60,11 @@ func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	command := r.URL.Query()[v1.ExecCommandParam]
-	return h.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
+	serve := func(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeExec(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, command, options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
-	})
+	}
+	return h.stream(w, r, "exec", options, h.limitStreams(execLimit(options), serve))
 }
 
 // getAttach attaches to a running container. (kubelet: Server.getAttach)
@@ -89,10 +90,11 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 		return statusErrorf(http.StatusInternalServerError,
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
-	return h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
+	serve := func(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeAttach(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, &served,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
-	})
+	}
+	return h.stream(w, r, "attach", options, h.limitStreams(execLimit(&served), serve))
 }
 
 // The method "running" returns the container that the path of a request names. If the container is not running, it
@@ -115,6 +117,10 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 		if options, err = portforward.NewV4Options(r); err != nil {
 			return statusErrorf(http.StatusBadRequest, "%v", err)
 		}
+		if len(options.Ports) > maxWebSocketPorts {
+			return statusErrorf(http.StatusBadRequest, "query parameter \"port\": %d ports, at most %d can be forwarded",
+				len(options.Ports), maxWebSocketPorts)
+		}
 	}
 	at, err := locate(h.pods, r)
 	if err != nil {
@@ -127,10 +133,11 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	if !slices.ContainsFunc(h.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
 		return statusErrorf(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
 	}
-	return h.proxy(w, r, func(w http.ResponseWriter, r *http.Request) {
+	serve := func(w http.ResponseWriter, r *http.Request) {
 		portforward.ServePortForward(w, r, &runtime{h.pods, at, r.Context()}, at.pod, "", options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
-	}, func(transport *http.Transport) http.Handler {
+	}
+	return h.proxy(w, r, h.limitStreams(forwardLimit, serve), func(transport *http.Transport) http.Handler {
 		if !tunnel {
 			return upgradeHandler(transport)
 		}

@@ -583,7 +583,12 @@ func TestStreamsRefused(t *testing.T) {
 			"5 headers\n" {
 		t.Errorf("with a body: %d %q", answer.StatusCode, body)
 	}
-	// A WebSocket for a port-forward must name its ports in the query.
+	// A WebSocket for a port-forward must name its ports in the query, and not too many.
+	got, body := f.ask(t, client, http.MethodGet, "/portForward/default/nginx?"+strings.Repeat("port=80&", 129),
+		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: v4.channel.k8s.io")
+	if want := `query parameter "port": 129 ports, at most 128 can be forwarded`; got.StatusCode != 400 || body != want {
+		t.Errorf("a WebSocket with 129 ports: %d %q, want 400 %q", got.StatusCode, body, want)
+	}
 	conn := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer conn.Close()
