@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/config"
+	"fauxlet/internal/atomicfile"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -35,7 +35,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	if err := serving.Write(path("kubelet.crt"), path("kubelet.key")); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(path("ca.crt"), ca.CertPEM(), 0o600); err != nil {
+	if err := atomicfile.Write(path("ca.crt"), ca.CertPEM(), 0o600); err != nil {
 		return nil, err
 	}
 	uncached := metav1.Duration{Duration: time.Nanosecond} // a TTL of 0 would mean the default TTL
@@ -62,7 +62,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	if err != nil {
 		return nil, fmt.Errorf("WithConfig: %w", err)
 	}
-	if err := os.WriteFile(path("kubelet.json"), data, 0o600); err != nil {
+	if err := atomicfile.Write(path("kubelet.json"), data, 0o600); err != nil {
 		return nil, err
 	}
 	flags := config.NewFlags()

@@ -11,8 +11,9 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	certutil "k8s.io/client-go/util/cert"
-	"k8s.io/client-go/util/keyutil"
 	cliflag "k8s.io/component-base/cli/flag"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // secureTLS has the TLS settings of the secure port.
@@ -203,8 +204,11 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 		return fmt.Errorf("unable to generate self signed cert: %w", err)
 	}
 	// Write the key first: if only the certificate were written, the next start would find it and fail.
-	if err = keyutil.WriteKey(keyFile, key); err == nil {
-		err = certutil.WriteCert(certFile, cert)
+	if err = atomicfile.MkdirAll(s.config.CertDir); err == nil {
+		err = atomicfile.Write(keyFile, key, 0o600)
+	}
+	if err == nil {
+		err = atomicfile.Write(certFile, cert, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and "+

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,6 +69,29 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 	next := newFixture(t, fixtureOptions{before: func(g *fixture) { g.certDir = f.certDir }})
 	if again := next.connect(t, anyone.Clone()).PeerCertificates[0]; !again.Equal(leaf) {
 		t.Errorf("after a restart the CN is %q, want %q", again.Subject.CommonName, leaf.Subject.CommonName)
+	}
+}
+
+// TestSelfSignedCertificateDoesNotFollowLinks checks that symbolic links in the place of the certificate and the key are
+// replaced, and that nothing is written where they point.
+func TestSelfSignedCertificateDoesNotFollowLinks(t *testing.T) {
+	f := newFixture(t, fixtureOptions{before: func(f *fixture) {
+		f.certDir = f.path("own")
+		for _, name := range []string{"kubelet.crt", "kubelet.key"} {
+			err := errors.Join(os.MkdirAll(f.certDir, 0o755), os.Symlink(f.path("victim"), filepath.Join(f.certDir, name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}})
+	f.connect(t, &tls.Config{InsecureSkipVerify: true})
+	if _, err := os.Lstat(f.path("victim")); err == nil {
+		t.Error("a file was written through a symbolic link")
+	}
+	for name, want := range map[string]os.FileMode{"kubelet.crt": 0o644, "kubelet.key": 0o600} {
+		if info, err := os.Lstat(filepath.Join(f.certDir, name)); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v %v, want a file with mode %v", name, info.Mode(), err, want)
+		}
 	}
 }
 

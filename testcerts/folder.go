@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // Folder keeps CAs and pairs in files, each as NAME.crt and NAME.key. If the files of a CA or pair exist, the Folder
@@ -19,7 +21,7 @@ type Folder struct{ dir string }
 
 // OpenFolder opens a folder, and creates it if it does not exist.
 func OpenFolder(dir string) (*Folder, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	return &Folder{dir}, nil

@@ -1,10 +1,6 @@
 package testcerts
 
-import (
-	"os"
-
-	"fauxlet/internal/atomicfile"
-)
+import "fauxlet/internal/atomicfile"
 
 // Write writes the pair into two files, and replaces existing files. Each file is replaced atomically. At every moment,
 // only its owner can read the key file. All users can read the certificate. To keep existing files, use a [Folder].
@@ -13,17 +9,17 @@ func (p *Pair) Write(certFile, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(cert) // does nothing after a successful rename
+	defer cert.Discard()
 	key, err := atomicfile.Stage(keyFile, p.KeyPEM, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(key)
-	// Rename the key first, so that a program that waits for the certificate file then finds both files.
-	if err := os.Rename(key, keyFile); err != nil {
+	defer key.Discard()
+	// Commit the key first, so that a program that waits for the certificate file then finds both files.
+	if err := key.Commit(); err != nil {
 		return err
 	}
-	return os.Rename(cert, certFile)
+	return cert.Commit()
 }
 
 // Write writes the CA's key into keyFile. It writes the CA's certificate into certFile, followed by the certificates of

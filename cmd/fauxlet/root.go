@@ -14,6 +14,14 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "fauxlet", SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(c *cobra.Command, _ []string) {
+			if c.Name() == "serve" { // serve logs these warnings, and more
+				return
+			}
+			for _, warning := range secretsOfFlags(c).warnings() {
+				fmt.Fprintln(c.ErrOrStderr(), "fauxlet: warning:", warning)
+			}
+		},
 	}
 	root.Version = thisBuild().String()
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -21,6 +21,11 @@ func newServe() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			files := secretsOfKubelet(cfg)
+			files.addKey("--admin-token-file", serve.admin.tokenFile)
+			for _, warning := range files.warnings() {
+				logger.Warn(warning)
+			}
 			options, err := serve.options(cfg, logger)
 			if err != nil {
 				return err

@@ -26,6 +26,8 @@ import (
 	"k8s.io/client-go/util/certificate"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/klog/v2"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // Options configure [Connect]. NodeName and Kubeconfig are required. The flags in the comments are the kubelet's.
@@ -165,7 +167,7 @@ func mustBeWritable(dir string) error {
 	if dir == "" {
 		return errors.New("--cert-dir is empty; set it to a folder for certificates")
 	}
-	err := os.MkdirAll(dir, 0o755)
+	err := atomicfile.MkdirAll(dir)
 	if err == nil {
 		var probe *os.File
 		if probe, err = os.CreateTemp(dir, ".writable-"); err == nil {

@@ -26,6 +26,8 @@ import (
 	"k8s.io/client-go/util/certificate/csr"
 	"k8s.io/client-go/util/keyutil"
 	"k8s.io/klog/v2"
+
+	"fauxlet/internal/atomicfile"
 )
 
 const (
@@ -89,9 +91,16 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 			return key, nil
 		}
 	}
-	key, _, err := keyutil.LoadOrGenerateKeyFile(keyFile)
+	key, err := os.ReadFile(keyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = keyutil.MakeEllipticPrivateKeyPEM(); err == nil {
+			err = atomicfile.Write(keyFile, key, 0o600)
+		}
+	} else if err == nil {
+		_, err = keyutil.ParsePrivateKeyPEM(key)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; remove the key file %s, and start again with a new key", err, keyFile)
+		return nil, fmt.Errorf("%s: %w; remove the key file, and start again with a new key", keyFile, err)
 	}
 	return key, nil
 }

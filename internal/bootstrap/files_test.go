@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -113,6 +114,40 @@ func TestDamagedFilesAreReplaced(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestPlantedLinksAreNotFollowed checks that symbolic links in the place of the files that Connect writes are replaced,
+// and that nothing is written where they point.
+func TestPlantedLinksAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
+		t.Run(kind, func(t *testing.T) {
+			bubbleIf(t, rotate, func(t *testing.T) {
+				w := newFixture(t, rotate)
+				const content = "a file of the victim\n"
+				victim, missing := w.path("victim"), w.path("missing")
+				must(t, os.WriteFile(victim, []byte(content), 0o600))
+				must(t, os.MkdirAll(w.options.CertDir, 0o755))
+				must(t, os.Symlink(victim, w.options.Kubeconfig))
+				must(t, os.Symlink(missing, w.path("pki/kubelet-client.key.tmp")))
+				for second := range 600 { // one of these is the name of the new certificate file
+					at := time.Now().Add(time.Duration(second) * time.Second).Format("2006-01-02-15-04-05")
+					must(t, os.Symlink(victim, w.path("pki/kubelet-client-"+at+".pem")))
+				}
+				done := w.connect()
+				w.issue(t, w.nth(t, 0))
+				if got := whoami(t, w.wait(t, done)); got != "system:node:node-1" {
+					t.Errorf("authenticated as %q", got)
+				}
+				if data, err := os.ReadFile(victim); err != nil || string(data) != content {
+					t.Errorf("the file to which links point contains %q, %v", data, err)
+				}
+				if _, err := os.Stat(missing); err == nil {
+					t.Error("a key was written to the target of a link")
+				}
+			})
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +15,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/transport"
 	certutil "k8s.io/client-go/util/cert"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // The function "load" reads the kubeconfig file that a flag names.
@@ -113,7 +116,14 @@ func write(file string, bootstrap *rest.Config, pemFile string) error {
 	config.Contexts["default-context"] = &clientcmdapi.Context{Cluster: "default-cluster", AuthInfo: "default-auth",
 		Namespace: "default"}
 	config.CurrentContext = "default-context"
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
+	content, err := clientcmd.Write(*config)
+	if err == nil {
+		err = atomicfile.MkdirAll(filepath.Dir(file))
+	}
+	if err == nil {
+		err = atomicfile.Write(file, content, 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("--kubeconfig %q: %w; the file is written for the requested certificate: use a writable file",
 			file, err)
 	}

@@ -4,11 +4,15 @@ import (
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/certificate"
+
+	"fauxlet/internal/atomicfile"
 )
 
 // store is the file store of the certificate library, with a log line for each stored certificate.
@@ -40,19 +44,46 @@ func (s *store) valid() bool {
 	return err == nil && time.Now().Before(current.Leaf.NotAfter)
 }
 
-// Update stores an issued certificate and key in a new file, and makes the file the current one.
+// Update stores an issued certificate and key in a new file, and makes the file the current one. The names of the file
+// and of the link to it are the library's. The library's own Update would follow a symbolic link in place of the file.
 func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
-	pair, err := s.FileStore.Update(cert, key)
+	pair, file, err := s.write(cert, key)
 	if err != nil {
 		s.logger.Error("cannot store the issued certificate; it is requested again until it can be stored",
 			zap.Error(err))
 		return nil, err
 	}
 	s.expires.Store(pair.Leaf.NotAfter.UnixNano())
-	file, err := filepath.EvalSymlinks(s.CurrentPath())
-	if err != nil {
-		file = s.CurrentPath()
-	}
 	s.logger.Info("certificate issued", zap.String("file", file), zap.Time("expires", pair.Leaf.NotAfter))
 	return pair, nil
+}
+
+// The method "write" writes the certificate and the key into a new file, and makes the current link point to it. It
+// returns the pair and the path of the file.
+func (s *store) write(cert, key []byte) (_ *tls.Certificate, file string, err error) {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, "", fmt.Errorf("invalid certificate or key: %w", err)
+	}
+	certificates, err := certutil.ParseCertsPEM(cert)
+	if err != nil {
+		return nil, "", fmt.Errorf("invalid certificate: %w", err)
+	}
+	content, err := certutil.EncodeCertificates(certificates...) // without text around the certificates
+	if err != nil {
+		return nil, "", err
+	}
+	// The link has an absolute target. In a relative one, the path would begin at the folder of the link.
+	current, err := filepath.Abs(s.CurrentPath())
+	if err != nil {
+		return nil, "", err
+	}
+	if err := atomicfile.MkdirAll(filepath.Dir(current)); err != nil {
+		return nil, "", err
+	}
+	file = strings.TrimSuffix(current, "current.pem") + time.Now().Format("2006-01-02-15-04-05") + ".pem"
+	if err := atomicfile.Write(file, append(content, key...), 0o600); err != nil {
+		return nil, "", err
+	}
+	return &pair, file, atomicfile.Symlink(file, current)
 }

@@ -3,12 +3,13 @@ package demo
 import (
 	"crypto/rand"
 	"embed"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"fauxlet/internal/atomicfile"
+	"fauxlet/internal/fileaccess"
 	"fauxlet/testcerts"
 )
 
@@ -27,10 +28,17 @@ type Folder struct {
 }
 
 // OpenFolder creates the folder if it does not exist, and writes the files that are missing. It does not change
-// existing files, so a user can edit them and run the demo again.
+// existing files, so a user can edit them and run the demo again. It refuses a folder in which another user can create
+// files, because the demo runs with these files, and a kubeconfig with a credential plugin.
 func OpenFolder(dir string) (*Folder, error) {
 	f := &Folder{dir: dir}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	if err := fileaccess.CheckFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := f.checkKubeconfig(); err != nil {
 		return nil, err
 	}
 	if err := f.writePKI(); err != nil {
@@ -41,13 +49,13 @@ func OpenFolder(dir string) (*Folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := f.write(name, data, 0o644); err != nil {
+		if err := atomicfile.WriteNew(f.path(name), data, 0o644); err != nil {
 			return nil, err
 		}
 	}
 	tokens := rand.Text() + "," + prometheusUser + `,7f1a3c1e-0d7e-4b6e-9d3f-0c6f3a1b2c4d,` +
 		`"system:serviceaccounts,system:serviceaccounts:monitoring"` + "\n"
-	return f, f.write("tokens.csv", []byte(tokens), 0o600)
+	return f, atomicfile.WriteNew(f.path("tokens.csv"), []byte(tokens), 0o600)
 }
 
 func (f *Folder) path(elements ...string) string {
@@ -60,19 +68,6 @@ func (f *Folder) caFile() string { return f.path("pki", "ca.crt") }
 // clientFiles returns the paths of a client's certificate and key.
 func (f *Folder) clientFiles(c client) (certFile, keyFile string) {
 	return f.path("pki", c.Certificate+".crt"), f.path("pki", c.Certificate+".key")
-}
-
-// write writes a file if the file does not exist.
-func (f *Folder) write(name string, data []byte, mode os.FileMode) error {
-	file, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Close())
 }
 
 // writePKI creates the CAs, the serving certificate and the client certificates that do not exist yet.

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,49 @@ func TestOpenFolderKeepsEdits(t *testing.T) {
 	}
 	if got := readFile(t, folder.path("kubelet.yaml")); !strings.Contains(got, "KubeletConfiguration") {
 		t.Errorf("the missing kubelet.yaml was not written: %q", got)
+	}
+}
+
+// TestOpenFolderRefusesForeignFiles checks that the demo does not run with files that another user can have made.
+func TestOpenFolderRefusesForeignFiles(t *testing.T) {
+	const plugin = `
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:6443"}}]
+users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [ran]}}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+current-context: c
+`
+	tests := map[string]struct {
+		prepare func(dir string) error
+		want    string
+	}{
+		"a folder that all users can write to": {func(dir string) error { return os.Chmod(dir, 0o777) },
+			"all users can create files in the folder"},
+		"a credential plugin": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "kubeconfig"), []byte(plugin), 0o600)
+		}, `exec would run the program "touch"`},
+	}
+	if os.Geteuid() == 0 { // only root can give a folder to another user
+		tests["a folder of another user"] = struct {
+			prepare func(dir string) error
+			want    string
+		}{func(dir string) error { return os.Chown(dir, 65533, 65533) }, "belongs to another user"}
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := test.prepare(dir); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadDir(dir)
+			if _, err := OpenFolder(dir); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
+				t.Errorf("%d files, %v, want %d: nothing may be written", len(after), err, len(before))
+			}
+		})
 	}
 }
 

@@ -49,6 +49,24 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 	return reviews, listener, nil
 }
 
+// checkKubeconfig returns an error if a user in the folder's kubeconfig has a credential plugin. Such a plugin is a
+// program that runs as the user of the demo, and a folder that was copied or downloaded may contain any kubeconfig.
+func (f *Folder) checkKubeconfig() error {
+	path := f.path("kubeconfig")
+	config, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return nil // lastReviews reports the error
+	}
+	for name, user := range config.AuthInfos {
+		if user.Exec != nil {
+			return fmt.Errorf("%s: users: %q: exec would run the program %q, and the demo runs no program of a "+
+				"kubeconfig; use a client certificate or a token, or run fauxlet serve --kubeconfig", path, name,
+				user.Exec.Command)
+		}
+	}
+	return nil
+}
+
 // reviewsEndpoint is the address of the review API, and the token that the kubelet sends to it.
 type reviewsEndpoint struct{ address, token string }
 
