@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"conformance/stage":   {"testcerts"},
 	"testcerts":           {"internal/atomicfile"},
 	"internal/atomicfile": {"internal/fileaccess"},
-	"internal/bootstrap":  {"internal/atomicfile"},
+	"internal/bootstrap":  {"internal/atomicfile", "internal/shellword"},
 	"conformance/probe": {"authchain", "config", "internal/color", "internal/pods", "internal/reviewapi", "server",
 		"testcerts"},
 	"internal/node":    {"config", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},

@@ -28,6 +28,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"fauxlet/internal/atomicfile"
+	"fauxlet/internal/shellword"
 )
 
 const (
@@ -153,7 +154,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	issued, err := csr.WaitForCertificate(ctx, client, name, uid)
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("%s was not approved within %v; run kubectl certificate approve %s, then start again",
-			name, approvalTimeout, name)
+			name, approvalTimeout, shellword.Quote(name))
 	}
 	return issued, err
 }

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/certificate"
 )
@@ -77,4 +79,14 @@ func TestOverslept(t *testing.T) {
 				len(nothingRequests))
 		}
 	})
+}
+
+// TestNameInCommand checks that a command in the log quotes the name that an apiserver has given to a request.
+func TestNameInCommand(t *testing.T) {
+	core, log := observer.New(zap.InfoLevel)
+	(&requestLogger{logger: zap.New(core)}).created("csr; echo \u202e", nil)
+	want := `kubectl certificate approve $'csr; echo \342\200\256'`
+	if got := log.All()[0].ContextMap()["approve"]; got != want {
+		t.Errorf("the log has the command %s, want %s", got, want)
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
+
+	"fauxlet/internal/shellword"
 )
 
 // nextAutomatic describes, in a log line, how the certificate library reacts to a refused request.
@@ -46,7 +48,7 @@ func (l *requestLogger) once(name, event string) *zap.Logger {
 }
 
 func (l *requestLogger) created(name string, err error) {
-	approve := zap.String("approve", "kubectl certificate approve "+name)
+	approve := zap.String("approve", "kubectl certificate approve "+shellword.Quote(name))
 	switch {
 	case err == nil:
 		l.once(name, "created").Info("certificate requested; waiting for approval", approve)
