@@ -13,7 +13,6 @@ import (
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "fauxlet", SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRun: func(c *cobra.Command, _ []string) {
 			if c.Name() == "serve" { // serve logs these warnings, and more
 				return
@@ -23,8 +22,16 @@ func newRoot() *cobra.Command {
 			}
 		},
 	}
-	root.Version = thisBuild().String()
-	root.SetVersionTemplate("{{.Version}}\n")
+	// The field Version of cobra would need a template. With a template, the linker keeps every exported method of the
+	// program, and the binary would be 20 MB larger.
+	showVersion := root.Flags().BoolP("version", "v", false, "print the version of fauxlet")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *showVersion {
+			_, err := fmt.Fprintln(c.OutOrStdout(), thisBuild())
+			return err
+		}
+		return c.Help()
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err, err) })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		writeHelp(c.OutOrStdout(), c, terminalWidth(c.OutOrStdout()))
