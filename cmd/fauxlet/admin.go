@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,7 +16,7 @@ import (
 type adminFlags struct {
 	address, tokenFile string
 	keepDecisions      int
-	flag               *pflag.Flag // --admin-address; shows whether the user gave the flag
+	flags              *pflag.FlagSet // shows which flags the user gave
 }
 
 func (f *adminFlags) addTo(c *cobra.Command) {
@@ -27,16 +25,20 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 		"browser, \"fauxlet watch\" and \"fauxlet fault\" connect to it to show decisions and to set faults. Port 0 "+
 		"takes a free port. An empty value turns the listener off. If the flag is not given and the default port is "+
 		"in use, fauxlet prints a warning and runs without this listener")
-	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
-		"must send; required if that is not a loopback address")
+	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of "+
+		"--admin-address must send; required if that is not a loopback address. If the flag is not given, fauxlet makes "+
+		"a token, prints a link with it if standard output is a terminal, and stores it in a file in the user's cache "+
+		"folder, where \"fauxlet watch\" and \"fauxlet fault\" of the same user find it. With an empty value no token is "+
+		"required, so that every user of this machine can use the listener")
 	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all "+
 		"nodes; each takes at most 16 KiB of memory")
 	underHeading(flags, "Admin listener", "admin-address", "admin-token-file", "keep-decisions")
-	f.flag = flags.Lookup("admin-address")
+	f.flags = flags
 }
 
 func (f *adminFlags) options() (host.Admin, error) {
-	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
+	o := host.Admin{Address: f.address, Optional: !f.flags.Changed("admin-address"),
+		MakeToken: !f.flags.Changed("admin-token-file"), KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
 		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; to keep none, turn the admin listener off "+
 			"with --admin-address=''", host.MaxDecisions)
@@ -53,15 +55,7 @@ func readToken(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	token := strings.TrimSpace(string(data))
-	if token == "" {
-		return "", fmt.Errorf("%s is empty; make a token with: openssl rand -hex 32", file)
-	}
-	return token, nil
+	return admin.ReadToken(file)
 }
 
 // addTokenHint adds the name of the token flag to an error about a token that is required or too short.

@@ -14,8 +14,8 @@ import (
 )
 
 // The script command "admin-page" runs each command of docs/decisions.md in a shell. It replaces the default address of
-// the admin listener by the address in $ADMIN. Some of these commands never end: adminPage interrupts them once they
-// have printed a line.
+// the admin listener by the address in $ADMIN, also in the name of the token file. Some of these commands never end:
+// adminPage interrupts them once they have printed a line.
 func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: admin-page FILE")
@@ -29,7 +29,9 @@ func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		commands, _, _ := strings.Cut(block, "```")
 		for command := range strings.Lines(commands) {
-			command = strings.ReplaceAll(strings.TrimSpace(command), host.DefaultAdminAddress, ts.Getenv("ADMIN"))
+			inFile := strings.NewReplacer(":", "_").Replace
+			command = strings.NewReplacer(host.DefaultAdminAddress, ts.Getenv("ADMIN"),
+				inFile(host.DefaultAdminAddress), inFile(ts.Getenv("ADMIN"))).Replace(strings.TrimSpace(command))
 			runOfTracePage(ts, command)
 			run++
 		}
@@ -44,7 +46,7 @@ func runOfTracePage(ts *testscript.TestScript, line string) {
 		line += " --address " + ts.Getenv("ADMIN")
 	}
 	endless := strings.HasPrefix(line, "fauxlet watch") && !strings.Contains(line, "--follow=false") ||
-		strings.Contains(line, "curl -s -N")
+		strings.Contains(line, " -N ")
 	command := exec.Command("sh", "-c", "exec "+line)
 	command.Dir, command.Stderr = ts.MkAbs("."), ts.Stderr()
 	command.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
@@ -61,7 +63,7 @@ func runOfTracePage(ts *testscript.TestScript, line string) {
 	all, err := io.ReadAll(printed)
 	ts.Check(err)
 	ts.Logf("%s\n%s", line, all)
-	if err := command.Wait(); err != nil && !strings.Contains(line, "curl -s -N") {
+	if err := command.Wait(); err != nil && !strings.Contains(line, " -N ") {
 		ts.Fatalf("%s: %v", line, err)
 	}
 	if strings.Contains(string(all), `{"error":`) {

@@ -22,7 +22,8 @@ func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags.StringVar(&r.address, "address", host.DefaultAdminAddress, "address of the stand-in's admin listener, as "+
 		"set by --admin-address; the stand-in writes the address to its log and to its --ready-file")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's "+
-		"--admin-token-file")
+		"--admin-token-file (default: the file in the user's cache folder in which a stand-in of this user stores the "+
+		"token that it has made)")
 	underHeading(flags, "Connection", "address", "token-file")
 }
 
@@ -33,11 +34,14 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 		return nil, usagef(c, "--address: %q is not a host and a port, as in %s", r.address,
 			host.DefaultAdminAddress)
 	}
-	token, err := readToken(r.tokenFile)
+	r.address = address
+	if r.tokenFile == "" {
+		return admin.NewLocalClient(address), nil
+	}
+	token, err := admin.ReadToken(r.tokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("--token-file: %w", err)
 	}
-	r.address = address
 	return admin.NewClient(address, token), nil
 }
 
@@ -48,8 +52,9 @@ func (r *remoteFlags) addRemedy(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && r.tokenFile == "":
-		return errors.New("--token-file: the stand-in requires a token; give the file that was given to the stand-in with " +
-			"--admin-token-file")
+		return errors.New("--token-file: the stand-in requires a token, and this user has none that is valid for " +
+			"--address " + r.address + "; give the file that was given to the stand-in with --admin-token-file, or " +
+			"run this command as the user of the stand-in, with the IP address in its log")
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("--token-file: the token in %s is wrong; give the file that was given to the stand-in with "+
 			"--admin-token-file", r.tokenFile)

@@ -88,6 +88,8 @@ func exitCode(ts *testscript.TestScript, args []string) int {
 	running.Lock()
 	defer running.Unlock()
 	ts.Check(os.Chdir(ts.MkAbs(".")))
+	ts.Check(os.Setenv("HOME", ts.Getenv("HOME"))) // clients look for the token of an admin listener there
+	ts.Check(os.Unsetenv("XDG_CACHE_HOME"))
 	// stderr is a file, so that goroutines that are still running can log while this function reads the output.
 	stderr, err := os.CreateTemp("", "")
 	ts.Check(err)

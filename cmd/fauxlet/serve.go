@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"fauxlet/config"
+	"fauxlet/internal/color"
+	"fauxlet/internal/host"
 )
 
 func newServe() *cobra.Command {
@@ -31,7 +35,12 @@ func newServe() *cobra.Command {
 				return err
 			}
 			serve.limitMemory()
-			return serve.run(c.Context(), options, nil)
+			return serve.run(c.Context(), options, func(open host.Addresses) {
+				// Only a terminal shows the token. Other output may be stored where other users can read it.
+				if out := c.OutOrStdout(); open.Admin != "" && color.IsTerminal(out) {
+					fmt.Fprintf(out, "The admin page: %s\n", open.AdminLink)
+				}
+			})
 		},
 	}
 	c.Flags().SortFlags = false // the help text lists the flags of serve before the kubelet's flags

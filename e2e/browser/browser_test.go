@@ -43,7 +43,7 @@ func must(t testing.TB, err error) {
 }
 
 // The type "open" has the listening addresses and the folder of a running demo.
-type open struct{ Secure, ReadOnly, Admin, dir string }
+type open struct{ Secure, ReadOnly, Admin, AdminTokenFile, dir string }
 
 // startDemo runs a demo on free ports until the test ends.
 func startDemo(t testing.TB) *open {
@@ -52,8 +52,8 @@ func startDemo(t testing.TB) *open {
 	return demo
 }
 
-// startDemoOn runs a demo with an admin address and other flags. The caller can stop the demo with the returned
-// function before the test ends.
+// startDemoOn runs a demo with an admin address and other flags. If there are no other flags, the admin API needs no
+// token. The caller can stop the demo with the returned function before the test ends.
 func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,8 +61,11 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 	runtime.LockOSThread() // Linux kills the demo (Pdeathsig) when the thread that started it ends
 	cmd := exec.Command(programs.Path(t, "fauxlet"), "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0",
 		"--admin-address", address, "--ready-file", ready)
+	if len(flags) == 0 {
+		flags = []string{"--admin-token-file="}
+	}
 	cmd.Args = append(cmd.Args, flags...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "XDG_CACHE_HOME="+dir) // the demo stores its token there
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -327,7 +327,7 @@ func TestColours(t *testing.T) {
 }
 
 // TestToken checks that the page prompts for the admin token if the server requires one, reports a wrong token, and
-// does not store the token.
+// stores the token only for the tab.
 func TestToken(t *testing.T) {
 	const token = "a-token-of-32-letters-or-so-more"
 	file := filepath.Join(t.TempDir(), "token")
@@ -348,9 +348,37 @@ func TestToken(t *testing.T) {
 	}
 	sendFrom(b, "untrusted", "/pods")
 	if kept := js[string](b,
-		`JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(
+		`JSON.stringify({...localStorage}) + document.cookie + location.href`); strings.Contains(
 		kept,
 		token) {
+		t.Errorf("the page stored the token in %s", kept)
+	}
+}
+
+// TestLink opens the page with a link like the one that the demo prints on a terminal. The page takes the token from
+// the link, removes it from the address bar, keeps it when it is reloaded, and takes the token of another link.
+func TestLink(t *testing.T) {
+	demo, _ := startDemoOn(t, "127.0.0.1:0", "--keep-decisions", "100")
+	header, err := os.ReadFile(demo.AdminTokenFile)
+	must(t, err)
+	token := strings.TrimPrefix(strings.TrimSpace(string(header)), "Authorization: Bearer ")
+	const live = `document.body.dataset.state === "live" && ` + rows + ` > 0 && !document.getElementById("main").hidden`
+	b := newTab(t, 1280, 860)
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/?outcome=refused#token=" + token))
+	b.until("the page is connected", live)
+	sendFrom(b, "untrusted", "/pods")
+	if got := js[string](b, `location.href`); strings.Contains(got, token) ||
+		!strings.Contains(got, "?outcome=refused") {
+		t.Errorf("the address is %s, want the filter and no token", got)
+	}
+	b.do(chromedp.Reload())
+	b.until("the page is connected after a reload", live)
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/?outcome=refused#token=of-an-earlier-demo"))
+	b.until("the page prompts for the token", `!document.getElementById("token").hidden`)
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/?outcome=refused#token=" + token))
+	b.until("the page is connected by the right link", live)
+	if kept := js[string](b, `JSON.stringify({...localStorage}) + document.cookie + location.href`); strings.Contains(
+		kept, token) {
 		t.Errorf("the page stored the token in %s", kept)
 	}
 }

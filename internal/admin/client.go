@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -19,9 +20,10 @@ import (
 
 // Client is a client of the admin API. It is safe for concurrent use.
 type Client struct {
-	address string
-	token   string
-	http    *http.Client
+	address   string
+	token     string
+	tokenFile string // if set, the token is read from this file for each request
+	http      *http.Client
 }
 
 const (
@@ -37,6 +39,17 @@ func NewClient(address, token string) *Client {
 			ResponseHeaderTimeout: headerTimeout},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+}
+
+// NewLocalClient returns a Client of a Server of the same user on this machine. The Client looks up the token in the
+// file of [TokenFile] for each request, because a Server that starts again makes another token. It sends no token if
+// there is no file, or if the address is not a loopback IP address.
+func NewLocalClient(address string) *Client {
+	c := NewClient(address, "")
+	if ip, err := netip.ParseAddrPort(address); err == nil && ip.Addr().Unmap().IsLoopback() {
+		c.tokenFile, _ = TokenFile(address) // without a folder for the file there is no token
+	}
+	return c
 }
 
 // Close closes idle connections.
@@ -108,6 +121,25 @@ func (c *Client) notAdmin(problem string) string {
 // The method "send" sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300
 // or more, the error is a *StatusError.
 func (c *Client) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
+	if c.tokenFile == "" {
+		return c.sendWith(ctx, c.token, method, path, body, header)
+	}
+	token, err := tokenOf(c.tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.sendWith(ctx, token, method, path, body, header)
+	if refused, ok := errors.AsType[*StatusError](err); ok && refused.Status == http.StatusUnauthorized {
+		// The Server may have started after the file was read.
+		if current, _ := tokenOf(c.tokenFile); current != token {
+			return c.sendWith(ctx, current, method, path, body, header)
+		}
+	}
+	return response, err
+}
+
+func (c *Client) sendWith(ctx context.Context, token, method, path string, body any,
+	header http.Header) (*http.Response, error) {
 	var data bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&data).Encode(body); err != nil {
@@ -122,8 +154,8 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 	if method != http.MethodGet {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 // guard protects the listener from web pages of other origins that are open in a browser on this machine. If a token is
-// configured, guard also rejects clients without the token. The server sends no CORS headers, so pages of other origins
-// cannot read its responses.
+// required, guard also rejects clients without the token, such as programs of other users of this machine. The server
+// sends no CORS headers, so pages of other origins cannot read its responses.
 type guard struct {
 	loopback bool               // the listener has a loopback address
 	token    *[sha256.Size]byte // the SHA-256 of the required token; nil if no token is required
@@ -50,7 +50,8 @@ func (g *guard) requireToken(next http.Handler) http.Handler {
 		if !g.hasToken(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fauxlet"`)
 			writeError(w, errorf(http.StatusUnauthorized,
-				"this server requires the token of --admin-token-file; send Authorization: Bearer TOKEN"))
+				"this server requires a token: send Authorization: Bearer TOKEN, with the token of --admin-token-file, "+
+					"or of the file that the log of the server names"))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -116,15 +117,17 @@ func (g *guard) hasToken(r *http.Request) bool {
 // ErrNoToken means that no token is configured although other machines can reach the address. Listen wraps this error.
 var ErrNoToken = errors.New("a token is required, because other machines can reach this address")
 
+func isLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
 // minToken is the minimum length of a token in bytes. A shorter token could be guessed.
 const minToken = 16
 
 // newGuard returns the guard of a listener. The token may be empty on a loopback address only.
 func newGuard(address net.Addr, token string) (*guard, error) {
-	g := &guard{}
-	if tcp, ok := address.(*net.TCPAddr); ok {
-		g.loopback = tcp.IP.IsLoopback()
-	}
+	g := &guard{loopback: isLoopback(address)}
 	switch {
 	case token == "" && !g.loopback:
 		return nil, fmt.Errorf("%v: %w; set one, or use a loopback address such as 127.0.0.1", address, ErrNoToken)

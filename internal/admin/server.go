@@ -49,8 +49,12 @@ type Options struct {
 	// Facts returns facts about a node's configuration for explanations. If Facts is nil, explanations use only the
 	// Decision.
 	Facts func(node string) explain.Facts
-	// Token, if set, is required in every API request. It must be set unless the address is a loopback address.
+	// Token, if set, is required in every API request.
 	Token string
+	// MakeToken makes a token for a listener on a loopback address if Token is empty. The Server keeps it in the file
+	// of [TokenFile] until it stops. Without Token and MakeToken, the API needs no token, which is an error unless the
+	// address is a loopback address.
+	MakeToken bool
 	// Ready returns the reason why the process is not ready yet, or nil if it is ready. If Ready is nil, the process is
 	// always ready.
 	Ready func() error
@@ -76,6 +80,8 @@ type Server struct {
 	guard    *guard
 	limits   limits
 	streams  openStreams
+	// made and tokenFile are the token that the Server has made, and its file. Each is empty if there is none.
+	made, tokenFile string
 }
 
 // Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free
@@ -88,20 +94,48 @@ func Listen(address string, options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := newGuard(listener.Addr(), options.Token)
-	if err != nil {
+	s := &Server{options: options, recorder: options.Recorder, listener: listener, limits: defaultLimits}
+	if options.MakeToken && options.Token == "" && isLoopback(listener.Addr()) {
+		if s.made, s.tokenFile, err = makeToken(s.Addr()); err != nil {
+			options.Logger.Warn("the token of the admin listener could not be stored, so clients cannot find it; give "+
+				"a token with --admin-token-file FILE, or allow all users of this machine with --admin-token-file=",
+				zap.Error(err))
+		}
+		options.Token = s.made
+	}
+	if s.guard, err = newGuard(listener.Addr(), options.Token); err != nil {
 		listener.Close()
 		return nil, err
 	}
-	return &Server{options: options, recorder: options.Recorder, listener: listener, guard: guard,
-		limits: defaultLimits}, nil
+	return s, nil
+}
+
+// TokenFile returns the file with the token that the Server has made. It is empty if there is none.
+func (s *Server) TokenFile() string { return s.tokenFile }
+
+// Link returns a link that opens the page in a browser. If the Server has made its own token, the link contains the
+// token. Show such a link only to the user of the process. The token is in the fragment, which a browser does not send.
+func (s *Server) Link() string {
+	if s.made == "" {
+		return "http://" + s.Addr() + "/"
+	}
+	return "http://" + s.Addr() + "/#token=" + s.made
 }
 
 // Addr returns the listener's address.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Close closes the listener. Call Close only if Serve is not called.
-func (s *Server) Close() error { return s.listener.Close() }
+func (s *Server) Close() error {
+	s.forgetToken()
+	return s.listener.Close()
+}
+
+func (s *Server) forgetToken() {
+	if s.tokenFile != "" {
+		removeToken(s.tokenFile, s.made)
+	}
+}
 
 // handler returns the handler for all requests to the listener: the API, /readyz and the page.
 func (s *Server) handler() http.Handler {
@@ -119,6 +153,7 @@ func (s *Server) handler() http.Handler {
 
 // Serve serves requests until ctx is done. It then closes the listener and returns nil.
 func (s *Server) Serve(ctx context.Context) error {
+	defer s.forgetToken()
 	server := &http.Server{
 		Handler:           s.handler(),
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // event streams end with ctx

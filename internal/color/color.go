@@ -26,8 +26,13 @@ type Style bool
 // For returns the Style for text that is written to w. The Style is true if w is a terminal that shows colors and the
 // environment variable NO_COLOR is not set (https://no-color.org).
 func For(w io.Writer) Style {
+	return Style(os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && IsTerminal(w))
+}
+
+// IsTerminal reports whether w is a terminal.
+func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	return Style(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())))
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // Paint returns the text, with escape sequences for the color if the Style is true.

@@ -126,3 +126,24 @@ func testPage(t *testing.T, page *pageClients) {
 		}
 	}
 }
+
+// TestTokenOnTerminalOnly checks that the text for a terminal contains the link with the token, and that the text for
+// other output contains only the name of the token file.
+func TestTokenOnTerminalOnly(t *testing.T) {
+	open := host.Addresses{Admin: "127.0.0.1:10240", AdminLink: "http://127.0.0.1:10240/#token=secret",
+		AdminTokenFile: "/home/me/.cache/fauxlet/admin-127.0.0.1_10240.token"}
+	if text := whereToLook(open, true); !strings.Contains(text, open.AdminLink+" in a browser") {
+		t.Errorf("on a terminal: %q", text)
+	}
+	for _, file := range []string{open.AdminTokenFile, ""} {
+		open.AdminTokenFile = file
+		text := whereToLook(open, false)
+		if strings.Contains(text, "secret") || !strings.Contains(text, "http://127.0.0.1:10240/ in a browser") ||
+			!strings.Contains(text, file) {
+			t.Errorf("not on a terminal: %q", text)
+		}
+	}
+	if text := whereToLook(host.Addresses{}, true); !strings.Contains(text, "There is no admin page") {
+		t.Errorf("without an admin listener: %q", text)
+	}
+}

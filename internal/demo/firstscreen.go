@@ -33,7 +33,7 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 		curl := style.Paint(color.Bold, s.folder.curl(&r, address))
 		fmt.Fprintf(&b, "\n# %d. %s\n# -> %s\n%s\n", number, r.About, got.summary(style), curl)
 	}
-	b.WriteString(whereToLook(open.Admin))
+	b.WriteString(whereToLook(open, color.IsTerminal(out)))
 	fmt.Fprintf(&b, "The files are in %s: kubelet.yaml (edit it and start again), rbac.yaml and tokens.csv\n"+
 		"(edits apply at once), scenario.yaml, kubeconfig, pki/.\n\nStop with Ctrl-C.\n\n", s.folder.dir)
 	_, err := io.WriteString(out, b.String())
@@ -66,16 +66,29 @@ func (r *response) reason() string {
 const noAdmin = "There is no admin page: --admin-address 127.0.0.1:0 opens one on a free port.\n"
 
 // whereToLook returns a text for the user that names the two places where the kubelet's decisions are shown: the admin
-// page in a browser, and the command "fauxlet watch" in a terminal. The argument "address" is the address of the admin
-// listener, or empty if there is none.
-func whereToLook(address string) string {
-	if address == "" {
+// page in a browser, and the command "fauxlet watch" in a terminal. The argument "terminal" reports whether the text is
+// printed on a terminal.
+func whereToLook(open host.Addresses, terminal bool) string {
+	if open.Admin == "" {
 		return "\n" + noAdmin
 	}
 	watch := "fauxlet watch --verbose"
-	if address != host.DefaultAdminAddress {
-		watch += " --address " + address
+	if open.Admin != host.DefaultAdminAddress {
+		watch += " --address " + open.Admin
 	}
-	return fmt.Sprintf("\nEvery decision step by step, and what changes it: http://%s/ in a browser, or %s.\n",
-		address, watch)
+	return fmt.Sprintf("\nEvery decision step by step, and what changes it: %s, or %s.\n", inBrowser(open, terminal),
+		watch)
+}
+
+// inBrowser describes how to open the admin page. Only on a terminal it contains the token: other output may be stored
+// in a file or a log that other users can read.
+func inBrowser(open host.Addresses, terminal bool) string {
+	switch page := "http://" + open.Admin + "/ in a browser"; {
+	case terminal:
+		return open.AdminLink + " in a browser"
+	case open.AdminTokenFile != "":
+		return page + " (it asks for the token in " + open.AdminTokenFile + ")"
+	default:
+		return page
+	}
 }

@@ -73,8 +73,8 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 	scenes := script().Scenes
 	fmt.Fprintf(t, "\nHow a kubelet decides about a request, in %d scenes on this machine. The files are in %s.\n"+
 		"Each curl line can be pasted into another terminal while the tour runs.\n", len(scenes), t.folder.dir)
-	if address := t.host.Addresses().Admin; address != "" {
-		fmt.Fprintf(t, "In a browser, http://%s/ shows each decision step by step.\n", address)
+	if open := t.host.Addresses(); open.Admin != "" {
+		fmt.Fprintf(t, "Each decision step by step: %s.\n", inBrowser(open, color.IsTerminal(o.Out)))
 	} else if o.Host.Admin.Address != "" {
 		fmt.Fprint(t, noAdmin)
 	}

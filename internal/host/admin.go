@@ -65,11 +65,12 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 		set = nil // the host's faults do not affect servers added with Host.Add
 	}
 	server, err := admin.Listen(o.Address, admin.Options{Recorder: a.recorder, Facts: h.facts, Faults: set,
-		Token: o.Token, Build: o.Build, Logger: h.logger, WhatIf: whatIf{h}, Sender: o.Sender, Page: page.Handler(),
-		Ready: a.checkReady})
+		Token: o.Token, MakeToken: o.MakeToken, Build: o.Build, Logger: h.logger, WhatIf: whatIf{h},
+		Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady})
 	switch {
 	case err == nil:
-		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()), zap.Bool("token", o.Token != ""))
+		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()),
+			zap.Bool("token", o.Token != "" || o.MakeToken), zap.String("tokenFile", server.TokenFile()))
 		return server, nil
 	case o.Optional:
 		h.logger.Warn("no admin listener: its default address cannot be used, perhaps because another fauxlet uses it",
@@ -92,12 +93,12 @@ func (a *adminListener) checkReady() error {
 	return nil
 }
 
-// address returns the host and port of the listener, or an empty string if there is no listener.
-func (a *adminListener) address() string {
+// addresses returns the address, the link and the token file of the listener, all empty if there is no listener.
+func (a *adminListener) addresses() Addresses {
 	if a.server == nil {
-		return ""
+		return Addresses{}
 	}
-	return a.server.Addr()
+	return Addresses{Admin: a.server.Addr(), AdminLink: a.server.Link(), AdminTokenFile: a.server.TokenFile()}
 }
 
 // observer returns a function that records each decision of a node, and then passes the decision to the function "next"

@@ -167,6 +167,12 @@ type Addresses struct {
 	ReadOnly string `json:"readOnly,omitempty"`
 	// Admin is the address of the admin listener.
 	Admin string `json:"admin,omitempty"`
+	// AdminTokenFile is the file with the token that the admin listener has made. Only programs of the same user can
+	// read it.
+	AdminTokenFile string `json:"adminTokenFile,omitempty"`
+	// AdminLink is a link that opens the admin page. It is no part of the JSON form, because it contains the token that
+	// the admin listener has made. It must not be logged.
+	AdminLink string `json:"-"`
 	// Nodes maps the name of each node to the address of its secure port. It is nil if Options.Nodes.Count is 0.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }
@@ -175,7 +181,7 @@ type Addresses struct {
 func (h *Host) Addresses() Addresses {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	open := Addresses{Admin: h.admin.address()}
+	open := h.admin.addresses()
 	if h.first != nil {
 		open.Secure, open.ReadOnly = h.first.Addresses()
 	}

@@ -63,6 +63,9 @@ type Admin struct {
 	Optional bool
 	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
 	Token string
+	// MakeToken makes a token on a loopback address if Token is empty. Programs of the same user find it with
+	// [admin.NewLocalClient].
+	MakeToken bool
 	// KeepDecisions is the number of decisions that the host keeps for all nodes together. 0 means
 	// [decisions.DefaultSize]. The maximum is [MaxDecisions].
 	KeepDecisions int

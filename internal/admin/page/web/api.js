@@ -1,8 +1,15 @@
-// This module is the client of the admin API. It keeps the token in memory only.
+// This module is the client of the admin API. It keeps the token for this tab, so that it survives a reload.
 
-let token = "";
+let token = savedToken();
 
-export function setToken(value) { token = value; }
+export function setToken(value) {
+  token = value;
+  try { sessionStorage.setItem("token", value); } catch { /* the token is kept until the page is reloaded */ }
+}
+
+function savedToken() {
+  try { return sessionStorage.getItem("token") ?? ""; } catch { return ""; }
+}
 
 // StatusError is the error for a response whose status code reports a failure.
 export class StatusError extends Error {

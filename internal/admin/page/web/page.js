@@ -11,9 +11,21 @@ import { readFilters, showHeld, writeFilters } from "./list.js";
 import { prepareSending } from "./send.js";
 import { at, state } from "./state.js";
 
+// takeToken takes the token from the link that fauxlet prints, which ends in #token=…, and removes it from the address
+// bar. It returns whether there was a token.
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token === null) return false;
+  setToken(token);
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
 const idInHash = () => Number(location.hash.slice(1)) || 0;
 
 async function start() {
+  at("token").hidden = true;
+  at("main").hidden = false;
   try {
     state.can = await get("/api/build");
     await prepareSending();
@@ -122,12 +134,11 @@ at("skip").addEventListener("click", event => {
 });
 at("token").addEventListener("submit", event => {
   event.preventDefault();
-  setToken(at("token-value").value.trim());
-  at("token").hidden = true;
-  at("main").hidden = false;
+  setToken(at("token-value").value.trim().replace(/^Authorization: Bearer /, ""));
   start();
 });
 window.addEventListener("hashchange", async () => {
+  if (takeToken()) return start();
   await choose(idInHash());
   // On a narrow screen the request is below the list.
   if (matchMedia("(max-width: 760px)").matches) at("detail").scrollIntoView();
@@ -135,5 +146,6 @@ window.addEventListener("hashchange", async () => {
 window.addEventListener("popstate", readFilters);
 
 setTheme(themes.includes(savedTheme()) ? savedTheme() : "auto");
+takeToken();
 readFilters();
 start();
