@@ -30,6 +30,8 @@ type configuration struct {
 	caches bool
 	// faults are active during the whole comparison, in the server that answers the reviews.
 	faults []faults.Fault
+	// ipv6 is true if the servers listen on ::1, on different ports.
+	ipv6 bool
 	// fauxlet is the file of the fauxlet program, or empty for the program built from the current sources.
 	fauxlet string
 }
@@ -98,6 +100,9 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 		kubeconfig := filepath.Join(dir, "kubeconfig")
 		expect.NoError(t, os.Rename(s.reviews.Kubeconfig, kubeconfig))
 		address := "127.0.0." + strconv.Itoa(i+1)
+		if c.ipv6 {
+			address, port, readOnly = "::1", programs.FreePort(t), programs.FreePort(t)
+		}
 		if c.flags != nil {
 			s.Kubelet = startWithFlags(t, kind, dir, append([]string{
 				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly),
