@@ -133,6 +133,28 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestExecInput checks that a command gets all input and its end, although it leaves the input unread at first, and that
+// the client then gets all output.
+func TestExecInput(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	input := strings.Repeat("0123456789abcdef", 1<<17) // more than all buffers on the way hold
+	for _, protocol := range streamProtocols {
+		if protocol == "v4.channel.k8s.io over a WebSocket" {
+			continue // this protocol cannot send the end of the input
+		}
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var stdout bytes.Buffer
+			err := f.executor(t, protocol, "/exec/default/nginx/nginx?input=1&output=1&command=sh&command=-c&"+
+				"command=sleep+0.5%3Bcat").StreamWithContext(t.Context(),
+				remotecommand.StreamOptions{Stdin: strings.NewReader(input), Stdout: &stdout})
+			if err != nil || stdout.String() != input {
+				t.Errorf("%d bytes of %d, %v", stdout.Len(), len(input), err)
+			}
+		})
+	}
+}
+
 // TestTooManyExpectedStreams sends 1,000 requests for streams that do not upgrade their connection. Requests for
 // streams must then be refused for a minute, for exec, attach and port-forward alike. A request that upgrades its
 // connection does not count.
