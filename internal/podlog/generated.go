@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/utils/lru"
 )
 
 // lines is the content of a log: numbered lines, each with a time and a stream. It is safe for concurrent use.
@@ -76,19 +78,61 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends lines to b. The argument "next" is the number of the first line, and "end" is the number after
-// the last line. When the length of b reaches the argument "full", appendLines stops earlier. It returns the number of
-// the first line that it has not appended. Many calls of appendLine would have the same result, but take three times as
-// long: appendLines converts only the first number to decimal digits, and then increments these digits.
-func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
+// blockLines is the number of lines in a block.
+const blockLines = 2048
+
+// block is the text of blockLines consecutive lines of a generated log, about 150 kB. Block n begins with the line n ×
+// blockLines. Line i of the block, counted from 0, is text[starts[i]:starts[i+1]].
+type block struct {
+	text   []byte
+	starts [blockLines + 1]int
+}
+
+// render replaces the content of a block. Many calls of appendLine would make the same text, but take three times as
+// long: render converts only the first number to decimal digits, and then increments these digits.
+func (g *generatedLines) render(b *block, n int64) {
 	requests := requests()
-	number := newDecimal(next)
-	for ; next < end && len(b) < full; next++ {
-		b = append(b, number.digits[number.first:]...)
-		b = append(b, requests[g.random(next)%requestCount]...)
+	first := n * blockLines
+	number := newDecimal(first)
+	b.text = b.text[:0]
+	for i := range b.starts {
+		b.starts[i] = len(b.text)
+		if i == blockLines {
+			return
+		}
+		b.text = append(b.text, number.digits[number.first:]...)
+		b.text = append(b.text, requests[g.random(first+int64(i))%requestCount]...)
 		number.increment()
 	}
-	return b, next
+}
+
+// blocks keeps the blocks that were read last, at most 10 MB for all logs. Nothing changes a block in the cache.
+var blocks = lru.New(64)
+
+// keptLines is the number of lines up to which the blocks of a read log are kept. The blocks of longer logs would
+// replace each other before they could be used again.
+const keptLines = 32 * blockLines
+
+type blockKey struct {
+	seed uint64
+	n    int64
+}
+
+// block returns block n of the log. If the block is not in the cache, block renders it: into a new block, which it then
+// adds to the cache, or into scratch if keep is false. The caller must not change the block.
+func (g *generatedLines) block(n int64, keep bool, scratch *block) *block {
+	key := blockKey{g.seed, n}
+	if kept, ok := blocks.Get(key); ok {
+		return kept.(*block)
+	}
+	if !keep {
+		g.render(scratch, n)
+		return scratch
+	}
+	b := new(block)
+	g.render(b, n)
+	blocks.Add(key, b)
+	return b
 }
 
 // decimal is a number in decimal digits. The number consists of the bytes digits[first:].

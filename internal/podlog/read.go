@@ -1,7 +1,6 @@
 package podlog
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"math"
@@ -78,12 +77,12 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 // chunk is the number of bytes in one write of many lines. (A kubelet writes and flushes each line separately.)
 const chunk = 256 << 10
 
-// If the method "write" has at least manyLines lines to write, it takes a buffer from the pool.
+// manyLines is the number of lines from which the method "write" uses blocks, and a buffer of the pool.
 const manyLines = 1000
 
-// buffers is a pool of empty buffers. A buffer is written when it contains at least one chunk, so each has room for a
-// chunk and for one more line.
-var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, chunk+1<<10)) }}
+// buffers is a pool of blocks whose content is not needed any more. The text of each has room for a chunk and for one
+// more line.
+var buffers = sync.Pool{New: func() any { return &block{text: make([]byte, 0, chunk+1<<10)} }}
 
 // reader is the state of one call of Read.
 type reader struct {
@@ -104,24 +103,14 @@ type reader struct {
 // the last line. The result "done" is true if the limit of bytes is reached or ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
 	if end-next >= manyLines {
-		pooled := buffers.Get().(*bytes.Buffer)
-		r.buffer = pooled.AvailableBuffer()
-		defer func() {
-			r.buffer = nil
-			buffers.Put(pooled)
-		}()
-	}
-	// Most generated logs go to standard output unchanged. Write whole chunks while the limit of bytes is not near.
-	g, ok := r.lines.(*generatedLines)
-	if ok && g.stderrBelow == 0 && !r.timestamps && r.stdout != nil && r.since.IsZero() {
-		r.to = r.stdout
-		for next < end && r.remain > 2*chunk && ctx.Err() == nil {
-			r.buffer, next = g.appendLines(r.buffer, next, end, chunk)
-			r.remain -= int64(len(r.buffer))
-			if err := r.flush(); err != nil {
-				return false, err
-			}
+		buffer := buffers.Get().(*block)
+		defer buffers.Put(buffer)
+		g, ok := r.lines.(*generatedLines)
+		if ok && g.stderrBelow == 0 && !r.timestamps && r.stdout != nil && r.since.IsZero() {
+			return r.writeBlocks(ctx, g, next, end, buffer)
 		}
+		r.buffer = buffer.text[:0]
+		defer func() { r.buffer = nil }()
 	}
 	for i := next; i < end; i++ {
 		if i&0xfff == 0 && ctx.Err() != nil {
@@ -161,6 +150,28 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 		}
 	}
 	return false, r.flush()
+}
+
+// writeBlocks does what the method "write" does, for a generated log whose lines all go to standard output unchanged.
+// Readers of the same lines share them, and writeBlocks copies nothing. It may overwrite the block scratch.
+func (r *reader) writeBlocks(ctx context.Context, g *generatedLines, next, end int64, scratch *block) (bool, error) {
+	keep := end-next <= keptLines
+	for next < end {
+		if ctx.Err() != nil {
+			return true, nil
+		}
+		n := next / blockLines
+		block := g.block(n, keep, scratch)
+		first, last := next%blockLines, min(end-n*blockLines, blockLines)
+		text := block.text[block.starts[first]:block.starts[last]]
+		text = text[:min(int64(len(text)), r.remain)]
+		r.remain -= int64(len(text))
+		if _, err := r.stdout.Write(text); err != nil || r.remain == 0 {
+			return true, err
+		}
+		next += last - first
+	}
+	return false, nil
 }
 
 func (r *reader) flush() error {

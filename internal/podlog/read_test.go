@@ -291,21 +291,28 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// TestAppendLines checks that appendLines makes the same lines as appendLine, also where the number gets another digit.
-func TestAppendLines(t *testing.T) {
+// TestBlocks checks that a block has the same lines as appendLine makes, also where the number gets another digit, and
+// whether the block is new, kept or rendered again.
+func TestBlocks(t *testing.T) {
 	g := &generatedLines{seed: 7}
-	for _, first := range []int64{0, 8, 95, 1<<40 - 3, 9_999_990} {
-		var want []byte
-		for i := first; i < first+20; i++ {
-			want = g.appendLine(want, i)
+	scratch := new(block)
+	for _, n := range []int64{0, 4, 48, 4882, 1 << 40, math.MaxInt64/blockLines - 1} {
+		kept := g.block(n, true, scratch)
+		if g.block(n, true, scratch) != kept || g.block(n, false, scratch) != kept {
+			t.Errorf("block %d is not kept", n)
 		}
-		got, next := g.appendLines(nil, first, first+20, 1<<20)
-		if string(got) != string(want) || next != first+20 {
-			t.Errorf("from line %d: got %q and next line %d, want %q", first, got, next, want)
+		other := (&generatedLines{seed: 8}).block(n, false, scratch)
+		if other != scratch || string(other.text) == string(kept.text) {
+			t.Errorf("block %d of a log with another seed has the same text", n)
 		}
-		if part, next := g.appendLines(nil, first, first+20, 1); !strings.HasPrefix(string(want), string(part)) ||
-			next != first+1 {
-			t.Errorf("from line %d, until 1 byte is reached: got %q and next line %d", first, part, next)
+		g.render(scratch, n)
+		for i := range int64(blockLines) {
+			want := string(g.appendLine(nil, n*blockLines+i))
+			for _, b := range []*block{kept, scratch} {
+				if got := string(b.text[b.starts[i]:b.starts[i+1]]); got != want {
+					t.Fatalf("block %d, line %d: got %q, want %q", n, i, got, want)
+				}
+			}
 		}
 	}
 }
@@ -317,6 +324,7 @@ func BenchmarkRead(b *testing.B) {
 		options v1.PodLogOptions
 	}{
 		{name: "plain", options: v1.PodLogOptions{}},
+		{name: "kept", options: v1.PodLogOptions{TailLines: ptr.To[int64](20_000)}},
 		{name: "timestamps", options: v1.PodLogOptions{Timestamps: true}},
 		{name: "tail-10", options: v1.PodLogOptions{TailLines: ptr.To[int64](10)}},
 	} {
