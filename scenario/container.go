@@ -43,8 +43,8 @@ type Container struct {
 	// Exec are scripted answers to commands. The first answer that matches the command of a request is used. Commands
 	// without an answer run in a fake shell that has its own files and does not touch the host.
 	Exec []ExecAnswer `json:"exec,omitempty"`
-	// Files maps the absolute path of each file to add to the container to the content of the file. The container has
-	// the usual system files too. Commands can read and change the files.
+	// Files are the files that the container has in addition to the usual system files. Each key is the absolute path
+	// of a file, and the value is its content. Commands can read and change the files.
 	Files map[string]string `json:"files,omitempty"`
 	// Disk is the size of the container's file system in bytes, from 1Mi to 256Mi, for example 64Mi. The default is
 	// 32Mi. The content of Files counts towards this size; system files do not. The file system is kept in memory.

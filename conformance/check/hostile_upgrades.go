@@ -14,8 +14,8 @@ import (
 // refused upgrade, on the same connection.
 const smuggledRequest = "GET /runningpods/ HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 
-// trySmuggling calls the method "try" with a user who reads the response and then sends smuggledRequest on the same
-// connection. The result "smuggled" is true if smuggledRequest reached the kubelet.
+// trySmuggling calls the method "try" with a function that sends the user's request, reads the response, and then sends
+// smuggledRequest on the same connection. The result "smuggled" is true if smuggledRequest reached the kubelet.
 func (v *hostileKubelet) trySmuggling(
 	ctx context.Context, req userRequest, behavior hostile.Behavior,
 ) (t trial, smuggled bool, err error) {

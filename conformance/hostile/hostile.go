@@ -114,7 +114,7 @@ func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Con
 // errHangUp is the error that a behavior returns to make the kubelet close the connection.
 var errHangUp = errors.New("hang up")
 
-// exchange is a connection on which a behavior responds.
+// exchange is one connection from a kube-apiserver, on which a [Behavior] sends its response.
 type exchange struct {
 	conn   net.Conn
 	in     *bufio.Reader

@@ -79,7 +79,7 @@ func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *
 }
 
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
-var ErrNoClientCA = errors.New("a copy of the node's file is needed")
+var ErrNoClientCA = errors.New("a copy of the node's client CA file is needed")
 
 // newStandIn returns a stand-in kubelet, and the two configurations that the method "load" returns. It writes the
 // stand-in's serving certificate, signed by ca, to the directory dir.

@@ -25,8 +25,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// serveText starts a TLS server with a certificate of ca for loopback. The function answer returns the
-// whole response to a request.
+// serveText starts a TLS server on 127.0.0.1, with a certificate issued by ca. The function "answer" returns the whole
+// response to a request.
 func serveText(
 	t *testing.T,
 	ca *testcerts.Authority,

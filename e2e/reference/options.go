@@ -82,9 +82,9 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		// The flag set "again" must have every flag, because it parses the same arguments a second time. The flags
-		// that it lacks set global variables, which the first parsing has already set. Add them as flags that have no
-		// effect.
+		// The flag set "again" parses the same arguments a second time, so it must know every flag. The flags that are
+		// still missing from it write to global variables. The first parsing has already written these, so add the
+		// missing flags as flags without effect.
 		all.VisitAll(func(f *pflag.Flag) {
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)

@@ -98,7 +98,7 @@ func (r *rotation) Stop() {
 	r.Manager.Stop()
 }
 
-// untilEnded is a log sink that drops every line after the rotation has ended.
+// untilEnded is a log sink that drops every line that is logged after the rotation of certificates has ended.
 type untilEnded struct {
 	logr.LogSink
 	ended *atomic.Bool

@@ -41,8 +41,8 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	}
 	l.stop, l.stage = s, stopping
 	// In a deleted pod, the containers that wait in a back-off become terminated, because they will not run again. In a
-	// pod that ends for a different reason, containers in a back-off continue to wait, and count as lost when the pod
-	// has ended. (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
+	// pod that ends for a different reason, containers in a back-off continue to wait. When the pod has ended, they are
+	// terminated with the reason ContainerStatusUnknown. (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
 	for i := range l.containers {
 		if c := &l.containers[i]; s.deleted && c.run.hasEnded() {
 			c.waiting, c.backOff = "", 0

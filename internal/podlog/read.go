@@ -41,7 +41,7 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 		remain: ptr.Deref(options.LimitBytes, math.MaxInt64), lineStart: true}
 	now := time.Now()
 	if seconds := options.SinceSeconds; seconds != nil {
-		// As in the kubelet, the product overflows and wraps around if SinceSeconds is more than 292 years.
+		// As in the kubelet, this multiplication overflows and wraps around if SinceSeconds is more than 292 years.
 		r.since = now.Add(-time.Duration(*seconds) * time.Second)
 	}
 	if since := options.SinceTime; since != nil && since.Add(-ahead).After(r.since) {

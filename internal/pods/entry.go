@@ -200,7 +200,7 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the earlier run that has the container ID in a status. Without such a run, it makes a new run.
+// findOrMakeRun returns the run among "earlier" whose container ID is at.id. If there is none, it makes a new run.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
 	if i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id }); i >= 0 {
 		return earlier[i], nil

@@ -5,8 +5,8 @@
 //     Roles, ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared
 //     by verb, API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
 //
-// The files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
-// with the same client-go as to a kube-apiserver.
+// The files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS. It
+// uses the same client-go code that it uses to send reviews to a kube-apiserver.
 //
 // The answers, including their texts, are the same as from kube-apiserver v1.37 with --authorization-mode RBAC and
 // --token-auth-file. Comments name the sources in k8s.io/kubernetes. The known differences are: an answer has no

@@ -143,8 +143,8 @@ func tail(p *process) int {
 	return 0
 }
 
-// tailOne prints the end of one input of tail: the last bytes or lines or, with fromStart, everything from the byte or
-// line with the given number on.
+// tailOne prints the end of one input of tail. By default, these are the last bytes or lines. With fromStart, it is
+// everything that starts at the byte or line with the given number.
 func (p *process) tailOne(from io.Reader, number int, fromStart bool) error {
 	bytewise := p.options.has('c')
 	if fromStart {

@@ -37,8 +37,9 @@ const (
 	errTooManyWords = fault("Argument list too long")
 )
 
-// filesystem holds the files of a container in memory. Paths are absolute and clean: ".." is removed from a path before
-// links are followed, but not from the target of a link. Every user may read and write every file. A filesystem is safe
+// filesystem holds the files of a container in memory. Paths are absolute. A ".." in a path removes the element before
+// it, even if this element is a link. A ".." in the target of a link means the parent directory of the place that has
+// been reached. Every user may read and write every file. A filesystem is safe
 // for concurrent use.
 type filesystem struct {
 	now      func() time.Time

@@ -27,8 +27,9 @@ const (
 // parse parses a script. If [syntax.IsIncomplete] is true for the error, more input may complete the script.
 //
 // Patterns and replacements in ${ } must be short, because the value of the variable may be long: matching it with a
-// long pattern would take too much time, and a long replacement could make it many times longer. parse renames the
-// variables that occur in patterns and replacements, so that environment.Get can limit the length of their values.
+// long pattern would take too much time, and a long replacement could make it many times longer. parse gives
+// the variables in patterns and replacements a prefix. environment.Get recognizes the prefix, and limits the length of
+// their values.
 func parse(text string) (*syntax.File, error) {
 	if len(text) > maxScript {
 		return nil, errTooLong

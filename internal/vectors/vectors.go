@@ -134,8 +134,8 @@ const (
 // Expectation is the expected result of a request to a kubelet.
 type Expectation struct {
 	Status int
-	// NoAuthentication means that the kubelet does not authenticate the request, because it does not serve the path or
-	// the port is the read-only port.
+	// NoAuthentication means that the kubelet does not authenticate the request, either because it does not serve the
+	// path, or because the request goes to the read-only port.
 	NoAuthentication bool
 	// TokenReviews is the number of TokenReviews that the kubelet sends for the request.
 	TokenReviews int

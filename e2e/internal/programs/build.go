@@ -41,7 +41,7 @@ var Modules = map[string]string{
 	"reference":               "./reference",
 }
 
-// program is the build state of one program in this test binary.
+// program records whether this test process has already built a certain program.
 type program struct {
 	sync.Mutex        // the mutex is held while the program is built
 	path       string // path is empty until the program is built
