@@ -38,24 +38,18 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flags.Changed("admin-address"),
-		MakeToken: !f.flags.Changed("admin-token-file"), KeepDecisions: f.keepDecisions, Build: thisBuild()}
+		MakeToken: !f.flags.Changed("admin-token-file"), KeepDecisions: f.keepDecisions}
 	if f.keepDecisions == 0 {
 		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; to keep none, turn the admin listener off "+
 			"with --admin-address=''", host.MaxDecisions)
 	}
-	var err error
-	if o.Token, err = readToken(f.tokenFile); err != nil {
-		return o, fmt.Errorf("--admin-token-file: %w", err)
+	if f.tokenFile != "" {
+		var err error
+		if o.Token, err = admin.ReadToken(f.tokenFile); err != nil {
+			return o, fmt.Errorf("--admin-token-file: %w", err)
+		}
 	}
 	return o, nil
-}
-
-// readToken reads a token from a file. It returns an empty token if no file is given.
-func readToken(file string) (string, error) {
-	if file == "" {
-		return "", nil
-	}
-	return admin.ReadToken(file)
 }
 
 // addTokenHint adds the name of the token flag to an error about a token that is required or too short.

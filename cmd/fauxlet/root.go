@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fauxlet/internal/host"
 )
 
 func newRoot() *cobra.Command {
@@ -17,7 +19,7 @@ func newRoot() *cobra.Command {
 			if c.Name() == "serve" { // serve logs these warnings, and more
 				return
 			}
-			for _, warning := range secretsOfFlags(c).warnings() {
+			for _, warning := range secretsOfFlags(c).Warnings() {
 				fmt.Fprintln(c.ErrOrStderr(), "fauxlet: warning:", warning)
 			}
 		},
@@ -27,7 +29,7 @@ func newRoot() *cobra.Command {
 	showVersion := root.Flags().BoolP("version", "v", false, "print the version of fauxlet")
 	root.RunE = func(c *cobra.Command, _ []string) error {
 		if *showVersion {
-			_, err := fmt.Fprintln(c.OutOrStdout(), thisBuild())
+			_, err := fmt.Fprintln(c.OutOrStdout(), host.NewBuild(buildVersion()))
 			return err
 		}
 		return c.Help()

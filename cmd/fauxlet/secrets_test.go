@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fauxlet/internal/secretfiles"
 )
 
 // sharedFolder returns a new folder that other users can enter. They cannot enter the folder of t.TempDir.
@@ -138,11 +140,11 @@ current-context: c
 			t.Fatal(err)
 		}
 	}
-	files := &secrets{}
-	files.addKubeconfig("--kubeconfig", path("with-key.conf"))
-	files.addKey("--token-file", path("token"))
-	files.addKey("--token-file", path("missing"))
-	if got := fmt.Sprint(files.warnings()); strings.Count(got, "every user") != 1 {
+	files := &secretfiles.Files{}
+	files.AddKubeconfig("--kubeconfig", path("with-key.conf"))
+	files.AddKey("--token-file", path("token"))
+	files.AddKey("--token-file", path("missing"))
+	if got := fmt.Sprint(files.Warnings()); strings.Count(got, "every user") != 1 {
 		t.Errorf("warnings %s, want only one, about user.key", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/color"
 	"fauxlet/internal/host"
+	"fauxlet/internal/secretfiles"
 )
 
 func newServe() *cobra.Command {
@@ -25,9 +26,10 @@ func newServe() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			files := secretsOfKubelet(cfg)
-			files.addKey("--admin-token-file", serve.admin.tokenFile)
-			for _, warning := range files.warnings() {
+			var files secretfiles.Files
+			files.AddKubelet(cfg)
+			files.AddKey("--admin-token-file", serve.admin.tokenFile)
+			for _, warning := range files.Warnings() {
 				logger.Warn(warning)
 			}
 			options, err := serve.options(cfg, logger)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ func newVersion() *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			v := thisBuild()
+			v := host.NewBuild(buildVersion())
 			switch output {
 			case "text":
 				_, err := fmt.Fprintln(c.OutOrStdout(), v)
@@ -32,22 +31,6 @@ func newVersion() *cobra.Command {
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	completeFlag(c, "output", "text", "json")
 	return c
-}
-
-// build is the version information that "fauxlet version" prints and the admin API returns.
-type build struct {
-	Version    string `json:"version"`
-	Kubernetes string `json:"kubernetesVersion"`
-	Go         string `json:"goVersion"`
-	Platform   string `json:"platform"`
-}
-
-func (b build) String() string {
-	return fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)", b.Version, b.Kubernetes, b.Go, b.Platform)
-}
-
-func thisBuild() build {
-	return build{buildVersion(), host.KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 // buildVersion returns the version set by the linker, or the module version if the program was built with go install.

@@ -65,7 +65,7 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 		set = nil // the host's faults do not affect servers added with Host.Add
 	}
 	server, err := admin.Listen(o.Address, admin.Options{Recorder: a.recorder, Facts: h.facts, Faults: set,
-		Token: o.Token, MakeToken: o.MakeToken, Build: o.Build, Logger: h.logger, WhatIf: whatIf{h},
+		Token: o.Token, MakeToken: o.MakeToken, Build: NewBuild(h.options.Version), Logger: h.logger, WhatIf: whatIf{h},
 		Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady})
 	switch {
 	case err == nil:

@@ -69,8 +69,6 @@ type Admin struct {
 	// KeepDecisions is the number of decisions that the host keeps for all nodes together. 0 means
 	// [decisions.DefaultSize]. The maximum is [MaxDecisions].
 	KeepDecisions int
-	// Build describes the program; the admin API returns it as JSON.
-	Build any
 	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Without a Reviewer, a
 	// what-if can only use the review results in the Decision.
 	Reviewer *reviewapi.Server

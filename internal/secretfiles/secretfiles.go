@@ -1,0 +1,98 @@
+// Package secretfiles warns of files with private keys, tokens or kubeconfigs that are not safe: every user of this
+// machine can read or change them, or a kubeconfig turns off the verification of the apiserver.
+package secretfiles
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"fauxlet/config"
+	"fauxlet/internal/fileaccess"
+)
+
+// Files are the files with credentials that a command uses. Each is added with its source: the flag or the field of the
+// configuration that names the file or its folder. Empty paths and missing files are allowed. The zero value is ready
+// to use.
+type Files struct{ keys, kubeconfigs []file }
+
+type file struct{ source, path string }
+
+// AddKey adds a file with a private key or tokens.
+func (f *Files) AddKey(source, path string) { f.keys = append(f.keys, file{source, path}) }
+
+// AddKubeconfig adds a kubeconfig whose current user and cluster are used.
+func (f *Files) AddKubeconfig(source, path string) {
+	f.kubeconfigs = append(f.kubeconfigs, file{source, path})
+}
+
+// AddUser adds a kubeconfig of which only the current user is used.
+func (f *Files) AddUser(source, path string) { f.keys = append(f.keys, keysOf(file{source, path})...) }
+
+// AddKubelet adds the files that a kubelet's configuration names.
+func (f *Files) AddKubelet(cfg *config.Config) {
+	_, keyFile, selfSigned := cfg.ServingFiles()
+	if selfSigned {
+		f.AddKey("--cert-dir", keyFile)
+	} else {
+		f.AddKey("tlsPrivateKeyFile", keyFile)
+	}
+	for _, kind := range []string{"client", "server"} {
+		f.AddKey("--cert-dir", filepath.Join(cfg.CertDir, "kubelet-"+kind+"-current.pem"))
+	}
+	f.AddKubeconfig("--kubeconfig", cfg.Kubeconfig)
+	f.AddKubeconfig("--bootstrap-kubeconfig", cfg.BootstrapKubeconfig)
+}
+
+// Warnings returns a warning for each file with a private key or token that every user of this machine can read or
+// change, and for each kubeconfig that turns off the verification of the apiserver. It ignores files that do not exist
+// and kubeconfigs that are not valid, because the command reports them when it uses them.
+func (f *Files) Warnings() []string {
+	var all []string
+	keys := slices.Clone(f.keys)
+	for _, k := range f.kubeconfigs {
+		keys = append(keys, keysOf(k)...)
+		if _, cluster := currentContext(k.path); cluster != nil && cluster.InsecureSkipTLSVerify {
+			all = append(all, fmt.Sprintf("%s: %s: insecure-skip-tls-verify is true: the apiserver is not verified, so "+
+				"another server in its place gets the requests and their tokens; set certificate-authority instead",
+				k.source, k.path))
+		}
+	}
+	for _, key := range keys {
+		if exposed := fileaccess.Exposed(key.path); exposed != "" {
+			all = append(all, fmt.Sprintf("%s: every user of this machine can %s %s, which contains a private key or a "+
+				"token; run: chmod o= %[3]s", key.source, exposed, key.path))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// currentContext returns the user and the cluster of a kubeconfig's current context, each nil if there is none.
+func currentContext(path string) (*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
+	kubeconfig, err := clientcmd.LoadFromFile(path)
+	if err != nil || clientcmd.ResolveLocalPaths(kubeconfig) != nil {
+		return nil, nil
+	}
+	current := kubeconfig.Contexts[kubeconfig.CurrentContext]
+	if current == nil {
+		return nil, nil
+	}
+	return kubeconfig.AuthInfos[current.AuthInfo], kubeconfig.Clusters[current.Cluster]
+}
+
+// keysOf returns the files with the credential of a kubeconfig's current user.
+func keysOf(kubeconfig file) []file {
+	user, _ := currentContext(kubeconfig.path)
+	if user == nil {
+		return nil
+	}
+	keys := []file{{kubeconfig.source, user.TokenFile}, {kubeconfig.source, user.ClientKey}}
+	if user.Token != "" || user.Password != "" || len(user.ClientKeyData) > 0 {
+		keys = append(keys, kubeconfig)
+	}
+	return keys
+}
