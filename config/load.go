@@ -133,11 +133,7 @@ func (l *loader) start(c *Config, f *Flags) error {
 		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
 	}
 	// A kubelet starts, and tries for ever to register a Node that the apiserver refuses.
-	if wrong := validation.IsDNS1123Subdomain(c.NodeName); len(wrong) > 0 && (override != "" || c.Kubeconfig != "") {
-		if override == "" {
-			return fmt.Errorf("failed to run Kubelet: the host name %q cannot be the name of a node: %s; set --hostname-override to another name",
-				c.NodeName, wrong[0])
-		}
+	if wrong := validation.IsDNS1123Subdomain(c.NodeName); len(wrong) > 0 && override != "" {
 		return fmt.Errorf("failed to run Kubelet: --hostname-override %q cannot be the name of a node: %s", override,
 			wrong[0])
 	}
@@ -164,7 +160,7 @@ func (l *loader) start(c *Config, f *Flags) error {
 func (l *loader) tls(kc *kubeletConfiguration) error {
 	suites, err := cliflag.TLSCipherSuites(kc.TLSCipherSuites)
 	if err != nil {
-		return fmt.Errorf("%w; set tlsCipherSuites (--tls-cipher-suites) to names of cipher suites in Go's "+
+		return fmt.Errorf("%w; tlsCipherSuites (--tls-cipher-suites) must be names of cipher suites in Go's "+
 			"package crypto/tls", err)
 	}
 	for name, id := range cliflag.InsecureTLSCiphers() {
@@ -181,7 +177,7 @@ func (l *loader) tls(kc *kubeletConfiguration) error {
 		l.warnf("TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites")
 	}
 	if _, err := cliflag.TLSCurvePreferences(kc.TLSCurvePreferences); err != nil {
-		return fmt.Errorf("%w; set tlsCurvePreferences to numbers of curves, which are the CurveIDs in Go's "+
+		return fmt.Errorf("%w; tlsCurvePreferences must be numbers of curves, which are the CurveIDs in Go's "+
 			"package crypto/tls", err)
 	}
 	return nil

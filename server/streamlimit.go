@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -59,12 +60,18 @@ func execLimit(options *remotecommand.Options) func(protocol string) streamLimit
 	}
 }
 
+// upgradesToSPDY reports whether the libraries would upgrade the connection to SPDY. They accept more than the protocol's
+// exact name. (k8s.io/streaming/pkg/httpstream/spdy, UpgradeResponse)
+func upgradesToSPDY(r *http.Request) bool {
+	return strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "spdy/3.1")
+}
+
 // limitStreams limits the streams of connections that the handler "serve" upgrades to SPDY, and closes the connection
 // when the handler has returned. The function "limit" gets the protocol that the handler has negotiated.
 func (h *streamHandlers) limitStreams(limit func(protocol string) streamLimit,
 	serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if hijacker, ok := w.(http.Hijacker); ok && strings.EqualFold(r.Header.Get("Upgrade"), "SPDY/3.1") {
+		if hijacker, ok := w.(http.Hijacker); ok && upgradesToSPDY(r) {
 			limited := &limitedWriter{ResponseWriter: w, hijacker: hijacker, limit: limit, errorLog: h.errorLog()}
 			defer limited.close()
 			w = limited
@@ -198,6 +205,9 @@ func (c *limitedConn) received(f spdyFrame) error {
 		return fmt.Errorf("invalid frame, or more than %d headers, or a header of more than %d bytes: %w",
 			maxStreamHeaders, maxStreamHeaderField, err)
 	}
+	if c.frame.Len() > 0 { // the library would read the rest as further frames
+		return fmt.Errorf("a control frame has %d surplus bytes", c.frame.Len())
+	}
 	switch parsed := parsed.(type) {
 	case *spdy.SynStreamFrame:
 		return c.opened(parsed.StreamId, parsed.CFHeader.Flags)
@@ -237,14 +247,17 @@ func (c *limitedConn) sent(f spdyFrame) error {
 	return nil
 }
 
-// opened records a new stream. It returns an error if there are too many, or if the ID is not higher than the previous
-// one. The library would start a goroutine for each frame with such an ID.
+// opened records a new stream. It returns an error if there are too many, if the stream is unidirectional, or if its ID
+// is not higher than the previous one. The library would start a goroutine for each frame with such an ID.
 func (c *limitedConn) opened(id spdy.StreamId, flags spdy.ControlFlags) error {
 	if id <= c.newest {
 		return fmt.Errorf("a stream has the ID %d after the ID %d", id, c.newest)
 	}
+	if flags&spdy.ControlFlagUnidirectional != 0 { // the library keeps such streams until the connection ends
+		return errors.New("a stream is unidirectional")
+	}
 	c.newest = id
-	s := &limitedStream{client: flags&spdy.ControlFlagFin != 0, server: flags&spdy.ControlFlagUnidirectional != 0}
+	s := &limitedStream{client: flags&spdy.ControlFlagFin != 0}
 	c.open[id] = s
 	c.unanswered++
 	if len(c.open) > c.limit.most {

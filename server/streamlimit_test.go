@@ -17,7 +17,7 @@ import (
 type spdyClient struct {
 	*spdy.Framer
 	t    testing.TB
-	conn io.Closer
+	conn io.WriteCloser
 	last spdy.StreamId
 	// The channel "finished" gets the ID of each stream that the server finishes. It is closed when the server closes
 	// the connection.
@@ -115,6 +115,21 @@ func TestStreamLimit(t *testing.T) {
 			c.last = half(c) - 2
 			half(c)
 		}},
+		{"port-forward: a unidirectional stream", forward, "portforward.k8s.io", func(c *spdyClient) {
+			c.open(spdy.ControlFlagUnidirectional|spdy.ControlFlagFin, "streamtype", "error", "port", "80")
+		}},
+		{"port-forward: bytes after the fields of a PING", forward, "portforward.k8s.io", func(c *spdyClient) {
+			ping := []byte{0x80, 3, 0, byte(spdy.TypePing), 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0}
+			if _, err := c.conn.Write(ping); err != nil {
+				c.t.Error(err)
+			}
+		}},
+		{"port-forward: 2,001 streams of a connection with another name of the protocol", forward,
+			"portforward.k8s.io\r\nUpgrade: x, spdy/3.1", func(c *spdyClient) {
+				for range 2001 {
+					half(c)
+				}
+			}},
 		{"port-forward: a long header", forward, "portforward.k8s.io", func(c *spdyClient) {
 			c.open(0, "streamtype", "error", "port", "80", "requestid", strings.Repeat("x", 2000))
 		}},

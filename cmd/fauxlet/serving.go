@@ -93,6 +93,7 @@ var flagOf = map[string]string{
 	"Config.Kubeconfig":          "--kubeconfig",
 	"Config.BootstrapKubeconfig": "--bootstrap-kubeconfig",
 	"Config.Kubelet.Port":        "--port",
+	"Config.NodeName":            "--hostname-override",
 }
 
 // withFlag replaces the name of an option in an error of a host by the name of the flag that sets the option.

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
@@ -104,10 +105,15 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 	if err := pair.Write(certFile, keyFile); err != nil {
 		return nil, nil, nil, err
 	}
-	written, served, err = c.load(cmp.Or(node, strings.ToLower(p.options.Target.Host)), certFile, keyFile)
-	if err != nil {
+	name := cmp.Or(node, strings.ToLower(p.options.Target.Host))
+	flag := name
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		flag = "node" // config.Load accepts only names that a Node may have, which an address such as ::1 is not
+	}
+	if written, served, err = c.load(flag, certFile, keyFile); err != nil {
 		return nil, nil, nil, err
 	}
+	written.NodeName, served.NodeName = name, name
 	options := server.Options{Config: served, TokenReviews: c.TokenReviews, AccessReviews: c.AccessReviews, Drain: -1}
 	if c.reviewsObserved() {
 		client := &rest.Config{Host: "http://reviews.invalid", QPS: -1}

@@ -77,7 +77,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	trace := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
 	k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Settings: kubelet.ServingCertificate(t),
-		Args: []string{"--admin-address", trace}})
+		Args: []string{"--admin-address", trace, "--admin-token-file="}})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsPrinted(t)
 

@@ -124,14 +124,11 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 	if c.tokenFile == "" {
 		return c.sendWith(ctx, c.token, method, path, body, header)
 	}
-	token, err := tokenOf(c.tokenFile)
-	if err != nil {
-		return nil, err
-	}
+	token := tokenOf(c.tokenFile)
 	response, err := c.sendWith(ctx, token, method, path, body, header)
 	if refused, ok := errors.AsType[*StatusError](err); ok && refused.Status == http.StatusUnauthorized {
 		// The Server may have started after the file was read.
-		if current, _ := tokenOf(c.tokenFile); current != token {
+		if current := tokenOf(c.tokenFile); current != token {
 			return c.sendWith(ctx, current, method, path, body, header)
 		}
 	}

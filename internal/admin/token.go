@@ -2,15 +2,12 @@ package admin
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"fauxlet/internal/atomicfile"
 	"fauxlet/internal/fileaccess"
@@ -79,12 +76,12 @@ func removeToken(file, token string) {
 	}
 }
 
-// tokenOf returns the token in the file of a Server that makes its own token. It is empty if there is no such file,
-// also if the user's home is no folder, but for example /dev/null.
-func tokenOf(file string) (string, error) {
+// tokenOf returns the token in the file of a Server that makes its own token. It is empty if there is no such file, if
+// this user cannot read it, and if another user can have put it there.
+func tokenOf(file string) string {
 	token, err := ReadToken(file)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return "", nil
+	if err != nil || fileaccess.CheckFolder(filepath.Dir(file)) != nil {
+		return ""
 	}
-	return token, err
+	return token
 }

@@ -31,7 +31,8 @@ func CheckLinks(path string) error {
 		if err != nil || link.Mode().Type() != fs.ModeSymlink || !foreign(link) {
 			continue // a file that cannot be looked up cannot be opened either
 		}
-		if open, err := os.Stat(folder); err != nil || open.Mode()&(writableByGroup|writableByAll) != 0 {
+		if open, err := os.Stat(folder); err != nil || foreign(open) ||
+			open.Mode()&(writableByGroup|writableByAll) != 0 {
 			return fmt.Errorf("%s is a symbolic link of another user; remove it, or choose another path", path)
 		}
 	}

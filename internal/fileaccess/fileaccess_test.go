@@ -29,14 +29,16 @@ func giveAway(t *testing.T, path string) {
 
 func TestCheckLinks(t *testing.T) {
 	for name, test := range map[string]struct {
-		folder  os.FileMode // the mode of the folder that contains the link
-		theirs  bool        // the link belongs to another user
-		refused bool
+		folder      os.FileMode // the mode of the folder that contains the link
+		theirs      bool        // the link belongs to another user
+		theirFolder bool        // the folder with the link belongs to another user
+		refused     bool
 	}{
 		"our link":                                 {folder: 0o1777},
 		"a planted link":                           {folder: 0o1777, theirs: true, refused: true},
 		"a planted link in a folder of a group":    {folder: 0o770, theirs: true, refused: true},
 		"a link in a folder closed to other users": {folder: 0o755, theirs: true},
+		"a planted link in a planted folder":       {folder: 0o755, theirs: true, theirFolder: true, refused: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -45,6 +47,11 @@ func TestCheckLinks(t *testing.T) {
 			must(t, os.Chmod(dir, test.folder))
 			if test.theirs {
 				giveAway(t, link)
+				test.theirFolder = test.theirFolder || os.Geteuid() != 0 // giveAway then gives away all files
+			}
+			if test.theirFolder {
+				giveAway(t, dir)
+				test.refused = true
 			}
 			for _, path := range []string{link, filepath.Join(link, "file"), filepath.Join(link, "new", "file")} {
 				err := CheckLinks(path)

@@ -108,7 +108,10 @@ func (o *Options) validate() error {
 	}
 	n := &o.Nodes
 	last := o.nodeName(n.Count - 1)
-	switch {
+	switch wrong := validation.IsDNS1123Subdomain(o.Config.NodeName); {
+	case n.NamePrefix == "" && joins(o.Config) && len(wrong) > 0:
+		return optionErrorf("Config.NodeName", "the host name %q cannot be the name of a node: %s", o.Config.NodeName,
+			wrong[0])
 	case n.Count < 0:
 		return optionErrorf("Nodes.Count", "%d: must not be negative", n.Count)
 	case n.NamePrefix != "" && n.Count == 0:

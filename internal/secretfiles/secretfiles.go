@@ -4,6 +4,7 @@ package secretfiles
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -73,6 +74,10 @@ func (f *Files) Warnings() []string {
 
 // currentContext returns the user and the cluster of a kubeconfig's current context, each nil if there is none.
 func currentContext(path string) (*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
+	// A pipe can be read only once, by the command itself.
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, nil
+	}
 	kubeconfig, err := clientcmd.LoadFromFile(path)
 	if err != nil || clientcmd.ResolveLocalPaths(kubeconfig) != nil {
 		return nil, nil
