@@ -44,7 +44,7 @@ func TestBombs(t *testing.T) {
 		{"recursion by source", `echo '. /tmp/a' > /tmp/a; . /tmp/a`, "nested too deeply", false},
 		{"recursion in a pipe", `f() { f | f; }; f`, "", false},
 		{"recursion in a here document", "f() { f <<EOF\n$(f)\nEOF\n}; f", "", false},
-		{"fork bomb", `f() { f & f & sleep 0.01; }; f; sleep 1000`, "can't fork", false},
+		{"fork bomb", `f() { f & f & sleep 1000; }; f`, "can't fork", false},
 		{"many in the background", `i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done`, "can't fork", false},
 		{"long pipe", "true" + deep(" | true", 400), "can't fork", false},
 		{"very long pipe", "true" + deep(" | true", 5000), "can't fork", false},
