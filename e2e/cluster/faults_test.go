@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
 	"fauxlet/e2e/internal/kubelet"
@@ -73,12 +75,15 @@ const waits = 15 * time.Second
 func TestKubectlErrorsOfFaults(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
-	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
+	plane := controlplane.Shared(t, controlplane.ForNodes)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	trace := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
 	k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Settings: kubelet.ServingCertificate(t),
-		Args: []string{"--admin-address", trace, "--admin-token-file="}})
-	plane.Register(t, k.Node, k.Port, sample.Nginx())
+		Args: []string{"--admin-address", trace, "--admin-token-file=", "--register-node"}})
+	t.Cleanup(func() { plane.DeleteNode(t, k.Node) })
+	plane.AwaitNode(t, k.Node, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
+	plane.CreatePod(t, controlplane.BoundTo(k.Node, "nginx"))
+	plane.AwaitPod(t, "nginx", "is Running", controlplane.PhaseIs(v1.PodRunning))
 	plane.LogsPrinted(t)
 
 	fault := func(t *testing.T, args ...string) string {
