@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -260,7 +261,8 @@ func TestKubectlPortForward(t *testing.T) {
 	})
 }
 
-// TestKubectlCopy copies files into a container and back with kubectl cp, which runs tar in the fake shell.
+// TestKubectlCopy copies a folder into a container and back with kubectl cp, which runs tar in the fake shell. The folder
+// has a symbolic link, and a file that is larger than a frame of SPDY may be (16 MiB).
 func TestKubectlCopy(t *testing.T) {
 	t.Parallel()
 	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
@@ -269,6 +271,10 @@ func TestKubectlCopy(t *testing.T) {
 		expect.NoError(t, os.Mkdir(given, 0o755))
 		text := strings.Repeat("a line of the file\n", 10000)
 		expect.NoError(t, os.WriteFile(filepath.Join(given, "file.txt"), []byte(text), 0o600))
+		large := make([]byte, 17<<20)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(large)
+		expect.NoError(t, os.WriteFile(filepath.Join(given, "large"), large, 0o600))
+		expect.NoError(t, os.Symlink("file.txt", filepath.Join(given, "link")))
 		for _, args := range [][]string{{"cp", given, "nginx:/tmp/given"}, {"cp", "nginx:/tmp/given", back}} {
 			if got := s.kubectl(t, "", args...); got.Status != 0 {
 				t.Fatalf("kubectl %s: %+v", strings.Join(args, " "), got)
@@ -276,6 +282,12 @@ func TestKubectlCopy(t *testing.T) {
 		}
 		if expect.File(t, filepath.Join(back, "file.txt")) != text {
 			t.Error("the copied file differs")
+		}
+		if expect.File(t, filepath.Join(back, "large")) != string(large) {
+			t.Error("the copied large file differs")
+		}
+		if got := s.kubectl(t, "", "exec", "nginx", "--", "readlink", "/tmp/given/link"); got.Stdout != "file.txt\n" {
+			t.Errorf("the copied link in the container: %+v", got)
 		}
 		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l",
 			"/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {
