@@ -46,6 +46,7 @@ type filesystem struct {
 	uid, gid int64    // the owner of new files
 	size     int      // the limit of bytes
 	memory   *account // nil while the system files are made, which are not counted
+	shared   *account // counts what files take from memory, within the limit for the files of all containers
 
 	lock  sync.Mutex
 	root  *node
@@ -137,7 +138,7 @@ func (f *filesystem) count(n *node, bytes int) error {
 	if f.bytes+bytes > f.size {
 		return noSpace("the container's file system has %s", sizeText(f.size))
 	}
-	if err := f.memory.take(bytes); err != nil {
+	if err := f.take(bytes); err != nil {
 		return noSpace("%v", err)
 	}
 	f.bytes += bytes
@@ -150,7 +151,7 @@ func (f *filesystem) countNew(n *node) error {
 	if f.memory == nil {
 		return nil
 	}
-	if err := f.memory.take(n.memory()); err != nil {
+	if err := f.take(n.memory()); err != nil {
 		return noSpace("%v", err)
 	}
 	n.inode = true
@@ -166,11 +167,28 @@ func (f *filesystem) countName(n *node) error {
 	if f.files >= maxFiles {
 		return noSpace("the container's file system has %d files", maxFiles)
 	}
-	if err := f.memory.take(nameMemory); err != nil {
+	if err := f.take(nameMemory); err != nil {
 		return noSpace("%v", err)
 	}
 	f.files++
 	return nil
+}
+
+// take adds to the memory of the container and to that of the files of all containers.
+func (f *filesystem) take(n int) error {
+	if err := f.memory.take(n); err != nil {
+		return err
+	}
+	if err := f.shared.take(n); err != nil {
+		f.memory.give(n)
+		return err
+	}
+	return nil
+}
+
+func (f *filesystem) give(n int) {
+	f.memory.give(n)
+	f.shared.give(n)
 }
 
 func sizeText(bytes int) string {
@@ -187,7 +205,7 @@ func noSpace(format string, args ...any) error {
 
 // truncate removes the content of a file. The caller holds f.lock.
 func (f *filesystem) truncate(n *node) {
-	f.memory.give(n.counted)
+	f.give(n.counted)
 	f.bytes -= n.counted
 	n.content, n.counted = content{}, 0
 }
@@ -199,7 +217,7 @@ func (f *filesystem) release(n *node) {
 	}
 	f.truncate(n)
 	if n.inode {
-		f.memory.give(n.memory())
+		f.give(n.memory())
 		n.inode = false
 	}
 }
@@ -499,7 +517,7 @@ func (f *filesystem) removeEntry(at place) {
 	if at.node.free > 0 {
 		at.node.free--
 	} else {
-		f.memory.give(nameMemory)
+		f.give(nameMemory)
 		f.files--
 	}
 	f.release(at.node)

@@ -341,6 +341,26 @@ func TestMemoryOfRemovedContainers(t *testing.T) {
 	}
 }
 
+// TestFilesLeaveMemoryForCommands checks that commands still run, and can remove files, when the files of all containers
+// use as much memory as they may.
+func TestFilesLeaveMemoryForCommands(t *testing.T) {
+	other, c := newContainer(t), newContainer(t)
+	rest := processFiles - int(filesOfProcess.used.Load()) - 1<<20
+	for _, account := range []*account{memoryOfProcess, filesOfProcess} { // as the files of other containers would
+		if err := account.take(rest); err != nil {
+			t.Fatal(err)
+		}
+		defer account.give(rest)
+	}
+	sh(t, other, "head -c 500000 /dev/zero > /tmp/x")
+	got := sh(t, c, `head -c 1000000 /dev/zero > /tmp/x; seq 1 100000 | sort -n | tail -n 1; rm /tmp/x; echo $?`)
+	want := result{stdout: "100000\n0\n",
+		stderr: "head: write error: No space left on device: the files of all containers use more than 384 MiB\n"}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestNothingAfterTheEnd checks that background commands write nothing after Run has returned.
 func TestNothingAfterTheEnd(t *testing.T) {
 	for range 20 {

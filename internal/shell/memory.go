@@ -18,6 +18,9 @@ type account struct {
 const (
 	workMemory    = 16 << 20  // the memory of a container, in addition to the size of its file system
 	processMemory = 512 << 20 // the memory of all containers of the process
+	// The part of processMemory that files may use. The rest remains for commands, so that commands can still run, and
+	// remove files, when files have used up their part.
+	processFiles = processMemory / 4 * 3
 )
 
 // These are estimates of the memory that the parts of a running command use, in bytes.
@@ -38,12 +41,19 @@ const (
 
 var (
 	memoryOfProcess   = newMemory("all containers", processMemory, nil)
+	filesOfProcess    = newFilesMemory(nil)
 	commandsOfProcess = newCommands("all containers run", maxProcessCommands, nil)
 )
 
 func newMemory(of string, limit int, in *account) *account {
 	return &account{limit: int64(limit), in: in,
 		full: fmt.Sprintf("the commands and files of %s use more than %s", of, sizeText(limit))}
+}
+
+// newFilesMemory returns an account for the files of a container, which has no limit of its own.
+func newFilesMemory(in *account) *account {
+	return &account{limit: processFiles, in: in,
+		full: "the files of all containers use more than " + sizeText(processFiles)}
 }
 
 func newCommands(of string, limit int, in *account) *account {

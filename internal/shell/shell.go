@@ -66,7 +66,10 @@ func containerOf(config pods.ContainerConfig, now func() time.Time) (*container,
 	c.memory = newMemory("the container", disk+workMemory, memoryOfProcess)
 	c.commands = newCommands("the container runs", maxCommands, commandsOfProcess)
 	c.cpu, c.turn = cpuLimiter(1), make(chan struct{}, 1)
-	runtime.AddCleanup(c, func(memory *account) { memory.in.give(int(memory.used.Load())) }, c.memory)
+	c.files.shared = newFilesMemory(filesOfProcess)
+	for _, own := range []*account{c.memory, c.files.shared} {
+		runtime.AddCleanup(c, func(own *account) { own.in.give(int(own.used.Load())) }, own)
+	}
 	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
 		key, _, _ := strings.Cut(entry, "=")
 		if _, found := lookupEnv(c.env, key); !found {
