@@ -1,5 +1,6 @@
 // Package secretfiles warns of files with private keys, tokens or kubeconfigs that are not safe: every user of this
-// machine can read or change them, or a kubeconfig turns off the verification of the apiserver.
+// machine can read or change them or put other files in their place, or a kubeconfig turns off the verification of the
+// apiserver.
 package secretfiles
 
 import (
@@ -18,7 +19,7 @@ import (
 // Files are the files with credentials that a command uses. Each is added with its source: the flag or the field of the
 // configuration that names the file or its folder. Empty paths and missing files are allowed. The zero value is ready
 // to use.
-type Files struct{ keys, kubeconfigs []file }
+type Files struct{ keys, kubeconfigs, folders []file }
 
 type file struct{ source, path string }
 
@@ -44,13 +45,15 @@ func (f *Files) AddKubelet(cfg *config.Config) {
 	for _, kind := range []string{"client", "server"} {
 		f.AddKey("--cert-dir", filepath.Join(cfg.CertDir, "kubelet-"+kind+"-current.pem"))
 	}
+	f.folders = append(f.folders, file{"--cert-dir", cfg.CertDir})
 	f.AddKubeconfig("--kubeconfig", cfg.Kubeconfig)
 	f.AddKubeconfig("--bootstrap-kubeconfig", cfg.BootstrapKubeconfig)
 }
 
 // Warnings returns a warning for each file with a private key or token that every user of this machine can read or
-// change, and for each kubeconfig that turns off the verification of the apiserver. It ignores files that do not exist
-// and kubeconfigs that are not valid, because the command reports them when it uses them.
+// change, for a kubelet's --cert-dir where another user could place a key, and for each kubeconfig that turns off the
+// verification of the apiserver. It ignores files that do not exist and kubeconfigs that are not valid, because the
+// command reports them when it uses them.
 func (f *Files) Warnings() []string {
 	var all []string
 	keys := slices.Clone(f.keys)
@@ -66,6 +69,14 @@ func (f *Files) Warnings() []string {
 		if exposed := fileaccess.Exposed(key.path); exposed != "" {
 			all = append(all, fmt.Sprintf("%s: every user of this machine can %s %s, which contains a private key or a "+
 				"token; run: chmod o= %[3]s", key.source, exposed, key.path))
+		}
+	}
+	for _, folder := range f.folders {
+		if _, err := os.Stat(folder.path); err != nil {
+			continue
+		}
+		if err := fileaccess.CheckFolder(folder.path); err != nil {
+			all = append(all, fmt.Sprintf("%s: %v", folder.source, err))
 		}
 	}
 	slices.Sort(all)
