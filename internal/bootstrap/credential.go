@@ -68,6 +68,7 @@ func (o *Options) bootstrap(ctx context.Context) error {
 		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
 	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key,
 		subject(o.NodeName))
+	logger.end()
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

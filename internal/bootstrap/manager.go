@@ -23,19 +23,22 @@ import (
 // therefore lasts too long.
 type rotation struct {
 	certificate.Manager
-	files *store
-	ended atomic.Bool
-	woken chan struct{}
+	files    *store
+	requests *requestLogger
+	ended    atomic.Bool
+	woken    chan struct{}
 }
 
 // The variable "mismatch" is a template that no certificate satisfies. The certificate library calls GetTemplate every
 // second, even while it sleeps. If GetTemplate returns this template, the library wakes and calls ClientsetFn.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
-// newRotation returns a rotation that stores its certificates in "files". The configuration must have a GetTemplate
-// function. If the configuration has no ClientsetFn function, the certificate is not renewed.
-func newRotation(nodeName string, files *store, config certificate.Config) (*rotation, error) {
-	r := &rotation{files: files, woken: make(chan struct{})}
+// newRotation returns a rotation that stores its certificates in "files" and logs its requests to "requests". The
+// configuration must have a GetTemplate function. If the configuration has no ClientsetFn function, the certificate is
+// not renewed.
+func newRotation(nodeName string, files *store, requests *requestLogger,
+	config certificate.Config) (*rotation, error) {
+	r := &rotation{files: files, requests: requests, woken: make(chan struct{})}
 	wake := sync.OnceFunc(func() { close(r.woken) })
 	template, clientset := config.GetTemplate, config.ClientsetFn
 	config.CertificateStore = files
@@ -60,7 +63,8 @@ func newRotation(nodeName string, files *store, config certificate.Config) (*rot
 				return nil, errors.New("the certificate has expired before its renewal: the clock has jumped; " +
 					"requesting a new one") // after this error the certificate library tries again within two seconds
 			}
-			return clientset(current)
+			client, err := clientset(current)
+			return requests.wrap(client), err
 		}
 	}
 	logger := libraryLogger(nodeName)
@@ -85,7 +89,7 @@ func (r *rotation) overslept() bool {
 	return expires != 0 && time.Now().UnixNano() > expires
 }
 
-// Stop ends all goroutines within two seconds.
+// Stop ends all goroutines within two seconds, and waits until all requests have ended.
 func (r *rotation) Stop() {
 	r.ended.Store(true)
 	if r.Current() != nil {
@@ -96,6 +100,7 @@ func (r *rotation) Stop() {
 		}
 	}
 	r.Manager.Stop()
+	r.requests.end()
 }
 
 // untilEnded is a log sink that drops every line that is logged after the rotation of certificates has ended.

@@ -33,7 +33,8 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),
 		NotAfter: time.Now().Add(time.Hour)}
 	requests := make(chan bool, 10)
-	r, err := newRotation("node", &store{FileStore: held{&tls.Certificate{Leaf: leaf}}}, certificate.Config{
+	files := &store{FileStore: held{&tls.Certificate{Leaf: leaf}}}
+	r, err := newRotation("node", files, &requestLogger{}, certificate.Config{
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		GetUsages:   certificate.DefaultKubeletServingGetUsages,
 		ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) {

@@ -26,13 +26,35 @@ type requestLogger struct {
 	kind   string // "client" or "serving"
 	next   string // the end of the log line about a refused request: what happens next
 
-	mu   sync.Mutex
-	last string // the latest event, so that repeated events are logged once
+	mu     sync.Mutex
+	last   string // the latest event, so that repeated events are logged once
+	ended  bool
+	active sync.WaitGroup // counts the calls that are under way
 }
 
 // wrap returns a client that behaves like the given client and logs its calls about CertificateSigningRequests.
 func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
+}
+
+// begin counts a call that starts. After "end" it returns false, and the call must not start.
+func (l *requestLogger) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.active.Add(1)
+	}
+	return !l.ended
+}
+
+// The method "end" waits until all calls have ended, and prevents further calls. The caller has cancelled their
+// contexts. Without it, client-go could still use the connection and the log: neither the certificate library nor its
+// informers wait for their requests.
+func (l *requestLogger) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.active.Wait()
 }
 
 // The method "once" returns the logger for an event of the CertificateSigningRequest with the given name. If the
@@ -124,6 +146,10 @@ type loggedRequests struct {
 
 func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.CertificateSigningRequest,
 	options metav1.CreateOptions) (*certificatesv1.CertificateSigningRequest, error) {
+	if !c.log.begin() {
+		return nil, context.Canceled
+	}
+	defer c.log.active.Done()
 	created, err := c.CertificateSigningRequestInterface.Create(ctx, request, options)
 	name := request.Name
 	if err == nil {
@@ -137,6 +163,10 @@ func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.Cert
 
 func (c loggedRequests) List(ctx context.Context,
 	options metav1.ListOptions) (*certificatesv1.CertificateSigningRequestList, error) {
+	if !c.log.begin() {
+		return nil, context.Canceled
+	}
+	defer c.log.active.Done()
 	list, err := c.CertificateSigningRequestInterface.List(ctx, options)
 	if err == nil {
 		for i := range list.Items {
@@ -148,6 +178,10 @@ func (c loggedRequests) List(ctx context.Context,
 
 // Watch does not use watch.Filter, whose goroutine blocks forever if the reader stops reading.
 func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	if !c.log.begin() {
+		return nil, context.Canceled
+	}
+	defer c.log.active.Done()
 	events, err := c.CertificateSigningRequestInterface.Watch(ctx, options)
 	if err != nil {
 		return nil, err

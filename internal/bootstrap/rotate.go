@@ -58,7 +58,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic}
 	var own *rest.Config // a copy of c.Config, because the caller may change the original
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
-	c.manager, err = newRotation(o.NodeName, files, certificate.Config{
+	c.manager, err = newRotation(o.NodeName, files, requests, certificate.Config{
 		// The current certificate authenticates the request for its successor. Without a current certificate, the
 		// bootstrap credential authenticates the request.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
@@ -66,11 +66,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 			if current == nil {
 				config = o.latestConfig(requestConfig)
 			}
-			client, err := kubernetes.NewForConfig(config)
-			if err != nil {
-				return nil, err
-			}
-			return requests.wrap(client), nil
+			return kubernetes.NewForConfig(config)
 		},
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,

@@ -67,11 +67,10 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		GetUsages:           certificate.DefaultKubeletServingGetUsages,
 		CertificateRotation: age, CertificateRenewFailure: failures}
 	if o.Client != nil {
-		logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}
-		client := logger.wrap(o.Client)
-		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
+		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return o.Client, nil }
 	}
-	rotation, err := newRotation(o.NodeName, files, config)
+	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}
+	rotation, err := newRotation(o.NodeName, files, requests, config)
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file, and a new certificate is requested", o.CertDir, err)
 	}

@@ -20,8 +20,9 @@ import (
 	"golang.org/x/sync/semaphore"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	informers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -94,6 +95,9 @@ type Fleet struct {
 	lives   map[types.NamespacedName]*podEntry
 	static  map[types.NamespacedName]*member
 	active  sync.WaitGroup // counts the running goroutines of members
+	// The field "unlist" is true when the informers must send no more list requests, because Run ends.
+	unlist bool
+	lists  sync.WaitGroup // counts the list requests of the informers that are under way
 }
 
 const (
@@ -123,11 +127,11 @@ func NewFleet(options Options) (*Fleet, error) {
 	if options.Only != "" {
 		bound, named = indexNode+"="+options.Only, "metadata.name="+options.Only
 	}
-	f.pods = informers.NewFilteredPodInformer(options.Client, metav1.NamespaceAll, 0, cache.Indexers{
+	core := options.Client.CoreV1()
+	f.pods = newInformer(f, &v1.Pod{}, core.Pods(metav1.NamespaceAll), bound, cache.Indexers{
 		indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
-	}, func(o *metav1.ListOptions) { o.FieldSelector = bound })
-	f.nodes = informers.NewFilteredNodeInformer(options.Client, 0, nil,
-		func(o *metav1.ListOptions) { o.FieldSelector = named })
+	})
+	f.nodes = newInformer(f, &v1.Node{}, core.Nodes(), named, nil)
 	if options.Only == "" {
 		// Managed fields are a third of a pod's memory, and a fleet does not need them.
 		withoutManagedFields := func(object any) (any, error) {
@@ -157,6 +161,33 @@ func NewFleet(options Options) (*Fleet, error) {
 		},
 	})
 	return f, err
+}
+
+// newInformer returns an informer of the objects that the field selector selects. An informer sends each list request in
+// its own goroutine, and ends without waiting for it. Therefore f.lists counts list requests, and Run waits for them.
+// Otherwise client-go could still use the connection and the log after Run.
+func newInformer[List runtime.Object](f *Fleet, object runtime.Object, client interface {
+	List(context.Context, metav1.ListOptions) (List, error)
+	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+}, selector string, indexers cache.Indexers) cache.SharedIndexInformer {
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			f.mu.Lock()
+			if f.unlist {
+				f.mu.Unlock()
+				return nil, context.Canceled
+			}
+			f.lists.Add(1)
+			f.mu.Unlock()
+			defer f.lists.Done()
+			options.FieldSelector = selector
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = selector
+			return client.Watch(ctx, options)
+		},
+	}, f.options.Client), object, 0, indexers)
 }
 
 // The method "changed" queues a pod that is bound to a node of this Fleet, or that was bound to one until now.
@@ -192,13 +223,20 @@ func (f *Fleet) nodeDeleted(object any) {
 }
 
 // Run keeps the nodes and their pods up to date until ctx is done. Then each node reports that it is not ready or
-// deletes its Node, which may take a few seconds. Call Run once. Nodes may be added before and during Run.
+// deletes its Node, which may take a few seconds. When Run returns, all requests to the apiserver have ended. Call Run
+// once. Nodes may be added before and during Run.
 func (f *Fleet) Run(ctx context.Context) error {
 	// The watches end after the nodes have left.
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
-	defer group.Wait()
-	defer unwatch()
+	defer func() {
+		unwatch()
+		group.Wait()
+		f.mu.Lock()
+		f.unlist = true
+		f.mu.Unlock()
+		f.lists.Wait()
+	}()
 	for _, informer := range []cache.SharedIndexInformer{f.nodes, f.pods} {
 		group.Go(func() { informer.RunWithContext(watching) })
 	}
