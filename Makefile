@@ -70,6 +70,13 @@ bench: ## compare one request and one long log with a bare net/http server, and 
 		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 
+# The test is built first and run without "go test", which would hold back its output.
+.PHONY: soak
+soak: ## run fauxlet in a cluster under all kinds of requests, and fail if goroutines, descriptors or live heap grow (TIME=10m)
+	@mkdir -p $(BIN)
+	cd e2e && CGO_ENABLED=0 go test -c -o ../$(BIN)/soak.test ./soak
+	@cd e2e/soak && exec ../../$(BIN)/soak.test -test.run '^TestSoak$$' -time $(or $(TIME),10m) -results ../../$(BIN) $(ARGS)
+
 # Platforms that the program is also built for. Vet compiles the files that only they have.
 PLATFORMS := darwin/arm64 windows/amd64 linux/arm64
 

@@ -47,7 +47,7 @@ func Main(m *testing.M, pkg string) int {
 // parallel is how many tests of a package run at the same time, unless the flag -parallel is given. Most tests spend
 // their time waiting for a control plane or a node, so the number does not depend on the number of processors.
 // Package same is different: each of its comparisons keeps a processor busy.
-var parallel = map[string]int{"same": 4, "cluster": 32, "node": 32, "tools": 8, "browser": 2}
+var parallel = map[string]int{"same": 4, "cluster": 32, "node": 32, "tools": 8, "browser": 2, "soak": 1}
 
 func setParallel(pkg string) {
 	given := false

@@ -38,7 +38,8 @@ var starter = sync.OnceValue(func() chan func() {
 func Start(name, path string, args ...string) (*Process, error) {
 	p := &Process{name: name, Cmd: exec.Command(path, args...), Ended: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.Out, &p.Out
-	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// In a process group of its own, the program does not get the SIGINT of a Ctrl-C. The test binary stops it.
+	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	starter() <- func() { started <- p.Cmd.Start() }
 	if err := <-started; err != nil {

@@ -35,6 +35,7 @@ var needs = map[string][]string{
 	"node":    {root, "bash", "chroot", "ip", "openssl", "setpriv"},
 	"tools":   {root, "bash", "buildah", "chroot", "curl", "openssl", "prometheus", "promtool", "setpriv"},
 	"browser": {"chromium"},
+	"soak":    {},
 }
 
 // Packages returns the names of the test packages.
