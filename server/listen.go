@@ -6,6 +6,10 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+
+	"k8s.io/utils/ptr"
+
+	"fauxlet/config"
 )
 
 // Listen opens the ports of the configuration: `port` on `address` unless enableServer is false, and `readOnlyPort`
@@ -16,12 +20,9 @@ import (
 // or file, and what to change.
 func (s *Server) Listen() (*Listeners, error) {
 	kubelet := &s.config.Kubelet
-	var listeners Listeners
-	var err error
-	if kubelet.EnableServer == nil || *kubelet.EnableServer {
-		if listeners.Secure, err = listen(kubelet.Address, kubelet.Port, "port"); err != nil {
-			return nil, err
-		}
+	listeners, err := OpenSecurePort(s.config, kubelet.Port)
+	if err != nil {
+		return nil, err
 	}
 	if kubelet.ReadOnlyPort > 0 {
 		if listeners.ReadOnly, err = listen(kubelet.Address, kubelet.ReadOnlyPort, "readOnlyPort"); err != nil {
@@ -35,7 +36,19 @@ func (s *Server) Listen() (*Listeners, error) {
 			return nil, err
 		}
 	}
-	return &listeners, nil
+	return listeners, nil
+}
+
+// OpenSecurePort opens only the secure port, for a [Server] that is made later. The argument "port" replaces `port` in
+// the configuration. If enableServer is false, the Listeners are empty.
+func OpenSecurePort(config *config.Config, port int32) (*Listeners, error) {
+	listeners := &Listeners{}
+	if !ptr.Deref(config.Kubelet.EnableServer, true) {
+		return listeners, nil
+	}
+	var err error
+	listeners.Secure, err = listen(config.Kubelet.Address, port, "port")
+	return listeners, err
 }
 
 // flagOf maps the configuration field of a port to the flag that sets the field.

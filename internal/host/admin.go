@@ -120,7 +120,7 @@ func (a *adminListener) observer(node string, next func(*authchain.Decision)) fu
 // facts returns the facts about a node's configuration that explanations of its decisions use.
 func (h *Host) facts(name string) explain.Facts {
 	if n := h.node(name); n != nil {
-		return explain.FactsOf(n.config)
+		return explain.FactsOf(n.config())
 	}
 	return explain.Facts{}
 }

@@ -11,9 +11,8 @@ import (
 	"fauxlet/server"
 )
 
-// injectFaults changes the options of a node's server so that the server applies the host's active faults. When the
-// node listens, [Node.followFaults] also applies the faults to its ports and caches.
-func (h *Host) injectFaults(n *Node, options *server.Options) {
+// makeFaults makes the decorators that apply the host's active faults to a node.
+func (h *Host) makeFaults(n *Node) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
 	n.faults.StaticPod = func(namespace, pod string) string {
 		if found, ok := n.store.Get(namespace, pod); ok && node.IsStatic(found) {
@@ -21,12 +20,17 @@ func (h *Host) injectFaults(n *Node, options *server.Options) {
 		}
 		return ""
 	}
+}
+
+// injectFaults changes the options of a node's server so that the server applies the host's active faults. When the
+// node listens, [Node.followFaults] also applies the faults to its ports and caches.
+func (n *Node) injectFaults(options *server.Options) {
 	options.Decorators = server.Decorators{ClockSkew: n.faults.ClockSkew, WrapClientCA: n.faults.ClientCA,
 		WrapHandler: n.faults.Handler(server.PathTarget), ConfigureHTTP: n.faults.ConfigureHTTP, Usage: n.faults.Usage}
 	options.Collectors = append(options.Collectors, n.faults.Collector())
 }
 
-// followFaults applies the active faults to the ports and caches of a node that listens, until the ports are closed.
+// followFaults applies the active faults to the ports of a node that listens, until the ports are closed.
 func (n *Node) followFaults() {
 	if l := n.listeners; l.Secure != nil {
 		l.Secure = n.faults.Listener(l.Secure, true)
@@ -34,7 +38,6 @@ func (n *Node) followFaults() {
 	if l := n.listeners; l.ReadOnly != nil {
 		l.ReadOnly = n.faults.Listener(l.ReadOnly, false)
 	}
-	n.faults.FollowCaches(n.server.ResetCaches)
 }
 
 // reviewClients returns the clients that send TokenReviews and SubjectAccessReviews. The argument "wrap" is a function

@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
@@ -26,9 +27,11 @@ const kubeletVersion = KubernetesVersion + "+fauxlet"
 
 // Node is one stand-in kubelet.
 type Node struct {
-	config    *config.Config
+	name string
+	// config returns the node's configuration. It is made at the first call.
+	config    func() *config.Config
 	store     *pods.Store
-	server    *server.Server
+	server    *server.Server // nil while the node waits for its first connection; see [Host.serveLater]
 	listeners *server.Listeners
 	cluster   *cluster     // nil if the node has no apiserver
 	faults    *faulty.Node // nil if the host's faults do not affect the node
@@ -37,7 +40,7 @@ type Node struct {
 }
 
 // Name returns the name of the node.
-func (n *Node) Name() string { return n.config.NodeName }
+func (n *Node) Name() string { return n.name }
 
 // Addresses returns the host and port of the secure and of the read-only listener. An address is empty if there is
 // no such listener.
@@ -58,7 +61,8 @@ func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet !=
 // Add starts an additional node with the given server options, outside any cluster. The host records the decisions of
 // this node too. Call Add only after [Host.Start].
 func (h *Host) Add(options server.Options) (*Node, error) {
-	n := &Node{config: options.Config, store: options.Pods}
+	n := &Node{name: options.Config.NodeName, config: func() *config.Config { return options.Config },
+		store: options.Pods}
 	options.Observe = h.admin.observer(n.Name(), options.Observe)
 	return n, h.launch(n, func(ctx context.Context) (func() error, error) {
 		return func() error { return n.server.Serve(ctx, n.listeners) }, n.listen(options)
@@ -75,6 +79,7 @@ func (n *Node) listen(options server.Options) error {
 	}
 	if n.faults != nil {
 		n.followFaults()
+		n.faults.FollowCaches(n.server.ResetCaches)
 	}
 	return nil
 }
@@ -104,7 +109,14 @@ func (h *Host) configOf(i int) *config.Config {
 // The method "start" starts the i-th node, and returns when the node listens. The node registers afterwards, in the
 // background.
 func (h *Host) start(i int) error {
-	n := &Node{config: h.configOf(i), cluster: h.cluster}
+	n := &Node{name: h.options.nodeName(i), cluster: h.cluster,
+		config: sync.OnceValue(func() *config.Config { return h.configOf(i) })}
+	if i > 0 && n.registered() && h.metrics == nil && !h.issuesServingCertificates() {
+		return h.launch(n, func(ctx context.Context) (run func() error, err error) {
+			err = h.prepareLater(n, i)
+			return func() error { return h.serveLater(ctx, n) }, err
+		})
+	}
 	return h.launch(n, func(ctx context.Context) (run func() error, err error) {
 		serving, err := h.prepare(ctx, n)
 		return func() error { return n.run(ctx, n.cluster != nil && n.cluster != h.cluster, serving) }, err
@@ -145,7 +157,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 		return nil, err
 	}
 	if h.cluster == nil {
-		if n.cluster, err = h.join(ctx, n.config, n.Name()); err != nil {
+		if n.cluster, err = h.join(ctx, n.config(), n.Name()); err != nil {
 			return nil, err
 		}
 	}
@@ -157,6 +169,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 		return nil, h.scenario.errorf("%w", err)
 	}
 	n.store.SetAllocatable(h.options.Nodes.Capacity)
+	h.makeFaults(n)
 	options, serving, err := h.serverOptions(n)
 	if err != nil {
 		return nil, err
@@ -167,28 +180,45 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	if !n.registered() {
 		return nil, nil
 	}
+	return serving, h.register(n, n.config(), static)
+}
+
+// register adds a node to the Fleet of its cluster. If it fails, it closes the node's ports.
+func (h *Host) register(n *Node, cfg *config.Config, static []*v1.Pod) error {
 	var port int32
 	if n.listeners.Secure != nil {
 		port = int32(n.listeners.Secure.Addr().(*net.TCPAddr).Port)
 	}
-	if err := n.cluster.fleet.Add(node.Spec{Config: n.config, Pods: n.store, Port: port, Machine: options.Machine,
+	err := n.cluster.fleet.Add(node.Spec{Config: cfg, Name: n.Name(), Pods: n.store, Port: port, Machine: h.machine(n),
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
 		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion,
-		Static: static}); err != nil {
+		Static: static})
+	if err != nil {
 		n.listeners.Close()
-		return nil, err
 	}
-	return serving, nil
+	return err
+}
+
+// machine returns the simulated machine of a registered node.
+func (h *Host) machine(n *Node) podstats.Machine {
+	capacity := h.options.Nodes.Capacity
+	return podstats.NewMachine(n.Name(), int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()), h.booted)
+}
+
+// issuesServingCertificates reports whether the cluster issues the serving certificates of registered nodes.
+func (h *Host) issuesServingCertificates() bool {
+	cfg := h.options.Config
+	return cfg.Kubelet.ServerTLSBootstrap && cfg.Enabled("RotateKubeletServerCertificate")
 }
 
 // serverOptions returns the options of the node's server. If the cluster issues the serving certificate, it also
 // returns the bootstrap.Serving that the options use.
 func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
-	cfg := n.config
+	cfg := n.config()
 	options := h.shared
 	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.current.Load().NodeLogs
 	options.Observe = h.admin.observer(cfg.NodeName, options.Observe)
-	h.injectFaults(n, &options)
+	n.injectFaults(&options)
 	h.mu.Lock()
 	if h.first != nil {
 		options.Like = h.first.server
@@ -207,10 +237,8 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	if !n.registered() {
 		return options, nil, nil
 	}
-	capacity := h.options.Nodes.Capacity
-	options.Machine = podstats.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()),
-		h.booted)
-	if !cfg.Kubelet.ServerTLSBootstrap || !cfg.Enabled("RotateKubeletServerCertificate") {
+	options.Machine = h.machine(n)
+	if !h.issuesServingCertificates() {
 		return options, nil, nil
 	}
 	serving, err := bootstrap.NewServing(bootstrap.ServingOptions{

@@ -17,7 +17,7 @@ func (w whatIf) of(name string) (offline.WhatIf, error) {
 	if n == nil {
 		return offline.WhatIf{}, fmt.Errorf("the node %q has been removed", name)
 	}
-	return offline.WhatIf{Config: n.config, Reviewer: w.host.options.Admin.Reviewer, Pods: n.store}, nil
+	return offline.WhatIf{Config: n.config(), Reviewer: w.host.options.Admin.Reviewer, Pods: n.store}, nil
 }
 
 func (w whatIf) Settings(name string) ([]offline.Setting, error) {

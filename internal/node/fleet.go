@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,6 +29,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"fauxlet/config"
+	"fauxlet/internal/compact"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
@@ -56,8 +58,11 @@ type Options struct {
 
 // Spec describes one node of a Fleet.
 type Spec struct {
-	// Config is the kubelet configuration of the node: name, addresses, labels, taints, report intervals. Required.
+	// Config is the kubelet configuration of the node: name, addresses, labels, taints, report intervals. Required. The
+	// Fleet does not change it, so nodes may share it.
 	Config *config.Config
+	// Name is the name of the node. If it is empty, the node has the name in Config.
+	Name string
 	// Pods is the store that receives the node's pods. Required.
 	Pods *pods.Store
 	// Port is the port of the kubelet API.
@@ -87,6 +92,10 @@ type Fleet struct {
 	registering *semaphore.Weighted
 	// remedies are the remedies that were logged.
 	remedies sync.Map
+	// descriptions maps the JSON form of the descriptions of a pod's containers to the descriptions.
+	descriptions sync.Map
+	// allocatable has the allocatable resources of the last node that was added; see shareAllocatable.
+	allocatable atomic.Pointer[v1.ResourceList]
 
 	mu sync.RWMutex
 	// The field "running" is a context that is done when the nodes must stop. Before and after Run the field is nil.
@@ -94,7 +103,7 @@ type Fleet struct {
 	members map[string]*member
 	lives   map[types.NamespacedName]*podEntry
 	static  map[types.NamespacedName]*member
-	active  sync.WaitGroup // counts the running goroutines of members
+	active  sync.WaitGroup // counts the members that have not left
 	// The field "unlist" is true when the informers must send no more list requests, because Run ends.
 	unlist bool
 	lists  sync.WaitGroup // counts the list requests of the informers that are under way
@@ -129,31 +138,25 @@ func NewFleet(options Options) (*Fleet, error) {
 	}
 	core := options.Client.CoreV1()
 	f.pods = newInformer(f, &v1.Pod{}, core.Pods(metav1.NamespaceAll), bound, cache.Indexers{
-		indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
+		indexNode: func(object any) ([]string, error) { return []string{object.(*compact.Pod).Node()}, nil },
 	})
 	f.nodes = newInformer(f, &v1.Node{}, core.Nodes(), named, nil)
-	if options.Only == "" {
-		// Managed fields are a third of a pod's memory, and a fleet does not need them.
-		withoutManagedFields := func(object any) (any, error) {
-			object.(metav1.Object).SetManagedFields(nil)
-			return object, nil
-		}
-		for _, informer := range []cache.SharedIndexInformer{f.pods, f.nodes} {
-			if err := informer.SetTransform(withoutManagedFields); err != nil {
-				return nil, err
-			}
-		}
+	if err := f.pods.SetTransform(f.compactPod); err != nil {
+		return nil, err
+	}
+	if err := f.nodes.SetTransform(f.compactNode); err != nil {
+		return nil, err
 	}
 	_, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { f.queueStatic(object.(*v1.Node).Name) },
+		AddFunc:    func(object any) { f.queueStatic(object.(*compact.Node).Key().Name) },
 		DeleteFunc: f.nodeDeleted,
 	})
 	if err != nil {
 		return nil, err
 	}
 	_, err = f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { f.changed(object.(*v1.Pod)) },
-		UpdateFunc: func(_, object any) { f.changed(object.(*v1.Pod)) },
+		AddFunc:    func(object any) { f.changed(object.(*compact.Pod)) },
+		UpdateFunc: func(_, object any) { f.changed(object.(*compact.Pod)) },
 		DeleteFunc: func(object any) {
 			if key, err := cache.DeletionHandlingObjectToName(object); err == nil {
 				f.queue.Add(key.AsNamespacedName())
@@ -190,11 +193,36 @@ func newInformer[List runtime.Object](f *Fleet, object runtime.Object, client in
 	}, f.options.Client), object, 0, indexers)
 }
 
+// compactPod makes the form of a pod that the cache keeps. It is called for each pod that the apiserver sends. A Fleet
+// of many nodes packs its pods, because most of them have no requests. The only node of a Fleet keeps them as they are.
+func (f *Fleet) compactPod(object any) (any, error) {
+	pod, is := object.(*v1.Pod)
+	switch {
+	case !is: // an informer may transform an object twice
+		return object, nil
+	case f.options.Only == "":
+		return compact.Pack(pod)
+	}
+	return compact.Whole(pod), nil
+}
+
+// compactNode is like compactPod for a Node.
+func (f *Fleet) compactNode(object any) (any, error) {
+	node, is := object.(*v1.Node)
+	switch {
+	case !is:
+		return object, nil
+	case f.options.Only == "":
+		return compact.PackNode(node)
+	}
+	return compact.WholeNode(node), nil
+}
+
 // The method "changed" queues a pod that is bound to a node of this Fleet, or that was bound to one until now.
-func (f *Fleet) changed(pod *v1.Pod) {
-	key := keyOf(pod)
+func (f *Fleet) changed(pod *compact.Pod) {
+	key := pod.Key()
 	f.mu.RLock()
-	_, ours := f.members[pod.Spec.NodeName]
+	_, ours := f.members[pod.Node()]
 	_, lives := f.lives[key]
 	f.mu.RUnlock()
 	if ours || lives {
@@ -301,7 +329,7 @@ func (f *Fleet) setPods(m *member, static map[types.NamespacedName]*v1.Pod) {
 		f.queue.Add(key)
 	}
 	for _, pod := range m.bound() {
-		f.queue.Add(keyOf(pod))
+		f.queue.Add(pod.Key())
 	}
 }
 
@@ -354,14 +382,15 @@ func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 	return nil
 }
 
-// The method "start" runs a member in a goroutine. The caller holds f.mu.
+// The method "start" starts a member. The caller holds f.mu.
 func (f *Fleet) start(m *member) {
 	ctx, stop := context.WithCancel(f.running)
 	m.stop = stop
-	f.active.Go(func() {
-		defer close(m.gone)
-		defer stop()
-		m.run(ctx)
+	f.active.Add(1)
+	go m.run(ctx, func() {
+		stop()
+		close(m.gone)
+		f.active.Done()
 	})
 }
 
@@ -372,15 +401,18 @@ func (f *Fleet) member(name string) *member {
 }
 
 // getNode returns a Node from the cache, or nil if the watch has not delivered it.
-func (f *Fleet) getNode(name string) *v1.Node {
+func (f *Fleet) getNode(name string) *v1.Node { return f.cachedNode(name).Object() }
+
+func (f *Fleet) cachedNode(name string) *compact.Node {
 	object, _, _ := f.nodes.GetIndexer().GetByKey(name) // GetByKey never returns an error
-	node, _ := object.(*v1.Node)
+	node, _ := object.(*compact.Node)
 	return node
 }
 
-func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
+// getPod returns a pod from the cache, or nil if the watch has not delivered it.
+func (f *Fleet) getPod(key types.NamespacedName) *compact.Pod {
 	object, _, _ := f.pods.GetIndexer().GetByKey(key.String()) // GetByKey never returns an error
-	pod, _ := object.(*v1.Pod)
+	pod, _ := object.(*compact.Pod)
 	return pod
 }
 

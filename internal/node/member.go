@@ -15,22 +15,21 @@ import (
 	"go.uber.org/zap"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/component-helpers/apimachinery/lease"
 	nodeutil "k8s.io/component-helpers/node/util"
-	"k8s.io/utils/clock"
+
+	"fauxlet/internal/compact"
 )
 
 // member is one node of a Fleet.
 type member struct {
 	*description
 	fleet  *Fleet
-	spec   *Spec
-	logger *zap.Logger
 	static map[types.NamespacedName]*v1.Pod
 
 	stop       context.CancelFunc
@@ -41,6 +40,9 @@ type member struct {
 
 	reported    time.Time     // the time of the last status report
 	reportDelay time.Duration // extra time until the next report
+	// upToDate is the version of the Node in the cache that did not differ from the status of the node. It is nil if
+	// the addresses of the node may change.
+	upToDate *compact.Node
 
 	mu    sync.Mutex
 	cidrs []string
@@ -52,12 +54,23 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}),
-		logger: f.options.Logger.With(zap.String("node", d.name))}
+	m := &member{description: d, fleet: f, gone: make(chan struct{})}
 	m.deregister.Store(spec.Deregister)
 	spec.Pods.OnExit(f.queue.Add)
-	spec.Pods.SetAllocatable(d.template.Status.Allocatable)
+	spec.Pods.SetAllocatable(f.shareAllocatable(d.template().Status.Allocatable))
 	return m, nil
+}
+
+// logger returns a logger whose lines name the node. It is made for each line, because it takes several kilobytes.
+func (m *member) logger() *zap.Logger { return m.fleet.options.Logger.With(zap.String("node", m.name)) }
+
+// shareAllocatable returns a list that is equal to its argument. Nodes with equal lists share one list.
+func (f *Fleet) shareAllocatable(list v1.ResourceList) v1.ResourceList {
+	if shared := f.allocatable.Load(); shared != nil && equality.Semantic.DeepEqual(*shared, list) {
+		return *shared
+	}
+	f.allocatable.Store(&list)
+	return list
 }
 
 const (
@@ -75,27 +88,25 @@ const (
 	leaveTimeout = 20 * time.Second
 )
 
-// run registers the node, then renews its Lease and reports its status until ctx is done. Then it calls leave.
-func (m *member) run(ctx context.Context) {
+// run registers the node. Then it starts to renew the node's Lease and to report its status, and returns. When ctx is
+// done, the node leaves, and the function "gone" is called.
+func (m *member) run(ctx context.Context, gone func()) {
 	if !m.register(ctx) {
+		gone()
 		return
 	}
-	defer m.leave(ctx)
 	kubelet := &m.spec.Config.Kubelet
 	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
-	failed := func() { m.heartbeatFailed(ctx) }
-	controller := lease.NewController(clock.RealClock{}, m.fleet.options.Heartbeats, m.name,
-		kubelet.NodeLeaseDurationSeconds, failed, renew, m.name, v1.NamespaceNodeLease, m.ownLease)
-	var renewing sync.WaitGroup
-	defer renewing.Wait()
-	renewing.Go(func() { controller.Run(ctx) })
+	var heartbeats sync.WaitGroup
+	repeat(ctx, &heartbeats, 0, renew, (&leaseRenewer{member: m}).renew)
 	// The registration has reported the status, so the first report comes after an interval. (kubelet: syncNodeStatus)
 	every := kubelet.NodeStatusUpdateFrequency.Duration
-	select {
-	case <-ctx.Done():
-	case <-time.After(wait.Jitter(every, 0.04)):
-		wait.JitterUntilWithContext(ctx, m.report, every, 0.04, true)
-	}
+	repeat(ctx, &heartbeats, wait.Jitter(every, 0.04), every, m.report)
+	context.AfterFunc(ctx, func() {
+		heartbeats.Wait()
+		m.leave(ctx)
+		gone()
+	})
 }
 
 // heartbeatFailed reports that the connections may be dead. It does nothing if the heartbeat failed because the Node
@@ -134,7 +145,7 @@ func (m *member) register(ctx context.Context) bool {
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := m.takeTurn(ctx)
 		if err != nil && ctx.Err() == nil {
-			m.logger.Warn("Unable to register node with API server", zap.Error(err), m.fleet.remedy(err))
+			m.logger().Warn("Unable to register node with API server", zap.Error(err), m.fleet.remedy(err))
 		}
 		return err == nil, nil
 	})
@@ -200,7 +211,7 @@ func (m *member) tryRegister(ctx context.Context) error {
 	}
 	uid := node.UID // copy the UID, so that the object can be freed
 	m.registered.Store(&uid)
-	m.logger.Info(done, zap.Int32("port", m.spec.Port))
+	m.logger().Info(done, zap.Int32("port", m.spec.Port))
 	m.sent(now, true)
 	return nil
 }
@@ -224,23 +235,30 @@ func (m *member) report(ctx context.Context) {
 	// the addresses that it had at the start, because all nodes of the process share them.
 	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
-			m.logger.Warn("the node's addresses were not updated", zap.Error(err))
+			m.logger().Warn("the node's addresses were not updated", zap.Error(err))
 		}
+	}
+	cached := m.fleet.cachedNode(m.name)
+	if cached != nil && cached == m.upToDate && !m.isDue(time.Now()) {
+		return // comparing the same objects again would have the same result
 	}
 	for try := range updateRetries {
 		// The first attempt uses the cached Node; later attempts request the Node. (kubelet: tryUpdateNodeStatus)
 		var watched *v1.Node
 		if try == 0 {
-			watched = m.fleet.getNode(m.name)
+			watched = cached.Object()
 		}
 		err := m.tryReport(ctx, watched, ready)
 		if err == nil || ctx.Err() != nil {
+			if try == 0 && err == nil && m.fleet.options.Only == "" {
+				m.upToDate = cached
+			}
 			return
 		}
 		if try > 0 {
 			m.heartbeatFailed(ctx)
 		}
-		m.logger.Warn("Error updating node status, will retry", zap.Error(err))
+		m.logger().Warn("Error updating node status, will retry", zap.Error(err))
 	}
 }
 
@@ -255,7 +273,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	}
 	now := time.Now()
 	node, changed := m.update(existing, is, now)
-	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
+	if !changed && !m.isDue(now) {
 		return nil
 	}
 	if _, _, err := nodeutil.PatchNodeStatus(m.heartbeats(), types.NodeName(m.name), existing, node); err != nil {
@@ -265,29 +283,34 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	return nil
 }
 
+// isDue reports whether the status must be sent, even if it has not changed.
+func (m *member) isDue(now time.Time) bool {
+	return now.Sub(m.reported) >= m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay
+}
+
 // The method "leave" reports that the node is not ready, or deletes the Node.
 func (m *member) leave(stopped context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), leaveTimeout)
 	defer cancel()
 	if m.fleet.registering.Acquire(ctx, 1) != nil {
-		m.logger.Warn("could not report NotReady in time: too many nodes are leaving")
+		m.logger().Warn("could not report NotReady in time: too many nodes are leaving")
 		return
 	}
 	defer m.fleet.registering.Release(1)
 	if m.deregister.Load() {
 		err := m.heartbeats().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{})
 		if err == nil || apierrors.IsNotFound(err) {
-			m.logger.Info("Node deleted")
+			m.logger().Info("Node deleted")
 			return
 		}
-		m.logger.Warn("cannot delete the Node; a node's own credential does not have the right to delete it",
+		m.logger().Warn("cannot delete the Node; a node's own credential does not have the right to delete it",
 			zap.Error(err))
 	}
 	if err := m.tryReport(ctx, m.fleet.getNode(m.name), leaving); err != nil {
-		m.logger.Warn("cannot report NotReady", zap.Error(err))
+		m.logger().Warn("cannot report NotReady", zap.Error(err))
 		return
 	}
-	m.logger.Info("node is NotReady")
+	m.logger().Info("node is NotReady")
 }
 
 // addressesOfPods returns the allocator of pod IPs. It makes a new allocator when the Node's podCIDRs have changed.
@@ -308,7 +331,8 @@ func (m *member) addressesOfPods() (*ipam, error) {
 			return nil, err
 		}
 		// Reserve the addresses of pods that already exist, for example after a restart.
-		for _, pod := range m.bound() {
+		for _, cached := range m.bound() {
+			pod := cached.Object()
 			if !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))
 			}
@@ -319,11 +343,11 @@ func (m *member) addressesOfPods() (*ipam, error) {
 }
 
 // The method "bound" returns the pods in the cache that are bound to the node.
-func (m *member) bound() []*v1.Pod {
+func (m *member) bound() []*compact.Pod {
 	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // the only possible error is an unknown index
-	bound := make([]*v1.Pod, len(objects))
+	bound := make([]*compact.Pod, len(objects))
 	for i, object := range objects {
-		bound[i] = object.(*v1.Pod)
+		bound[i] = object.(*compact.Pod)
 	}
 	return bound
 }

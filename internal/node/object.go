@@ -32,8 +32,8 @@ const (
 // description contains everything that a node reports about itself. Only the addresses may change while the node runs.
 type description struct {
 	name      string
+	spec      *Spec
 	addresses atomic.Pointer[[]v1.NodeAddress]
-	template  *v1.Node // the Node, but without addresses, conditions and allocatable extended resources
 }
 
 // DefaultCapacity returns the default capacity of a node, without the number of pods, which comes from maxPods.
@@ -43,13 +43,24 @@ func DefaultCapacity() v1.ResourceList {
 }
 
 func describe(spec *Spec) (*description, error) {
-	c, kubelet := spec.Config, &spec.Config.Kubelet
+	d := &description{name: cmp.Or(spec.Name, spec.Config.NodeName), spec: spec}
+	if _, err := allocatable(d.capacity(), spec.Config.Kubelet.SystemReserved,
+		spec.Config.Kubelet.KubeReserved); err != nil {
+		return nil, err
+	}
+	return d, d.findAddresses(spec)
+}
+
+// template returns a new Node, but without addresses, conditions and allocatable extended resources. It is made for
+// each report, because a process with many nodes has no memory to spare for it.
+func (d *description) template() *v1.Node {
+	spec, c, kubelet := d.spec, d.spec.Config, &d.spec.Config.Kubelet
 	node := &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: c.NodeName, Labels: map[string]string{
-			v1.LabelHostname: c.NodeName, v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH,
+		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: map[string]string{
+			v1.LabelHostname: d.name, v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH,
 			labelBetaOS: runtime.GOOS, labelBetaArch: runtime.GOARCH,
 		}},
-		Spec: v1.NodeSpec{Taints: kubelet.RegisterWithTaints, ProviderID: kubelet.ProviderID},
+		Spec: v1.NodeSpec{Taints: slices.Clone(kubelet.RegisterWithTaints), ProviderID: kubelet.ProviderID},
 	}
 	maps.Copy(node.Labels, c.NodeLabels)
 	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
@@ -71,7 +82,15 @@ func describe(spec *Spec) (*description, error) {
 	if c.Enabled("KubeletInUserNamespace") {
 		status.NodeInfo.RunningInUserNamespace = new(bool)
 	}
-	capacity := maps.Clone(spec.Capacity)
+	status.Capacity = d.capacity()
+	status.Allocatable, _ = allocatable(status.Capacity, kubelet.SystemReserved, kubelet.KubeReserved) // see describe
+	return node
+}
+
+// capacity returns the capacity of the node, with the number of pods.
+func (d *description) capacity() v1.ResourceList {
+	kubelet := &d.spec.Config.Kubelet
+	capacity := maps.Clone(d.spec.Capacity)
 	if capacity == nil {
 		capacity = DefaultCapacity()
 	}
@@ -86,18 +105,12 @@ func describe(spec *Spec) (*description, error) {
 			capacity[huge] = *resource.NewQuantity(0, resource.BinarySI)
 		}
 	}
-	var err error
-	status.Capacity = capacity
-	if status.Allocatable, err = allocatable(capacity, kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
-		return nil, err
-	}
-	d := &description{name: c.NodeName, template: node}
-	return d, d.findAddresses(spec)
+	return capacity
 }
 
 // findAddresses updates the node's addresses. A kubelet updates its addresses before each report.
 func (d *description) findAddresses(spec *Spec) error {
-	found, err := addresses(spec)
+	found, err := addresses(spec, d.name)
 	if err != nil {
 		return err
 	}
@@ -142,8 +155,8 @@ func less(of, amount resource.Quantity) resource.Quantity {
 // that the server listens on, unless it listens on all addresses; the node's name, if it is an IP address; the DNS
 // record of the node's name; the network interface of the default route. (kubelet: nodestatus.NodeAddress. A kubelet
 // rejects loopback addresses. Fauxlet accepts them, for a control plane on the same machine.)
-func addresses(spec *Spec) ([]v1.NodeAddress, error) {
-	ips, name := spec.Config.NodeIPs, spec.Config.NodeName
+func addresses(spec *Spec, name string) ([]v1.NodeAddress, error) {
+	ips := spec.Config.NodeIPs
 	specified := func(ip net.IP) bool { return ip != nil && !ip.IsUnspecified() }
 	preferIPv4 := len(ips) == 0 || ips[0].To4() != nil
 	var internal []net.IP
@@ -209,7 +222,7 @@ func (d *description) ips() []string {
 
 // The method "initial" returns the Node object that the node creates if the cluster has no Node of this name yet.
 func (d *description) initial(now time.Time) *v1.Node {
-	node := d.template.DeepCopy()
+	node := d.template()
 	d.setStatus(node, ready, now)
 	return node
 }
@@ -218,14 +231,14 @@ func (d *description) initial(now time.Time) *v1.Node {
 // volumes. Other labels, and taints, stay as they are. (kubelet: updateDefaultLabels,
 // reconcileCMADAnnotationWithExistingNode)
 func (d *description) adopt(existing *v1.Node) *v1.Node {
-	node := existing.DeepCopy()
+	node, own := existing.DeepCopy(), d.template()
 	if node.Labels == nil {
 		node.Labels = map[string]string{}
 	}
 	for _, label := range []string{v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion,
 		v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion, v1.LabelInstanceTypeStable,
 		v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch} {
-		switch value, there := d.template.Labels[label]; {
+		switch value, there := own.Labels[label]; {
 		case !there:
 		case value == "":
 			delete(node.Labels, label)
@@ -234,7 +247,7 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 		}
 	}
 	delete(node.Annotations, controllerManagedAttach)
-	for name, value := range d.template.Annotations {
+	for name, value := range own.Annotations {
 		metav1.SetMetaDataAnnotation(&node.ObjectMeta, name, value)
 	}
 	return node
@@ -254,7 +267,7 @@ var (
 
 // setStatus sets the parts of the status that a kubelet sets, and keeps the rest. (kubelet: setNodeStatus)
 func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
-	s, own := &node.Status, &d.template.Status
+	s, own := &node.Status, &d.template().Status
 	s.Addresses = slices.Clone(*d.addresses.Load())
 	if s.Capacity == nil {
 		s.Capacity = v1.ResourceList{}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
+	"fauxlet/internal/compact"
 	"fauxlet/internal/podlife"
 	"fauxlet/scenario"
 )
@@ -22,12 +24,13 @@ import (
 type podEntry struct {
 	member *member
 	uid    types.UID
-	life   *podlife.Life
-	clock  monotonicClock
+	// life simulates the pod. It is nil while the apiserver shows a status that does not change by itself; see sync.
+	life  *podlife.Life
+	clock monotonicClock
 	// shown is the pod as the apiserver showed it when the field "life" was last updated. For a static pod it is the
 	// mirror pod, or nil if no mirror pod exists yet.
-	shown      *v1.Pod
-	status     v1.PodStatus // the latest status, only for a static pod
+	shown      *compact.Pod
+	status     *v1.PodStatus // the latest status, only for a static pod
 	containers map[string]scenario.Container
 	// ipam is the allocator from which the pod has its IPs. It is nil if the pod has no allocated IPs.
 	ipam *ipam
@@ -54,7 +57,8 @@ func (f *Fleet) work(ctx context.Context) {
 // The method "sync" updates a pod in the store and in the apiserver. The queue prevents that two calls for the same pod
 // run at the same time.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
-	shown := f.getPod(key) // the apiserver's version
+	cached := f.getPod(key) // the apiserver's version
+	shown := cached.Object()
 	pod, m := shown, (*member)(nil)
 	f.mu.RLock()
 	l := f.lives[key]
@@ -74,7 +78,11 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	}
 	var mirrorErr error // sync returns this error at the end, because a static pod runs even without its mirror pod
 	if pod != shown {
-		shown, mirrorErr = m.mirror(ctx, pod, shown)
+		if shown, mirrorErr = m.mirror(ctx, pod, shown); shown == nil {
+			cached = nil
+		} else if cached == nil {
+			cached = compact.Whole(shown)
+		}
 	} else if isMirror(pod) {
 		return f.delete(ctx, pod) // the static pod of this mirror pod was removed
 	}
@@ -82,35 +90,44 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	now := time.Now()
 	if l == nil {
 		var err error
-		if l, err = m.begin(pod, shown, now); err != nil {
+		if l, err = m.begin(pod, shown); err != nil {
 			return err
 		}
-		f.mu.Lock()
-		f.lives[key] = l
-		f.mu.Unlock()
 	}
 	now = l.clock.read(now, now.Sub(f.made))
-	if shown != nil && shown != l.shown {
+	switch {
+	case l.life == nil:
+		if err := l.makeLife(pod, shown, now); err != nil {
+			l.release()
+			return err
+		}
+	case cached != nil && cached != l.shown:
 		l.life.Update(l.known(pod, shown), now)
-		l.shown = shown
 	}
+	if cached != nil {
+		l.shown = cached
+	}
+	f.mu.Lock()
+	f.lives[key] = l
+	f.mu.Unlock()
 
 	for id, code := range m.spec.Pods.Exits(key.Namespace, key.Name) {
 		l.life.Exit(id, code, now)
 	}
 	status, next, gone := l.life.At(now)
 	if pod != shown {
-		l.status = status
+		l.status = &status
 	}
 	if hasEnded(&status) {
 		l.release()
 	}
 	reported := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
-	served := pod
+	served, stored := pod, cached
 	if pod != shown || !reported { // avoid a copy if the cached object is up to date
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
+		stored = compact.Whole(served)
 	}
-	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
+	if err := m.put(scenario.Pod{Pod: served, Containers: l.containers}, stored); err != nil {
 		return err
 	}
 	if !next.IsZero() {
@@ -127,49 +144,86 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if gone {
 		return f.delete(ctx, shown)
 	}
+	if f.options.Only == "" && reported && pod == shown && next.IsZero() && !hasEnded(&status) {
+		// Nothing changes until the apiserver has a new version of the pod. A Life that is then made from the status
+		// continues like this one, as after a restart of the process, so there is no need to keep this one in memory.
+		l.life = nil
+	}
 	return nil
 }
 
-// The method "begin" makes the entry and the Life of a pod. If the apiserver has a status of the pod, the Life
-// continues from that status.
-func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
-	l := &podEntry{member: m, uid: pod.UID, shown: shown}
-	if m.fleet.options.Containers != nil {
-		l.containers = m.fleet.options.Containers(pod)
+// put puts a pod into the node's store. On one of many nodes, the store keeps only the compact form of the pod.
+func (m *member) put(pod scenario.Pod, stored *compact.Pod) error {
+	if m.fleet.options.Only == "" {
+		return m.spec.Pods.PutCompact(pod, stored)
 	}
-	settings := podlife.Settings{HostIPs: m.ips(), PodIPs: m.ips()}
+	return m.spec.Pods.Put(pod)
+}
+
+// The method "begin" makes the entry of a pod, and allocates its IPs.
+func (m *member) begin(pod, shown *v1.Pod) (*podEntry, error) {
+	l := &podEntry{member: m, uid: pod.UID}
+	if m.fleet.options.Containers != nil {
+		l.containers = m.fleet.shareDescriptions(m.fleet.options.Containers(pod))
+	}
+	if shown != nil && shown != pod {
+		l.status = &shown.Status
+	}
+	if pod.Spec.HostNetwork || shown != nil && hasEnded(&shown.Status) {
+		return l, nil
+	}
+	var err error
+	if l.ipam, err = m.addressesOfPods(); err != nil {
+		return nil, err
+	}
+	if shown != nil {
+		l.ips = ipsOf(shown)
+	}
+	if len(l.ips) == 0 || !l.ipam.keep(l.uid, l.ips) {
+		if l.ips, err = l.ipam.take(l.uid); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// makeLife makes the Life of a pod. If the apiserver has a status of the pod, the Life continues from that status.
+func (l *podEntry) makeLife(pod, shown *v1.Pod, now time.Time) error {
+	m := l.member
+	settings := podlife.Settings{HostIPs: m.ips(), PodIPs: l.ips}
+	switch {
+	case pod.Spec.HostNetwork:
+		settings.PodIPs = settings.HostIPs
+	case l.ipam == nil: // the pod has ended
+		settings.PodIPs = ipsOf(shown)
+	}
 	if period := m.spec.Config.Kubelet.CrashLoopBackOff.MaxContainerRestartPeriod; period != nil {
 		settings.MaxBackOff = period.Duration
 	}
-	switch {
-	case pod.Spec.HostNetwork:
-	case shown != nil && hasEnded(&shown.Status):
-		settings.PodIPs = ipsOf(shown)
-	default:
-		var err error
-		if l.ipam, err = m.addressesOfPods(); err != nil {
-			return nil, err
-		}
-		if shown != nil {
-			l.ips = ipsOf(shown)
-		}
-		if len(l.ips) == 0 || !l.ipam.keep(l.uid, l.ips) {
-			if l.ips, err = l.ipam.take(l.uid); err != nil {
-				return nil, err
-			}
-		}
-		settings.PodIPs = l.ips
-	}
 	lived := pod
-	if shown != nil && shown != pod {
-		l.status = shown.Status
+	if shown != nil {
 		lived = l.known(pod, shown)
 	}
 	var err error
-	if l.life, err = podlife.New(lived, l.containers, settings, now); err != nil {
-		l.release()
+	l.life, err = podlife.New(lived, l.containers, settings, now)
+	return err
+}
+
+// shareDescriptions returns a map with the same descriptions. Equal maps are returned as one map, to save memory. An
+// empty map is returned as nil.
+func (f *Fleet) shareDescriptions(of map[string]scenario.Container) map[string]scenario.Container {
+	if len(of) == 0 {
+		return nil
 	}
-	return l, err
+	key, err := json.Marshal(of)
+	if err != nil {
+		return of
+	}
+	shared, _ := f.descriptions.LoadOrStore(string(key), of)
+	if !reflect.DeepEqual(shared, of) { // the JSON form of a time has no fractions of a second
+		return of
+	}
+	return shared.(map[string]scenario.Container)
 }
 
 // The method "known" returns the version of the pod that is passed to podlife. For a static pod it has the spec and the
@@ -179,7 +233,7 @@ func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 		return pod
 	}
 	known := *pod
-	known.Status = l.status
+	known.Status = *l.status
 	known.Status.Conditions = nil
 	for _, c := range shown.Status.Conditions {
 		if !podlife.IsKubeletCondition(c.Type) {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/internal/compact"
 	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
@@ -177,7 +178,7 @@ func TestPodAddressesAreReserved(t *testing.T) {
 		for i, name := range []string{"a", "b"} {
 			pod := podOf("node-1", name, types.UID(name))
 			pod.Status.PodIPs = []v1.PodIP{{IP: fmt.Sprintf("10.1.2.%d", i+1)}}
-			if err := w.fleet.pods.GetIndexer().Add(pod); err != nil {
+			if err := w.fleet.pods.GetIndexer().Add(compact.Whole(pod)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -301,7 +302,7 @@ func TestPodWasReplaced(t *testing.T) {
 						w.mu.Unlock()
 						w.eventually("the Fleet sees the new pod", func() string {
 							if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default",
-								Name: "a"}); pod == nil ||
+								Name: "a"}).Object(); pod == nil ||
 								pod.UID != "2" {
 								return "the cache does not contain the new pod"
 							}

@@ -37,6 +37,9 @@ const (
 // staticPods turns manifests into the static pods of a node. The node's name is appended to their names. Their UIDs are
 // hashes of their content, so an unchanged manifest keeps its UID. (kubelet: pkg/kubelet/config, applyDefaults)
 func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.NamespacedName]*v1.Pod, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
 	all := make(map[types.NamespacedName]*v1.Pod, len(given))
 	for _, original := range given {
 		pod := original.DeepCopy()
@@ -83,7 +86,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	switch {
 	case shown == nil:
 	case !isMirror(shown):
-		m.logger.Warn("cannot create the mirror pod: an ordinary pod has the same name; delete it, or rename the " +
+		m.logger().Warn("cannot create the mirror pod: an ordinary pod has the same name; delete it, or rename the " +
 			"static pod: " + keyOf(pod).String())
 		return nil, nil
 	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:

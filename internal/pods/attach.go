@@ -133,8 +133,8 @@ func (s *Store) OnExit(call func(types.NamespacedName)) {
 
 // Exits returns the exit codes of the commands of attached containers that have ended, by container ID.
 func (s *Store) Exits(namespace, name string) map[string]int32 {
-	e, found := s.entry(namespace, name)
-	if !found {
+	e := s.used(namespace, name)
+	if e == nil {
 		return nil
 	}
 	exits := map[string]int32{}

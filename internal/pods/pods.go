@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"fauxlet/internal/compact"
 	"fauxlet/internal/podlife"
 	"fauxlet/scenario"
 )
@@ -23,12 +24,27 @@ type Store struct {
 	executor Executor
 
 	mu    sync.RWMutex
-	pods  []*v1.Pod
-	byKey map[types.NamespacedName]*entry
+	pods  []*record // in the order in which they were added
+	byKey map[types.NamespacedName]*record
 	// allocatable has the node's resources for pods; see SetAllocatable.
 	allocatable v1.ResourceList
 	// onExit is called without the lock when the command of an attached container has ended; see OnExit.
 	onExit func(types.NamespacedName)
+}
+
+// record is a pod in a Store.
+type record struct {
+	pod       *compact.Pod
+	described map[string]scenario.Container
+	// entry is the pod with its logs and environments. It is nil until a request needs it, if PutCompact added the pod.
+	entry *entry
+}
+
+func (r *record) object() *v1.Pod {
+	if r.entry != nil {
+		return r.entry.pod
+	}
+	return r.pod.Object()
 }
 
 // NewStore makes a Store of pods that never change. Missing fields of the pods are completed: namespace default, a uid,
@@ -43,7 +59,7 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 		executor = simpleExecutor{}
 	}
 	made := time.Now()
-	s := &Store{executor: executor, byKey: make(map[types.NamespacedName]*entry, len(all))}
+	s := &Store{executor: executor, byKey: make(map[types.NamespacedName]*record, len(all))}
 	uids := map[types.UID]types.NamespacedName{}
 	for i, given := range all {
 		path := field.NewPath("pods").Index(i)
@@ -64,8 +80,8 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.pods = append(s.pods, pod)
-		s.byKey[key] = e
+		s.byKey[key] = &record{compact.Whole(pod), given.Containers, e}
+		s.pods = append(s.pods, s.byKey[key])
 	}
 	return s, nil
 }
@@ -76,20 +92,40 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 //
 // The Store keeps the pod, which must not change later. After an error the Store is unchanged.
 func (s *Store) Put(pod scenario.Pod) error {
-	key := keyOf(pod.Pod)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.put(pod, compact.Whole(pod.Pod), false)
+}
+
+// PutCompact is like Put, but takes little memory for a pod without requests. The argument "stored" is the compact form
+// of pod.Pod. The Store keeps only "stored", and makes logs and environments when the first request needs them.
+func (s *Store) PutCompact(pod scenario.Pod, stored *compact.Pod) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(pod, stored, true)
+}
+
+func (s *Store) put(pod scenario.Pod, stored *compact.Pod, lazy bool) error {
+	key := keyOf(pod.Pod)
 	before := s.byKey[key]
-	e, err := updateEntry(before, pod)
+	var used *entry
+	if before != nil {
+		used = before.entry
+	}
+	e, err := updateEntry(used, pod)
 	if err != nil {
 		return err
 	}
-	s.byKey[key] = e
-	if before == nil {
-		s.pods = append(s.pods, pod.Pod)
-		return nil
+	after := &record{pod: stored, described: pod.Containers}
+	if used != nil || !lazy {
+		after.entry = e
 	}
-	s.pods[slices.Index(s.pods, before.pod)] = pod.Pod
+	s.byKey[key] = after
+	if before == nil {
+		s.pods = append(s.pods, after)
+	} else {
+		s.pods[slices.Index(s.pods, before)] = after
+	}
 	return nil
 }
 
@@ -105,20 +141,46 @@ func (s *Store) Remove(namespace, name string, uid types.UID) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.byKey[key]
-	if e == nil || e.pod.UID != uid {
+	r := s.byKey[key]
+	if r == nil || r.object().UID != uid {
 		return
 	}
 	delete(s.byKey, key)
-	s.pods = slices.DeleteFunc(s.pods, func(pod *v1.Pod) bool { return pod == e.pod })
-	e.endAllBut(&entry{})
+	s.pods = slices.DeleteFunc(s.pods, func(other *record) bool { return other == r })
+	if r.entry != nil {
+		r.entry.endAllBut(&entry{})
+	}
 }
 
-func (s *Store) entry(namespace, name string) (*entry, bool) {
+// used returns the entry of a pod, or nil if the pod has none or does not exist.
+func (s *Store) used(namespace, name string) *entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
-	return e, found
+	if r := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]; r != nil {
+		return r.entry
+	}
+	return nil
+}
+
+// The method "entry" returns the entry of a pod. If the pod has none yet, the method makes it.
+func (s *Store) entry(namespace, name string) (*entry, bool) {
+	if e := s.used(namespace, name); e != nil {
+		return e, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	if !found {
+		return nil, false
+	}
+	if r.entry == nil {
+		e, err := updateEntry(nil, scenario.Pod{Pod: r.pod.Object(), Containers: r.described})
+		if err != nil { // cannot happen, because PutCompact has made an entry of the same pod
+			return nil, false
+		}
+		r.entry = e
+	}
+	return r.entry, true
 }
 
 func keyOf(pod *v1.Pod) types.NamespacedName {
@@ -129,7 +191,11 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 func (s *Store) List() []*v1.Pod {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Clone(s.pods)
+	all := make([]*v1.Pod, len(s.pods))
+	for i, r := range s.pods {
+		all[i] = r.object()
+	}
+	return all
 }
 
 // Described returns all pods with the descriptions of their containers, in the order of List. The caller may change
@@ -138,8 +204,8 @@ func (s *Store) Described() []scenario.Pod {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all := make([]scenario.Pod, len(s.pods))
-	for i, pod := range s.pods {
-		all[i] = scenario.Pod{Pod: pod, Containers: s.byKey[keyOf(pod)].described}
+	for i, r := range s.pods {
+		all[i] = scenario.Pod{Pod: r.object(), Containers: r.described}
 	}
 	return all
 }
@@ -166,11 +232,13 @@ func isRunning(status *v1.ContainerStatus) bool { return status != nil && status
 
 // Get returns a pod, which the caller must not change.
 func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
-	e, found := s.entry(namespace, name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
 	if !found {
 		return nil, false
 	}
-	return e.pod, true
+	return r.object(), true
 }
 
 // The method "running" returns the entry of a pod if the given container of the pod runs. Like a container runtime, it
@@ -185,8 +253,8 @@ func (s *Store) running(namespace, name, container string) (*entry, bool) {
 
 // IsRunning reports whether the pod has a running container of that name, of any type.
 func (s *Store) IsRunning(namespace, name, container string) bool {
-	_, running := s.running(namespace, name, container)
-	return running
+	pod, found := s.Get(namespace, name)
+	return found && isRunning(podlife.ContainerStatus(pod, container))
 }
 
 // HasContainer reports whether the pod has a container of that name, of any type.
