@@ -66,7 +66,7 @@ var sameNodeDifferences = []nodeDifference{
 		paths:  []string{`.*`},
 		hollow: ".*", fauxlet: "-",
 		text: "there is no CSINode object",
-		why:  "there are no CSI drivers, and no volume is mounted",
+		why:  "there are no CSI drivers",
 	},
 	{
 		what:    "Node that has stopped",

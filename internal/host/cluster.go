@@ -54,6 +54,8 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 		Configure: func(client *rest.Config) {
 			client.UserAgent = "fauxlet/" + h.options.Version
 			client.ContentType = kubelet.ContentType
+			// A warning could repeat the token or the Secret that the response contains, and client-go would log it.
+			client.WarningHandler = rest.NoWarnings{}
 			if client.ContentType == runtime.ContentTypeProtobuf {
 				client.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 			}

@@ -58,6 +58,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	m.deregister.Store(spec.Deregister)
 	spec.Pods.OnExit(f.queue.Add)
 	spec.Pods.SetAllocatable(f.shareAllocatable(d.template().Status.Allocatable))
+	spec.Pods.SetObjects(objects{m}, spec.Config.Kubelet.SyncFrequency.Duration)
 	return m, nil
 }
 

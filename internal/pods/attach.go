@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,7 +84,7 @@ func (s *Store) runProcess(ctx context.Context, e *entry, c *container, spec *v1
 	defer end()
 	command := []string{"sh"}
 	if len(spec.Command)+len(spec.Args) > 0 {
-		command = s.config(e, c).Command
+		command = s.variables(ctx, e, c).expandAll(slices.Concat(spec.Command, spec.Args))
 	}
 	code, err = environment.Run(ctx, command, streams)
 	if start, ok := errors.AsType[*StartError](err); ok && start.Code != notFoundCode {

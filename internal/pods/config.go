@@ -2,6 +2,7 @@ package pods
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 type ContainerConfig struct {
 	// Hostname is the hostname of the pod, and IP its address, which may be empty.
 	Hostname, IP string
-	// Env are environment variables as KEY=value, in order. PATH, HOSTNAME and HOME may be missing.
+	// Env are environment variables as KEY=value, in order. PATH, HOSTNAME and HOME may be missing. The variables that
+	// Read returns replace them.
 	Env []string
 	// UID and GID are the user and group of the commands.
 	UID, GID int64
@@ -28,6 +30,13 @@ type ContainerConfig struct {
 	// Command is the command of process 1. Started is when process 1 was started.
 	Command []string
 	Started time.Time
+	// Pod holds what an Executor keeps for all containers of the pod.
+	Pod *PodState
+	// Read, if not nil, reads the environment and the volumes. It may send requests to an API server, so an Executor
+	// calls it for the first command, and again before a command when ReadEvery has passed. If Read is nil, there are
+	// no volumes.
+	Read      func(context.Context) Contents
+	ReadEvery time.Duration
 }
 
 // The method "environment" returns the environment of a container's current run. The first call creates it.
@@ -39,9 +48,11 @@ func (s *Store) environment(e *entry, c *container) (Environment, error) {
 func (s *Store) config(e *entry, c *container) ContainerConfig {
 	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
 	s.mu.RLock()
-	env := makeEnv(pod, spec, s.allocatable)
+	env := makeEnv(pod, spec, s.allocatable, nil)
+	objects, every := s.objects, s.readEvery
 	s.mu.RUnlock()
 	config := ContainerConfig{
+		Pod:        e.state,
 		Hostname:   cmp.Or(pod.Spec.Hostname, pod.Name),
 		IP:         pod.Status.PodIP,
 		Env:        env.list(),
@@ -53,6 +64,10 @@ func (s *Store) config(e *entry, c *container) ContainerConfig {
 	}
 	if status := podlife.ContainerStatus(pod, c.name); isRunning(status) {
 		config.Started = status.State.Running.StartedAt.Time
+	}
+	if objects != nil {
+		config.ReadEvery = every
+		config.Read = func(ctx context.Context) Contents { return s.read(ctx, e, c) }
 	}
 	if len(config.Command) == 0 {
 		config.Command = []string{"/" + imageName(spec.Image)}

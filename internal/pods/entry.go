@@ -23,8 +23,8 @@ type entry struct {
 	pod        *v1.Pod
 	described  map[string]scenario.Container
 	containers []*container
-	// connections counts the connections to the pod's ports, over all versions of the pod.
-	connections *atomic.Int64
+	// state belongs to all versions of the pod.
+	state *PodState
 }
 
 // container is a container of a pod, with its current run and its previous run.
@@ -48,6 +48,9 @@ type run struct {
 	once        sync.Once
 	environment Environment
 	err         error
+
+	// variables are the environment variables. They stay the same once all objects to which they refer could be read.
+	variables atomic.Pointer[variables]
 }
 
 func (e *entry) container(name string) *container {
@@ -102,7 +105,7 @@ func (e *entry) makeRun(c *container, id string, described scenario.Log, made ti
 
 // makeEntry makes an entry for a pod. For each container it calls the function "complete", which must set the runs.
 func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
-	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
+	e := &entry{pod: pod.Pod, described: pod.Containers, state: &PodState{}}
 	at := e.pod.Namespace + "/" + e.pod.Name
 	names := podlife.ContainerNames(e.pod)
 	for name := range e.described {
@@ -170,7 +173,7 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 		}
 	}
 	if samePod {
-		e.connections = before.connections
+		e.state = before.state
 	}
 	before.endAllBut(e)
 	return e, nil

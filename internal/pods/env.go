@@ -21,14 +21,28 @@ type variables struct {
 	values map[string]string
 }
 
-// makeEnv returns the variables in the spec of a container, and the variables of the Service "kubernetes" unless the
-// spec sets them. Variables from ConfigMaps, Secrets and files are left out. The argument "allocatable" has the
-// resources of the node, which are the limits of a container without limits.
-func makeEnv(pod *v1.Pod, spec *v1.Container, allocatable v1.ResourceList) *variables {
-	env := &variables{values: map[string]string{"KUBERNETES_SERVICE_HOST": "10.96.0.1",
-		"KUBERNETES_SERVICE_PORT": "443", "KUBERNETES_SERVICE_PORT_HTTPS": "443",
-		"KUBERNETES_PORT": "tcp://10.96.0.1:443"}}
+// makeEnv returns the variables in the spec of a container, and the variables of Services unless the spec sets them.
+// Variables from files are left out, and those from ConfigMaps and Secrets that r cannot read. If r is nil or cannot
+// read the Service "kubernetes", its address is made up. The argument "allocatable" has the resources of the node,
+// which are the limits of a container without limits.
+func makeEnv(pod *v1.Pod, spec *v1.Container, allocatable v1.ResourceList, r *reader) *variables {
+	env := &variables{values: r.services(pod)}
 	ofService := slices.Sorted(maps.Keys(env.values))
+	for _, from := range spec.EnvFrom {
+		var o *object
+		switch {
+		case from.ConfigMapRef != nil:
+			o = r.object(configMap, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+		case from.SecretRef != nil:
+			o = r.object(secret, from.SecretRef.Name, from.SecretRef.Optional)
+		}
+		if o == nil {
+			continue
+		}
+		for _, key := range slices.Sorted(maps.Keys(o.text)) {
+			env.set(from.Prefix+key, o.text[key])
+		}
+	}
 	for _, variable := range spec.Env {
 		value, found := env.expand(variable.Value), true
 		if from := variable.ValueFrom; variable.Value == "" && from != nil {
@@ -37,6 +51,12 @@ func makeEnv(pod *v1.Pod, spec *v1.Container, allocatable v1.ResourceList) *vari
 				value, found = fieldValue(pod, from.FieldRef.FieldPath)
 			case from.ResourceFieldRef != nil:
 				value, found = resourceValue(pod, spec, from.ResourceFieldRef, allocatable)
+			case from.ConfigMapKeyRef != nil:
+				ref := from.ConfigMapKeyRef
+				value, found = r.key(configMap, ref.Name, ref.Key, ref.Optional)
+			case from.SecretKeyRef != nil:
+				ref := from.SecretKeyRef
+				value, found = r.key(secret, ref.Name, ref.Key, ref.Optional)
 			default:
 				found = false
 			}
@@ -51,7 +71,11 @@ func makeEnv(pod *v1.Pod, spec *v1.Container, allocatable v1.ResourceList) *vari
 	return env
 }
 
+// set sets a variable, unless its value contains a NUL byte, which no process can receive.
 func (v *variables) set(name, value string) {
+	if strings.Contains(value, "\x00") {
+		return
+	}
 	if !slices.Contains(v.names, name) {
 		v.names = append(v.names, name)
 	}

@@ -28,6 +28,9 @@ type Store struct {
 	byKey map[types.NamespacedName]*record
 	// allocatable has the node's resources for pods; see SetAllocatable.
 	allocatable v1.ResourceList
+	// objects and readEvery are set by SetObjects.
+	objects   Objects
+	readEvery time.Duration
 	// onExit is called without the lock when the command of an attached container has ended; see OnExit.
 	onExit func(types.NamespacedName)
 }
@@ -134,6 +137,15 @@ func (s *Store) SetAllocatable(resources v1.ResourceList) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allocatable = resources
+}
+
+// SetObjects sets how the Store reads the objects to which pods refer. Without it, containers have no volumes, and no
+// variables from ConfigMaps and Secrets. A container reads its objects for its first command, and again before a
+// command when readEvery has passed. Call SetObjects before the first command.
+func (s *Store) SetObjects(objects Objects, readEvery time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects, s.readEvery = objects, readEvery
 }
 
 // Remove removes the pod of a name and uid, if any. It ends the pod's commands and the readers that follow its logs.

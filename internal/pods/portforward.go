@@ -40,7 +40,7 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 	if forward != "" {
 		return splice(ctx, stream, forward)
 	}
-	number := e.connections.Add(1)
+	number := e.state.connections.Add(1)
 	servePages(ctx, stream, func(r *http.Request) string {
 		return fmt.Sprintf("pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method,
 			r.URL.RequestURI())

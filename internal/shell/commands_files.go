@@ -291,22 +291,28 @@ func copyFiles(p *process) int {
 			return err
 		case info.IsDir() && !recursive:
 			return errIsDirectory
-		case info.IsDir() && p.container.files.contains(info.node, target):
-			return errSameFile
 		}
-		if !info.IsDir() {
-			return p.copyOne(from, target, info)
-		}
-		var failed error
-		p.container.files.walk(from, func(at string, info fileInfo, err error) bool {
-			if err == nil {
-				err = p.copyOne(at, path.Join(target, strings.TrimPrefix(at, from)), info)
-			}
-			failed = errors.Join(failed, err)
-			return err == nil && p.ctx.Err() == nil
-		})
-		return failed
+		return p.copyTree(from, target, info)
 	})
+}
+
+// copyTree copies a file, or a directory with everything below it. The argument "info" describes it.
+func (p *process) copyTree(from, target string, info fileInfo) error {
+	if !info.IsDir() {
+		return p.copyOne(from, target, info)
+	}
+	if p.container.files.contains(info.node, target) {
+		return errSameFile
+	}
+	var failed error
+	p.container.files.walk(from, func(at string, info fileInfo, err error) bool {
+		if err == nil {
+			err = p.copyOne(at, path.Join(target, strings.TrimPrefix(at, from)), info)
+		}
+		failed = errors.Join(failed, err)
+		return err == nil && p.ctx.Err() == nil
+	})
+	return failed
 }
 
 func (p *process) copyOne(from, to string, info fileInfo) error {
@@ -340,7 +346,22 @@ var errSameFile = errors.New("cannot copy a file or directory to itself")
 
 func move(p *process) int {
 	return p.eachTarget("can't rename '%s': %v", func(name, target string) error {
-		return p.container.files.rename(p.path(name), target)
+		from := p.path(name)
+		err := p.container.files.rename(from, target)
+		if err != errCrossDevice {
+			return err
+		}
+		info, err := p.lstat(from)
+		if err == nil {
+			err = p.copyTree(from, target, info)
+		}
+		if err == nil {
+			err = p.ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		return p.container.files.remove(from, true)
 	})
 }
 

@@ -41,7 +41,11 @@ func edit(p *process) int {
 // editInPlace implements sed -i: it writes the output to a temporary file that has no name, and then exchanges the
 // contents of the temporary file and the original file.
 func (p *process) editInPlace(edits []*sedCommand, name string) error {
-	made, err := p.container.files.textFile("")
+	quota := p.container.files.quota
+	if info, err := p.stat(name); err == nil {
+		quota = info.node.quota
+	}
+	made, err := p.container.files.textFile("", quota)
 	if err != nil {
 		return err
 	}
@@ -56,8 +60,7 @@ func (p *process) editInPlace(edits []*sedCommand, name string) error {
 		return err
 	}
 	defer file.close()
-	file.swap(made)
-	return nil
+	return file.swap(made)
 }
 
 // edit runs the sed commands for each line of the files.

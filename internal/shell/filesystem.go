@@ -35,23 +35,47 @@ const (
 	errLinkLoop     = fault("Symbolic link loop")
 	errFormat       = fault("Exec format error")
 	errTooManyWords = fault("Argument list too long")
+	errReadOnly     = fault("Read-only file system")
+	errCrossDevice  = fault("Cross-device link")
 )
 
 // filesystem holds the files of a container in memory. Paths are absolute. A ".." in a path removes the element before
 // it, even if this element is a link. A ".." in the target of a link means the parent directory of the place that has
 // been reached. Every user may read and write every file. A filesystem is safe
 // for concurrent use.
+//
+// A volume is a filesystem, too. It can be mounted in the filesystems of several containers, which then share its files
+// and its lock.
 type filesystem struct {
 	now      func() time.Time
-	uid, gid int64    // the owner of new files
-	size     int      // the limit of bytes
-	memory   *account // nil while the system files are made, which are not counted
-	shared   *account // counts what files take from memory, within the limit for the files of all containers
+	uid, gid int64 // the owner of new files
+	*quota         // of the files outside volumes
 
-	lock  sync.Mutex
-	root  *node
-	bytes int // in the files that have a name or are open
-	files int // the number of names of files, directories, devices and links
+	lock   *sync.Mutex
+	root   *node
+	mounts map[mountPoint]*mount
+}
+
+// quota limits and counts the files of a container or of a volume. The lock of the filesystem protects it.
+type quota struct {
+	of     string   // what the quota belongs to, for error messages
+	size   int      // the limit of bytes
+	memory *account // nil while the system files are made, which are not counted
+	shared *account // counts what files take from memory, within the limit for the files of all containers
+	bytes  int      // in the files that have a name or are open
+	files  int      // the number of names of files, directories, devices and links
+}
+
+// mountPoint is the directory or file on which a volume is mounted. It may itself be in a mount.
+type mountPoint struct {
+	in   *mount
+	node *node
+}
+
+// mount is a volume, or a directory or file of a volume, in the file system of a container.
+type mount struct {
+	root     *node
+	readOnly bool
 }
 
 // node is a file, a directory, a device or a symbolic link.
@@ -63,8 +87,7 @@ type node struct {
 	kind     string           // of a device: null, zero, full or random
 	target   string           // of a link
 	children map[string]*node // the entries of a directory
-	name     string           // of a directory
-	parent   *node            // of a directory
+	quota    *quota           // which counts it
 	names    int              // of a file: the number of its directory entries
 	handles  int              // the number of times that the file is open
 	inode    bool             // its memory counts
@@ -124,71 +147,73 @@ func newDirectory(mode fs.FileMode) *node {
 	return &node{mode: fs.ModeDir | mode, children: map[string]*node{}}
 }
 
-func newFilesystem(now func() time.Time, size int) *filesystem {
-	root := newDirectory(0o755)
-	root.modTime, root.parent, root.names = now(), root, 1
-	return &filesystem{now: now, size: size, root: root}
+func newFilesystem(now func() time.Time, lock *sync.Mutex, q *quota, mode fs.FileMode) *filesystem {
+	root := newDirectory(mode)
+	root.modTime, root.names, root.quota = now(), 1, q
+	return &filesystem{now: now, lock: lock, quota: q, root: root, mounts: map[mountPoint]*mount{}}
 }
 
-// count adds bytes to a file. The caller holds f.lock.
-func (f *filesystem) count(n *node, bytes int) error {
-	if f.memory == nil {
+// count adds bytes to a file. The caller holds the lock.
+func (n *node) count(bytes int) error {
+	q := n.quota
+	if q.memory == nil {
 		return nil
 	}
-	if f.bytes+bytes > f.size {
-		return noSpace("the container's file system has %s", sizeText(f.size))
+	if q.bytes+bytes > q.size {
+		return noSpace("%s has %s", q.of, sizeText(q.size))
 	}
-	if err := f.take(bytes); err != nil {
+	if err := q.take(bytes); err != nil {
 		return noSpace("%v", err)
 	}
-	f.bytes += bytes
+	q.bytes += bytes
 	n.counted += bytes
 	return nil
 }
 
-// countNew counts the memory of a new file. The caller holds f.lock.
-func (f *filesystem) countNew(n *node) error {
-	if f.memory == nil {
+// countNew counts the memory of a new file. The caller holds the lock.
+func (q *quota) countNew(n *node) error {
+	n.quota = q
+	if q.memory == nil {
 		return nil
 	}
-	if err := f.take(n.memory()); err != nil {
+	if err := q.take(n.memory()); err != nil {
 		return noSpace("%v", err)
 	}
 	n.inode = true
 	return nil
 }
 
-// countName counts a new name of a file. The caller holds f.lock.
-func (f *filesystem) countName(n *node) error {
-	if f.memory == nil {
+// countName counts a new name of a file. The caller holds the lock.
+func (q *quota) countName(n *node) error {
+	if q.memory == nil {
 		n.free++
 		return nil
 	}
-	if f.files >= maxFiles {
-		return noSpace("the container's file system has %d files", maxFiles)
+	if q.files >= maxFiles {
+		return noSpace("%s has %d files", q.of, maxFiles)
 	}
-	if err := f.take(nameMemory); err != nil {
+	if err := q.take(nameMemory); err != nil {
 		return noSpace("%v", err)
 	}
-	f.files++
+	q.files++
 	return nil
 }
 
-// take adds to the memory of the container and to that of the files of all containers.
-func (f *filesystem) take(n int) error {
-	if err := f.memory.take(n); err != nil {
+// take adds to the memory of the container or volume and to that of the files of all containers.
+func (q *quota) take(n int) error {
+	if err := q.memory.take(n); err != nil {
 		return err
 	}
-	if err := f.shared.take(n); err != nil {
-		f.memory.give(n)
+	if err := q.shared.take(n); err != nil {
+		q.memory.give(n)
 		return err
 	}
 	return nil
 }
 
-func (f *filesystem) give(n int) {
-	f.memory.give(n)
-	f.shared.give(n)
+func (q *quota) give(n int) {
+	q.memory.give(n)
+	q.shared.give(n)
 }
 
 func sizeText(bytes int) string {
@@ -203,21 +228,21 @@ func noSpace(format string, args ...any) error {
 	return errNoSpace + fault(": "+fmt.Sprintf(format, args...))
 }
 
-// truncate removes the content of a file. The caller holds f.lock.
-func (f *filesystem) truncate(n *node) {
-	f.give(n.counted)
-	f.bytes -= n.counted
+// truncate removes the content of a file. The caller holds the lock.
+func (n *node) truncate() {
+	n.quota.give(n.counted)
+	n.quota.bytes -= n.counted
 	n.content, n.counted = content{}, 0
 }
 
-// release frees the memory of a file, unless it has a name or is open. The caller holds f.lock.
-func (f *filesystem) release(n *node) {
+// release frees the memory of a file, unless it has a name or is open. The caller holds the lock.
+func (n *node) release() {
 	if n.names > 0 || n.handles > 0 {
 		return
 	}
-	f.truncate(n)
+	n.truncate()
 	if n.inode {
-		f.give(n.memory())
+		n.quota.give(n.memory())
 		n.inode = false
 	}
 }
@@ -230,10 +255,50 @@ type place struct {
 	dir  *node
 	base string // empty for the root
 	node *node
+	// above is the place of the directory. It is nil for the root and for an empty place.
+	above *place
+	// mount is the mount in which the file is, or nil for a file outside volumes.
+	mount *mount
 }
 
-// The method "place" returns the place of the directory n: its parent directory, its name and n itself.
-func (n *node) place() place { return place{n.parent, n.name, n} }
+// entry returns the place of an entry in the directory at p. The node n is nil if there is no such entry.
+func (f *filesystem) entry(p place, base string, n *node) place {
+	at := place{p.node, base, n, &p, p.mount}
+	if m := f.mounts[mountPoint{p.mount, n}]; m != nil {
+		at.node, at.mount = m.root, m
+	}
+	return at
+}
+
+// mounted reports whether a volume is mounted at the place. The caller holds the lock.
+func (at *place) mounted() bool { return at.dir != nil && at.dir.children[at.base] != at.node }
+
+// writable returns an error if the place is in a read-only volume.
+func (at *place) writable() error {
+	if at.mount != nil && at.mount.readOnly {
+		return errReadOnly
+	}
+	return nil
+}
+
+// path returns the path of the place without links.
+func (at *place) path() string {
+	name := "/" + at.base
+	for above := at.above; above != nil && above.above != nil; above = above.above {
+		name = "/" + above.base + name
+	}
+	return name
+}
+
+// within reports whether the place is below the directory n. The caller holds the lock.
+func (at *place) within(n *node) bool {
+	for above := at.above; above != nil; above = above.above {
+		if above.node == n {
+			return true
+		}
+	}
+	return false
+}
 
 // find looks up a path. It follows links. If the last part of the path is a link, find follows it only if the parameter
 // "follow" is true. If only the last part of the path is missing, find returns errNotExist together with the place
@@ -242,19 +307,22 @@ func (f *filesystem) find(name string, follow bool) (place, error) {
 	if name == "" {
 		return place{}, errNotExist
 	}
-	at, links := f.root.place(), 0
+	top := place{node: f.root}
+	at, links := top, 0
 	for name != "" {
 		part, rest, _ := strings.Cut(name, "/")
 		name = rest
-		n := at.node
-		switch child := n.children[part]; {
-		case !n.mode.IsDir():
+		child := at.node.children[part]
+		switch {
+		case !at.node.mode.IsDir():
 			return place{}, errNotDirectory
 		case part == "" || part == ".":
 		case part == "..":
-			at = n.parent.place()
+			if at.above != nil {
+				at = *at.above
+			}
 		case child == nil && rest == "":
-			return place{dir: n, base: part}, errNotExist
+			return f.entry(at, part, nil), errNotExist
 		case child == nil:
 			return place{}, errNotExist
 		case child.mode&fs.ModeSymlink != 0 && (rest != "" || follow):
@@ -262,11 +330,10 @@ func (f *filesystem) find(name string, follow bool) (place, error) {
 				return place{}, errLinkLoop
 			}
 			if name = child.target + "/" + rest; path.IsAbs(name) {
-				n = f.root
+				at = top
 			}
-			at = n.place()
 		default:
-			at = place{n, part, child}
+			at = f.entry(at, part, child)
 		}
 	}
 	return at, nil
@@ -293,20 +360,7 @@ func (f *filesystem) realPath(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name = "/" + at.base
-	for dir := at.dir; dir != f.root; dir = dir.parent {
-		name = "/" + dir.name + name
-	}
-	return name, nil
-}
-
-// length returns the length of a directory's path, which contains no links and ends in a slash.
-func (f *filesystem) length(dir *node) int {
-	n := 1
-	for ; dir != f.root; dir = dir.parent {
-		n += len(dir.name) + 1
-	}
-	return n
+	return at.path(), nil
 }
 
 // check returns an error if a place cannot have a new entry. The caller holds f.lock.
@@ -316,19 +370,16 @@ func (f *filesystem) check(at place) error {
 		return errExist
 	case strings.Contains(at.base, "\x00"):
 		return errInvalid
-	case len(at.base) > maxName || f.length(at.dir)+len(at.base) > maxPath:
+	case len(at.base) > maxName || len(at.path()) > maxPath:
 		return errNameTooLong
 	}
-	return nil
+	return at.writable()
 }
 
 // enter adds an entry to a directory. The caller holds f.lock, and has checked and counted the entry.
 func (f *filesystem) enter(at place, n *node) {
 	base := strings.Clone(at.base) // the path may be much longer
 	n.names++
-	if n.mode.IsDir() {
-		n.parent, n.name = at.dir, base
-	}
 	at.dir.children[base], at.dir.modTime = n, f.now()
 }
 
@@ -342,12 +393,12 @@ func (f *filesystem) leave(at place) {
 
 // add adds a new file, directory, device or link. The caller holds f.lock.
 func (f *filesystem) add(at place, n *node) error {
-	if err := f.countNew(n); err != nil {
+	if err := at.dir.quota.countNew(n); err != nil {
 		return err
 	}
 	n.uid, n.gid, n.modTime = f.uid, f.gid, f.now()
 	err := f.addName(at, n)
-	f.release(n) // if it has no name
+	n.release() // if it has no name
 	return err
 }
 
@@ -355,7 +406,7 @@ func (f *filesystem) add(at place, n *node) error {
 func (f *filesystem) addName(at place, n *node) error {
 	err := f.check(at)
 	if err == nil {
-		err = f.countName(n)
+		err = at.dir.quota.countName(n)
 	}
 	if err == nil {
 		f.enter(at, n)
@@ -381,6 +432,8 @@ func (f *filesystem) link(name, target string, old *node) error {
 		return errPermission
 	case old.names == 0:
 		return errNotExist
+	case old.quota != at.dir.quota:
+		return errCrossDevice
 	}
 	return f.addName(at, old)
 }
@@ -473,7 +526,8 @@ func (f *filesystem) readDir(name string) (infos []fileInfo, err error) {
 		return nil, err
 	}
 	for _, base := range slices.Sorted(maps.Keys(at.node.children)) {
-		infos = append(infos, at.node.children[base].info(base))
+		entry := f.entry(at, base, at.node.children[base])
+		infos = append(infos, entry.node.info(base))
 	}
 	return infos, nil
 }
@@ -499,28 +553,39 @@ func (f *filesystem) remove(name string, all bool) error {
 	switch {
 	case err != nil:
 		return err
-	case at.node == f.root:
+	case at.node == f.root || f.hasMount(at):
 		return errBusy
 	case len(at.node.children) > 0 && !all:
 		return errNotEmpty
 	}
-	f.removeEntry(at)
-	return nil
+	if err = at.writable(); err == nil {
+		f.removeEntry(at)
+	}
+	return err
+}
+
+// hasMount reports whether a volume is mounted at a place or below it. The caller holds f.lock.
+func (f *filesystem) hasMount(at place) bool {
+	found := at.mounted()
+	if len(f.mounts) > 0 {
+		at.node.each("", func(_ string, n *node) { found = found || f.mounts[mountPoint{at.mount, n}] != nil })
+	}
+	return found
 }
 
 // removeEntry removes an entry of a directory, with everything below it. The caller holds f.lock.
 func (f *filesystem) removeEntry(at place) {
 	for base, below := range at.node.children {
-		f.removeEntry(place{at.node, base, below})
+		f.removeEntry(place{dir: at.node, base: base, node: below})
 	}
 	f.leave(at)
 	if at.node.free > 0 {
 		at.node.free--
 	} else {
-		f.give(nameMemory)
-		f.files--
+		at.node.quota.give(nameMemory)
+		at.node.quota.files--
 	}
-	f.release(at.node)
+	at.node.release()
 }
 
 // rename moves a file or a tree. It replaces an existing file, but no directory.
@@ -534,21 +599,24 @@ func (f *filesystem) rename(from, to string) error {
 	target, err := f.find(to, false)
 	n, old := source.node, target.node
 	switch {
-	case n == f.root:
+	case n == f.root || old == f.root || source.mounted():
 		return errBusy
 	case target.dir == nil:
 		return err
 	case n == old:
 		return nil
-	case f.within(target.dir, n):
+	case target.within(n):
 		return errInvalid
+	case target.mounted():
+		return errBusy
+	case source.mount != target.mount:
+		return errCrossDevice
 	case old != nil && (old.mode.IsDir() || n.mode.IsDir()):
 		return errExist
 	}
-	err = f.check(place{dir: target.dir, base: target.base})
-	most := f.length(target.dir)
-	n.each(target.base, func(name string, _ *node) {
-		if most+len(name) > maxPath {
+	err = f.check(place{target.dir, target.base, nil, target.above, target.mount})
+	n.each(target.path(), func(name string, _ *node) {
+		if len(name) > maxPath {
 			err = errNameTooLong
 		}
 	})
@@ -569,17 +637,7 @@ func (f *filesystem) contains(n *node, name string) bool {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	at, _ := f.find(name, true)
-	return at.dir != nil && f.within(at.dir, n)
-}
-
-// within reports whether a directory is the directory n or below it. The caller holds f.lock.
-func (f *filesystem) within(dir, n *node) bool {
-	for ; dir != n; dir = dir.parent {
-		if dir == f.root {
-			return false
-		}
-	}
-	return true
+	return at.node == n || at.within(n)
 }
 
 // alter calls a function that changes the mode or the time of a file. The function runs under the lock.
@@ -587,6 +645,9 @@ func (f *filesystem) alter(name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	at, err := f.find(name, true)
+	if err == nil {
+		err = at.writable()
+	}
 	if err == nil {
 		alter(at.node)
 	}
@@ -649,22 +710,26 @@ func (f *filesystem) open(name string, flags int, mode fs.FileMode) (*handle, er
 	if err == nil && n.mode.IsDir() {
 		err = errIsDirectory
 	}
+	if err == nil && flags != os.O_RDONLY {
+		err = at.writable()
+	}
 	if err != nil {
 		return nil, err
 	}
 	if flags == openNew && n.kind == "" {
-		f.truncate(n)
+		n.truncate()
 		n.modTime = f.now()
 	}
 	n.handles++
 	return &handle{files: f, node: n, append: flags == openAppend, users: 1}, nil
 }
 
-// textFile returns an open file without a name, for here-documents.
-func (f *filesystem) textFile(text string) (*handle, error) {
+// textFile returns an open file without a name, for here-documents and temporary files. The argument q is the quota
+// that counts the file.
+func (f *filesystem) textFile(text string, q *quota) (*handle, error) {
 	f.lock.Lock()
 	n := &node{handles: 1}
-	err := f.countNew(n)
+	err := q.countNew(n)
 	f.lock.Unlock()
 	if err != nil {
 		return nil, err
@@ -695,7 +760,7 @@ func (h *handle) close() {
 	defer h.files.lock.Unlock()
 	if h.users--; h.users == 0 {
 		h.node.handles--
-		h.files.release(h.node)
+		h.node.release()
 	}
 }
 
@@ -747,7 +812,7 @@ func (h *handle) Write(p []byte) (int, error) {
 	}
 	end := h.offset + len(p)
 	if grows := end - n.content.size; grows > 0 {
-		if err := f.count(n, grows); err != nil {
+		if err := n.count(grows); err != nil {
 			return 0, err
 		}
 	}
@@ -759,14 +824,19 @@ func (h *handle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// swap exchanges the contents of the two open files, and sets the modification time of h's file.
-func (h *handle) swap(other *handle) {
+// swap exchanges the contents of two open files, and sets the modification time of h's file. The files must have the
+// same quota.
+func (h *handle) swap(other *handle) error {
 	h.files.lock.Lock()
 	defer h.files.lock.Unlock()
 	a, b := h.node, other.node
+	if a.quota != b.quota {
+		return errCrossDevice
+	}
 	a.content, b.content = b.content, a.content
 	a.counted, b.counted = b.counted, a.counted
 	a.modTime = h.files.now()
+	return nil
 }
 
 // script returns the content of a script. If the file is longer than maxScript, it returns errTooLong.

@@ -77,6 +77,7 @@ func newInterpreter(p *process, name string, params []string) *interpreter {
 	}
 	sh.vars["PWD"] = expand.Variable{Set: true, Kind: expand.String, Str: p.dir, Exported: true}
 	sh.held = 0
+	sh.take(200 * len(sh.vars))
 	sh.retain()
 	return sh
 }
@@ -407,7 +408,7 @@ func (sh *interpreter) setStdin(from io.Reader) {
 
 // readText makes a text the standard input of the shell, for a here-document.
 func (sh *interpreter) readText(text string) error {
-	file, err := sh.container.files.textFile(text)
+	file, err := sh.container.files.textFile(text, sh.container.files.quota)
 	if err != nil {
 		return fmt.Errorf("can't create a here-document: %w", err)
 	}
@@ -659,6 +660,10 @@ func (sh *interpreter) call(args []string) int {
 	}
 	p := sh.process
 	p.args, p.env = args, sh.exported()
+	defer sh.giveBack(sh.held)
+	if !sh.take(sizeOf(p.env)) {
+		return 2
+	}
 	if shellCommands[name] {
 		return p.run(name)
 	}

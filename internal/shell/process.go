@@ -107,6 +107,7 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 		s.fail("sh: "+errTooDeep.Error(), 2)
 		return 2, nil
 	}
+	_ = s.container.readVolumes(ctx) // an error was shown at the start of the session, or the files stay as they are
 	file, err := p.lookPath(p.args[0])
 	if err != nil {
 		return 127, err
@@ -259,6 +260,7 @@ func (p *process) open(name string) (io.Reader, error) {
 			return &guardedReader{p.ctx, p.session.stdin, p.meter}, nil
 		}
 	}
+	_ = p.container.readVolumes(p.ctx) // as in start
 	file, err := p.container.files.open(p.path(name), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err

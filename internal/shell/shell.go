@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -36,15 +37,24 @@ import (
 type container struct {
 	config pods.ContainerConfig
 	now    func() time.Time
-	env    []string
 	files  *filesystem
+	shared *podFiles
 	memory *account
 	// The field "commands" counts the calls of Run that have not returned yet.
 	commands *account
 	cpu      *rate.Limiter
 	turn     chan struct{} // has an element while a goroutine waits for CPU time
 
+	read    atomic.Int64  // when the volumes were read, in nanoseconds since 1970; 0 before the first time
+	reading chan struct{} // has an element while a goroutine reads the volumes and uses the four fields below
+	volumes map[string]*volume
+	// mounted is true after the first read. The mounts in "unmounted" wait for files that could not be read yet.
+	mounted   bool
+	unmounted []pods.Mount
+	charged   int // the memory of env
+
 	lock      sync.Mutex
+	env       []string
 	lastPID   int
 	processes map[int]*process
 }
@@ -60,22 +70,18 @@ func (Executor) NewEnvironment(config pods.ContainerConfig) (pods.Environment, e
 // containerOf creates a container, whose commands get the time from the function "now". The files in the configuration
 // may replace system files. Errors name the field of the configuration.
 func containerOf(config pods.ContainerConfig, now func() time.Time) (*container, error) {
-	c := &container{config: config, now: now, env: slices.Clone(config.Env), lastPID: 1, processes: map[int]*process{}}
+	c := &container{config: config, now: now, lastPID: 1, processes: map[int]*process{}, volumes: map[string]*volume{}}
 	disk := int(cmp.Or(config.Disk, defaultDisk))
-	c.files = newFilesystem(now, disk)
+	c.shared = filesOf(config.Pod)
+	c.files = newFilesystem(now, &c.shared.lock, &quota{of: "the container's file system", size: disk}, 0o755)
 	c.memory = newMemory("the container", disk+workMemory, memoryOfProcess)
 	c.commands = newCommands("the container runs", maxCommands, commandsOfProcess)
-	c.cpu, c.turn = cpuLimiter(1), make(chan struct{}, 1)
+	c.cpu, c.turn, c.reading = cpuLimiter(1), make(chan struct{}, 1), make(chan struct{}, 1)
 	c.files.shared = newFilesMemory(filesOfProcess)
 	for _, own := range []*account{c.memory, c.files.shared} {
 		runtime.AddCleanup(c, func(own *account) { own.in.give(int(own.used.Load())) }, own)
 	}
-	for _, entry := range []string{"PATH=" + defaultPath, "HOSTNAME=" + config.Hostname, "HOME=" + c.home()} {
-		key, _, _ := strings.Cut(entry, "=")
-		if _, found := lookupEnv(c.env, key); !found {
-			c.env = append(c.env, entry)
-		}
-	}
+	c.setEnv(config.Env)
 	if err := c.populate(); err != nil {
 		return nil, err
 	}
@@ -102,6 +108,7 @@ func containerOf(config pods.ContainerConfig, now func() time.Time) (*container,
 // started, or ctx.Err() if ctx ends first. Run waits for blocked writes. A goroutine that still reads from Stdin may
 // outlive Run, so the caller must close Stdin.
 func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams) (exit int, err error) {
+	volumesErr := c.readVolumes(ctx)
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
 	}
@@ -122,6 +129,9 @@ func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams
 			p.env = append(slices.Clone(p.env), "TERM=xterm")
 		}
 	}
+	if volumesErr != nil {
+		fmt.Fprintf(s.stderr, "%v\n", volumesErr)
+	}
 	exit, err = s.start(s.ctx, p)
 	if ctx.Err() != nil {
 		return 128 + sigKill, ctx.Err()
@@ -137,6 +147,8 @@ func (c *container) Run(ctx context.Context, argv []string, streams pods.Streams
 }
 
 func (c *container) newProcess(argv []string) *process {
+	c.lock.Lock()
+	defer c.lock.Unlock()
 	return &process{container: c, args: argv, env: c.env, dir: c.config.WorkingDir}
 }
 

@@ -272,6 +272,15 @@ func (sh *interpreter) exported() []string {
 	return list
 }
 
+// sizeOf returns the length of all variables together.
+func sizeOf(env []string) int {
+	size := 0
+	for _, variable := range env {
+		size += len(variable)
+	}
+	return size
+}
+
 // expanded calls a function of package expand and returns a panic as an error. Package expand panics if arithmetic
 // assigns to an array element.
 func expanded[T any](sh *interpreter, do func(*expand.Config) (T, error)) (result T, err error) {
