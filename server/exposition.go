@@ -29,6 +29,21 @@ func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prom
 	return nil
 }
 
+// Gauge, Counter and Histogram implement metric.Sink.
+func (e exposition) Gauge(name, help string, value float64, labels ...string) {
+	e.with(labels...).gauge(name, help, value)
+}
+
+// Counter adds a counter.
+func (e exposition) Counter(name, help string, value float64, labels ...string) {
+	e.with(labels...).counter(name, help, value)
+}
+
+// Histogram adds a histogram.
+func (e exposition) Histogram(name, help string, value *dto.Histogram, labels ...string) {
+	e.with(labels...).add(name, help, dto.MetricType_HISTOGRAM, &dto.Metric{Histogram: value})
+}
+
 // labelled adds metrics with the same labels to an exposition.
 type labelled struct {
 	exposition

@@ -48,6 +48,7 @@ func (s *Server) newHandlers() handlers {
 		statsHandlers: statsHandlers{
 			pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
 			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"), metrics: s.metrics,
+			requests: s.options.Requests, volumes: kubelet.VolumeStatsAggPeriod.Duration > 0,
 		},
 		nodeLogHandlers: nodeLogHandlers{sync.OnceValues(func() (*nodeLogs, error) {
 			query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)

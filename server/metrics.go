@@ -99,9 +99,10 @@ func newMetrics(options Options) *metrics {
 	return m
 }
 
-// getMetrics serves the Server's metrics, and the metrics of the k8s.io libraries, which are global in the process.
+// getMetrics serves the Server's metrics, the metrics of the node, and the metrics of the k8s.io libraries, which are
+// global in the process.
 func (h *statsHandlers) getMetrics(w http.ResponseWriter, r *http.Request) error {
-	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, h.metrics.registry}
+	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, h.metrics.registry, h.nodeMetrics()}
 	compbasemetrics.HandlerFor(gatherers, compbasemetrics.HandlerOpts{}).ServeHTTP(w, r)
 	return nil
 }

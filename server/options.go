@@ -11,6 +11,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
+	"fauxlet/internal/apirequests"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/podstats"
 )
@@ -56,6 +57,9 @@ type Options struct {
 
 	// Collectors are additional metrics for /metrics, for example about the node's certificates.
 	Collectors []prometheus.Collector
+
+	// Requests, if set, has counted the node's requests to the apiserver, for the metrics rest_client_*.
+	Requests *apirequests.Counts
 
 	// Metrics, if set, is a registry for the metrics of all nodes of the process. While [Server.Serve] runs, the
 	// Server's metrics are registered there too, with the label node.

@@ -14,6 +14,7 @@ import (
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/internal/apirequests"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
@@ -29,7 +30,11 @@ type statsHandlers struct {
 	// cgroups is true if cAdvisor serves the metrics of cgroups. It is false with the feature gate
 	// PodAndContainerStatsFromCRI.
 	cgroups bool
+	// volumes is true if the usage of volumes is measured. (volumeStatsAggPeriod)
+	volumes bool
 	metrics *metrics
+	// requests counts the node's requests to the apiserver. It may be nil.
+	requests *apirequests.Counts
 }
 
 // The method "now" returns the time of the node's clock.
@@ -65,7 +70,7 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 		return statusErrorf(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
 	}
 	only := r.Form["only_cpu_and_memory"]
-	summary := newSummary(h.measure(r), h.now(), len(only) == 1 && only[0] == "true")
+	summary := newSummary(h.measure(r), h.now(), h.volumes, len(only) == 1 && only[0] == "true")
 	data, err := json.MarshalIndent(summary, "", " ")
 	if err != nil {
 		return err
@@ -83,10 +88,12 @@ type summarizer struct {
 	at, now metav1.Time
 	disk    *podstats.Filesystem
 	brief   bool
+	volumes bool
 }
 
-func newSummary(m *podstats.Measurement, now time.Time, brief bool) *statsapi.Summary {
-	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.NewTime(now), brief: brief}
+func newSummary(m *podstats.Measurement, now time.Time, volumes, brief bool) *statsapi.Summary {
+	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.NewTime(now), brief: brief,
+		volumes: volumes}
 	root := &m.Cgroups[0]
 	s.disk = &root.Filesystems[slices.IndexFunc(root.Filesystems,
 		func(f podstats.Filesystem) bool { return f.Device == podstats.PartitionDevice })]
@@ -152,8 +159,36 @@ func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 		stats.IO, stats.EphemeralStorage = s.io(), s.fs(podstats.Disk{Used: 4096, Inodes: 1})
 		stats.EphemeralStorage.Time = s.now
 		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
+		s.podVolumes(&stats, c)
 	}
 	return stats
+}
+
+// podVolumes adds the volumes of a pod: first the volumes that use the pod's ephemeral storage. (kubelet:
+// pkg/kubelet/server/stats, volumeStatCalculator)
+func (s *summarizer) podVolumes(to *statsapi.PodStats, c *podstats.Cgroup) {
+	if !s.volumes {
+		return
+	}
+	var others []statsapi.VolumeStats
+	for i := range c.Volumes {
+		v := &c.Volumes[i]
+		stats := statsapi.VolumeStats{Name: v.Name, FsStats: statsapi.FsStats{
+			Time: s.at, AvailableBytes: &v.Available, CapacityBytes: &v.Capacity, UsedBytes: &v.Used,
+			InodesFree: &v.InodesFree, Inodes: &v.Inodes, InodesUsed: &v.InodesUsed,
+		}}
+		if v.Claim != "" {
+			stats.PVCRef = &statsapi.PVCReference{Name: v.Claim, Namespace: c.Pod.Namespace}
+		}
+		if !v.Ephemeral {
+			others = append(others, stats)
+			continue
+		}
+		to.VolumeStats = append(to.VolumeStats, stats)
+		*to.EphemeralStorage.UsedBytes += v.Used
+		*to.EphemeralStorage.InodesUsed += v.InodesUsed
+	}
+	to.VolumeStats = append(to.VolumeStats, others...)
 }
 
 func (s *summarizer) container(to *statsapi.PodStats, c *podstats.Cgroup) {

@@ -26,6 +26,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/oneconn"
+	"fauxlet/internal/podcounts"
 	"fauxlet/internal/pods"
 )
 
@@ -137,7 +138,8 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 		portforward.ServePortForward(w, r, &runtime{h.pods, at, r.Context()}, at.pod, "", options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
 	}
-	return h.proxy(w, r, h.limitStreams(forwardLimit, serve), func(transport *http.Transport) http.Handler {
+	serve = h.limitStreams(forwardLimit, serve)
+	return h.proxy(w, r, podcounts.PortForward, serve, func(transport *http.Transport) http.Handler {
 		if !tunnel {
 			return upgradeHandler(transport)
 		}
@@ -155,8 +157,10 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	}
 	command := strings.Split(r.URL.Query().Get("cmd"), " ")
 	var stdout, stderr limitedBuffer
+	began := time.Now()
 	err = h.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command,
 		pods.Streams{Stdout: &stdout, Stderr: &stderr})
+	h.pods.Counts().Operation(podcounts.ExecSync, time.Since(began), err)
 	var exit utilexec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -207,7 +211,11 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 // translated to SPDY.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) error {
-	return h.proxy(w, r, serve, func(transport *http.Transport) http.Handler {
+	operation := podcounts.Exec
+	if subresource == "attach" {
+		operation = podcounts.Attach
+	}
+	return h.proxy(w, r, operation, serve, func(transport *http.Transport) http.Handler {
 		if !h.translate || !wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
 			return upgradeHandler(transport)
 		}
@@ -220,10 +228,12 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 
 // The method "proxy" serves a request with the handler that the function "handler" returns for a transport. That
 // transport connects to the container runtime, where the handler "serve" serves the connection. The context of that
-// handler ends with the client's connection.
-func (h *streamHandlers) proxy(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc,
-	handler func(*http.Transport) http.Handler) error {
+// handler ends with the client's connection. The argument "operation" is the runtime operation that a kubelet counts.
+func (h *streamHandlers) proxy(w http.ResponseWriter, r *http.Request, operation podcounts.Operation,
+	serve http.HandlerFunc, handler func(*http.Transport) http.Handler) error {
+	began := time.Now()
 	serve, err := h.expected.add(serve)
+	h.pods.Counts().Operation(operation, time.Since(began), err)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type Options struct {
 	// Rotate is the field rotateCertificates. If it is true, the client certificate is renewed before it expires.
 	Rotate bool
 	// Configure, if set, changes each rest.Config before it is used, for example its rate limits, content type and user
-	// agent. It must not change transport, dialer or TLS.
+	// agent. It may wrap the transport, but must not change transport, dialer or TLS.
 	Configure func(*rest.Config)
 	// Logger logs each certificate request and its result. If Logger is nil, nothing is logged.
 	Logger *zap.Logger

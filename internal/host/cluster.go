@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/config"
+	"fauxlet/internal/apirequests"
 	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/node"
 )
@@ -34,7 +35,9 @@ func (h *Host) ownCredentials() bool {
 // The method "join" connects to the apiserver of the kubeconfig in cfg. Without a kubeconfig, it returns nil. With a
 // bootstrap kubeconfig and without rotateCertificates, it waits until the cluster has issued a client certificate. The
 // argument "only" is the name of the node to which the credential belongs, or empty if all nodes share the credential.
-func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*cluster, error) {
+// The function "count" returns a transport that counts the requests.
+func (h *Host) join(ctx context.Context, cfg *config.Config, only string,
+	count func(http.RoundTripper) http.RoundTripper) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
 			return nil, optionErrorf("Config.BootstrapKubeconfig",
@@ -53,6 +56,7 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 		CertDir: cfg.CertDir, Rotate: kubelet.RotateCertificates && only != "", Logger: h.logger,
 		Configure: func(client *rest.Config) {
 			client.UserAgent = "fauxlet/" + h.options.Version
+			client.Wrap(count)
 			client.ContentType = kubelet.ContentType
 			// A warning could repeat the token or the Secret that the response contains, and client-go would log it.
 			client.WarningHandler = rest.NoWarnings{}
@@ -92,6 +96,16 @@ func (h *Host) join(ctx context.Context, cfg *config.Config, only string) (*clus
 		}
 	}
 	return c, nil
+}
+
+// share counts the requests of nodes that share a connection.
+func (h *Host) share(base http.RoundTripper) http.RoundTripper {
+	return apirequests.Share(base, func(name string) *apirequests.Counts {
+		if n := h.node(name); n != nil {
+			return n.requests
+		}
+		return nil
+	})
 }
 
 // heartbeatConfig returns the configuration of the client that sends heartbeats. Its requests time out before the next

@@ -121,7 +121,7 @@ func (h *Host) open() error {
 		return err
 	}
 	if !h.ownCredentials() {
-		if h.cluster, err = h.join(h.running, h.options.Config, ""); err != nil {
+		if h.cluster, err = h.join(h.running, h.options.Config, "", h.share); err != nil {
 			return err
 		}
 		h.cluster.run(h.running, h.group)

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
+	"fauxlet/internal/apirequests"
 	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/faulty"
 	"fauxlet/internal/node"
@@ -20,7 +22,7 @@ import (
 )
 
 // KubernetesVersion is the version of the kubelet that fauxlet stands in for.
-const KubernetesVersion = "v1.37.2"
+const KubernetesVersion = server.KubernetesVersion
 
 // kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore "+fauxlet".
 const kubeletVersion = KubernetesVersion + "+fauxlet"
@@ -33,8 +35,9 @@ type Node struct {
 	store     *pods.Store
 	server    *server.Server // nil while the node waits for its first connection; see [Host.serveLater]
 	listeners *server.Listeners
-	cluster   *cluster     // nil if the node has no apiserver
-	faults    *faulty.Node // nil if the host's faults do not affect the node
+	requests  *apirequests.Counts // the requests of this node to the apiserver
+	cluster   *cluster            // nil if the node has no apiserver
+	faults    *faulty.Node        // nil if the host's faults do not affect the node
 	stop      context.CancelFunc
 	stopped   chan struct{}
 }
@@ -109,7 +112,7 @@ func (h *Host) configOf(i int) *config.Config {
 // The method "start" starts the i-th node, and returns when the node listens. The node registers afterwards, in the
 // background.
 func (h *Host) start(i int) error {
-	n := &Node{name: h.options.nodeName(i), cluster: h.cluster,
+	n := &Node{name: h.options.nodeName(i), cluster: h.cluster, requests: &apirequests.Counts{},
 		config: sync.OnceValue(func() *config.Config { return h.configOf(i) })}
 	if i > 0 && n.registered() && h.metrics == nil && !h.issuesServingCertificates() {
 		return h.launch(n, func(ctx context.Context) (run func() error, err error) {
@@ -157,7 +160,7 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 		return nil, err
 	}
 	if h.cluster == nil {
-		if n.cluster, err = h.join(ctx, n.config(), n.Name()); err != nil {
+		if n.cluster, err = h.join(ctx, n.config(), n.Name(), n.requests.Wrap); err != nil {
 			return nil, err
 		}
 	}
@@ -192,7 +195,7 @@ func (h *Host) register(n *Node, cfg *config.Config, static []*v1.Pod) error {
 	err := n.cluster.fleet.Add(node.Spec{Config: cfg, Name: n.Name(), Pods: n.store, Port: port, Machine: h.machine(n),
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
 		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion,
-		Static: static})
+		Static: static, Context: n.requests.Context})
 	if err != nil {
 		n.listeners.Close()
 	}
@@ -216,6 +219,7 @@ func (h *Host) issuesServingCertificates() bool {
 func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
 	cfg := n.config()
 	options := h.shared
+	options.Requests = n.requests
 	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.current.Load().NodeLogs
 	options.Observe = h.admin.observer(cfg.NodeName, options.Observe)
 	n.injectFaults(&options)
@@ -228,7 +232,10 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 		return options, nil, nil
 	}
 	var err error
-	if options.TokenReviews, options.AccessReviews, err = n.cluster.reviewClients(n.faults.RoundTripper); err != nil {
+	if options.TokenReviews, options.AccessReviews, err = n.cluster.reviewClients(func(
+		base http.RoundTripper) http.RoundTripper {
+		return n.requests.Wrap(n.faults.RoundTripper(base))
+	}); err != nil {
 		return options, nil, err
 	}
 	if n.cluster != h.cluster {

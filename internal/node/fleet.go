@@ -77,6 +77,8 @@ type Spec struct {
 	Version, KubeletVersion string
 	// Static are the static pods of the node. The apiserver shows their mirror pods.
 	Static []*v1.Pod
+	// Context, if set, marks a context for requests to the apiserver that belong to this node.
+	Context func(context.Context) context.Context
 	// Deregister deletes the Node object when the node stops. Otherwise the Node stays and becomes NotReady.
 	Deregister bool
 }
@@ -384,7 +386,7 @@ func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 
 // The method "start" starts a member. The caller holds f.mu.
 func (f *Fleet) start(m *member) {
-	ctx, stop := context.WithCancel(f.running)
+	ctx, stop := context.WithCancel(m.context(f.running))
 	m.stop = stop
 	f.active.Add(1)
 	go m.run(ctx, func() {

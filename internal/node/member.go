@@ -74,6 +74,14 @@ func (f *Fleet) shareAllocatable(list v1.ResourceList) v1.ResourceList {
 	return list
 }
 
+// The method "context" marks a context for requests that belong to the node.
+func (m *member) context(ctx context.Context) context.Context {
+	if m.spec.Context == nil {
+		return ctx
+	}
+	return m.spec.Context(ctx)
+}
+
 const (
 	// registerFirst and registerMost limit the delay between attempts to register. (kubelet: registerWithAPIServer)
 	registerFirst = 100 * time.Millisecond

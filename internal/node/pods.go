@@ -76,6 +76,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod == nil || m == nil {
 		return nil
 	}
+	ctx = m.context(ctx)
 	var mirrorErr error // sync returns this error at the end, because a static pod runs even without its mirror pod
 	if pod != shown {
 		if shown, mirrorErr = m.mirror(ctx, pod, shown); shown == nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fauxlet/internal/compact"
+	"fauxlet/internal/podcounts"
 	"fauxlet/internal/podlife"
 	"fauxlet/scenario"
 )
@@ -22,6 +23,7 @@ import (
 // Store holds the pods of a node. It is safe for concurrent use.
 type Store struct {
 	executor Executor
+	counts   *podcounts.Counts
 
 	mu    sync.RWMutex
 	pods  []*record // in the order in which they were added
@@ -62,7 +64,7 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 		executor = simpleExecutor{}
 	}
 	made := time.Now()
-	s := &Store{executor: executor, byKey: make(map[types.NamespacedName]*record, len(all))}
+	s := &Store{executor: executor, counts: podcounts.New(), byKey: make(map[types.NamespacedName]*record, len(all))}
 	uids := map[types.UID]types.NamespacedName{}
 	for i, given := range all {
 		path := field.NewPath("pods").Index(i)
@@ -85,6 +87,7 @@ func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
 		}
 		s.byKey[key] = &record{compact.Whole(pod), given.Containers, e}
 		s.pods = append(s.pods, s.byKey[key])
+		s.counts.Changed(nil, pod, time.Since(made))
 	}
 	return s, nil
 }
@@ -110,6 +113,7 @@ func (s *Store) PutCompact(pod scenario.Pod, stored *compact.Pod) error {
 
 func (s *Store) put(pod scenario.Pod, stored *compact.Pod, lazy bool) error {
 	key := keyOf(pod.Pod)
+	began := time.Now()
 	before := s.byKey[key]
 	var used *entry
 	if before != nil {
@@ -124,13 +128,19 @@ func (s *Store) put(pod scenario.Pod, stored *compact.Pod, lazy bool) error {
 		after.entry = e
 	}
 	s.byKey[key] = after
+	var old *v1.Pod
 	if before == nil {
 		s.pods = append(s.pods, after)
 	} else {
 		s.pods[slices.Index(s.pods, before)] = after
+		old = before.object()
 	}
+	s.counts.Changed(old, pod.Pod, time.Since(began))
 	return nil
 }
+
+// Counts returns the counters of what has happened to the pods, for metrics. The Store reports all its changes to them.
+func (s *Store) Counts() *podcounts.Counts { return s.counts }
 
 // SetAllocatable sets the node's resources for pods. Containers without limits see them as their limits.
 func (s *Store) SetAllocatable(resources v1.ResourceList) {
@@ -153,8 +163,13 @@ func (s *Store) Remove(namespace, name string, uid types.UID) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	began := time.Now()
 	r := s.byKey[key]
-	if r == nil || r.object().UID != uid {
+	if r == nil {
+		return
+	}
+	pod := r.object()
+	if pod.UID != uid {
 		return
 	}
 	delete(s.byKey, key)
@@ -162,6 +177,7 @@ func (s *Store) Remove(namespace, name string, uid types.UID) {
 	if r.entry != nil {
 		r.entry.endAllBut(&entry{})
 	}
+	s.counts.Removed(pod, time.Since(began))
 }
 
 // used returns the entry of a pod, or nil if the pod has none or does not exist.

@@ -103,8 +103,9 @@ type Cgroup struct {
 	Network []Interface
 	// Filesystems are set for the root cgroup only.
 	Filesystems []Filesystem
-	// Rootfs and Logs are set for containers only.
+	// Rootfs and Logs are set for containers only. Volumes are set for pods only.
 	Rootfs, Logs Disk
+	Volumes      []Volume
 }
 
 // CPU contains CPU times in nanoseconds since the cgroup was created. Rate is in nanocores: the growth of Total during

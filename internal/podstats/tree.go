@@ -58,6 +58,11 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 		switch c.Kind {
 		case KindPod:
 			count++
+			for _, volume := range c.Volumes {
+				if volume.onDisk {
+					disk.add(Disk{Used: volume.Used, Inodes: volume.InodesUsed})
+				}
+			}
 			groups[all].add(c)
 			switch podlife.QOSClass(c.Pod) {
 			case v1.PodQOSBestEffort:
@@ -112,6 +117,7 @@ func Measure(pods []scenario.Pod, machine Machine, now time.Time,
 	}
 	images := Disk{Used: 4<<30 + count*96*mebibyte, Inodes: 90_000 + count*1_500}
 	root.Filesystems = t.filesystems(root, images, disk)
+	t.fitVolumes(groups[first:], root.Filesystems)
 	return &Measurement{Time: t.at, Machine: t.machine, Cgroups: groups, Images: images,
 		Threads: root.Processes.Threads + root.Processes.Processes, MaxThreads: 127_000}
 }
@@ -203,6 +209,7 @@ func (t *tree) addPod(p scenario.Pod) {
 	}
 	group.Memory.Usage = min(group.Memory.Usage, group.MemoryLimit)
 	group.Memory.WorkingSet = min(group.Memory.WorkingSet, group.MemoryLimit)
+	group.Volumes = volumes(pod)
 }
 
 func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scenario.Usage, id string,
