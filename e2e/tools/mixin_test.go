@@ -180,7 +180,7 @@ func (s *scraped) value(name string) float64 {
 }
 
 // promtoolTest returns a file for promtool test rules. In its series the first two values of a counter come from the
-// two scrapes, and the counter goes on growing at this rate. Gauges have the values of the second scrape.
+// two scrapes, and the counter goes on growing at this rate. Gauges and quantiles have the values of the second scrape.
 func (s *scraped) promtoolTest(t *testing.T, m mixin, before scraped, node string) map[string]any {
 	const minutes = 90
 	var inputs []map[string]string
@@ -203,7 +203,7 @@ func (s *scraped) promtoolTest(t *testing.T, m mixin, before scraped, node strin
 		}
 		name, _, _ := strings.Cut(series, "{")
 		first, there := before.series[series]
-		if s.types[name] == "gauge" {
+		if s.types[name] == "gauge" || s.types[name] == "summary" {
 			first = value
 		} else if !there {
 			first = 0
