@@ -64,7 +64,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs foun
 			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 20x $$package; done; done
 
 .PHONY: bench
-bench: ## compare one request and one long log with a bare net/http server, and with the kubelet's own once make e2e has built it
+bench: ## compare CPU time and speed of a request and a long log with a bare net/http server, and with the kubelet's own once make e2e has built it
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
 	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
 		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \

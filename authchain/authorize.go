@@ -41,23 +41,18 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 // The method "authorize" checks the subresources in order until one is allowed. If a check ends with an error, it is
 // unknown whether the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) error {
-	ctx := r.Context()
-	if c.sendsReviews {
-		ctx = withoutLog(ctx)
-	}
 	subresources := Subresources(r.URL.Path, c.fineGrained)
 	for _, subresource := range subresources {
-		attrs := attributesOf(user, r, c.nodeName, subresource)
-		check := decision.beginCheck(attrs)
-		result, reason, err := c.authorizer.Authorize(ctx, &attrs)
+		check := decision.beginCheck(verbs[r.Method], subresource, c.nodeName)
+		result, reason, err := c.check(r, user, check, decision.Time.Add(check.Start))
 		check.Duration = time.Since(decision.Time) - check.Start
 		check.Reason = decision.secret.recordedReason(reason)
-		check.Cached = err == nil && c.sendsReviews && check.Reviews == 0
+		check.Cached = err == nil && c.reviews != nil && check.Reviews == 0
 		if err != nil {
 			check.Result, check.err = CheckError, err
 			return &Refusal{http.StatusInternalServerError, fmt.Sprintf(
 				"Authorization error (user=%s, verb=%s, resource=%s, subresource=%s)",
-				user.GetName(), attrs.Verb, attrs.Resource, attrs.Subresource)}
+				user.GetName(), check.Verb, check.Resource, check.Subresource)}
 		}
 		if result == authorizer.DecisionAllow {
 			check.Result = CheckAllowed
@@ -67,6 +62,25 @@ func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) e
 	}
 	return &Refusal{http.StatusForbidden, fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=%s, subresource(s)=%v)\n",
 		user.GetName(), verbs[r.Method], "nodes", subresources)}
+}
+
+// The method "check" returns the result of one authorization check of the user, which begins now.
+func (c *Chain) check(r *http.Request, user user.Info, check *Check, now time.Time) (authorizer.Decision, string,
+	error) {
+	if c.reviews != nil {
+		if cached := c.reviews.get(user, check.Verb, check.Subresource, now); cached != nil {
+			return cached.result, cached.reason, nil
+		}
+	}
+	ctx, attrs := r.Context(), attributesOf(user, r, c.nodeName, check.Subresource)
+	if c.reviews == nil {
+		return c.authorizer.Authorize(ctx, &attrs)
+	}
+	result, reason, err := c.authorizer.Authorize(withoutLog(ctx), &attrs)
+	if err == nil && check.Reviews > 0 {
+		c.reviews.put(&attrs, result, reason, now)
+	}
+	return result, reason, err
 }
 
 // reviewCounter wraps the webhook's metrics, and counts the reviews that were sent for each check. If no review was

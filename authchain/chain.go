@@ -104,9 +104,9 @@ type Chain struct {
 	authorizer    authorizer.UnconditionalAuthorizer
 	nodeName      string
 	fineGrained   bool
-	// sendsReviews is true if the authorizer sends SubjectAccessReviews. Then a check for which no review was sent got
-	// its result from the cache.
-	sendsReviews bool
+	// reviews is nil if the authorizer does not send SubjectAccessReviews. If it does, a check for which no review was
+	// sent got its result from a cache.
+	reviews *reviewCache
 }
 
 // [New] returns these errors if the configuration turns on a webhook for which the Config has no client. The texts are
@@ -127,8 +127,11 @@ func New(config Config) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Chain{authenticator: authn, authorizer: authz, nodeName: config.NodeName, fineGrained: config.FineGrained,
-		sendsReviews: config.Mode == Webhook}, nil
+	c := &Chain{authenticator: authn, authorizer: authz, nodeName: config.NodeName, fineGrained: config.FineGrained}
+	if config.Mode == Webhook {
+		c.reviews = newReviewCache(config)
+	}
+	return c, nil
 }
 
 // newAuthenticator sets the order of the authentication steps. It tries the client certificate, the bearer token and

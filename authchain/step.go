@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
 // recordedStep wraps an authenticator and records its outcome as a Step of the request's Decision.
@@ -17,9 +16,10 @@ type recordedStep struct {
 }
 
 func (s recordedStep) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	step, start := FromContext(r.Context()).beginStep(s.method), time.Now()
+	decision := FromContext(r.Context())
+	step := decision.beginStep(s.method)
 	response, ok, err := s.authenticator.AuthenticateRequest(r)
-	step.Duration, step.err = time.Since(start), err
+	step.Duration, step.err = time.Since(decision.Time)-step.Start, err
 	switch {
 	case err != nil:
 		step.Outcome = OutcomeRefused
@@ -40,10 +40,11 @@ func (d *Decision) beginStep(method Method) *Step {
 
 func (d *Decision) currentStep() *Step { return &d.Authentication[len(d.Authentication)-1] }
 
-// beginCheck appends a check that begins now. The pointer is valid until the next check begins.
-func (d *Decision) beginCheck(attrs authorizer.AttributesRecord) *Check {
-	d.Authorization = append(d.Authorization, Check{Verb: attrs.Verb, Resource: attrs.Resource,
-		Subresource: attrs.Subresource, Name: attrs.Name, Start: time.Since(d.Time)})
+// beginCheck appends a check of a subresource of the node, which begins now. The pointer is valid until the next check
+// begins.
+func (d *Decision) beginCheck(verb, subresource, node string) *Check {
+	d.Authorization = append(d.Authorization, Check{Verb: verb, Resource: "nodes", Subresource: subresource, Name: node,
+		Start: time.Since(d.Time)})
 	return d.currentCheck()
 }
 

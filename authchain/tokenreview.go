@@ -1,6 +1,7 @@
 package authchain
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -83,11 +84,12 @@ func (f *failedReview) Unwrap() error { return f.error }
 // slots is a fixed number of pointers, indexed by a hash. The pointers are allocated at their first use, because in a
 // process with many nodes most nodes never use them.
 type slots[T any] struct {
+	size int // the number of pointers; 0 means 1024
 	once sync.Once
-	all  *[1024]atomic.Pointer[T]
+	all  []atomic.Pointer[T]
 }
 
 func (s *slots[T]) at(hash uint64) *atomic.Pointer[T] {
-	s.once.Do(func() { s.all = new([1024]atomic.Pointer[T]) })
+	s.once.Do(func() { s.all = make([]atomic.Pointer[T], cmp.Or(s.size, 1024)) })
 	return &s.all[hash%uint64(len(s.all))]
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
@@ -67,17 +68,18 @@ type cachingX509 struct {
 }
 
 // verified is an entry of the cache: the certificates of a client, the options with which they were verified, and the
-// user.
+// result.
 type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
 	usages       []stdx509.ExtKeyUsage
-	user         *userWithChain
+	chain        certificateChain
+	response     *authenticator.Response
 }
 
 func (v *verified) matches(presented []*stdx509.Certificate, options *stdx509.VerifyOptions, now time.Time) bool {
 	return v != nil && v.roots == options.Roots && slices.Equal(v.usages, options.KeyUsages) &&
-		slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.validAt(now)
+		slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.chain.validAt(now)
 }
 
 func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
@@ -95,28 +97,36 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	tail := presented[0].Signature[len(presented[0].Signature)-8:]
 	slot := c.cache.at(binary.LittleEndian.Uint64(tail))
 	if v := slot.Load(); v.matches(presented, &options, time.Now()) {
-		return &authenticator.Response{User: v.user.Info}, true, nil
+		return v.response, true, nil
 	}
 	response, ok, err := c.authenticator.AuthenticateRequest(r)
 	if !ok || err != nil {
 		return response, ok, err
 	}
 	if user, hasChain := response.User.(*userWithChain); hasChain {
-		slot.Store(&verified{presented, options.Roots, slices.Clone(options.KeyUsages), user})
 		response.User = user.Info
+		// The user of the cached response already has the group system:authenticated. Otherwise the group adder behind
+		// this step would copy the user for each request.
+		adder := group.NewAuthenticatedGroupAdder(authenticator.RequestFunc(
+			func(*http.Request) (*authenticator.Response, bool, error) { return response, true, nil }))
+		if response, ok, err = adder.AuthenticateRequest(r); ok && err == nil {
+			slot.Store(&verified{presented, options.Roots, slices.Clone(options.KeyUsages), user.chain, response})
+		}
 	}
-	return response, true, nil
+	return response, ok, err
 }
 
 // userWithChain is the user of a client certificate, with the verified chain of certificates.
 type userWithChain struct {
 	user.Info
-	chain []*stdx509.Certificate
+	chain certificateChain
 }
 
-// validAt reports whether all certificates in the user's chain are valid at the time "now".
-func (u *userWithChain) validAt(now time.Time) bool {
-	return !slices.ContainsFunc(u.chain, func(c *stdx509.Certificate) bool {
+type certificateChain []*stdx509.Certificate
+
+// validAt reports whether all certificates in the chain are valid at the time "now".
+func (c certificateChain) validAt(now time.Time) bool {
+	return !slices.ContainsFunc(c, func(c *stdx509.Certificate) bool {
 		return now.Before(c.NotBefore) || now.After(c.NotAfter)
 	})
 }

@@ -31,17 +31,17 @@ func TestUserWithChain(t *testing.T) {
 			}
 			user := response.User.(*userWithChain)
 			for _, when := range c.holds {
-				if !user.validAt(when) {
+				if !user.chain.validAt(when) {
 					t.Errorf("the user is not valid at %v", when)
 				}
 			}
 			for _, when := range c.gone {
-				if user.validAt(when) {
+				if user.chain.validAt(when) {
 					t.Errorf("the user is still valid at %v, outside the validity of a certificate", when)
 				}
 			}
-			if first, last := c.holds[0], c.holds[len(c.holds)-1]; user.validAt(first.Add(-1)) ||
-				user.validAt(last.Add(1)) {
+			if first, last := c.holds[0], c.holds[len(c.holds)-1]; user.chain.validAt(first.Add(-1)) ||
+				user.chain.validAt(last.Add(1)) {
 				t.Error("the user is still valid just after a certificate has expired")
 			}
 		})

@@ -125,16 +125,19 @@ func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	if values := query["stream"]; len(values) > 0 {
 		options.Stream = &values[0]
 	}
-	var err error
-	for name, into := range map[string]**int64{"sinceSeconds": &options.SinceSeconds, "tailLines": &options.TailLines,
-		"limitBytes": &options.LimitBytes} {
-		if values := query[name]; len(values) > 0 && err == nil {
-			var value int64
-			value, err = strconv.ParseInt(values[0], 10, 64)
-			*into = &value
+	for _, parameter := range [...]struct {
+		name string
+		into **int64
+	}{{"sinceSeconds", &options.SinceSeconds}, {"tailLines", &options.TailLines}, {"limitBytes", &options.LimitBytes}} {
+		if values := query[parameter.name]; len(values) > 0 {
+			value, err := strconv.ParseInt(values[0], 10, 64)
+			if err != nil {
+				return nil, err
+			}
+			*parameter.into = &value
 		}
 	}
-	return options, err
+	return options, nil
 }
 
 func queryBool(query url.Values, name string) bool {

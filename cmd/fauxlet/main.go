@@ -16,11 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/color"
+	"fauxlet/internal/logging"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // stop catching signals, so that a second one ends the process at once
+	context.AfterFunc(ctx, logging.EndBatches)
 	os.Exit(run(ctx, newRoot(), os.Args[1:]))
 }
 
@@ -28,6 +30,7 @@ func main() {
 func run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	logging.EndBatches()
 	if err == nil {
 		return 0
 	}

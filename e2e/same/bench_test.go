@@ -22,14 +22,14 @@ import (
 
 const (
 	benchConnections = 16
-	benchRounds      = 5
-	benchRound       = 2 * time.Second
+	benchRounds      = 11
+	benchRound       = time.Second
 )
 
-// BenchmarkBesideKubelet compares the speed of fauxlet and of the kubelet's own server. Both processes have the same
-// configuration and log file, warm caches, and the same server for TokenReviews and SubjectAccessReviews. They take
-// turns, and clients use mutual TLS on persistent connections. The benchmark also reports fauxlet's memory after the
-// first round and after the last round, because fauxlet stores the most recent Decisions.
+// BenchmarkBesideKubelet compares the CPU time and the speed of fauxlet and of the kubelet's own server. Both processes
+// have the same configuration and log file, warm caches, and the same server for TokenReviews and SubjectAccessReviews.
+// They take turns, and clients use mutual TLS on persistent connections. The benchmark also reports fauxlet's memory
+// after the first round and after the last round, because fauxlet stores the most recent Decisions.
 func BenchmarkBesideKubelet(b *testing.B) {
 	p, err := controlplane.Certificates()
 	expect.NoError(b, err)
@@ -52,49 +52,66 @@ func BenchmarkBesideKubelet(b *testing.B) {
 	reviews := reviews.Start(b)
 	shared := kubelet.ServingCertificate(b)
 	shared["authorization.webhook.cacheAuthorizedTTL"] = "5m"
-	urls := map[string]string{}
-	var standIn *kubelet.Kubelet
-	for _, kind := range []string{"reference", "fauxlet"} {
+	start := func(kind string) *benchServer {
 		k := kubelet.Start(b, nil, kubelet.Options{Kind: kind, Kubeconfig: reviews.Kubeconfig, Settings: shared,
 			Pods: []sample.Pod{long}})
-		if kind == "fauxlet" {
-			standIn = k
-		}
-		urls[kind] = "https://" + k.Secure + "/containerLogs/default/nginx/nginx"
+		return &benchServer{process: k.Process, client: &http.Client{Transport: transport},
+			url: "https://" + k.Secure + "/containerLogs/default/nginx/nginx"}
 	}
+	reference, fauxlet := start("reference"), start("fauxlet")
 
 	for _, load := range []struct{ name, query string }{{"request-of-10-lines", "?tailLines=10"},
 		{"log-of-20000-lines", ""}} {
 		b.Run(load.name, func(b *testing.B) {
-			var ratios, ours, theirs, memory []float64
+			reference.measure(b, load.query) // both servers warm up
+			fauxlet.measure(b, load.query)
+			var cpu, wall, ourCPU, theirCPU, ourRate, theirRate, memory []float64
 			for range benchRounds {
-				their := drive(b, transport, urls["reference"]+load.query)
-				our := drive(b, transport, urls["fauxlet"]+load.query)
-				ratios, ours, theirs = append(ratios, our/their), append(ours, our), append(theirs, their)
-				memory = append(memory, float64(programs.UsageOf(b, standIn.Process).Resident)/1e6)
+				theirs, ours := reference.measure(b, load.query), fauxlet.measure(b, load.query)
+				cpu, wall = append(cpu, theirs.cpu/ours.cpu), append(wall, ours.rate/theirs.rate)
+				ourCPU, theirCPU = append(ourCPU, ours.cpu), append(theirCPU, theirs.cpu)
+				ourRate, theirRate = append(ourRate, ours.rate), append(theirRate, theirs.rate)
+				memory = append(memory, float64(programs.UsageOf(b, fauxlet.process).Resident)/1e6)
 			}
-			for _, values := range [][]float64{ratios, ours, theirs} {
+			for _, values := range [][]float64{cpu, wall, ourCPU, theirCPU, ourRate, theirRate} {
 				slices.Sort(values)
 			}
-			middle := benchRounds / 2
+			const middle, last = benchRounds / 2, benchRounds - 1
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(ours[middle], "req/s")
-			b.ReportMetric(theirs[middle], "kubelet-req/s")
-			b.ReportMetric(ratios[middle], "ratio")
-			fmt.Fprintf(os.Stderr,
-				"%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of "+
-					"%d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
-				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds,
-				memory[0],
-				memory[benchRounds-1])
+			b.ReportMetric(cpu[middle], "cpu-ratio")
+			b.ReportMetric(wall[middle], "wall-ratio")
+			fmt.Fprintf(os.Stderr, "%-19s kubelet/fauxlet: CPU %.1f (%.1f to %.1f), wall %.1f (%.1f to %.1f); "+
+				"CPU per request: fauxlet %.0f µs, kubelet %.0f µs; requests/s: fauxlet %.0f, kubelet %.0f; "+
+				"resident after the first round %.1f MB, after the last %.1f MB\n",
+				load.name, cpu[middle], cpu[0], cpu[last], wall[middle], wall[0], wall[last],
+				ourCPU[middle]*1e6, theirCPU[middle]*1e6, ourRate[middle], theirRate[middle], memory[0], memory[last])
 		})
 	}
 }
 
-// drive sends requests over all connections for one round and returns the answers per second.
-func drive(b *testing.B, transport *http.Transport, url string) float64 {
+// benchServer is a server process to measure.
+type benchServer struct {
+	process *programs.Process
+	client  *http.Client
+	url     string // URL of the log
+}
+
+// measured is the result of one round.
+type measured struct {
+	cpu  float64 // the server's CPU time for one request, in seconds
+	rate float64 // responses per second
+}
+
+func (s *benchServer) measure(b *testing.B, query string) measured {
+	before := programs.UsageOf(b, s.process).CPU
+	responses, rate := drive(b, s.client, s.url+query)
+	return measured{cpu: (programs.UsageOf(b, s.process).CPU - before) / responses, rate: rate}
+}
+
+// drive sends requests over all connections for one round. It returns the number of responses, and the number of
+// responses per second.
+func drive(b *testing.B, client *http.Client, url string) (responses, rate float64) {
 	b.Helper()
-	client := &http.Client{Transport: transport}
 	var done atomic.Int64
 	var workers sync.WaitGroup
 	start := time.Now()
@@ -117,5 +134,6 @@ func drive(b *testing.B, transport *http.Transport, url string) float64 {
 		})
 	}
 	workers.Wait()
-	return float64(done.Load()) / time.Since(start).Seconds()
+	responses = float64(done.Load())
+	return responses, responses / time.Since(start).Seconds()
 }

@@ -139,6 +139,7 @@ func (h *Host) open() error {
 	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())),
 		zap.String("secure", open.Secure), zap.String("readOnly", open.ReadOnly),
 		zap.Int("pods", len(h.scenario.current.Load().specs)))
+	_ = h.logger.Sync() // a program that waits until the host listens may then read the log
 	return nil
 }
 

@@ -29,6 +29,9 @@ const maxVerbosity = 7
 // New returns a logger that writes to w. The argument "format" is one of Formats. New also makes klog, in the whole
 // process, write to w in this format. The argument "verbosity" has the same meaning as the kubelet's flag -v: klog logs
 // lines up to this level. It does not affect the returned logger. The options apply to klog and to the returned logger.
+//
+// If w is a file or pipe, lines are written in batches. A line waits for at most 200 ms, and not longer than until the
+// next line with the level error or above. [EndBatches] writes the waiting lines.
 func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap.Logger, error) {
 	if !slices.Contains(Formats, format) {
 		return nil, fmt.Errorf("%q: must be one of %s", format, strings.Join(Formats, ", "))
@@ -37,18 +40,23 @@ func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap
 	if format == "console" || format == "auto" && isTerminal(w) {
 		encoder = consoleEncoder()
 	}
-	sink := zapcore.Lock(zapcore.AddSync(w))
+	sink := newSink(w)
+	flush := func() { _ = sink.Sync() }
+	options = append(slices.Clip(options), zap.ErrorOutput(sink), zap.Hooks(func(e zapcore.Entry) error {
+		if e.Level >= zapcore.ErrorLevel {
+			flush()
+		}
+		return nil
+	}))
 	verbosity = min(verbosity, maxVerbosity)
 	var level klog.Level
 	if err := level.Set(strconv.Itoa(verbosity)); err != nil { // klog drops lines above its own level
 		return nil, err
 	}
 	// zapr logs klog's V(n) at the zap level -n.
-	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), zap.ErrorOutput(sink))
-	klog.SetLogger(zapr.NewLogger(libraries.WithOptions(options...).With(zap.String("from", "kubernetes"))))
-
-	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
-	return logger.WithOptions(options...), nil
+	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), options...)
+	klog.SetLoggerWithOptions(zapr.NewLogger(libraries.With(zap.String("from", "kubernetes"))), klog.FlushLogger(flush))
+	return zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), options...), nil
 }
 
 func isTerminal(w io.Writer) bool {

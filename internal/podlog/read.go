@@ -84,6 +84,9 @@ const manyLines = 1000
 // more line.
 var buffers = sync.Pool{New: func() any { return &block{text: make([]byte, 0, chunk+1<<10)} }}
 
+// smallBuffers is a pool of buffers for fewer lines.
+var smallBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 2<<10)) }}
+
 // reader is the state of one call of Read.
 type reader struct {
 	*Log
@@ -111,6 +114,13 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 		}
 		r.buffer = buffer.text[:0]
 		defer func() { r.buffer = nil }()
+	} else if next < end {
+		buffer := smallBuffers.Get().(*[]byte)
+		r.buffer = (*buffer)[:0]
+		defer func() {
+			*buffer, r.buffer = r.buffer, nil
+			smallBuffers.Put(buffer)
+		}()
 	}
 	for i := next; i < end; i++ {
 		if i&0xfff == 0 && ctx.Err() != nil {
