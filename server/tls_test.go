@@ -89,8 +89,10 @@ func TestSelfSignedCertificateDoesNotFollowLinks(t *testing.T) {
 		t.Error("a file was written through a symbolic link")
 	}
 	for name, want := range map[string]os.FileMode{"kubelet.crt": 0o644, "kubelet.key": 0o600} {
-		if info, err := os.Lstat(filepath.Join(f.certDir, name)); err != nil || info.Mode() != want {
-			t.Errorf("%s: %v %v, want a file with mode %v", name, info.Mode(), err, want)
+		if info, err := os.Lstat(filepath.Join(f.certDir, name)); err != nil {
+			t.Error(err)
+		} else if info.Mode() != want {
+			t.Errorf("%s: mode %v, want a file with mode %v", name, info.Mode(), want)
 		}
 	}
 }
