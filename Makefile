@@ -57,6 +57,14 @@ e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet
 	cd e2e && CGO_ENABLED=0 go run ./preflight
 	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
 
+.PHONY: compare
+compare: ## compare the answers to N (1000000) generated requests with the kubelet's own server, from SEED (1) on, up to LIMIT (20) differences
+	@mkdir -p $(BIN)
+	cd e2e && CGO_ENABLED=0 go test -c -o ../$(BIN)/compare.test ./same
+	@cd e2e/same && FAUXLET_E2E_COMPARE=$(or $(N),1000000) FAUXLET_E2E_SEED=$(or $(SEED),1) \
+		FAUXLET_E2E_DIFFERENCES=$(or $(LIMIT),20) \
+		exec ../../$(BIN)/compare.test -test.run '^TestCompare$$' -test.timeout 0
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs found before
 	@set -e; for package in $$(go list ./...); do \

@@ -17,9 +17,9 @@ import (
 // the same configuration, files, ports and policy. It compares status, headers except Date, body, reviews sent, the
 // state of the connection, the TLS parameters offered, and the values of the metrics at the end.
 //
-// The requests come from internal/vectors, from requests_test.go and from a generator. FAUXLET_E2E_SEED sets the
-// seed of the generator, and FAUXLET_E2E_REQUESTS the number of generated requests. divergences.json lists the
-// allowed differences; the test also fails if a listed difference no longer occurs.
+// The requests come from internal/vectors, from requests_test.go, from testdata/differed.jsonl and from a generator.
+// FAUXLET_E2E_SEED sets the seed of the generator, and FAUXLET_E2E_REQUESTS the number of generated requests.
+// divergences.json lists the allowed differences; the test also fails if a listed difference no longer occurs.
 func TestSameAnswers(t *testing.T) {
 	t.Parallel()
 	corpus, err := vectors.Load()
@@ -42,7 +42,8 @@ func TestSameAnswers(t *testing.T) {
 				t.Logf("both started within %v", time.Since(began).Round(10*time.Millisecond))
 				c.run(written(name, corpus), all[name])
 				c.run(ofVectors(t, name, corpus), all[name])
-				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2()), all[name])
+				c.run(readDiffered(t, name), all[name])
+				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2(), false), all[name])
 				c.handshakes()
 				c.series()
 				c.summarize()
@@ -81,6 +82,8 @@ type comparison struct {
 	found map[string]int
 	spent time.Duration
 	sent  int
+	// keep, if not nil, is called with the smallest conversation that shows a difference.
+	keep func(conversation)
 }
 
 func newComparison(t testing.TB, name string, known divergences, sides [2]*side) *comparison {
@@ -112,7 +115,7 @@ func (c *comparison) run(conversations []conversation, how configuration) {
 		c.sent += len(talk.requests)
 		findings := c.differences(talk, seen)
 		if len(findings) > 0 {
-			c.report(talk, findings)
+			c.report(talk, seen, findings)
 		}
 		if talk.vector != nil {
 			c.expect(talk, seen, len(findings) == 0)
@@ -175,8 +178,8 @@ const (
 	shrunk         = 12
 )
 
-// report reports a difference with the smallest request that shows it.
-func (c *comparison) report(talk *conversation, findings []finding) {
+// report reports a difference between the observations "found", with the smallest request that shows it.
+func (c *comparison) report(talk *conversation, found [2][]observation, findings []finding) {
 	first := findings[0]
 	var aspects []string
 	for _, f := range findings {
@@ -198,11 +201,21 @@ func (c *comparison) report(talk *conversation, findings []finding) {
 	again := c.differences(&small, seen)
 	note := ""
 	if len(again) == 0 {
-		small, again, note = *talk, findings, "\n  (the difference does not occur if the request is sent alone)"
+		small, seen, again = *talk, found, findings
+		note = "\n  (the difference does not occur if the request is sent alone)"
+	} else if c.keep != nil {
+		c.keep(small)
 	}
 	var text strings.Builder
+	for i, s := range c.sides {
+		o := seen[i][again[0].request]
+		fmt.Fprintf(&text, "\n  %s answers: %s %s", s.kind, o.status+o.failed, o.connection)
+	}
 	for _, f := range again {
 		fmt.Fprintf(&text, "\n  %s: %s", f.aspect, strings.TrimSpace(f.detail))
+	}
+	if small.quick { // the other requests are too many to print
+		small.requests = small.requests[again[0].request:][:1]
 	}
 	c.t.Errorf("%s (from %s)\n  %s%s%s", again[0].id, talk.from, small.curl(c.sides[0]), note, text.String())
 }
@@ -216,10 +229,10 @@ func (c *comparison) summarize() {
 	c.t.Logf("%s: %d requests in %v", c.name, c.sent, c.spent.Round(10*time.Millisecond))
 }
 
-// series compares the values of the metrics of both servers. It waits until they are equal, because a server may
-// count a request late: up to 30 s late if the client disconnected before all streams of an attach or exec were
-// created (DefaultStreamCreationTimeout).
-func (c *comparison) series() {
+// series compares the values of the metrics of both servers, and reports whether they are equal. It waits until they
+// are equal, because a server may count a request late: up to 30 s late if the client disconnected before all streams
+// of an attach or exec were created (DefaultStreamCreationTimeout).
+func (c *comparison) series() bool {
 	var diff string
 	problem := expect.Within(time.Minute, func() string {
 		var counted [2]map[string]string
@@ -250,4 +263,5 @@ func (c *comparison) series() {
 	if problem != "" {
 		c.t.Errorf("%s: the metrics have different values:%s", c.name, problem)
 	}
+	return problem == ""
 }

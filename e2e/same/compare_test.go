@@ -44,12 +44,20 @@ var masks = []mask{
 		replaced(`(?m)^(Started|Up)\|.*$`, "$1|then")},
 	{"the start and age of a process in the JSON of /statusz", matching(`^\{"kind":"Statusz"`),
 		replaced(`"(startTime|uptimeSeconds)":("[^"]*"|\d+)`, `"$1":"then"`)},
-	{"scrape_error, which a release hides. The reference is built without a version and shows it", matching(`^# HELP `),
+	{"scrape_error, which a release hides. The reference is built without a version and shows it",
+		func(body string) bool {
+			return strings.HasPrefix(body, "# HELP ") && strings.Contains(body, "scrape_error")
+		},
 		replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
-	{"the values of samples in /metrics/*", matching(`^# HELP `), replaced(`(?m)^([^#\n].*?) [^ {}\n]+( \d+)?$`, "$1")},
-	{"all metrics in /metrics that are not about serving", matching(`(?s)^# HELP .*# TYPE go_info `), families},
+	{"all metrics in /metrics that are not about serving", func(body string) bool {
+		return strings.HasPrefix(body, "# HELP ") && strings.Contains(body, "# TYPE go_info ")
+	}, families},
+	{"the values of samples in /metrics/*", matching(`^# HELP `), samples},
 	{"the entries of the journal, which fauxlet makes up", journalEntries.MatchString,
 		func(body string) string { return journalEntries.ReplaceAllString(body, "(the journal)\n") }},
+	{"credentials in an error that repeats the headers of a request for streams, where fauxlet shows `removed`",
+		matching(`^unable to upgrade: missing upgrade headers in request: http\.Header\{`),
+		replaced(`("Authorization":\[\]string\{)("(?:[^"\\]|\\.)*"(?:, )?)+\}`, "$1(removed)}")},
 	{"profiles and the command line in /debug/pprof/, which depend on the process", profile,
 		func(string) string { return "(about the process)" }},
 }
@@ -189,17 +197,32 @@ func families(body string) string {
 	return strings.Join(all, "")
 }
 
+// samples removes the values and times of the samples in a response of /metrics/*.
+func samples(body string) string {
+	var names strings.Builder
+	for line := range strings.Lines(body) {
+		if end := strings.LastIndexByte(line, '}'); !strings.HasPrefix(line, "#") {
+			name, _, found := strings.Cut(line[end+1:], " ")
+			if found {
+				line = line[:end+1] + name + "\n"
+			}
+		}
+		names.WriteString(line)
+	}
+	return names.String()
+}
+
 type difference struct{ aspect, detail string }
 
 // compare returns the differences between the observations of a request to both servers.
 func compare(want, got observation) []difference {
 	var all []difference
 	add := func(aspect string, want, got any) {
-		if diff := cmp.Diff(want, got); diff != "" {
-			all = append(all, difference{aspect, "(-reference +fauxlet)\n" + diff})
-		}
+		all = append(all, difference{aspect, "(-reference +fauxlet)\n" + cmp.Diff(want, got)})
 	}
-	add("connection", want.failed+want.connection, got.failed+got.connection)
+	if want.failed+want.connection != got.failed+got.connection {
+		add("connection", want.failed+want.connection, got.failed+got.connection)
+	}
 	if want.status != got.status {
 		add("status", want.status, got.status)
 	}

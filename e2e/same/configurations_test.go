@@ -1,6 +1,7 @@
 package same
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"maps"
 	"net"
@@ -26,12 +27,14 @@ type configuration struct {
 	settings kubelet.Settings
 	// flags, if not nil, are additional flags for both servers, which then have no configuration file.
 	flags []string
-	// caches is true if the servers cache the results of reviews for the default time.
+	// caches is true if the servers cache the results of reviews, for an hour so that none expires during a test.
 	caches bool
 	// faults are active during the whole comparison, in the server that answers the reviews.
 	faults []faults.Fault
 	// ipv6 is true if the servers listen on ::1, on different ports.
 	ipv6 bool
+	// quiet is true if both servers log errors only. It has no effect together with flags.
+	quiet bool
 	// fauxlet is the file of the fauxlet program, or empty for the program built from the current sources.
 	fauxlet string
 }
@@ -79,6 +82,8 @@ type side struct {
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
+	// sessions has the TLS sessions of each client, for quick conversations.
+	sessions map[string]tls.ClientSessionCache
 	// same replaces the addresses and folders in this server's answers, so that the answers can be compared with the
 	// other server's answers.
 	same *strings.Replacer
@@ -110,14 +115,17 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 				"--hostname-override=node-1", "--cert-dir=" + certDir,
 			}, c.flags...))
 		} else {
-			program := ""
+			program, args := "", []string(nil)
+			if c.quiet {
+				args = []string{"-v=0"}
+			}
 			if kind == "fauxlet" {
 				program = c.fauxlet
 			}
 			s.Kubelet = kubelet.Start(t, nil, kubelet.Options{
 				Kind: kind, Program: program, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig,
 				Pods:     []sample.Pod{comparedPod()},
-				Settings: comparedSettings(t, c, address, readOnly),
+				Settings: comparedSettings(t, c, address, readOnly), Args: args,
 			})
 		}
 		s.same = strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))
@@ -128,7 +136,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 
 func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
 	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
-	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // a lifetime of 1ns turns the caches off
+	ttl := map[bool]string{false: "1ns", true: "1h"}[c.caches] // a lifetime of 1ns turns the caches off
 	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL"} {
 		all[field] = ttl

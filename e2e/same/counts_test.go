@@ -17,7 +17,7 @@ type counts struct {
 
 func newCounts() *counts {
 	c := &counts{by: map[string]map[string]int{}}
-	for _, kind := range []string{"configuration", "source", "route", "client", "status", "connection"} {
+	for _, kind := range []string{"configuration", "source", "route", "client", "status", "connection", "failed"} {
 		c.by[kind] = map[string]int{}
 	}
 	return c
@@ -36,6 +36,9 @@ func (c *counts) conversation(talk *conversation, seen []observation) {
 		c.by["route"][rootOf(r.path)]++
 		c.by["client"][talk.as]++
 		c.by["status"][strconv.Itoa(seen[i].code)]++
+		if seen[i].failed != "" {
+			c.by["failed"][seen[i].failed[:min(len(seen[i].failed), 40)]]++
+		}
 		kind := "HTTP/1.1"
 		switch {
 		case talk.http2:

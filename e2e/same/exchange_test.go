@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,9 +36,12 @@ type conversation struct {
 	readOnly  bool
 	http2     bool
 	pipelined bool // the client sends all requests before it reads an answer
-	faults    []faults.Fault
-	requests  []request
-	vector    *vectors.Case
+	// quick means that the client saves time. It sends plain requests in groups, it sends the remaining requests over a
+	// new connection if the server closes one, and it resumes TLS sessions.
+	quick    bool
+	faults   []faults.Fault
+	requests []request
+	vector   *vectors.Case
 }
 
 func (c *conversation) id(i int) string {
@@ -94,44 +98,82 @@ func (c *conversation) hold(s *side) []observation {
 
 func (c *conversation) holdHTTP1(s *side) []observation {
 	seen := make([]observation, len(c.requests))
-	conn, err := c.dial(s, "")
-	if err != nil {
-		for i := range seen {
-			seen[i].failed = "no connection: " + reason(err)
+	header := s.clients[c.as].header
+	var conn net.Conn // nil before the first request, and after a connection that the server has closed
+	var reader *bufio.Reader
+	defer func() {
+		if conn != nil {
+			conn.Close()
 		}
-		return seen
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	reader := bufio.NewReader(conn)
-	text := func(i int) string { return c.requests[i].text(s.clients[c.as].header) }
-	if c.pipelined {
-		var all strings.Builder
-		for i := range c.requests {
-			all.WriteString(text(i))
-		}
-		_, _ = io.WriteString(conn, all.String()) // if the write fails, the test reports a missing response
-	}
+	}()
+	sent := 0
 	for i, r := range c.requests {
 		o := &seen[i]
-		if !c.pipelined {
-			_, _ = io.WriteString(conn, text(i))
-		}
-		open := o.read(r, conn, reader)
-		if !c.pipelined || !open || i == len(c.requests)-1 {
-			o.records = s.reviews.Take()
-		}
-		if !open {
-			for j := i + 1; j < len(seen); j++ {
-				seen[j].failed = "the connection was over"
+		if conn == nil {
+			var err error
+			if conn, err = c.dial(s, ""); err != nil {
+				conn = nil
+				failed(seen[i:], "no connection: "+reason(err))
+				return seen
 			}
-			break
+			reader, sent = bufio.NewReader(conn), i
 		}
-		if i == len(c.requests)-1 {
+		if i == sent {
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			var group strings.Builder
+			for more := true; more; {
+				group.WriteString(c.requests[sent].text(header))
+				sent++
+				more = sent < len(c.requests) && (c.pipelined || c.quick && sent-i < mostInGroup &&
+					c.requests[sent-1].plain(header) && c.requests[sent].plain(header))
+			}
+			_, _ = io.WriteString(conn, group.String()) // if the write fails, the test reports a missing response
+		}
+		open, last := o.read(r, conn, reader), i == len(c.requests)-1
+		if i == sent-1 || !open {
+			o.records = s.reviews.Take() // of all requests of the group
+		}
+		switch {
+		case open && last:
 			o.connection = afterwards(conn, reader)
+		case !open && c.quick && !c.pipelined:
+			conn.Close()
+			conn = nil
+		case !open:
+			failed(seen[i+1:], "the connection was over")
+			return seen
 		}
 	}
 	return seen
+}
+
+// mostInGroup is the number of plain requests that a quick client sends before it reads the answers.
+const mostInGroup = 8
+
+// plain reports whether a client with the given headers can send this request in a group: the answer neither ends the
+// connection nor upgrades it. A server that closes a connection with unread data resets it, and the client may then
+// lose the earlier answers.
+func (r *request) plain(header string) bool {
+	if strings.Contains(header, "Upgrade") || r.protocol != "" || r.body != "" || r.follows() ||
+		!slices.Contains([]string{"GET", "POST", "PUT", "HEAD", "PATCH", "DELETE", "OPTIONS"}, r.method) ||
+		!strings.HasPrefix(r.path, "/") || !printable.MatchString(r.path) || strings.Contains(r.path, " ") {
+		return false
+	}
+	for line := range strings.Lines(r.header) {
+		if !slices.ContainsFunc([]string{"Accept", "Range: ", "If-"},
+			func(harmless string) bool { return strings.HasPrefix(line, harmless) }) {
+			return false
+		}
+	}
+	_, err := url.ParseRequestURI(r.path)
+	return err == nil
+}
+
+// failed records that there was no response to several requests, and the reason.
+func failed(seen []observation, why string) {
+	for i := range seen {
+		seen[i].failed = why
+	}
 }
 
 func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
@@ -143,7 +185,21 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 	if protocol != "" {
 		config.NextProtos = []string{protocol}
 	}
+	if c.quick {
+		config.ClientSessionCache, config.CurvePreferences = s.session(c.as), []tls.CurveID{tls.X25519, tls.CurveP256}
+	}
 	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
+}
+
+// session returns the cache of the TLS sessions of a client.
+func (s *side) session(client string) tls.ClientSessionCache {
+	if s.sessions == nil {
+		s.sessions = map[string]tls.ClientSessionCache{}
+	}
+	if s.sessions[client] == nil {
+		s.sessions[client] = tls.NewLRUClientSessionCache(1)
+	}
+	return s.sessions[client]
 }
 
 // The method "tls" returns a TLS configuration for a client. With this configuration, the client presents its

@@ -10,12 +10,20 @@ import (
 	"strings"
 )
 
-// generate returns conversations that have the given number of requests in total. The same seed gives the same
-// conversations.
-func generate(configuration string, seed uint64, requests int, clients map[string]client, http2 bool) []conversation {
+// generate returns conversations that have at least the given number of requests in total. The same arguments give the
+// same conversations. Long conversations have up to 60 requests and fewer of their requests close the connection, so
+// that the servers spend less time on handshakes.
+func generate(configuration string, seed uint64, requests int, clients map[string]client,
+	http2, long bool) []conversation {
 	hash := fnv.New64a()
 	hash.Write([]byte(configuration))
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, hash.Sum64())), clients: sortedKeys(clients), http2: http2}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, hash.Sum64())), clients: sortedKeys(clients),
+		targets: targets, http2: http2, long: long}
+	if configuration == "log-query" {
+		for range len(targets) / 2 {
+			g.targets = append(g.targets[:len(g.targets):len(g.targets)], target{path: "/logs/", query: logQueries})
+		}
+	}
 	g.next = g.IntN(len(clients))
 	var all []conversation
 	for made := 0; made < requests; {
@@ -30,8 +38,10 @@ func generate(configuration string, seed uint64, requests int, clients map[strin
 type generator struct {
 	*rand.Rand
 	clients []string
+	targets []target
 	next    int  // index of the client for the next conversation; the clients take turns
 	http2   bool // the server offers HTTP/2
+	long    bool // the conversations are long
 }
 
 func (g *generator) one(in float64) bool { return g.Float64() < in }
@@ -50,9 +60,13 @@ func (g *generator) conversation() conversation {
 	talk.readOnly = g.one(0.12)
 	talk.http2 = g.http2 && !talk.readOnly && g.one(0.3)
 	n := 1
-	if g.one(0.2) {
+	switch {
+	case g.one(0.2):
 		n = 2 + g.IntN(3)
 		talk.pipelined = !talk.http2 && g.one(0.3)
+	case g.long:
+		n = 1 + g.IntN(60)
+		talk.quick = true
 	}
 	for range n {
 		talk.requests = append(talk.requests, g.request(&talk))
@@ -64,12 +78,18 @@ func (g *generator) request(talk *conversation) request {
 	if !talk.http2 && g.one(0.06) {
 		return g.stream()
 	}
+	if !talk.http2 && g.one(0.005) {
+		return g.form()
+	}
 	for {
 		r := request{method: "GET"}
 		if g.one(0.35) {
 			r.method = pick(g, someMethods)
 		}
-		t := pick(g, targets)
+		t := pick(g, g.targets)
+		if g.long && slow.MatchString(t.path) && g.one(0.7) {
+			continue
+		}
 		r.path = t.path
 		if t.methods != "" && g.one(0.7) {
 			r.method = t.methods
@@ -89,7 +109,7 @@ func (g *generator) request(talk *conversation) request {
 				r.header += pick(g, someHeaders) + "\r\n"
 			}
 			if strings.Contains(r.header, "Upgrade") || strings.Contains(r.header, "Host:") ||
-				strings.Contains(r.header, "Length") || !regexp.MustCompile(`^[ -~\r\n]*$`).MatchString(r.header) {
+				strings.Contains(r.header, "Length") || !printable.MatchString(r.header) {
 				r.header = ""
 			}
 		} else {
@@ -100,6 +120,14 @@ func (g *generator) request(talk *conversation) request {
 		}
 	}
 }
+
+// The pattern "slow" matches paths whose answers take the servers much time. Long conversations have fewer of them.
+var slow = regexp.MustCompile(`^/(metrics|stats/summary|debug/pprof/(heap|profile|trace))`)
+
+var (
+	streams   = regexp.MustCompile(`^/(exec|attach|portForward)`)
+	printable = regexp.MustCompile(`^[ -~\r\n]*$`)
+)
 
 // exemption is a kind of request that the generator never produces, and the reason for that.
 type exemption struct {
@@ -138,17 +166,22 @@ func (g *generator) dress(talk *conversation, r *request) {
 		r.protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3",
 			"HTTX/1.1"})
 	}
-	if g.one(0.25) {
+	if closes := 0.25; g.one(map[bool]float64{false: closes, true: closes / 5}[g.long]) {
 		r.header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n",
 			"Connection: close, keep-alive\r\n", "Connection: x\r\n"})
 	}
 	for g.one(0.25) {
 		r.header += pick(g, someHeaders) + "\r\n"
 	}
-	if g.one(0.12) || regexp.MustCompile(`^/(exec|attach|portForward)`).MatchString(r.path) && g.one(0.6) {
+	if g.one(0.02) {
+		framed := pick(g, framings)
+		r.header, r.body = r.header+framed.header, framed.body
+		return
+	}
+	if g.one(0.12) || streams.MatchString(r.path) && g.one(0.6) {
 		r.header += g.upgrade()
 	}
-	if g.one(0.1) || r.method == "PUT" && g.one(0.5) {
+	if g.one(0.1) || r.method == "PUT" && g.one(0.5) || strings.HasPrefix(r.path, "/run/") && g.one(0.3) {
 		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "cmd=echo+body", "\x00", "x=y&z",
 			strings.Repeat("b", 1500)}) // a longer body may stay unread, and then the answer may get lost
 		if g.one(0.7) {
@@ -157,12 +190,45 @@ func (g *generator) dress(talk *conversation, r *request) {
 			r.header += "Transfer-Encoding: chunked\r\n"
 			r.body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(r.body), r.body)
 		}
-		if g.one(0.4) {
+		if strings.HasPrefix(r.path, "/run/") && g.one(0.5) {
+			r.header += "Content-Type: application/x-www-form-urlencoded\r\n"
+		} else if g.one(0.4) {
 			r.header += pick(g, []string{"Content-Type: application/json",
 				"Content-Type: application/x-www-form-urlencoded",
 				"Content-Type: ;;", "Expect: 100-continue", "Expect: something"}) + "\r\n"
 		}
 	}
+}
+
+// form returns a request that runs a command, and has another command in its body. A kubelet reads the query only.
+func (g *generator) form() request {
+	r := request{method: "POST", path: "/run/default/nginx/nginx?" +
+		pick(g, []string{"cmd=echo+query", "cmd=", "x=y&cmd=echo+query"}), body: "cmd=echo+body"}
+	r.header = fmt.Sprintf("Content-Type: application/x-www-form-urlencoded%s\r\nContent-Length: %d\r\n",
+		pick(g, []string{"", "; charset=utf-8"}), len(r.body))
+	return r
+}
+
+// framings are the headers and bodies of requests whose length is given in an unusual or a wrong way.
+var framings = []struct{ header, body string }{
+	{"Content-Length: -1\r\n", ""}, {"Content-Length: +1\r\n", "a"}, {"Content-Length: 0x1\r\n", "a"},
+	{"Content-Length: 1, 1\r\n", "a"}, {"Content-Length: \r\n", ""}, {"Content-Length: 1 \r\n", "a"},
+	{"Content-Length: 1\r\nContent-Length: 1\r\n", "a"}, {"Content-Length: 1\r\nContent-Length: 2\r\n", "ab"},
+	{"Content-Length: 99999999999999999999\r\n", ""},
+	{"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
+	{"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"}, {"Content-Length : 0\r\n", ""},
+	{"Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"}, {"Transfer-Encoding: identity\r\n", ""},
+	{"Transfer-Encoding: Chunked\r\n", "0\r\n\r\n"}, {"Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"},
+	{"Transfer-Encoding : chunked\r\n", "0\r\n\r\n"}, {"Transfer-Encoding: \r\n", ""},
+	{"Transfer-Encoding: chunked\r\n", "zz\r\n\r\n"}, {"Transfer-Encoding: chunked\r\n", "-1\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\n", "1;x=y\r\na\r\n0\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\n", "01\r\na\r\n00\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\n", "1\na\n0\n\n"}, {"Transfer-Encoding: chunked\r\n", "1\r\nab\r\n0\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\nTrailer: X\r\n", "1\r\na\r\n0\r\nX: y\r\n\r\n"},
+	{"Transfer-Encoding: chunked\r\n", "0\r\nBad Trailer: y\r\n\r\n"},
+	{"Host: a\r\nHost: b\r\n", ""}, {"X: a\nY: b\r\n", ""}, {"X: a\rY: b\r\n", ""}, {" X: a\r\n", ""},
+	{"X: a\r\n\tb\r\n", ""},
 }
 
 // stream returns a request for streams, such as an exec, with the headers that a real client sends.
@@ -245,7 +311,7 @@ func (g *generator) query(t target) string {
 	var parts []string
 	for len(parts) == 0 && t.query != nil || g.one(0.35) {
 		if t.query != nil && g.one(0.85) {
-			parts = append(parts, pick(g, t.query))
+			parts = append(parts, g.vary(pick(g, t.query)))
 		} else if g.one(0.3) {
 			parts = append(parts, pick(g,
 				[]string{"x=y", "x", "%zz", ";", "a;b=c", "=", "&", "timeout=1s", "pretty=true",
@@ -255,6 +321,24 @@ func (g *generator) query(t target) string {
 		}
 	}
 	return strings.Join(parts, "&")
+}
+
+// vary sometimes replaces a part of a query by another one of the same kind, which no list contains: a number of
+// seconds, or the name of one of the node's logs.
+func (g *generator) vary(part string) string {
+	switch {
+	case strings.HasPrefix(part, "sinceSeconds=") && g.one(0.4):
+		return fmt.Sprintf("sinceSeconds=%d", pick(g, []uint64{9223372036, 1 << 33, 1 << 62, 1<<63 - 3})+g.Uint64N(4))
+	case strings.HasPrefix(part, "query=") && g.one(0.3):
+		var name strings.Builder
+		for range 1 + g.IntN(5) {
+			name.WriteString(pick(g, []string{"./", "../", "/", "//", `\`, "containers", "containers/", "deep/", "er/",
+				"c.log", "kubelet.log", "kubelet", "noext", "nope", "%00", "%0A", "%FF", ".", "a%26b.log",
+				strings.Repeat("n", 250+g.IntN(8))}))
+		}
+		return "query=" + name.String()
+	}
+	return part
 }
 
 // target is a path from which the generator makes other paths with mutations.
