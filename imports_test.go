@@ -13,6 +13,7 @@ import (
 // imports maps each package of this module to the other packages of this module that it may import. A package that is
 // not in this map may import no package of this module.
 var imports = map[string][]string{
+	"authchain":       {"internal/echo"},
 	"internal/faults": {"testcerts"},
 	"internal/faulty": {"authchain", "internal/faults", "scenario", "testcerts"},
 	"kubelettest": {"authchain", "internal/atomicfile", "internal/reviewapi", "config", "internal/faults",
@@ -27,7 +28,7 @@ var imports = map[string][]string{
 	"internal/podlog":   {"scenario"},
 	"internal/podstats": {"internal/podlife", "internal/podvolumes", "internal/stableid", "scenario"},
 	"internal/shell":    {"internal/pods"},
-	"server": {"authchain", "config", "internal/apirequests", "internal/atomicfile", "internal/oneconn",
+	"server": {"authchain", "config", "internal/apirequests", "internal/atomicfile", "internal/echo", "internal/oneconn",
 		"internal/podcounts", "internal/podlog", "internal/pods", "internal/podstats", "internal/tlserror", "scenario"},
 	"conformance": {"internal/color"},
 	"conformance/check": {"authchain", "config", "conformance", "conformance/hostile", "conformance/stage",
@@ -37,7 +38,7 @@ var imports = map[string][]string{
 	"testcerts":            {"internal/atomicfile"},
 	"internal/atomicfile":  {"internal/fileaccess"},
 	"internal/secretfiles": {"config", "internal/fileaccess"},
-	"internal/bootstrap":   {"internal/atomicfile", "internal/shellword"},
+	"internal/bootstrap":   {"internal/atomicfile", "internal/echo", "internal/shellword"},
 	"conformance/probe": {"authchain", "config", "internal/color", "internal/pods", "internal/reviewapi", "server",
 		"testcerts"},
 	"internal/node":    {"config", "internal/compact", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},

@@ -4,25 +4,22 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
-	"unicode"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+
+	"fauxlet/internal/echo"
 )
 
 // A reviewer is an API server that answers reviews. It receives tokens, and could repeat a token in any text that it
@@ -158,7 +155,7 @@ func explainTokenError(err error) string {
 }
 
 // removed is recorded in place of a text from the reviewer, if that text repeats the token.
-const removed = "(removed, because it repeats the token)"
+const removed = echo.Removed
 
 // reviewedUser is the user that a TokenReview returned for a token.
 type reviewedUser struct {
@@ -175,7 +172,7 @@ func newReviewedUser(u user.Info, token string) *reviewedUser {
 	for key, values := range u.GetExtra() {
 		texts = append(append(texts, key), values...)
 	}
-	return &reviewedUser{Info: u, repeatsToken: repeats(token, texts...)}
+	return &reviewedUser{Info: u, repeatsToken: echo.Repeats(token, texts...)}
 }
 
 // secret holds the token of a request and the user that the token's review returned. A request without a token has the
@@ -202,80 +199,9 @@ func (s *secret) recordedReason(reason string) string {
 	if harmless := s.reviewed.harmless.Load(); harmless != nil && *harmless == reason {
 		return reason
 	}
-	if repeats(s.token, reason) {
+	if echo.Repeats(s.token, reason) {
 		return removed
 	}
 	s.reviewed.harmless.Store(&reason)
 	return reason
-}
-
-// minEcho is a number of letters and digits. A text repeats a token if it contains this many consecutive letters and
-// digits of the token. A shorter match does not reveal the token, because many tokens have some letters in common: all
-// JSON Web Tokens begin alike.
-const minEcho = 16
-
-// repeats reports whether one of the texts contains the token or at least minEcho consecutive letters and digits of it.
-// It also finds the token in base64, hexadecimal or percent encoding. The comparison ignores upper and lower case, and
-// all characters that are neither letters nor digits.
-func repeats(token string, texts ...string) bool {
-	encoded := encodings(token)
-	contains := func(text string) bool {
-		text = alphanumeric(text)
-		return slices.ContainsFunc(encoded, func(e string) bool { return share(text, e) })
-	}
-	return slices.ContainsFunc(texts, func(text string) bool {
-		decoded, err := url.PathUnescape(text)
-		return contains(text) || err == nil && decoded != text && contains(decoded)
-	})
-}
-
-// encodings returns a token unchanged, in hexadecimal and in base64. All results are in lower case and contain only
-// letters and digits. There are up to three results in base64, because the base64 form of a token depends on how many
-// bytes precede it in the encoded data.
-func encodings(token string) []string {
-	all := []string{alphanumeric(token), hex.EncodeToString([]byte(token))}
-	for skipped := range min(3, len(token)) {
-		whole := token[skipped:]
-		if whole = whole[:len(whole)/3*3]; len(whole) > 3 {
-			all = append(all, alphanumeric(base64.StdEncoding.EncodeToString([]byte(whole))))
-		}
-	}
-	return all
-}
-
-// share reports whether a text contains minEcho consecutive bytes of an encoding. If the encoding is not longer than
-// minEcho bytes, the text must contain all of it.
-func share(text, encoding string) bool {
-	if len(encoding) <= minEcho {
-		return encoding != "" && strings.Contains(text, encoding)
-	}
-	// A quick test comes first. Any minEcho consecutive bytes of the encoding include step+1 bytes that begin at a
-	// multiple of step. If the text contains none of these pieces, it cannot contain minEcho bytes of the encoding
-	// either.
-	const step = minEcho / 2
-	for i := 0; i+step < len(encoding); i += step {
-		if strings.Contains(text, encoding[i:i+step+1]) {
-			return shareAnywhere(text, encoding)
-		}
-	}
-	return false
-}
-
-func shareAnywhere(text, encoding string) bool {
-	for i := 0; i+minEcho <= len(text); i++ {
-		if strings.Contains(encoding, text[i:i+minEcho]) {
-			return true
-		}
-	}
-	return false
-}
-
-// alphanumeric returns the letters and digits of a text, in lower case.
-func alphanumeric(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, text)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,11 @@ func TestPanics(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic("oh")
 		}, 0, "panic: oh", 1},
+		{"with the token", func(_ http.ResponseWriter, r *http.Request) {
+			header := r.Header.Clone()
+			r.Header.Del("Authorization") // as the authenticator does
+			panic(header)
+		}, 500, "panic: (removed, because it repeats the token)", 1},
 		{"abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -49,7 +55,13 @@ func TestPanics(t *testing.T) {
 			web.Start()
 			defer web.Close()
 
-			response, err := web.Client().Get(web.URL)
+			const token = "token-of-a-client-0123456789"
+			request, err := http.NewRequest(http.MethodGet, web.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer "+token)
+			response, err := web.Client().Do(request)
 			if err == nil {
 				_, err = io.ReadAll(response.Body)
 				response.Body.Close()
@@ -63,6 +75,9 @@ func TestPanics(t *testing.T) {
 			d := <-decisions
 			if d.Err != test.err || test.status != 0 && d.Status != test.status {
 				t.Errorf("the Decision says %d %q, want %d %q", d.Status, d.Err, test.status, test.err)
+			}
+			if logged := fmt.Sprint(lines.All(), d); strings.Contains(logged, token) {
+				t.Errorf("the token was logged: %s", logged)
 			}
 			if panics := lines.FilterMessageSnippet("a handler panicked").All(); len(panics) != test.logged {
 				t.Errorf("logged %v", lines.All())

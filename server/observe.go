@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/echo"
 	"fauxlet/internal/tlserror"
 )
 
@@ -41,9 +42,10 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.options.Begin(decision)
 	}
 	recorder := &statusRecorder{ResponseWriter: w}
+	authorization := r.Header.Get("Authorization") // the authenticator deletes this header
 	defer func() {
 		if p := recover(); p != nil {
-			s.recovered(p, recorder, decision)
+			s.recovered(p, authorization, recorder, decision)
 		}
 		decision.Duration = time.Since(decision.Time)
 		if recorder.status != 0 {
@@ -71,11 +73,19 @@ type recorder struct {
 
 // recovered ends a request whose handler panicked. If the response has not begun, it responds with status 500. If the
 // response has begun, or after a panic with http.ErrAbortHandler, it makes ServeHTTP close the connection. The client
-// then does not mistake an incomplete response for a complete one.
-func (s *recorder) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
+// then does not mistake an incomplete response for a complete one. The value of the panic is not recorded if it repeats
+// the credential in the request's header Authorization.
+func (s *recorder) recovered(p any, authorization string, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
-		decision.Err = fmt.Sprintf("panic: %v", p)
-		s.logger.Error("a handler panicked; this is a bug of fauxlet", zap.Any("panic", p), zap.StackSkip("stack", 2))
+		text := fmt.Sprint(p)
+		for _, secret := range echo.Credentials(authorization) {
+			if echo.Repeats(secret, text) {
+				text = echo.Removed
+			}
+		}
+		decision.Err = "panic: " + text
+		s.logger.Error("a handler panicked; this is a bug of fauxlet", zap.String("panic", text),
+			zap.StackSkip("stack", 2))
 	}
 	if recorder.status != 0 || p == http.ErrAbortHandler {
 		recorder.abort = true

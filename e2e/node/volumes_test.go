@@ -157,8 +157,8 @@ func TestPodVolumesOfFleet(t *testing.T) {
 		"/config:\n\n/secret:\napp=\"web\"\nnone\n" {
 		t.Errorf("without permission: %q", got)
 	}
-	for _, words := range []string{`"object": "Secret db", "reason": "Forbidden", "permission": "get secrets"`,
-		`"permission": "create serviceaccounts/token"`} {
+	for _, words := range []string{`"object":"Secret db","reason":"Forbidden","permission":"get secrets"`,
+		`"permission":"create serviceaccounts/token"`} {
 		expect.Contains(t, "the log", n.Out.String(), words)
 	}
 	plane.Apply(t, expect.File(t, "../../deploy/components/pod-volumes/rbac.yaml"))

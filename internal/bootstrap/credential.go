@@ -64,7 +64,7 @@ func (o *Options) bootstrap(ctx context.Context) error {
 		return err
 	}
 	o.awaitServer(ctx, client)
-	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client",
+	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", token: requestConfig.BearerToken,
 		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
 	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key,
 		subject(o.NodeName))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,9 +18,11 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 
 	"fauxlet/internal/atomicfile"
+	"fauxlet/internal/echo"
 )
 
-// The function "load" reads the kubeconfig file that a flag names.
+// The function "load" reads the kubeconfig file that a flag names. Its clients do not log a credential that the
+// apiserver repeats.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	var config *rest.Config
@@ -31,6 +34,7 @@ func load(flag, file string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
 	}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return echo.Transport{RoundTripper: next} })
 	return config, nil
 }
 

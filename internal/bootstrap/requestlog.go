@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"go.uber.org/zap"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 
+	"fauxlet/internal/echo"
 	"fauxlet/internal/shellword"
 )
 
@@ -25,6 +27,7 @@ type requestLogger struct {
 	node   string
 	kind   string // "client" or "serving"
 	next   string // the end of the log line about a refused request: what happens next
+	token  string // the bootstrap token, which must not be logged even if the apiserver repeats it
 
 	mu     sync.Mutex
 	last   string // the latest event, so that repeated events are logged once
@@ -120,6 +123,16 @@ func (l *requestLogger) changed(kind watch.EventType, request *certificatesv1.Ce
 	}
 }
 
+// conceal removes the texts of a request's conditions that repeat the bootstrap token. The certificate library and the
+// requestLogger log these texts.
+func (l *requestLogger) conceal(request *certificatesv1.CertificateSigningRequest) {
+	for i := range request.Status.Conditions {
+		if c := &request.Status.Conditions[i]; echo.Repeats(l.token, c.Reason, c.Message) {
+			c.Reason, c.Message = echo.Removed, echo.Removed
+		}
+	}
+}
+
 // loggedClient is a client that reports its calls about CertificateSigningRequests to a requestLogger.
 type loggedClient struct {
 	kubernetes.Interface
@@ -151,6 +164,9 @@ func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.Cert
 	}
 	defer c.log.active.Done()
 	created, err := c.CertificateSigningRequestInterface.Create(ctx, request, options)
+	if err == nil && echo.Repeats(c.log.token, created.Name) {
+		created, err = nil, errors.New("the apiserver has named the request after the bootstrap token")
+	}
 	name := request.Name
 	if err == nil {
 		name = created.Name
@@ -170,6 +186,7 @@ func (c loggedRequests) List(ctx context.Context,
 	list, err := c.CertificateSigningRequestInterface.List(ctx, options)
 	if err == nil {
 		for i := range list.Items {
+			c.log.conceal(&list.Items[i])
 			c.log.changed(watch.Added, &list.Items[i])
 		}
 	}
@@ -203,6 +220,7 @@ func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (
 			}
 			if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok &&
 				event.Type != watch.Bookmark {
+				c.log.conceal(request)
 				c.log.changed(event.Type, request)
 			}
 			select {

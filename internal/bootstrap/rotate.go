@@ -55,7 +55,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	o.Configure(requestConfig)
 	o.Configure(c.Config)
 	failures := newFailures("kubelet_certificate_manager_client_expiration_renew_errors")
-	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic}
+	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic,
+		token: requestConfig.BearerToken}
 	var own *rest.Config // a copy of c.Config, because the caller may change the original
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	c.manager, err = newRotation(o.NodeName, files, requests, certificate.Config{

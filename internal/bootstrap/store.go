@@ -58,12 +58,25 @@ func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 	return pair, nil
 }
 
+// maxCertificate is a limit for an issued certificate with its intermediate CAs, in bytes of PEM. A Go server accepts no
+// longer chain, so that the node could not authenticate with it, nor request another. (crypto/tls,
+// maxHandshakeCertificateMsg: 262144 bytes of DER)
+const maxCertificate = 256 << 10
+
 // The method "write" writes the certificate and the key into a new file, and makes the current link point to it. It
 // returns the pair and the path of the file.
 func (s *store) write(cert, key []byte) (_ *tls.Certificate, file string, err error) {
+	if len(cert) > maxCertificate {
+		return nil, "", fmt.Errorf("the certificate and its intermediate CAs have %d bytes; TLS allows at most %d",
+			len(cert), maxCertificate)
+	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, "", fmt.Errorf("invalid certificate or key: %w", err)
+	}
+	if !time.Now().Before(pair.Leaf.NotAfter) {
+		return nil, "", fmt.Errorf("the certificate expired at %s, before it was stored; compare this machine's clock "+
+			"with the signer's", pair.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	certificates, err := certutil.ParseCertsPEM(cert)
 	if err != nil {
