@@ -24,7 +24,6 @@ import (
 	"fauxlet/e2e/internal/kubelet"
 	"fauxlet/e2e/internal/programs"
 	"fauxlet/internal/admin"
-	"fauxlet/testcerts"
 )
 
 var (
@@ -60,7 +59,6 @@ type run struct {
 	credentials []credential
 	config      *rest.Config // connects to the kubelet as an administrator
 	viaPlane    *rest.Config // connects to kube-apiserver as an administrator
-	unknownCA   *testcerts.Authority
 	held        heldConns
 
 	began    time.Time

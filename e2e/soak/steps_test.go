@@ -24,12 +24,12 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
@@ -391,7 +391,7 @@ func (r *run) forward(ctx context.Context, p path) error {
 	var dialer httpstream.Dialer
 	if p.websocket {
 		var err error
-		if dialer, err = portforward.NewSPDYOverWebsocketDialer(target, p.config); err != nil {
+		if dialer, err = portforward.NewSPDYOverWebsocketDialerForStreaming(target, p.config); err != nil {
 			return err
 		}
 	} else {
@@ -399,12 +399,12 @@ func (r *run) forward(ctx context.Context, p path) error {
 		if err != nil {
 			return err
 		}
-		dialer = spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+		dialer = spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	forwarder, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"}, []string{"0:80"}, ready,
-		io.Discard, io.Discard)
+	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{"127.0.0.1"},
+		[]string{"0:80"}, ready, io.Discard, io.Discard)
 	if err != nil {
 		cancel()
 		return err

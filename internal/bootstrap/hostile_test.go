@@ -19,8 +19,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestUnusableCertificates answers a request with a certificate that the node could not use. The node must not store it,
-// and must request another one.
+// TestUnusableCertificates answers a request with a certificate that the node could not use. The node must not store
+// it, and must request another one.
 func TestUnusableCertificates(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(testing.TB, *api, *certificatesv1.CertificateSigningRequest) []byte

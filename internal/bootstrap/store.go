@@ -58,9 +58,9 @@ func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 	return pair, nil
 }
 
-// maxCertificate is a limit for an issued certificate with its intermediate CAs, in bytes of PEM. A Go server accepts no
-// longer chain, so that the node could not authenticate with it, nor request another. (crypto/tls,
-// maxHandshakeCertificateMsg: 262144 bytes of DER)
+// maxCertificate is a limit for an issued certificate with its intermediate CAs, in bytes of PEM. Go servers refuse
+// chains with more than as many bytes of DER. The node could not authenticate with such a chain, nor request another
+// certificate. (crypto/tls, maxHandshakeCertificateMsg)
 const maxCertificate = 256 << 10
 
 // The method "write" writes the certificate and the key into a new file, and makes the current link point to it. It

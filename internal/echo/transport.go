@@ -14,10 +14,10 @@ import (
 // Removed stands in place of a text that repeats a token.
 const Removed = "(removed, because it repeats the token)"
 
-// Transport is an http.RoundTripper for the clients of an API server. If a warning or an error in a response repeats the
-// token or password of its request, the Transport removes it, because client-go logs warnings and errors. It does not
-// change responses with a status below 400 otherwise. As the WrapTransport of a rest.Config, it sees the header that
-// client-go adds.
+// Transport is an http.RoundTripper for the clients of an API server. If a warning or an error in a response repeats
+// the token or password of its request, the Transport removes it, because client-go logs warnings and errors. It does
+// not change the body of a response with a status below 400. As the WrapTransport of a rest.Config, it sees the header
+// Authorization that client-go adds.
 type Transport struct{ http.RoundTripper }
 
 // maxError limits how much of an error is read, in bytes. The rest is dropped.

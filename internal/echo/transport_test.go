@@ -15,6 +15,7 @@ import (
 // other responses stay as they are.
 func TestTransport(t *testing.T) {
 	const token = "abcdef.0123456789abcdef"
+	const removed = "(removed, because"
 	for name, test := range map[string]struct {
 		status        int
 		body, warning string
@@ -22,9 +23,9 @@ func TestTransport(t *testing.T) {
 		wantBody      string
 		wantWarning   bool
 	}{
-		"error":                   {403, `{"message": "you sent Bearer ` + token + `"}`, "", false, "(removed, because", false},
-		"error and warning":       {500, token, "299 - " + token, false, "(removed, because", false},
-		"password":                {401, "the password " + token, "", true, "(removed, because", false},
+		"error":                   {403, `{"message": "you sent Bearer ` + token + `"}`, "", false, removed, false},
+		"error and warning":       {500, token, "299 - " + token, false, removed, false},
+		"password":                {401, "the password " + token, "", true, removed, false},
 		"error without the token": {404, "not here", "299 - old", false, "not here", true},
 		"success":                 {200, "data " + token, "299 - " + token, false, "data " + token, false},
 	} {
