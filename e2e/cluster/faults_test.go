@@ -134,6 +134,23 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a Node without declared features", func(t *testing.T) {
+		old := sample.Nginx()
+		old.Name = "old"
+		address := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
+		k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Node: "node-2", Pods: []sample.Pod{old},
+			Settings: kubelet.ServingCertificate(t), Args: []string{"--admin-address", address, "--admin-token-file="}})
+		plane.Register(t, k.Node, k.Port, old)
+		got := programs.Run(t, exec.Command(programs.Path(t, "fauxlet"), "fault", "--address", address, "add", "cut",
+			"--after", "12"))
+		if got.Status != 0 {
+			t.Fatalf("fauxlet fault add: %+v", got)
+		}
+		const want = "error: Internal error occurred: Timeout occurred"
+		expect.Contains(t, "docs/faults.md", expect.File(t, "../../docs/faults.md"), "`"+want+"`")
+		got = plane.Kubectl(t, "exec", "old", "--", "echo", "hello")
+		expect.Contains(t, "kubectl exec", got.Stderr, want)
+	})
 	for _, kind := range faults.Kinds() {
 		if !kinds[kind.Name] {
 			t.Errorf("docs/faults.md does not describe %s", kind.Name)
