@@ -113,7 +113,8 @@ func TestVolumesCountAsEphemeralStorage(t *testing.T) {
 	used, volumes := storage(on)
 	usedOff, volumesOff := storage(off)
 	if volumes != 6 || volumesOff != 0 || used != usedOff+2*4096 {
-		t.Errorf("with volumes: %d bytes, %d volumes; without: %d bytes, %d volumes", used, volumes, usedOff, volumesOff)
+		t.Errorf("with volumes: %d bytes, %d volumes; without: %d bytes, %d volumes", used, volumes, usedOff,
+			volumesOff)
 	}
 	if got := sum(off.scrape(t, off.client), "kubelet_volume_stats"); got != 0 {
 		t.Errorf("kubelet_volume_stats_* is there although volumes are not measured")

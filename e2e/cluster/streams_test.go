@@ -261,8 +261,8 @@ func TestKubectlPortForward(t *testing.T) {
 	})
 }
 
-// TestKubectlCopy copies a folder into a container and back with kubectl cp, which runs tar in the fake shell. The folder
-// has a symbolic link, and a file that is larger than a frame of SPDY may be (16 MiB).
+// TestKubectlCopy copies a folder into a container and back with kubectl cp, which runs tar in the fake shell. The
+// folder has a symbolic link, and a file that is larger than a frame of SPDY may be (16 MiB).
 func TestKubectlCopy(t *testing.T) {
 	t.Parallel()
 	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {

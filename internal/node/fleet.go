@@ -168,9 +168,9 @@ func NewFleet(options Options) (*Fleet, error) {
 	return f, err
 }
 
-// newInformer returns an informer of the objects that the field selector selects. An informer sends each list request in
-// its own goroutine, and ends without waiting for it. Therefore f.lists counts list requests, and Run waits for them.
-// Otherwise client-go could still use the connection and the log after Run.
+// newInformer returns an informer of the objects that the field selector selects. An informer sends each list request
+// in its own goroutine, and ends without waiting for it. Therefore f.lists counts list requests, and Run waits for
+// them. Otherwise client-go could still use the connection and the log after Run.
 func newInformer[List runtime.Object](f *Fleet, object runtime.Object, client interface {
 	List(context.Context, metav1.ListOptions) (List, error)
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)

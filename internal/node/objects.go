@@ -57,6 +57,6 @@ func (o objects) Missing(pod *v1.Pod, missing pods.MissingObject) {
 	default:
 		fields = append(fields, zap.String("reason", "no valid answer from the apiserver"))
 	}
-	o.logger().Warn("a container lacks the files and variables from an object that cannot be read; a kubelet would not "+
-		"start it", fields...)
+	o.logger().Warn("a container lacks the files and variables from an object that cannot be read; a kubelet would "+
+		"not start it", fields...)
 }

@@ -20,9 +20,9 @@ type repetition struct {
 	timer *time.Timer
 }
 
-// repeat calls a function after the time "first", and then again and again after the period and up to 4 percent of
-// it, as a kubelet does. The period begins when the function has returned. When ctx is done and the function is not running,
-// the repetition ends; "group" counts it until then.
+// repeat calls a function after the time "first", and then again and again. As in a kubelet, each call follows after
+// the period and at most 4 percent more. The period begins when the function has returned. The repetition ends when ctx
+// is done and the function is not running. Until then "group" counts it.
 func repeat(ctx context.Context, group *sync.WaitGroup, first, period time.Duration, call func(context.Context)) {
 	r := &repetition{ctx: ctx, group: group, period: period, call: call}
 	group.Add(1)

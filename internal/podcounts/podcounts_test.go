@@ -178,7 +178,8 @@ func TestPodsOlderThanTheProcess(t *testing.T) {
 		c := podcounts.New()
 		c.Changed(nil, old, 0)
 		expect(t, "at first", scrape(c, old), map[string]string{
-			"kubelet_running_pods": "1", "kubelet_started_pods_total": "0", "kubelet_started_containers_total container": "",
+			"kubelet_running_pods": "1", "kubelet_started_pods_total": "0",
+			"kubelet_started_containers_total container": "",
 			"kubelet_pod_worker_duration_seconds create": "1, 0 s", "kubelet_pod_start_total_duration_seconds": "",
 			"storage_operation_duration_seconds false volume_mount success kubernetes.io/configmap": "",
 		})

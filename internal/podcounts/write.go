@@ -35,9 +35,8 @@ const (
 )
 
 var operationNames = [operations]string{"attach", "container_status", "create_container", "exec", "exec_sync",
-	"list_containers",
-	"list_podsandbox", "podsandbox_status", "port_forward", "remove_container", "remove_podsandbox", "run_podsandbox",
-	"start_container", "stop_container", "stop_podsandbox"}
+	"list_containers", "list_podsandbox", "podsandbox_status", "port_forward", "remove_container", "remove_podsandbox",
+	"run_podsandbox", "start_container", "stop_container", "stop_podsandbox"}
 
 // work is the reason why a kubelet's pod worker synchronizes a pod.
 type work int
@@ -343,8 +342,8 @@ func (l *listing) write(to metric.Sink) {
 		for _, lifecycle := range []string{lifecycleSync, lifecycleTerminating, lifecycleTerminated} {
 			const help = "[ALPHA] Number of pods the kubelet is actually running, broken down by lifecycle phase, " +
 				"whether the pod is desired, orphaned, or runtime only (also orphaned), and whether the pod is " +
-				"static. An orphaned pod has been removed from local configuration or force deleted in the API and consumes " +
-				"resources that are not otherwise visible."
+				"static. An orphaned pod has been removed from local configuration or force deleted in the API and " +
+				"consumes resources that are not otherwise visible."
 			write := func(config, static string, count int) {
 				to.Gauge("kubelet_working_pods", help, float64(count), "config", config, "lifecycle", lifecycle,
 					"static", static)

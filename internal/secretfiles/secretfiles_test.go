@@ -12,8 +12,8 @@ import (
 	"fauxlet/config"
 )
 
-// TestWarnsOfSharedFolder checks that a --cert-dir where all users can create files gets a warning. The keys in it would
-// be used even if another user has put them there.
+// TestWarnsOfSharedFolder checks that a --cert-dir where all users can create files gets a warning. The keys in it
+// would be used even if another user has put them there.
 func TestWarnsOfSharedFolder(t *testing.T) {
 	for mode, want := range map[os.FileMode]string{
 		0o755: "",

@@ -341,8 +341,8 @@ func TestMemoryOfRemovedContainers(t *testing.T) {
 	}
 }
 
-// TestFilesLeaveMemoryForCommands checks that commands still run, and can remove files, when the files of all containers
-// use as much memory as they may.
+// TestFilesLeaveMemoryForCommands checks that commands still run, and can remove files, when the files of all
+// containers use as much memory as they may.
 func TestFilesLeaveMemoryForCommands(t *testing.T) {
 	other, c := newContainer(t), newContainer(t)
 	rest := processFiles - int(filesOfProcess.used.Load()) - 1<<20
