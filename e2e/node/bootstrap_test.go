@@ -222,6 +222,7 @@ func TestBootstrap(t *testing.T) {
 	g.Run(t, "Approve", "CSR="+next.Name)
 	b.current(t, "server", server)
 	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
+	expect.NoError(t, b.Stop()) // then its log is whole
 	if log := b.Out.String(); strings.Contains(log, "f395accd246ae52d") || strings.Contains(log, "PRIVATE KEY") {
 		t.Error("the log contains a secret")
 	}
