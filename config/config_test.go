@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -172,9 +173,13 @@ func TestStartErrors(t *testing.T) {
 func TestStrict(t *testing.T) {
 	for _, test := range []struct{ name, file, dropIn, want string }{
 		{"unknown field", "authentication: {anonymus: {}}\n", "",
-			`strict decoding error: unknown field "authentication.anonymus"`},
+			`strict decoding error: unknown field "authentication.anonymus" (did you mean authentication.anonymous?)`},
+		{"two unknown fields", "CPUManagerPolicy: static\nanonymousAuth: false\n", "",
+			`unknown field "CPUManagerPolicy" (did you mean cpuManagerPolicy?), ` +
+				`unknown field "anonymousAuth" (did you mean authentication.anonymous.enabled?)`},
+		{"unknown field without a similar one", "containerRuntime: docker\n", "", `unknown field "containerRuntime"`},
 		{"field twice", "port: 1\nport: 2\n", "", `key "port" already set in map`},
-		{"unknown field in a drop-in", "", "prot: 1\n", `unknown field "prot"`},
+		{"unknown field in a drop-in", "", "prot: 1\n", `unknown field "prot" (did you mean port?)`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -187,11 +192,9 @@ func TestStrict(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Load without Strict failed: %v", err)
 			}
-			if !slices.ContainsFunc(
-				c.Warnings,
-				func(w string) bool { return strings.HasPrefix(w, dir) && strings.Contains(w, test.want) },
-			) {
-				t.Errorf("unexpected warnings: %q", c.Warnings)
+			if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], dir) ||
+				!strings.Contains(c.Warnings[0], test.want) || strings.Contains(c.Warnings[0], "\n") {
+				t.Errorf("warnings %q, want one of one line that contains %s", c.Warnings, test.want)
 			}
 			f.Strict = true
 			if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -322,4 +325,59 @@ func FuzzLoad(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestOtherFiles checks that the error names a file that was given in place of the configuration file.
+func TestOtherFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"apiVersion: v1\nkind: Config\nclusters: []\n":                       "this file is a kubeconfig",
+		"apiVersion: v1\nkind: ConfigMap\ndata: {kubelet: \"a: b\"}\n":       "data.kubelet",
+		`{"kubeletconfig": {"port": 10250}}`:                                 "a response of /configz",
+		"apiVersion: apps/v1\nkind: Deployment\n":                            `no kind "Deployment"`,
+		"staticPodURLHeader: {a: [secret]}\n":                                "failed to decode: kind is not set; ",
+		"apiVersion: kubelet.config.k8s.io/v1\nkind: KubeletConfiguration\n": "kubelet.config.k8s.io/v1",
+	} {
+		file := filepath.Join(t.TempDir(), "k.yaml")
+		writeFiles(t, filepath.Dir(file), map[string]string{"k.yaml": text})
+		_, err := load(t, "--config", file)
+		failed, ok := errors.AsType[*FileError](err)
+		if !ok || !strings.HasPrefix(failed.Short().Error(), file+": failed to decode: ") ||
+			!strings.Contains(failed.Short().Error(), want) || strings.Contains(failed.Short().Error(), "secret") {
+			t.Errorf("%q: error %v, want one that contains %s, and not the content", text, err, want)
+		}
+	}
+}
+
+func TestNearestField(t *testing.T) {
+	for unknown, want := range map[string]string{
+		"CPUManagerPolicy":                    "cpuManagerPolicy",
+		"Authentication.Anonymous":            "authentication.anonymous",
+		"authentication.Anonymous.Enabled":    "authentication.anonymous.enabled",
+		"anonymousAuth":                       "authentication.anonymous.enabled",
+		"anonymous-auth":                      "authentication.anonymous.enabled",
+		"authorizationMode":                   "authorization.mode",
+		"authenticationTokenWebhook":          "authentication.webhook.enabled",
+		"rotateServerCertificates":            "serverTLSBootstrap",
+		"clientCAFile":                        "authentication.x509.clientCAFile",
+		"authentication.clientCaFile":         "authentication.x509.clientCAFile",
+		"x509":                                "authentication.x509",
+		"x509.clientCAFile":                   "authentication.x509.clientCAFile",
+		"authentication.anonymus":             "authentication.anonymous",
+		"authentication.anonymous.enable":     "authentication.anonymous.enabled",
+		"authorization.webhok.cacheTTL":       "authentication.webhook.cacheTTL",
+		"prot":                                "port",
+		"readonlyPort":                        "readOnlyPort",
+		"registerWithTaints[0].efect":         "registerWithTaints[].effect",
+		"tlsCipherSuits":                      "tlsCipherSuites",
+		"authentication.enabled":              "", // of webhook and of anonymous
+		"enabled":                             "",
+		"containerRuntime":                    "",
+		"x":                                   "",
+		"":                                    "",
+		"authentication.anonymous.enabled.on": "",
+	} {
+		if got := nearestField(unknown); got != want {
+			t.Errorf("%s: nearest field %q, want %q", unknown, got, want)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +18,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/featuregate"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"sigs.k8s.io/yaml"
 )
 
 // loader reads the configuration file and drop-ins, and collects warnings.
@@ -76,15 +78,56 @@ type FileError struct {
 func (e *FileError) Error() string { return e.text }
 func (e *FileError) Unwrap() error { return e.err }
 
-// Short returns an error that names the file once.
+// Short returns an error that names the file once. If the file is a kubeconfig or a ConfigMap, the error says so.
 func (e *FileError) Short() error {
 	reason := e.err
 	if path, ok := errors.AsType[*fs.PathError](reason); ok {
 		reason = path.Err
 	} else if empty, ok := errors.AsType[emptyFileError](reason); ok {
 		reason = empty.short()
+	} else if isMissingKind(reason) { // the decoder's text contains the whole file
+		reason = errors.New("failed to decode: kind is not set; a configuration file begins with " +
+			"apiVersion: kubelet.config.k8s.io/v1beta1 and kind: KubeletConfiguration" + e.otherKind())
+	} else {
+		reason = fmt.Errorf("%w%s", reason, e.otherKind())
 	}
 	return fmt.Errorf("%s: %w", e.File, reason)
+}
+
+func isMissingKind(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if runtime.IsMissingKind(err) {
+			return true
+		}
+	}
+	return false
+}
+
+// otherKind returns a remedy, beginning with a semicolon, for a file that is not a KubeletConfiguration but another file
+// that often stands beside one. It returns an empty string for all other files.
+func (e *FileError) otherKind() string {
+	data, err := os.ReadFile(e.File)
+	if err != nil {
+		return ""
+	}
+	var content struct {
+		Kind          string
+		KubeletConfig any
+	}
+	if yaml.Unmarshal(data, &content) != nil {
+		return ""
+	}
+	switch {
+	case content.Kind == "Config":
+		return "; this file is a kubeconfig: give the file with the kind KubeletConfiguration, " +
+			"often /var/lib/kubelet/config.yaml"
+	case content.Kind == "ConfigMap":
+		return "; this file is a ConfigMap: the KubeletConfiguration is the text below data.kubelet"
+	case content.KubeletConfig != nil:
+		return "; this file is a response of /configz: write the object below kubeletconfig into a file, and add " +
+			"apiVersion and kind"
+	}
+	return ""
 }
 
 // emptyFileError is the error of an empty file. It is the file's absolute path.
@@ -110,8 +153,8 @@ func readFile(kind, name string) (path string, data []byte, err error) {
 }
 
 // decode decodes a v1beta1 configuration strictly. If this fails only because of unknown or duplicate fields, and
-// Strict is not set, decode decodes it leniently and adds a warning. (k8s.io/kubernetes: DecodeKubeletConfiguration in
-// pkg/kubelet/kubeletconfig/util/codec)
+// Strict is not set, decode decodes it leniently and adds one warning. (k8s.io/kubernetes: DecodeKubeletConfiguration
+// in pkg/kubelet/kubeletconfig/util/codec)
 func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error) {
 	obj, gvk, err := decodeInto(data, nil, serializer.EnableStrict)
 	if runtime.IsStrictDecodingError(err) && !l.strict {
@@ -119,11 +162,11 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 		if obj, gvk, err = decodeInto(data, nil, serializer.DisableStrict); err != nil {
 			return nil, fmt.Errorf("failed lenient decoding: %w", strictErr)
 		}
-		l.warnf("%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have "+
-			"no effect", path, strictErr)
+		l.warnf("%s: using lenient decoding as strict decoding failed: %s; an unknown field has no effect, and of two "+
+			"values the last one counts; correct or remove them", path, inOneLine(withNearestFields(strictErr)))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to decode: %w", err)
+		return nil, fmt.Errorf("failed to decode: %w", withNearestFields(err))
 	}
 	kc, ok := obj.(*kubeletConfiguration)
 	if !ok {
@@ -131,6 +174,9 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 	}
 	return kc, nil
 }
+
+// inOneLine returns the text of an error without line breaks, for a warning.
+func inOneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object. If the object is nil,
 // the kind in the document determines the type of the result.
@@ -207,10 +253,11 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v", name, gvk)
 	}
 	if _, _, err := decodeInto(data, nil, serializer.EnableStrict); runtime.IsStrictDecodingError(err) {
+		err = withNearestFields(err)
 		if l.strict {
 			return nil, failed(err)
 		}
-		l.warnf("%s: %v; a kubelet ignores it and logs nothing", path, err)
+		l.warnf("%s: %s; a kubelet ignores it and logs nothing", path, inOneLine(err))
 	}
 	return json.Marshal(content.Object)
 }

@@ -35,7 +35,7 @@ func (f *Flags) Override(field, value string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s=%s: %w; give the path of a KubeletConfiguration field, for example "+
-			"authentication.anonymous.enabled=true", field, value, err)
+			"authentication.anonymous.enabled=true", field, value, withNearestFields(err))
 	}
 	f.overrides = append(f.overrides, patch)
 	return nil

@@ -32,7 +32,6 @@ const (
 
 func newExplain() *cobra.Command {
 	e := &explainCommand{kubelet: config.NewFlags()}
-	e.kubelet.Strict = true
 	c := &cobra.Command{
 		Use: "explain [METHOD] PATH | --error TEXT",
 		ValidArgsFunction: cobra.FixedCompletions(server.Paths(),
@@ -102,7 +101,7 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 	ctx, cancel := context.WithTimeout(c.Context(), e.timeout)
 	defer cancel()
 	out := c.OutOrStdout()
-	actual, err := e.evaluate(ctx, request)
+	actual, err := e.evaluate(ctx, request, c.ErrOrStderr())
 	if err != nil {
 		return &exitError{err, exitInvalid}
 	}
@@ -121,7 +120,7 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 			return usagef(c, "--what-if: %w", err)
 		}
 	}
-	whatIf, err := e.evaluate(ctx, request)
+	whatIf, err := e.evaluate(ctx, request, io.Discard)
 	if err != nil {
 		return &exitError{fmt.Errorf("--what-if: %w", err), exitInvalid}
 	}
@@ -138,14 +137,21 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 	return exitOf(whatIf)
 }
 
-// evaluate explains the request for the kubelet configuration that the flags describe.
-func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) (explain.Explanation, error) {
+// evaluate explains the request for the kubelet configuration that the flags describe. It writes the warnings about the
+// files to stderr.
+func (e *explainCommand) evaluate(ctx context.Context, request offline.Request, stderr io.Writer) (
+	explain.Explanation, error) {
 	cfg, err := e.kubelet.Load()
 	if err != nil {
 		return explain.Explanation{}, withFile("--config", err)
 	}
+	warn(stderr, cfg.Warnings)
 	options := offline.Options{Config: cfg}
-	if err := e.setReviewers(&options, &request); err != nil {
+	reviewers := offline.Reviewers{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens,
+		UserAgent: "fauxlet/" + buildVersion()}
+	if err := reviewers.Apply(&options, &request); errors.Is(err, offline.ErrNoRBAC) {
+		return explain.Explanation{}, fmt.Errorf("%w: give --rbac or --kubeconfig", err)
+	} else if err != nil {
 		return explain.Explanation{}, err
 	}
 	if e.scenario != "" {
@@ -162,25 +168,6 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 		return explain.Explanation{}, err
 	}
 	return kubelet.Explain(ctx, request)
-}
-
-// setReviewers sets the clients that send TokenReviews and SubjectAccessReviews. With --kubeconfig, they send reviews
-// to the apiserver of that kubeconfig. Otherwise, they send reviews to a review API in this process, which applies the
-// RBAC manifests of --rbac.
-func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
-	if options.Config.Kubeconfig == "" {
-		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
-		if errors.Is(err, offline.ErrNoRBAC) {
-			return fmt.Errorf("%w: give --rbac or --kubeconfig", err)
-		}
-		return err
-	}
-	client, err := clusterClient(options.Config.Kubeconfig)
-	if err != nil {
-		return fmt.Errorf("--kubeconfig: %w", err)
-	}
-	options.TokenReviews, options.AccessReviews = client.AuthenticationV1(), client.AuthorizationV1()
-	return nil
 }
 
 // The method "write" prints the given value as JSON if the user gave -o json. Otherwise it calls the function "text",

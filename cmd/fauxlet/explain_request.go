@@ -43,8 +43,8 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"kubelet-certificate-authority", "node-address")
 }
 
-// The method "request" turns the flags and arguments into the request to explain. With --token-identity, setReviewers
-// adds the token later.
+// The method "request" turns the flags and arguments into the request to explain. With --token-identity, the method
+// evaluate adds the token later.
 func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
 	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
 	if text := strings.Join(args, " "); isErrorText(args) {

@@ -59,4 +59,7 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 		underHeading(flags, g.heading, strings.Fields(g.flags)...)
 	}
 	kubelet.AddTo(c.Flags())
+	c.Flags().BoolVar(&kubelet.Strict, "strict", false, "an unknown or repeated field in --config or --config-dir is "+
+		"an error. Without --strict it is a warning, and the file is decoded leniently, as a kubelet does")
+	underHeading(c.Flags(), kubeletHeadings[0].heading, "strict")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -19,9 +20,7 @@ func newRoot() *cobra.Command {
 			if c.Name() == "serve" { // serve logs these warnings, and more
 				return
 			}
-			for _, warning := range secretsOfFlags(c).Warnings() {
-				fmt.Fprintln(c.ErrOrStderr(), "fauxlet: warning:", warning)
-			}
+			warn(c.ErrOrStderr(), secretsOfFlags(c).Warnings())
 		},
 	}
 	// The field Version of cobra would need a template. With a template, the linker keeps every exported method of the
@@ -58,6 +57,12 @@ func newRoot() *cobra.Command {
 		}
 	}
 	return root
+}
+
+func warn(w io.Writer, warnings []string) {
+	for _, warning := range warnings {
+		fmt.Fprintln(w, "fauxlet: warning:", warning)
+	}
 }
 
 // usageError is a mistake in the command line. In addition to the error, run prints a hint to the command's --help.

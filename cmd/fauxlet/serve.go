@@ -13,7 +13,6 @@ import (
 
 func newServe() *cobra.Command {
 	kubelet := config.NewFlags()
-	kubelet.Strict = true
 	var serve serving
 	c := &cobra.Command{
 		Use: "serve", Args: noArgsBut("config"),

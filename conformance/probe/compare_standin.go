@@ -53,7 +53,6 @@ func (c *CompareOptions) reviewsObserved() bool {
 // is the stand-in's configuration: it listens on loopback and has the given serving certificate.
 func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
-	kubelet.Strict = true
 	load := func(flags ...string) (*config.Config, error) {
 		for flag := range slices.Chunk(flags, 2) {
 			if err := kubelet.Set(flag[0], flag[1]); err != nil {

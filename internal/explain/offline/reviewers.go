@@ -8,14 +8,18 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
+	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/reviewapi"
 )
 
-// Manifests are files that replace a kube-apiserver: they determine the answers to TokenReviews and
-// SubjectAccessReviews.
-type Manifests struct {
+// Reviewers describes what answers the TokenReviews and SubjectAccessReviews of a kubelet. If the kubelet's configuration
+// has a kubeconfig, the apiserver of this kubeconfig answers them. Otherwise files answer them.
+type Reviewers struct {
 	// RBAC are the paths of RBAC manifests, or of folders with RBAC manifests. At least one is required if
 	// authorization.mode is Webhook.
 	RBAC []string
@@ -26,15 +30,20 @@ type Manifests struct {
 	// Tokens, if not empty, is the path of a token file in the format of kube-apiserver's --token-auth-file. Identity
 	// is then the name of a user in the file, and the groups come from the file too.
 	Tokens string
+	// UserAgent is the user agent of the requests to an apiserver.
+	UserAgent string
 }
 
-// ErrNoRBAC means that authorization needs RBAC manifests, but Manifests.RBAC is empty.
+// ErrNoRBAC means that authorization needs RBAC manifests, but Reviewers.RBAC is empty.
 var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
-// Apply configures the kubelet so that its reviews are answered from the manifests. If Identity is set, Apply also
+// Apply sets the clients to which the kubelet sends its reviews. Without a kubeconfig, and if Identity is set, Apply also
 // gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity.
-func (m Manifests) Apply(kubelet *Options, request *Request) error {
+func (m Reviewers) Apply(kubelet *Options, request *Request) error {
+	if kubelet.Config.Kubeconfig != "" {
+		return m.useApiserver(kubelet)
+	}
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return ErrNoRBAC
 	}
@@ -54,7 +63,21 @@ func (m Manifests) Apply(kubelet *Options, request *Request) error {
 	return err
 }
 
-func (m Manifests) user() (*user.DefaultInfo, error) {
+// useApiserver sends the reviews to the apiserver of the kubelet's kubeconfig.
+func (m Reviewers) useApiserver(kubelet *Options) error {
+	client, err := bootstrap.ClientConfig(bootstrap.Options{Kubeconfig: kubelet.Config.Kubeconfig,
+		Configure: func(c *rest.Config) { c.UserAgent, c.WarningHandler = m.UserAgent, rest.NoWarnings{} }})
+	if err != nil {
+		return err
+	}
+	if kubelet.TokenReviews, err = authenticationv1.NewForConfig(client); err != nil {
+		return err
+	}
+	kubelet.AccessReviews, err = authorizationv1.NewForConfig(client)
+	return err
+}
+
+func (m Reviewers) user() (*user.DefaultInfo, error) {
 	if m.Tokens != "" {
 		tokens, err := reviewapi.LoadTokens(m.Tokens)
 		if err != nil {
