@@ -47,7 +47,7 @@ func newExplain() *cobra.Command {
 	flags.StringVar(&e.errorText, "error", "", "error to explain; - reads standard input")
 	e.addRequestFlags(c)
 	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; "+
-		"may be repeated")
+		"objects of other kinds in it are skipped; may be repeated")
 	flags.StringVar(&e.tokens, "tokens", "", "file of users and their groups in the format of kube-apiserver's "+
 		"--token-auth-file (token,user,uid,\"group,group\"); --token-identity then names one of these users")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
@@ -149,10 +149,13 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request, 
 	options := offline.Options{Config: cfg}
 	reviewers := offline.Reviewers{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens,
 		UserAgent: "fauxlet/" + buildVersion()}
-	if err := reviewers.Apply(&options, &request); errors.Is(err, offline.ErrNoRBAC) {
+	note, err := reviewers.Apply(&options, &request)
+	if errors.Is(err, offline.ErrNoRBAC) {
 		return explain.Explanation{}, fmt.Errorf("%w: give --rbac or --kubeconfig", err)
 	} else if err != nil {
 		return explain.Explanation{}, err
+	} else if note != "" {
+		fmt.Fprintln(stderr, "fauxlet: note: --rbac:", note)
 	}
 	if e.scenario != "" {
 		specs, err := host.ReadPods(e.scenario)

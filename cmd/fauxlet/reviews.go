@@ -21,8 +21,8 @@ func newReviews() *cobra.Command {
 	}}
 	flags := c.Flags()
 	flags.StringVar(&r.address, "address", "127.0.0.1:0", "host and port to listen on; port 0 takes a free one")
-	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; may be repeated. Without one, "+
-		"everything is denied")
+	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; objects of other kinds in it are "+
+		"skipped; may be repeated. Without one, everything is denied")
 	flags.StringVar(&r.tokens, "tokens", "", "token file. Without one, no token is valid")
 	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with a credential "+
 		"for the review API; only its owner can read it")

@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ParseManifests decodes the contents of a manifest file into objects for [NewPolicy]. The parameter "name" is the name
-// of the file. It is used only in errors, which begin with it.
+// ParseManifests decodes the contents of a manifest file into objects for [NewPolicy]. It skips objects that do not
+// belong to RBAC. The parameter "name" is the name of the file. It is used only in errors, which begin with it.
 func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
-	manifests, err := parseManifests([]file{{name: name, data: data}})
+	manifests, _, err := parseManifests([]file{{name: name, data: data}})
 	if err != nil {
 		return nil, err
 	}
@@ -39,14 +39,18 @@ func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 }
 
 // parsePolicy returns the policy in manifest files. Without files the policy allows only system:masters. Unknown
-// fields, kinds that do not belong to RBAC, and objects that an apiserver rejects are errors. The returned error lists
-// all mistakes, each with its file, document and field.
+// fields, and objects that an apiserver rejects, are errors. Objects that do not belong to RBAC are skipped. The returned
+// error lists all mistakes, each with its file, document and field.
 func parsePolicy(files []file) (*Policy, error) {
-	manifests, err := parseManifests(files)
+	manifests, others, err := parseManifests(files)
 	if err != nil {
 		return nil, err
 	}
-	return newPolicy(manifests)
+	p, err := newPolicy(manifests)
+	if err == nil {
+		p.others = others
+	}
+	return p, err
 }
 
 func newPolicy(manifests []manifest) (*Policy, error) {
@@ -146,13 +150,18 @@ func appendNew(rules, more []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return rules
 }
 
-// summary returns the number of roles and the number of bindings as a text such as `2 roles, 1 binding`.
+// summary returns the number of roles and the number of bindings as a text such as `2 roles, 1 binding`, and the kinds
+// of the objects that were skipped.
 func (p *Policy) summary() string {
 	bindings := 0
 	for _, some := range p.bindings {
 		bindings += len(some)
 	}
-	return fmt.Sprintf("%s, %s", count(len(p.roles), "role"), count(bindings, "binding"))
+	counts := fmt.Sprintf("%s, %s", count(len(p.roles), "role"), count(bindings, "binding"))
+	if len(p.others) > 0 {
+		counts += "; " + p.others.String()
+	}
+	return counts
 }
 
 func count(n int, thing string) string {

@@ -31,15 +31,19 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 		"a key twice": {aRole + "rules: []\n", []string{`rbac.yaml: document 1: `, `key "rules" already set`}},
 		"wrong type": {head + "kind: ClusterRole\nmetadata: {name: r}\nrules: x\n",
 			[]string{"rbac.yaml: document 1: ClusterRole: "}},
-		"unknown kind": {aRole + "---\napiVersion: apps/v1\nkind: Deployment\n",
-			[]string{"rbac.yaml: document 2: Deployment of apps/v1 is not supported; remove the document; "}},
+		"misspelled kind": {aRole + "---\n" + head + "kind: ClusterRoleBindings\n",
+			[]string{"document 2: ClusterRoleBindings of rbac.authorization.k8s.io/v1 is not supported; correct "}},
+		"RBAC kind of another group": {aRole + "---\napiVersion: v1\nkind: clusterrole\n",
+			[]string{"rbac.yaml: document 2: clusterrole of v1 is not supported; correct apiVersion and kind; "}},
+		"no role and no binding": {"apiVersion: apps/v1\nkind: Deployment\n---\napiVersion: v1\nkind: Service\n",
+			[]string{"no role and no binding; skipped objects of other kinds: 1 Deployment, 1 Service; "}},
 		"unknown version": {"apiVersion: rbac.authorization.k8s.io/v1beta1\nkind: ClusterRole\n",
 			[]string{"document 1: ClusterRole of rbac.authorization.k8s.io/v1beta1 is not supported"}},
 		"no kind": {head + "metadata: {name: r}\n", []string{"rbac.yaml: document 1: kind is not set"}},
 		"no apiVersion": {"kind: ClusterRole\n",
 			[]string{"rbac.yaml: document 1: apiVersion is not set; it must be rbac.authorization.k8s.io/v1"}},
-		"unknown kind in List": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n",
-			[]string{"rbac.yaml: document 1: items[0]: Pod of v1 is not supported"}},
+		"misspelled kind in List": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: RoleBinding}\n",
+			[]string{"rbac.yaml: document 1: items[0]: RoleBinding of v1 is not supported"}},
 		"twice": {aRole + "---\n" + aRole,
 			[]string{`rbac.yaml: document 2: ClusterRole "r": duplicate of ClusterRole "r" (`,
 				`rbac.yaml, document 1); remove one`}},
@@ -48,8 +52,6 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 			[]string{`document 1: ClusterRole "": metadata.name: Required value`}},
 		"name with a slash": {strings.Replace(aRole, "name: r", "name: a/b", 1),
 			[]string{`ClusterRole "a/b": metadata.name: Invalid value: "a/b": may not contain '/'`}},
-		"Role, no namespace": {strings.Replace(aRole, "ClusterRole", "Role", 1),
-			[]string{`Role "r": metadata.namespace: Required value`}},
 		"rule, no verbs": {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1),
 			[]string{"rules[0].verbs: Required value"}},
 		"rule, no group": {strings.Replace(aRole, `apiGroups: [""], `, "", 1),
@@ -126,6 +128,56 @@ func TestLoadPolicyReadsFolders(t *testing.T) {
 	}
 	if !policy.Authorize(question{user: "u", verb: "get", what: "pods"}.spec()).Allowed {
 		t.Error("not allowed")
+	}
+}
+
+// TestLoadPolicySkipsOtherKinds loads manifests as metrics-server and Datadog publish them: the rules stand beside the
+// objects of the program.
+func TestLoadPolicySkipsOtherKinds(t *testing.T) {
+	const others = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: metrics-server, namespace: kube-system}\n" +
+		"---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {unknown: [1]}\n"
+	for name, manifest := range map[string]string{
+		"documents": others + "---\n" + aRole + "---\n" + aBinding + "---\napiVersion: apiregistration.k8s.io/v1\n" +
+			"kind: APIService\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: y}\n",
+		"List": `{"apiVersion": "v1", "kind": "List", "items": [
+			{"apiVersion": "v1", "kind": "ServiceAccount"}, {"apiVersion": "v1", "kind": "ServiceAccountList"},
+			{"apiVersion": "apps/v1", "kind": "Deployment"},
+			{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}},
+			{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "b"},
+			"roleRef": {"kind": "ClusterRole", "name": "r"}}]}`,
+	} {
+		path := filepath.Join(t.TempDir(), "rbac.yaml")
+		write(t, path, manifest)
+		policy, err := loadPolicy(path)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want := "1 role, 1 binding; skipped objects of other kinds: 1 APIService, 1 Deployment, 2 ServiceAccount"
+		if name == "List" {
+			want = "1 role, 1 binding; skipped objects of other kinds: 1 Deployment, 1 ServiceAccount, 1 ServiceAccountList"
+		}
+		if got := policy.summary(); got != want {
+			t.Errorf("%s: read %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestManifestWithoutNamespace checks that a RoleBinding without a namespace applies to the namespace default, as after
+// kubectl apply.
+func TestManifestWithoutNamespace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rbac.yaml")
+	write(t, path, aRole+"---\n"+strings.Replace(aBinding, "ClusterRoleBinding", "RoleBinding", 1)+
+		"subjects: [{kind: User, name: u}]\n")
+	policy, err := loadPolicy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, namespace := range []string{"", "default", "other"} {
+		spec := question{user: "u", verb: "get", what: "pods"}.spec()
+		spec.ResourceAttributes.Namespace = namespace
+		if got := policy.Authorize(spec).Allowed; got != (namespace == "default") {
+			t.Errorf("namespace %q: allowed is %t", namespace, got)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -77,25 +80,55 @@ var rbacDecoder = func() runtime.Decoder {
 const rbacKinds = "ClusterRole, ClusterRoleBinding, Role and RoleBinding of rbac.authorization.k8s.io/v1, and " +
 	"Lists of them"
 
-func parseManifests(files []file) ([]manifest, error) {
+// otherKinds counts the objects of each kind that does not belong to RBAC. A published manifest often has the RBAC rules
+// of a program beside its ServiceAccount, Deployment, Service or APIService.
+type otherKinds map[string]int
+
+// String returns a text such as `skipped objects of other kinds: 2 Services, 1 Deployment`, or an empty string.
+func (k otherKinds) String() string {
+	if len(k) == 0 {
+		return ""
+	}
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(k)) {
+		all = append(all, fmt.Sprintf("%d %s", k[kind], kind))
+	}
+	return "skipped objects of other kinds: " + strings.Join(all, ", ")
+}
+
+// parseManifests returns the RBAC objects in the files and counts the other objects. Like kubectl, it puts an object
+// without a namespace into the namespace default.
+func parseManifests(files []file) ([]manifest, otherKinds, error) {
 	var manifests []manifest
 	var problems []error
+	others := otherKinds{}
 	for _, f := range files {
 		documents, err := split(f.data)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: document %d: %w", f.name, len(documents)+1, err))
 		}
 		for i, document := range documents {
-			objects, err := decode(document)
+			objects, err := decode(document, others)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: document %d: %w", f.name, i+1, err))
 			}
 			for _, object := range objects {
+				if namespaced, ok := object.(metav1.Object); ok && namespaced.GetNamespace() == "" {
+					namespaced.SetNamespace(metav1.NamespaceDefault) // validate removes it from cluster-scoped objects
+				}
 				manifests = append(manifests, manifest{object: object, file: f.name, document: i + 1})
 			}
 		}
 	}
-	return manifests, errors.Join(problems...)
+	if len(manifests) == 0 && len(others) > 0 && len(problems) == 0 {
+		names := make([]string, len(files))
+		for i, f := range files {
+			names[i] = f.name
+		}
+		return nil, nil, fmt.Errorf("%s: no role and no binding; %v; the supported kinds are %s",
+			strings.Join(names, ", "), others, rbacKinds)
+	}
+	return manifests, others, errors.Join(problems...)
 }
 
 // split splits a file into documents: at the `---` lines of a YAML file, or into the top-level values of a JSON file.
@@ -123,9 +156,9 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the objects of one document. A document with only comments has none. For a List, decode returns the
-// items of the List and skips items that are null.
-func decode(document []byte) ([]runtime.Object, error) {
+// decode returns the RBAC objects of one document, and adds the other objects to "others". A document with only comments
+// has none. For a List, decode returns the items of the List and skips items that are null.
+func decode(document []byte, others otherKinds) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {
 		return nil, fmt.Errorf("not YAML: %w", err)
@@ -135,9 +168,12 @@ func decode(document []byte) ([]runtime.Object, error) {
 	}
 	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
+	case runtime.IsNotRegisteredError(err) && gvk != nil && !isMeantForRBAC(gvk):
+		others[gvk.Kind]++
+		return nil, nil
 	case runtime.IsNotRegisteredError(err) && gvk != nil:
-		return nil, fmt.Errorf("%s of %s is not supported; remove the document; the supported kinds are %s", gvk.Kind,
-			gvk.GroupVersion(), rbacKinds)
+		return nil, fmt.Errorf("%s of %s is not supported; correct apiVersion and kind; the supported kinds are %s",
+			gvk.Kind, gvk.GroupVersion(), rbacKinds)
 	case runtime.IsMissingKind(err):
 		return nil, fmt.Errorf("kind is not set; it must be one of %s", rbacKinds)
 	case runtime.IsMissingVersion(err):
@@ -162,11 +198,19 @@ func decode(document []byte) ([]runtime.Object, error) {
 		}
 		decoded := []runtime.Object{item}
 		if unknown, ok := item.(*runtime.Unknown); ok { // the List is a v1.List, so its items are not decoded yet
-			if decoded, err = decode(unknown.Raw); err != nil {
+			if decoded, err = decode(unknown.Raw, others); err != nil {
 				problems = append(problems, fmt.Errorf("items[%d]: %w", i, err))
 			}
 		}
 		objects = append(objects, decoded...)
 	}
 	return objects, errors.Join(problems...)
+}
+
+// isMeantForRBAC reports whether an object of an unknown kind is probably an RBAC object with a mistake, or of a version
+// that is no longer served. If such an object were skipped, the policy would be incomplete.
+func isMeantForRBAC(gvk *schema.GroupVersionKind) bool {
+	kind := strings.TrimSuffix(strings.ToLower(gvk.Kind), "list")
+	return gvk.Group == rbacv1.GroupName ||
+		slices.Contains([]string{"clusterrole", "clusterrolebinding", "role", "rolebinding"}, kind)
 }

@@ -85,8 +85,8 @@ subjects: [{kind: User, name: alice}]
 	}
 
 	if _, err := ParseManifests("rbac", []byte("kind: Pod\napiVersion: v1")); err == nil ||
-		!strings.HasPrefix(err.Error(), "rbac: document 1: ") {
-		t.Errorf("error %v, want one that names rbac and document 1", err)
+		!strings.HasPrefix(err.Error(), "rbac: no role and no binding; ") {
+		t.Errorf("error %v, want one that names rbac and the missing objects", err)
 	}
 }
 

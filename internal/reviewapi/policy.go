@@ -24,6 +24,7 @@ type Policy struct {
 	// namespace.
 	roles    map[types.NamespacedName][]rbacv1.PolicyRule
 	bindings map[string][]*rbacv1.RoleBinding
+	others   otherKinds // the objects in the files that do not belong to RBAC
 }
 
 // ClusterRole returns the rules of a ClusterRole. For an aggregated ClusterRole, they include the rules of the roles

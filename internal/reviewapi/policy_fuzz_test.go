@@ -37,7 +37,7 @@ func FuzzManifests(f *testing.F) {
 	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{kind: List, apiVersion: v1, items: [null]}]\n"), "", "", "", "",
 		"", "")
 	f.Fuzz(func(t *testing.T, manifest []byte, user, groups, verb, what, name, namespace string) {
-		manifests, err := parseManifests([]file{{name: "fuzz.yaml", data: manifest}})
+		manifests, _, err := parseManifests([]file{{name: "fuzz.yaml", data: manifest}})
 		if err != nil {
 			return
 		}

@@ -112,6 +112,9 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
+// Note returns a sentence about the objects in the RBAC manifests that were skipped, or an empty string.
+func (s *Server) Note() string { return s.policy.Load().others.String() }
+
 // Summary returns the current numbers of roles, bindings and tokens, and the warnings about the files.
 func (s *Server) Summary() string {
 	var all []string

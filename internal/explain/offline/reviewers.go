@@ -39,28 +39,29 @@ var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests mus
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
 // Apply sets the clients to which the kubelet sends its reviews. Without a kubeconfig, and if Identity is set, Apply also
-// gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity.
-func (m Reviewers) Apply(kubelet *Options, request *Request) error {
+// gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity. The
+// result "note" is a sentence about skipped objects in the RBAC manifests, or empty.
+func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err error) {
 	if kubelet.Config.Kubeconfig != "" {
-		return m.useApiserver(kubelet)
+		return "", m.useApiserver(kubelet)
 	}
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
-		return ErrNoRBAC
+		return "", ErrNoRBAC
 	}
 	api, err := reviewapi.New(reviewapi.Options{RBAC: m.RBAC})
 	if err != nil {
-		return fmt.Errorf("RBAC manifests: %w", err)
+		return "", fmt.Errorf("RBAC manifests: %w", err)
 	}
 	if m.Identity != "" {
 		identity, err := m.user()
 		if err != nil {
-			return err
+			return "", err
 		}
 		request.Token = rand.Text()
 		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{request.Token: identity}))
 	}
 	kubelet.TokenReviews, kubelet.AccessReviews, err = api.Clients()
-	return err
+	return api.Note(), err
 }
 
 // useApiserver sends the reviews to the apiserver of the kubelet's kubeconfig.
