@@ -6,6 +6,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,11 @@ type Result struct {
 	Flag string `json:"flag,omitempty"`
 	// Remedy is a command, or a flag with its value, that the user can paste.
 	Remedy string `json:"remedy,omitempty"`
+	// NotApplicable means that the check has nothing to check in this run, for example because this machine has no IPv6
+	// address. The verdict is Skipped.
+	NotApplicable bool `json:"notApplicable,omitempty"`
+	// Needs is the ID of another check, if this check was skipped because the other check did not pass.
+	Needs string `json:"needs,omitempty"`
 	// Incomplete means that an error interrupted the check. Reason contains the error, and the verdict is Skipped.
 	Incomplete bool    `json:"incomplete,omitempty"`
 	Duration   Seconds `json:"durationSeconds"`
@@ -92,4 +98,30 @@ func (r *Report) Incomplete() (n int) {
 		}
 	}
 	return n
+}
+
+// Unknown returns the number of checks whose question is open: they were skipped although they apply, and no failed
+// check is the reason.
+func (r *Report) Unknown() (n int) {
+	for _, result := range r.Results {
+		cause := r.cause(result)
+		if cause.Verdict == Skipped && !cause.NotApplicable {
+			n++
+		}
+	}
+	return n
+}
+
+// cause returns the result because of which a check was skipped: that of the check that it needs or, if that check was
+// skipped too, of the check which that one needs, and so on. A result that needs no other check of the report is its
+// own cause.
+func (r *Report) cause(result Result) Result {
+	for range r.Results { // at most this often, so that a cycle ends
+		i := slices.IndexFunc(r.Results, func(other Result) bool { return other.ID == result.Needs })
+		if result.Needs == "" || i < 0 {
+			break
+		}
+		result = r.Results[i]
+	}
+	return result
 }

@@ -53,6 +53,7 @@ func example() *conformance.Report {
 				Title:    "it is valid",
 				Verdict:  conformance.Skipped,
 				Reason:   "needs client.presented, which did not pass",
+				Needs:    "client.presented",
 				Evidence: []string{},
 			},
 			{
@@ -170,9 +171,11 @@ func TestJSON(t *testing.T) {
 			result["verdict"] = "skipped"
 			delete(result, "reason")
 		},
-		"a failure that is incomplete": func(_, result map[string]any) { result["incomplete"] = true },
-		"a time of day":                func(report, _ map[string]any) { report["started"] = "12:00" },
-		"a negative duration":          func(_, result map[string]any) { result["durationSeconds"] = -1 },
+		"a failure that needs another check": func(_, result map[string]any) { result["needs"] = "g.a" },
+		"a failure that is not applicable":   func(_, result map[string]any) { result["notApplicable"] = true },
+		"a failure that is incomplete":       func(_, result map[string]any) { result["incomplete"] = true },
+		"a time of day":                      func(report, _ map[string]any) { report["started"] = "12:00" },
+		"a negative duration":                func(_, result map[string]any) { result["durationSeconds"] = -1 },
 	} {
 		var document map[string]any
 		if err := json.Unmarshal([]byte(text), &document); err != nil {
@@ -181,6 +184,37 @@ func TestJSON(t *testing.T) {
 		modify(document, document["results"].([]any)[1].(map[string]any))
 		if schemaError(t, document) == nil {
 			t.Errorf("the schema accepts an invalid report: %s", name)
+		}
+	}
+}
+
+// TestUnknown checks which results count as open questions.
+func TestUnknown(t *testing.T) {
+	fail := conformance.Result{ID: "g.fail", Verdict: conformance.Fail}
+	skipped := conformance.Result{ID: "g.skipped", Verdict: conformance.Skipped}
+	skippedBy := func(id, needs string) conformance.Result {
+		return conformance.Result{ID: id, Verdict: conformance.Skipped, Needs: needs}
+	}
+	for _, test := range []struct {
+		name    string
+		results []conformance.Result
+		want    int
+	}{
+		{name: "passed and warned", want: 0, results: []conformance.Result{{Verdict: conformance.Pass},
+			{Verdict: conformance.Warn}}},
+		{name: "not applicable", want: 0, results: []conformance.Result{{Verdict: conformance.Skipped,
+			NotApplicable: true}}},
+		{name: "skipped", want: 1, results: []conformance.Result{skipped}},
+		{name: "because of a failure", want: 0, results: []conformance.Result{fail, skippedBy("g.a", "g.fail"),
+			skippedBy("g.b", "g.a")}},
+		{name: "because of a skipped check", want: 3, results: []conformance.Result{skipped,
+			skippedBy("g.a", "g.skipped"), skippedBy("g.b", "g.a")}},
+		{name: "because of a check that was not run", want: 1, results: []conformance.Result{skippedBy("g.a", "g.x")}},
+		{name: "in a circle", want: 2, results: []conformance.Result{skippedBy("g.a", "g.b"),
+			skippedBy("g.b", "g.a")}},
+	} {
+		if got := (&conformance.Report{Results: test.results}).Unknown(); got != test.want {
+			t.Errorf("%s: %d open questions, want %d", test.name, got, test.want)
 		}
 	}
 }

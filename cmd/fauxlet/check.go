@@ -12,13 +12,12 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
 	"fauxlet/internal/color"
+	"fauxlet/internal/kubeconfig"
 	"fauxlet/testcerts"
 )
 
@@ -26,9 +25,11 @@ func newCheck() *cobra.Command {
 	var k checkCommand
 	c := &cobra.Command{Use: "check", Args: noArgsBut("kubeconfig"), RunE: func(c *cobra.Command, _ []string) error { return k.run(c) }}
 	flags := c.Flags()
-	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
+	flags.StringVar(&k.cluster.Path, "kubeconfig", "", "kubeconfig of a cluster admin (default: as for kubectl, "+
+		"$KUBECONFIG, ~/.kube/config, or the pod's service account)")
+	flags.StringVar(&k.cluster.Context, "context", "", "context of the kubeconfig (default: its current context)")
 	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: "+
-		"the kubelets' clientCAFile")
+		"the kubelets' clientCAFile (default: the CAs that the cluster publishes)")
 	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates; check "+
 		"issues a certificate from it, which kube-apiserver should then accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
@@ -55,11 +56,12 @@ func newCheck() *cobra.Command {
 }
 
 type checkCommand struct {
-	kubeconfig, clientCA, servingCA, servingCAKey string
-	hostname, output                              string
-	nodeIPs, only                                 []string
-	approve, strict, list                         bool
-	timeout                                       time.Duration
+	cluster                           kubeconfig.Source
+	clientCA, servingCA, servingCAKey string
+	hostname, output                  string
+	nodeIPs, only                     []string
+	approve, strict, list             bool
+	timeout                           time.Duration
 }
 
 // These are the exit codes of check and probe, besides 0 for success.
@@ -106,16 +108,13 @@ func (k *checkCommand) run(c *cobra.Command) error {
 		return &exitError{err, exitIncomplete}
 	case report.Count(conformance.Fail) > 0 || k.strict && report.Count(conformance.Warn) > 0:
 		return &exitError{errors.New(report.Summary()), exitFound}
-	case report.Incomplete() > 0:
+	case report.Unknown() > 0:
 		return &exitError{errors.New(report.Summary()), exitIncomplete}
 	}
 	return nil
 }
 
 func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
-	if k.kubeconfig == "" {
-		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")
-	}
 	if err := checkOneOf(c, "output", k.output, conformance.Formats()...); err != nil {
 		return nil, err
 	}
@@ -142,7 +141,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
-	if o.Cluster, err = clusterConfig(k.kubeconfig); err != nil {
+	if o.Cluster, o.ClusterOrigin, err = k.cluster.Client("fauxlet/" + buildVersion()); err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	if k.clientCA != "" {
@@ -158,25 +157,9 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 	return nil
 }
 
-// clusterConfig returns the client configuration for a kubeconfig's current context. It does not call
-// clientcmd.BuildConfigFromFlags: in a pod, that function replaces an empty kubeconfig by the pod's service account.
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
-	content, err := rules.Load()
-	if err != nil {
-		return nil, err
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*content, "", nil, rules).ClientConfig()
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = "fauxlet/" + buildVersion()
-	config.WarningHandler = rest.NoWarnings{}
-	return config, nil
-}
-
-func clusterClient(kubeconfig string) (kubernetes.Interface, error) {
-	config, err := clusterConfig(kubeconfig)
+// clusterClient returns a client for the cluster of a kubeconfig.
+func clusterClient(s kubeconfig.Source) (kubernetes.Interface, error) {
+	config, _, err := s.Client("fauxlet/" + buildVersion())
 	if err != nil {
 		return nil, err
 	}

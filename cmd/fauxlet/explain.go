@@ -17,6 +17,7 @@ import (
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
 	"fauxlet/internal/host"
+	"fauxlet/internal/kubeconfig"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/symptoms"
 	"fauxlet/server"
@@ -51,8 +52,10 @@ func newExplain() *cobra.Command {
 	flags.StringVar(&e.tokens, "tokens", "", "file of users and their groups in the format of kube-apiserver's "+
 		"--token-auth-file (token,user,uid,\"group,group\"); --token-identity then names one of these users")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
-	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by --kubeconfig")
-	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "timeout")
+	flags.StringVar(&e.context, "context", "", "context of your own kubeconfig ($KUBECONFIG or ~/.kube/config) "+
+		"whose apiserver answers the reviews, instead of the apiserver of the kubelet's --kubeconfig")
+	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by an apiserver")
+	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "context", "timeout")
 	addKubeletFlags(c, e.kubelet, affectsAnswer)
 	flags.Lookup("kubeconfig").Usage = "kubeconfig of the kubelet; its apiserver answers the reviews"
 	completeFlag(c, "output", "text", "json")
@@ -73,6 +76,7 @@ type explainCommand struct {
 	requestFlags
 	rbac, whatIf      []string
 	tokens, scenario  string
+	context           string
 	errorText, output string
 	json              bool
 	timeout           time.Duration
@@ -149,9 +153,14 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request, 
 	options := offline.Options{Config: cfg}
 	reviewers := offline.Reviewers{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens,
 		UserAgent: "fauxlet/" + buildVersion()}
+	if own := (kubeconfig.Source{Context: e.context}); e.context != "" {
+		if reviewers.Apiserver, _, err = own.Client(reviewers.UserAgent); err != nil {
+			return explain.Explanation{}, fmt.Errorf("--context: %w", err)
+		}
+	}
 	note, err := reviewers.Apply(&options, &request)
 	if errors.Is(err, offline.ErrNoRBAC) {
-		return explain.Explanation{}, fmt.Errorf("%w: give --rbac or --kubeconfig", err)
+		return explain.Explanation{}, fmt.Errorf("%w: give --rbac, --kubeconfig or --context", err)
 	} else if err != nil {
 		return explain.Explanation{}, err
 	} else if note != "" {

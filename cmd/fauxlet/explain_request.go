@@ -29,7 +29,7 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
 		"USER[,GROUP...]. With --tokens, USER must be in the tokens file")
 	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send, which the apiserver of "+
-		"--kubeconfig reviews")
+		"--kubeconfig or --context reviews")
 	flags.BoolVar(&e.badToken, "bad-token", false, "send an unknown bearer token")
 	flags.StringArrayVarP(&e.headers, "header", "H", nil,
 		`header to send, as in "Accept: application/json"; may be repeated`)
@@ -91,20 +91,22 @@ func isErrorText(args []string) bool {
 
 func (e *explainCommand) checkConflicts(c *cobra.Command) error {
 	identity, file, bad := e.identity != "", e.tokenFile != "", e.badToken
-	switch inCluster := c.Flags().Changed("kubeconfig"); {
+	switch inCluster := c.Flags().Changed("kubeconfig") || e.context != ""; {
 	case identity && file, identity && bad, file && bad:
 		return usagef(c, "--token-identity, --token-file, --bad-token: give only one of them")
 	case e.tokens != "" && e.identity == "":
 		return usagef(c, "--tokens: requires --token-identity, a user of that file")
+	case e.context != "" && c.Flags().Changed("kubeconfig"):
+		return usagef(c, "--context and --kubeconfig: give only one; --kubeconfig is the kubelet's own")
 	case inCluster && len(e.rbac) > 0:
-		return usagef(c, "--rbac and --kubeconfig: give only one; permissions come from manifests or from the "+
-			"apiserver")
+		return usagef(c, "--rbac and --kubeconfig or --context: give only one; permissions come from manifests or "+
+			"from the apiserver")
 	case inCluster && e.identity != "":
-		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a real "+
-			"one with --token-file, or --rbac instead of --kubeconfig")
+		return usagef(c, "--token-identity: an apiserver cannot review a made-up token; give a real one with "+
+			"--token-file, or --rbac instead of --kubeconfig and --context")
 	case !inCluster && e.tokenFile != "":
-		return usagef(c, "--token-file: only an apiserver can review a real token; give its --kubeconfig, or "+
-			"--token-identity instead of the token")
+		return usagef(c, "--token-file: only an apiserver can review a real token; give --kubeconfig or --context, "+
+			"or --token-identity instead of the token")
 	case e.nodeAddress != "" && e.servingCA == "":
 		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a kube-apiserver "+
 			"accepts any serving certificate")

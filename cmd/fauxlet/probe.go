@@ -17,6 +17,7 @@ import (
 
 	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
+	"fauxlet/internal/kubeconfig"
 )
 
 func newProbe() *cobra.Command {
@@ -174,7 +175,7 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compareKubeconfig == "" {
 		return &p.compare, nil
 	}
-	client, err := clusterClient(p.compareKubeconfig)
+	client, err := clusterClient(kubeconfig.Source{Path: p.compareKubeconfig})
 	if err != nil {
 		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
 	}

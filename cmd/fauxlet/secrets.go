@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fauxlet/conformance/probe"
+	"fauxlet/internal/kubeconfig"
 	"fauxlet/internal/secretfiles"
 )
 
@@ -22,6 +23,7 @@ var (
 // secretsOfFlags returns the files that the flags of a command name.
 func secretsOfFlags(c *cobra.Command) *secretfiles.Files {
 	f := &secretfiles.Files{}
+	context, _ := c.Flags().GetString("context")
 	c.Flags().VisitAll(func(flag *pflag.Flag) {
 		name, value := "--"+flag.Name, flag.Value.String()
 		switch {
@@ -29,6 +31,8 @@ func secretsOfFlags(c *cobra.Command) *secretfiles.Files {
 			f.AddKey(name, value)
 		case c.Name() == "probe" && flag.Name == "kubeconfig": // the probe uses its user, not its cluster
 			f.AddUser(name, value)
+		case flag.Name == "kubeconfig" && (c.Name() == "check" || context != ""): // as for kubectl, if value is empty
+			f.AddCluster(name, kubeconfig.Source{Path: value, Context: context})
 		case slices.Contains(kubeconfigFlags, flag.Name):
 			f.AddKubeconfig(name, value)
 		case c.Name() == "certs" && flag.Name == "dir":

@@ -92,8 +92,13 @@ current-context: c
 	readable := func(name string) string { return "every user of this machine can read " + path(name) + "," }
 	for _, test := range []struct {
 		args string // / stands for the folder
+		env  string // a file in the folder, for $KUBECONFIG
 		want []string
 	}{
+		{args: "check --list", env: "admin.conf", want: []string{insecure, readable("admin.conf")}},
+		{args: "explain pods --output none", env: "admin.conf"},
+		{args: "explain pods --context c --output none", env: "admin.conf",
+			want: []string{insecure, readable("admin.conf")}},
 		{args: "check --kubeconfig /admin.conf --list", want: []string{insecure, readable("admin.conf")}},
 		{args: "check --kubeconfig /with-key.conf --serving-ca-key-file /ca.key --list",
 			want: []string{readable("user.key"), readable("ca.key")}},
@@ -116,6 +121,7 @@ current-context: c
 			readable("pki/kubelet-client-current.pem")}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", path(test.env))
 			root := newRoot()
 			var stderr bytes.Buffer
 			root.SetOut(io.Discard)

@@ -65,6 +65,12 @@ var certificates = sync.OnceValues(func() (pairs struct{ client, serving *testce
 // startAPIServer starts an API server with a defect and returns a run that checks it.
 func startAPIServer(t *testing.T, defect string) *run {
 	t.Helper()
+	return startAPIServerWith(t, defect, nil)
+}
+
+// startAPIServerWith is like startAPIServer. The API server also has the given ConfigMaps in its namespace kube-system.
+func startAPIServerWith(t *testing.T, defect string, configMaps map[string]map[string]string) *run {
+	t.Helper()
 	pairs, err := certificates()
 	must(t, err)
 	client, serving := pairs.client, pairs.serving
@@ -95,6 +101,15 @@ func startAPIServer(t *testing.T, defect string) *run {
 		a.alone(
 			func() { answerJSON(w, 200, &v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}) },
 		)
+	})
+	mux.HandleFunc("GET /api/v1/namespaces/{ns}/configmaps/{name}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		if configMaps[name] == nil {
+			answerError(w, apierrors.NewNotFound(v1.Resource("configmaps"), name))
+			return
+		}
+		answerJSON(w, 200, &v1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+			Data: configMaps[name]})
 	})
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}/log", a.log)
 	for _, verb := range []string{"exec", "attach", "portforward"} {

@@ -23,9 +23,12 @@ func clientChecks() []Check {
 		{ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
 			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. " +
 				"The evidence has the subject, issuer, dates and chain.", run: checkPresented},
-		{ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
-			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' " +
-				"clientCAFile, without weak signatures.", Needs: presented, run: withHandshake(checkTrusted),
+		{ID: "client.trusted", Title: "kube-apiserver's client certificate is signed by the nodes' client CA",
+			Flag: clientCertificate,
+			Proves: "The certificate and its chain are signed, without weak signatures, by a CA in the kubelets' " +
+				"clientCAFile. This file is `--client-ca` or, by default, the CAs for clients that the cluster " +
+				"publishes in the ConfigMap extension-apiserver-authentication. The evidence has the origin.",
+			Needs: presented, run: withHandshake(checkTrusted),
 			remedy: newClientCertificate + " # signed by a CA in --client-ca, with its intermediates after it in the " +
 				"file"},
 		{ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
@@ -82,36 +85,6 @@ func checkPresented(_ context.Context, r *run, f *finding) error {
 func describeCertificate(c *x509.Certificate) string {
 	return fmt.Sprintf("subject %q, issuer %q, valid from %s to %s", c.Subject, c.Issuer,
 		c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
-}
-
-func checkTrusted(_ context.Context, r *run, f *finding, first *observed) error {
-	chain := first.TLS.PeerCertificates
-	f.note("presented: subject %q, issuer %q, with a chain of %d certificates", chain[0].Subject, chain[0].Issuer,
-		len(chain)-1)
-	if r.options.ClientCA == nil {
-		const unknown = "the kubelets' client CA is unknown; give --client-ca"
-		for i, c := range chain[1:] {
-			if err := chain[i].CheckSignatureFrom(c); err != nil {
-				return skipped(unknown + ". The chain is also inconsistent: " + err.Error())
-			}
-		}
-		return skipped(unknown + ", the kubelets' clientCAFile")
-	}
-	options := x509.VerifyOptions{Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}} // another check, client.usage, checks the usage
-	for _, c := range chain[1:] {
-		options.Intermediates.AddCert(c)
-	}
-	dated := *chain[0]
-	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // another check, client.valid, checks the dates
-	verified, err := dated.Verify(options)
-	if err != nil {
-		f.note("verified: %v", err)
-		return f.fail("kube-apiserver's client certificate is not signed by a CA in --client-ca: kubelets with that " +
-			"clientCAFile answer 401")
-	}
-	f.note("signed by %q", verified[0][len(verified[0])-1].Subject)
-	return nil
 }
 
 func checkDates(f *finding, c *x509.Certificate) error {

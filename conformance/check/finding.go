@@ -47,13 +47,29 @@ type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
+// notApplicable is the error of a check that has nothing to check in this run. Its text is the reason.
+type notApplicable string
+
+func (n notApplicable) Error() string { return string(n) }
+
+// blocked is the error of a check that is skipped because another check, with the ID "need", did not pass.
+type blocked struct{ need, reason string }
+
+func (b blocked) Error() string { return b.reason }
+
 // result returns the result of a check whose run function returned err, which may be nil.
 func (f *finding) result(err error) conformance.Result {
 	result := conformance.Result{Verdict: conformance.Pass, Flag: f.flag, Evidence: f.evidence}
 	var reason skipped
+	var none notApplicable
+	var other blocked
 	switch {
 	case errors.As(err, &reason):
 		result.Verdict, result.Reason = conformance.Skipped, string(reason)
+	case errors.As(err, &none):
+		result.Verdict, result.Reason, result.NotApplicable = conformance.Skipped, string(none), true
+	case errors.As(err, &other):
+		result.Verdict, result.Reason, result.Needs = conformance.Skipped, other.reason, other.need
 	case err != nil:
 		result.Verdict, result.Reason = conformance.Skipped, "did not complete: "+err.Error()
 		result.Incomplete = true

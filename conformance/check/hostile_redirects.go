@@ -161,8 +161,8 @@ func checkProxyToLoopback(ctx context.Context, r *run, f *finding) error {
 
 func checkProxyRedirects(ctx context.Context, r *run, f *finding) error {
 	if !r.nodeIP.IsGlobalUnicast() {
-		return skipped(fmt.Sprintf("nodes/proxy does not connect to %v (address not allowed); give --node-ip an "+
-			"address that is not loopback", r.nodeIP))
+		return notApplicable(fmt.Sprintf("nodes/proxy does not connect to %v (address not allowed); give --node-ip "+
+			"an address that is not loopback", r.nodeIP))
 	}
 	return withHostileKubelet("proxy", func(ctx context.Context, v *hostileKubelet, f *finding) error {
 		return v.withRedirectTargets(ctx, "proxy", func(targets []redirectTarget) error {

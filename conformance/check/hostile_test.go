@@ -46,7 +46,7 @@ func runAll(t *testing.T, runs []*run, ids []string) []ran {
 			defer cancel()
 			f := &finding{flag: all[at].Flag, remedy: all[at].remedy}
 			results[i].err = all[at].run(ctx, r, f)
-			if reason := skipped(""); errors.As(results[i].err, &reason) {
+			if reason := notApplicable(""); errors.As(results[i].err, &reason) {
 				results[i] = ran{f.result(reason), nil}
 			} else {
 				results[i].Result = f.result(nil)

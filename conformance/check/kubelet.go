@@ -295,11 +295,11 @@ func (r *run) newFirstConnection(ctx context.Context) (dialed, error) {
 	return d, err
 }
 
-// handshake returns the first connection of the run. If the TLS handshake failed, the error has the type skipped.
+// handshake returns the first connection of the run. If the TLS handshake failed, the error has the type blocked.
 func (r *run) handshake() (*observed, error) {
 	d, err := r.firstConnection()
 	if err == nil && d.TLS == nil {
-		err = skipped("no handshake with kube-apiserver succeeds; see client.presented")
+		err = blocked{"client.presented", "no handshake with kube-apiserver succeeds; see client.presented"}
 	}
 	return d.observed, err
 }

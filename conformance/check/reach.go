@@ -115,7 +115,7 @@ func checkFamily(name, words string, is func(netip.Addr) bool) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
 		i := slices.IndexFunc(r.addresses, is)
 		if i < 0 {
-			return skipped("no --node-ip is " + words + " address")
+			return notApplicable("no --node-ip is " + words + " address")
 		}
 		ip := r.addresses[i]
 		node := nodeOptions{name: name, addresses: stage.AddressesOfEveryType(ip.String())}
@@ -126,7 +126,8 @@ func checkFamily(name, words string, is func(netip.Addr) bool) runFunc {
 
 func checkNames(ctx context.Context, r *run, f *finding) error {
 	if r.hostname == "" {
-		return skipped("no host name of this machine is known that kube-apiserver can resolve; give --node-hostname")
+		return notApplicable("no host name of this machine is known that kube-apiserver can resolve; give " +
+			"--node-hostname")
 	}
 	node := nodeOptions{name: "names", addresses: stage.AddressesOfEveryType(r.hostname)}
 	return r.mustConnect(ctx, f, kubeletOptions{node: node},

@@ -27,13 +27,16 @@ import (
 type Options struct {
 	// Cluster is the client configuration for the kube-apiserver, with an administrator's credential.
 	Cluster *rest.Config
+	// ClusterOrigin describes where Cluster comes from, for a progress message. May be empty.
+	ClusterOrigin string
 	// NodeIPs are addresses of this machine that the kube-apiserver can reach. The default is the local address of a
 	// connection to the kube-apiserver.
 	NodeIPs []netip.Addr
 	// NodeHostname is a host name that the kube-apiserver resolves to the first of NodeIPs. The default is localhost
 	// for a loopback address, otherwise none.
 	NodeHostname string
-	// ClientCA has the certificates of the kubelets' clientCAFile. May be nil.
+	// ClientCA has the certificates of the kubelets' clientCAFile. The default is the CAs for clients that the cluster
+	// publishes.
 	ClientCA *x509.CertPool
 	// ServingCA is a CA that signs serving certificates which the kube-apiserver accepts. May be nil.
 	ServingCA *testcerts.Authority
@@ -97,6 +100,9 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, fmt.Errorf("kube-apiserver at %s: %w", r.config.Host, err)
 	}
 	report.TargetVersion = version.GitVersion
+	if o.ClusterOrigin != "" {
+		r.options.OnNotice(fmt.Sprintf("checking kube-apiserver at %s, from %s", r.config.Host, o.ClusterOrigin))
+	}
 	requirements := required
 	if o.ApproveServingCertificate {
 		requirements = slices.Concat(required, requiredToApprove)

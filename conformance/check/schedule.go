@@ -54,7 +54,7 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 		byID[c.ID], ended[c.ID] = &results[i], make(chan struct{})
 	}
 	// missing waits until the checks that c needs have ended. It returns an error of the type skipped if one of them is
-	// not part of the run, or if its verdict is neither Pass nor Warn.
+	// not part of the run, and of the type blocked if its verdict is neither Pass nor Warn.
 	missing := func(c Check) error {
 		for _, need := range c.Needs {
 			if ended[need] == nil {
@@ -64,7 +64,7 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 		}
 		for _, need := range c.Needs {
 			if v := byID[need].Verdict; v != conformance.Pass && v != conformance.Warn {
-				return skipped("needs " + need + ", which did not pass")
+				return blocked{need, "needs " + need + ", which did not pass"}
 			}
 		}
 		return nil

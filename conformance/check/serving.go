@@ -41,6 +41,12 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 		f.remedy = f.flag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager"
 		return f.fail("%v; kubelets with serverTLSBootstrap will not get a certificate either", err)
 	}
+	if errors.Is(err, noServing) { // the self-signed certificate shows whether kube-apiserver verifies at all
+		if _, err = r.accepted(); err == nil {
+			f.note("kube-apiserver accepts even a self-signed serving certificate; see serving.verified")
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -128,10 +134,10 @@ func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
 	return nil
 }
 
-// noServing is the reason for skipping checks if the run has no serving certificate that the kube-apiserver should
-// accept.
-const noServing = skipped("there is no serving certificate that kube-apiserver should accept; give the kubelets' " +
-	"signer with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with " +
+// noServing is the reason for skipping checks if kube-apiserver refuses the run's self-signed serving certificate, and
+// the run has no other.
+const noServing = skipped("kube-apiserver verifies serving certificates, and no CA was given: give the kubelets' " +
+	"signer with --serving-ca-file and --serving-ca-key-file, or let the cluster issue a certificate with " +
 	"--approve-serving-certificate")
 
 // hosts are the names and addresses in the run's serving certificates.
@@ -171,9 +177,13 @@ func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 		return nil, err
 	}
 	candidate, err := r.trusted()
-	refused := skipped("kube-apiserver accepts no available serving certificate; see serving.accepted")
+	var refused error = blocked{"serving.accepted", "kube-apiserver accepts no available serving certificate; see " +
+		"serving.accepted"}
 	if err != nil {
-		candidate, refused = r.selfSigned, "kube-apiserver verifies serving certificates, and "+noServing
+		candidate = r.selfSigned
+	}
+	if errors.Is(err, noServing) {
+		refused = noServing
 	}
 	accepted, _, err := r.tryCertificate(ctx, "working", candidate)
 	if err == nil && !accepted {

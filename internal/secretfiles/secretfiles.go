@@ -9,30 +9,50 @@ import (
 	"path/filepath"
 	"slices"
 
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"fauxlet/config"
 	"fauxlet/internal/fileaccess"
+	"fauxlet/internal/kubeconfig"
 )
 
 // Files are the files with credentials that a command uses. Each is added with its source: the flag or the field of the
 // configuration that names the file or its folder. Empty paths and missing files are allowed. The zero value is ready
 // to use.
-type Files struct{ keys, kubeconfigs, folders []file }
+type Files struct {
+	keys, folders []file
+	clusters      []cluster
+}
 
 type file struct{ source, path string }
+
+type cluster struct {
+	source     string
+	kubeconfig kubeconfig.Source
+}
 
 // AddKey adds a file with a private key or tokens.
 func (f *Files) AddKey(source, path string) { f.keys = append(f.keys, file{source, path}) }
 
 // AddKubeconfig adds a kubeconfig whose current user and cluster are used.
 func (f *Files) AddKubeconfig(source, path string) {
-	f.kubeconfigs = append(f.kubeconfigs, file{source, path})
+	if path != "" {
+		f.AddCluster(source, kubeconfig.Source{Path: path})
+	}
+}
+
+// AddCluster adds the kubeconfig files, the user and the cluster that s selects.
+func (f *Files) AddCluster(source string, s kubeconfig.Source) {
+	f.clusters = append(f.clusters, cluster{source, s})
 }
 
 // AddUser adds a kubeconfig of which only the current user is used.
-func (f *Files) AddUser(source, path string) { f.keys = append(f.keys, keysOf(file{source, path})...) }
+func (f *Files) AddUser(source, path string) {
+	if path != "" {
+		user, _ := currentContext(kubeconfig.Source{Path: path})
+		f.keys = append(f.keys, keysOf(source, user)...)
+	}
+}
 
 // AddKubelet adds the files that a kubelet's configuration names.
 func (f *Files) AddKubelet(cfg *config.Config) {
@@ -57,12 +77,13 @@ func (f *Files) AddKubelet(cfg *config.Config) {
 func (f *Files) Warnings() []string {
 	var all []string
 	keys := slices.Clone(f.keys)
-	for _, k := range f.kubeconfigs {
-		keys = append(keys, keysOf(k)...)
-		if _, cluster := currentContext(k.path); cluster != nil && cluster.InsecureSkipTLSVerify {
+	for _, c := range f.clusters {
+		user, cluster := currentContext(c.kubeconfig)
+		keys = append(keys, keysOf(c.source, user)...)
+		if cluster != nil && cluster.InsecureSkipTLSVerify {
 			all = append(all, fmt.Sprintf("%s: %s: insecure-skip-tls-verify is true: the apiserver is not verified, so "+
 				"another server in its place gets the requests and their tokens; set certificate-authority instead",
-				k.source, k.path))
+				c.source, cluster.LocationOfOrigin))
 		}
 	}
 	for _, key := range keys {
@@ -83,32 +104,33 @@ func (f *Files) Warnings() []string {
 	return slices.Compact(all)
 }
 
-// currentContext returns the user and the cluster of a kubeconfig's current context, each nil if there is none.
-func currentContext(path string) (*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
-	// A pipe can be read only once, by the command itself.
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+// currentContext returns the user and the cluster of the selected context, each nil if there is none.
+func currentContext(s kubeconfig.Source) (*clientcmdapi.AuthInfo, *clientcmdapi.Cluster) {
+	for _, path := range s.Files() {
+		// A pipe can be read only once, by the command itself.
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, nil
+		}
+	}
+	content, err := s.Load()
+	if err != nil {
 		return nil, nil
 	}
-	kubeconfig, err := clientcmd.LoadFromFile(path)
-	if err != nil || clientcmd.ResolveLocalPaths(kubeconfig) != nil {
-		return nil, nil
-	}
-	current := kubeconfig.Contexts[kubeconfig.CurrentContext]
+	current := content.Contexts[content.CurrentContext]
 	if current == nil {
 		return nil, nil
 	}
-	return kubeconfig.AuthInfos[current.AuthInfo], kubeconfig.Clusters[current.Cluster]
+	return content.AuthInfos[current.AuthInfo], content.Clusters[current.Cluster]
 }
 
-// keysOf returns the files with the credential of a kubeconfig's current user.
-func keysOf(kubeconfig file) []file {
-	user, _ := currentContext(kubeconfig.path)
+// keysOf returns the files with the credential of a kubeconfig's user, which may be nil.
+func keysOf(source string, user *clientcmdapi.AuthInfo) []file {
 	if user == nil {
 		return nil
 	}
-	keys := []file{{kubeconfig.source, user.TokenFile}, {kubeconfig.source, user.ClientKey}}
+	keys := []file{{source, user.TokenFile}, {source, user.ClientKey}}
 	if user.Token != "" || user.Password != "" || len(user.ClientKeyData) > 0 {
-		keys = append(keys, kubeconfig)
+		keys = append(keys, file{source, user.LocationOfOrigin})
 	}
 	return keys
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // Reviewers describes what answers the TokenReviews and SubjectAccessReviews of a kubelet. If the kubelet's configuration
-// has a kubeconfig, the apiserver of this kubeconfig answers them. Otherwise files answer them.
+// has a kubeconfig, the apiserver of this kubeconfig answers them. Otherwise Apiserver or files answer them.
 type Reviewers struct {
 	// RBAC are the paths of RBAC manifests, or of folders with RBAC manifests. At least one is required if
 	// authorization.mode is Webhook.
@@ -30,7 +30,10 @@ type Reviewers struct {
 	// Tokens, if not empty, is the path of a token file in the format of kube-apiserver's --token-auth-file. Identity
 	// is then the name of a user in the file, and the groups come from the file too.
 	Tokens string
-	// UserAgent is the user agent of the requests to an apiserver.
+	// Apiserver is the client configuration of an apiserver that answers the reviews, if the kubelet's configuration
+	// has no kubeconfig. May be nil.
+	Apiserver *rest.Config
+	// UserAgent is the user agent of the requests to the apiserver of the kubelet's kubeconfig.
 	UserAgent string
 }
 
@@ -38,12 +41,20 @@ type Reviewers struct {
 var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
-// Apply sets the clients to which the kubelet sends its reviews. Without a kubeconfig, and if Identity is set, Apply also
+// Apply sets the clients to which the kubelet sends its reviews. Without an apiserver, and if Identity is set, Apply also
 // gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity. The
 // result "note" is a sentence about skipped objects in the RBAC manifests, or empty.
 func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err error) {
-	if kubelet.Config.Kubeconfig != "" {
-		return "", m.useApiserver(kubelet)
+	switch {
+	case kubelet.Config.Kubeconfig != "":
+		client, err := bootstrap.ClientConfig(bootstrap.Options{Kubeconfig: kubelet.Config.Kubeconfig,
+			Configure: func(c *rest.Config) { c.UserAgent, c.WarningHandler = m.UserAgent, rest.NoWarnings{} }})
+		if err != nil {
+			return "", err
+		}
+		return "", useApiserver(kubelet, client)
+	case m.Apiserver != nil:
+		return "", useApiserver(kubelet, m.Apiserver)
 	}
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return "", ErrNoRBAC
@@ -64,17 +75,12 @@ func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err e
 	return api.Note(), err
 }
 
-// useApiserver sends the reviews to the apiserver of the kubelet's kubeconfig.
-func (m Reviewers) useApiserver(kubelet *Options) error {
-	client, err := bootstrap.ClientConfig(bootstrap.Options{Kubeconfig: kubelet.Config.Kubeconfig,
-		Configure: func(c *rest.Config) { c.UserAgent, c.WarningHandler = m.UserAgent, rest.NoWarnings{} }})
-	if err != nil {
+// useApiserver sends the reviews to an apiserver.
+func useApiserver(kubelet *Options, apiserver *rest.Config) (err error) {
+	if kubelet.TokenReviews, err = authenticationv1.NewForConfig(apiserver); err != nil {
 		return err
 	}
-	if kubelet.TokenReviews, err = authenticationv1.NewForConfig(client); err != nil {
-		return err
-	}
-	kubelet.AccessReviews, err = authorizationv1.NewForConfig(client)
+	kubelet.AccessReviews, err = authorizationv1.NewForConfig(apiserver)
 	return err
 }
 
