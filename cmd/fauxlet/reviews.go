@@ -26,14 +26,16 @@ func newReviews() *cobra.Command {
 	flags.StringVar(&r.tokens, "tokens", "", "token file. Without one, no token is valid")
 	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with a credential "+
 		"for the review API; only its owner can read it")
+	flags.StringVar(&r.node, "node-name", "", "node for which the kubeconfig also gets a client certificate. A kubelet with "+
+		"rotateCertificates: true needs it, because it presents no token")
 	r.log.addTo(c)
 	return c
 }
 
 type reviewsCommand struct {
-	address, tokens, kubeconfig string
-	rbac                        []string
-	log                         logFlags
+	address, tokens, kubeconfig, node string
+	rbac                              []string
+	log                               logFlags
 }
 
 func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
@@ -46,7 +48,7 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("--address: %q: %w; must be HOST:PORT", r.address, err)
 	}
 	reviews, err := reviewapi.New(reviewapi.Options{RBAC: r.rbac, Tokens: r.tokens, Logger: logger,
-		Hosts: []string{host, "localhost", "127.0.0.1", "::1"}})
+		CallerNode: r.node, Hosts: []string{host, "localhost", "127.0.0.1", "::1"}})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/keyutil"
+
+	"fauxlet/internal/bootstrap"
 )
 
 func TestBootstrapWithRotation(t *testing.T) {
@@ -50,6 +52,31 @@ func TestBootstrapWithRotation(t *testing.T) {
 		must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
 		if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
 			t.Errorf("after a restart: authenticated as %q, and %d certificates were requested", got, len(w.all()))
+		}
+	})
+}
+
+// TestRotationWithToken checks the warning of a node with rotateCertificates and a kubeconfig that has only a token: the
+// token requests a certificate, and other requests are anonymous.
+func TestRotationWithToken(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		w.options.BootstrapKubeconfig = ""
+		w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: token})
+		if found, _, err := bootstrap.AtStart(w.options); err != nil || found != bootstrap.NoCredential {
+			t.Errorf("credential at the start: %s, error %v, want none", found, err)
+		}
+		done := w.connect()
+		request := w.nth(t, 0)
+		wantsClientRequest(t, request, bootUser)
+		w.logs(t, "requests to the apiserver are anonymous", "rotateCertificates: false",
+			"kubeconfig="+w.options.Kubeconfig)
+		w.issue(t, request)
+		if got := whoami(t, w.wait(t, done)); got != "system:node:node-1" {
+			t.Errorf("authenticated as %q", got)
+		}
+		if found, _, err := bootstrap.AtStart(w.options); err != nil || found != bootstrap.Stored {
+			t.Errorf("credential at the next start: %s, error %v, want the stored certificate", found, err)
 		}
 	})
 }

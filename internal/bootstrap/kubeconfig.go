@@ -38,16 +38,6 @@ func load(flag, file string) (*rest.Config, error) {
 	return config, nil
 }
 
-// ClientConfig returns the client configuration of the kubeconfig with which a node starts. It requests no certificate,
-// and writes no file. Of the Options it uses only Kubeconfig and Configure.
-func ClientConfig(o Options) (*rest.Config, error) {
-	config, err := load("--kubeconfig", o.Kubeconfig)
-	if err == nil && o.Configure != nil {
-		o.Configure(config)
-	}
-	return config, err
-}
-
 // bootstrapConfig returns the configuration of the bootstrap kubeconfig. It returns nil if there is no bootstrap
 // kubeconfig or no bootstrap is necessary.
 func (o *Options) bootstrapConfig() (*rest.Config, error) {

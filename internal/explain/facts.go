@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/config"
+	"fauxlet/internal/bootstrap"
 )
 
 // Facts are details about the kubelet and the client that a Report does not contain. All fields are optional. The more
@@ -20,6 +21,9 @@ type Facts struct {
 	ClientCAs []*x509.Certificate
 	// Presented are the certificates that the client sent. The client's own certificate comes first.
 	Presented []*x509.Certificate
+	// Reviewer is the credential that the kubelet presents to the apiserver which answers its reviews. It is empty if
+	// there is no kubeconfig, or if it cannot be read.
+	Reviewer bootstrap.Credential
 }
 
 // FactsOf returns the facts that follow from a kubelet's configuration. If the client CA file cannot be read, ClientCAs
@@ -28,6 +32,10 @@ func FactsOf(c *config.Config) Facts {
 	facts := Facts{Config: c}
 	if file := c.Kubelet.Authentication.X509.ClientCAFile; file != "" {
 		facts.ClientCAs, _ = certutil.CertsFromFile(file)
+	}
+	if c.Kubeconfig != "" {
+		facts.Reviewer, _, _ = bootstrap.AtStart(bootstrap.Options{NodeName: c.NodeName, Kubeconfig: c.Kubeconfig,
+			CertDir: c.CertDir, Rotate: c.Kubelet.RotateCertificates})
 	}
 	return facts
 }

@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"cmp"
 	_ "embed"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/shellword"
 	"fauxlet/internal/tlserror"
 )
@@ -147,15 +150,26 @@ func problemRemedies(remedies map[problemID][]Remedy, problems []problem) []Reme
 // reviewRemedies returns the remedies for a TokenReview or SubjectAccessReview that failed or got no response. The
 // parameter "why" contains the error of the review.
 func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy {
-	node := "NODE"
+	node, kubeconfig, stored := "NODE", "/etc/kubernetes/kubelet.conf", ""
 	if facts.Config != nil {
 		node = facts.Config.NodeName
+		kubeconfig = cmp.Or(facts.Config.Kubeconfig, kubeconfig)
+		stored = shellword.Quote(filepath.Join(facts.Config.CertDir, "kubelet-client-current.pem"))
 	}
+	unauthorized := strings.Contains(why, "answered 401")
 	all := slices.Concat(table().Other["review failed"], table().Other["review refused"])
-	if strings.Contains(why, "answered 401") || strings.Contains(why, "answered 403") {
+	switch {
+	case unauthorized && facts.Reviewer == bootstrap.NoCredential:
+		all = table().Other["credential dropped"]
+	case unauthorized && facts.Reviewer == bootstrap.Stored:
+		all = slices.Concat(table().Other["stored certificate"], table().Other["credential refused"])
+	case unauthorized:
+		all = table().Other["credential refused"]
+	case strings.Contains(why, "answered 403"):
 		slices.Reverse(all)
 	}
-	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node)
+	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node, "{stored}", stored,
+		"{kubeconfig}", shellword.Quote(kubeconfig))
 }
 
 // authorizationRemedies returns the remedies for a request that got status 403. For a service account, a role that

@@ -120,7 +120,13 @@ func (a *adminListener) observer(node string, next func(*authchain.Decision)) fu
 // facts returns the facts about a node's configuration that explanations of its decisions use.
 func (h *Host) facts(name string) explain.Facts {
 	if n := h.node(name); n != nil {
-		return explain.FactsOf(n.config())
+		cfg := n.config()
+		if !h.ownCredentials() { // the certificate of a shared kubeconfig is not rotated
+			copied := *cfg
+			copied.Kubelet.RotateCertificates = false
+			cfg = &copied
+		}
+		return explain.FactsOf(cfg)
 	}
 	return explain.Facts{}
 }

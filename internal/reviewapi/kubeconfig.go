@@ -1,9 +1,12 @@
 package reviewapi
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net"
 
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -12,13 +15,22 @@ import (
 )
 
 // WriteKubeconfig writes a kubeconfig for the server at address (a host and port), and replaces an existing file
-// atomically. The file contains Options.CallerToken, so only its owner can read it.
+// atomically. The file contains Options.CallerToken and, if Options.CallerNode is set, a client certificate with its
+// key, so only its owner can read it.
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
 	config.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(address),
 		CertificateAuthorityData: s.options.CA.CertPEM()}
-	config.AuthInfos[callerName] = &clientcmdapi.AuthInfo{Token: s.options.CallerToken}
+	caller := &clientcmdapi.AuthInfo{Token: s.options.CallerToken}
+	if s.options.CallerNode != "" {
+		pair, err := s.options.CA.Client(nodeUser(s.options.CallerNode), []string{user.NodesGroup})
+		if err != nil {
+			return fmt.Errorf("client certificate: %w", err)
+		}
+		caller.ClientCertificateData, caller.ClientKeyData = pair.CertPEM, pair.KeyPEM
+	}
+	config.AuthInfos[callerName] = caller
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: callerName}
 	config.CurrentContext = name
 	data, err := clientcmd.Write(*config)
@@ -29,6 +41,23 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
 	return nil
+}
+
+func nodeUser(node string) string { return "system:node:" + node }
+
+// callerOptions are the options with which the client certificates of callers are verified.
+func (s *Server) callerOptions() x509.VerifyOptions {
+	return x509.VerifyOptions{Roots: s.options.CA.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+}
+
+// callerOf accepts the client certificate of Options.CallerNode. It accepts no other certificate of the CA, because
+// Options.CA may also be the client CA of a kubelet.
+func (s *Server) callerOf(chain []*x509.Certificate) (*authenticator.Response, bool, error) {
+	name := chain[0].Subject.CommonName
+	if s.options.CallerNode == "" || name != nodeUser(s.options.CallerNode) {
+		return nil, false, nil
+	}
+	return &authenticator.Response{User: &user.DefaultInfo{Name: name, Groups: chain[0].Subject.Organization}}, true, nil
 }
 
 // RESTConfig returns a client configuration for the server at address (a host and port). The configuration contains

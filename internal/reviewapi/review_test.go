@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"fauxlet/testcerts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -235,6 +237,49 @@ func TestKubeconfig(t *testing.T) {
 	if err := server.WriteKubeconfig(filepath.Join(t.TempDir(), "no", "such", "folder"), address); err == nil ||
 		strings.Contains(err.Error(), server.options.CallerToken) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestKubeconfigOfNode checks that the client certificate in the kubeconfig of a node is accepted without the token, and
+// that no other certificate of the CA is.
+func TestKubeconfigOfNode(t *testing.T) {
+	ca, err := testcerts.NewAuthority("shared-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, address := start(t, Options{CA: ca, CallerNode: "node-1"})
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := server.WriteKubeconfig(path, address); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.BearerToken = ""
+	if _, err := askToken(t, client(t, config), "alice-secret"); err != nil {
+		t.Error(err)
+	}
+	for _, user := range []string{"system:node:node-2", "viewer"} {
+		pair, err := ca.Client(user, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.CertData, config.KeyData = pair.CertPEM, pair.KeyPEM
+		if _, err := askToken(t, client(t, config), "alice-secret"); !apierrors.IsUnauthorized(err) {
+			t.Errorf("%s: error %v, want Unauthorized", user, err)
+		}
+	}
+	server, address = start(t, Options{CA: ca})
+	other := server.RESTConfig(address)
+	other.BearerToken = ""
+	pair, err := ca.Client("system:node:", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.CertData, other.KeyData = pair.CertPEM, pair.KeyPEM
+	if _, err := askToken(t, client(t, other), "alice-secret"); !apierrors.IsUnauthorized(err) {
+		t.Errorf("without CallerNode: error %v, want Unauthorized", err)
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -64,7 +65,10 @@ type Options struct {
 	// empty, New generates a random token. CallerToken must not be one of the Tokens, because callers send those in
 	// TokenReviews.
 	CallerToken string
-	// CA signs the serving certificate. If CA is nil, New creates a CA. Hosts are the DNS names and IP addresses in the
+	// CallerNode, if set, is the name of a node. The generated kubeconfig then also contains a client certificate of the
+	// user system:node:NAME. A kubelet with rotateCertificates needs it, because it presents no token.
+	CallerNode string
+	// CA signs the serving certificate and the client certificate. If CA is nil, New creates a CA. Hosts are the DNS names and IP addresses in the
 	// serving certificate. If Hosts is empty, they are localhost, 127.0.0.1 and ::1.
 	CA    *testcerts.Authority
 	Hosts []string
@@ -129,7 +133,8 @@ func New(options Options) (*Server, error) {
 		group.NewAuthenticatedGroupAdder(
 			bearertoken.New(authenticator.WrapAudienceAgnosticToken(tokenAudiences, current))),
 		anonymous.NewAuthenticator(nil))
-	s.callers = bearertoken.New(tokenfile.New(map[string]*user.DefaultInfo{options.CallerToken: {Name: callerName}}))
+	s.callers = union.New(x509.New(s.callerOptions(), x509.UserConversionFunc(s.callerOf)),
+		bearertoken.New(tokenfile.New(map[string]*user.DefaultInfo{options.CallerToken: {Name: callerName}})))
 	return s, nil
 }
 

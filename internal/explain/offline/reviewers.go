@@ -47,7 +47,10 @@ var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests mus
 func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err error) {
 	switch {
 	case kubelet.Config.Kubeconfig != "":
-		client, err := bootstrap.ClientConfig(bootstrap.Options{Kubeconfig: kubelet.Config.Kubeconfig,
+		// The kubelet presents this credential when it starts.
+		_, client, err := bootstrap.AtStart(bootstrap.Options{NodeName: kubelet.Config.NodeName,
+			Kubeconfig: kubelet.Config.Kubeconfig, CertDir: kubelet.Config.CertDir,
+			Rotate:    kubelet.Config.Kubelet.RotateCertificates,
 			Configure: func(c *rest.Config) { c.UserAgent, c.WarningHandler = m.UserAgent, rest.NoWarnings{} }})
 		if err != nil {
 			return "", err
