@@ -90,19 +90,9 @@ func (r *Report) Count(v Verdict) (n int) {
 	return n
 }
 
-// Incomplete returns the number of checks that did not complete.
-func (r *Report) Incomplete() (n int) {
-	for _, result := range r.Results {
-		if result.Incomplete {
-			n++
-		}
-	}
-	return n
-}
-
-// Unknown returns the number of checks whose question is open: they were skipped although they apply, and no failed
-// check is the reason.
-func (r *Report) Unknown() (n int) {
+// Undecided returns the number of checks that were skipped although they apply, and not because another check failed.
+// For example, a file was not given, or the check did not complete.
+func (r *Report) Undecided() (n int) {
 	for _, result := range r.Results {
 		cause := r.cause(result)
 		if cause.Verdict == Skipped && !cause.NotApplicable {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -88,32 +90,97 @@ func write(t *testing.T, r *conformance.Report, format string) string {
 }
 
 func TestTable(t *testing.T) {
-	want := `pass     reach.dialled     nodes are dialed
-fail     client.presented  a certificate is presented
-skipped  client.valid      it is valid
-warn     serving.verified  bad ones are refused
-skipped  tls.sni           a name is sent
+	want := `nodes are dialed: pass (reach.dialled)
 
-fail  client.presented: none is presented
-      presented: none
-      answered: <401> & \x00\x1b[31mred
-      flag:   --kubelet-client-certificate
-      remedy: --kubelet-client-certificate=a.crt
-              --kubelet-client-key=a.key
+1 skipped: client.presented did not pass
+  (client.valid)
+1 skipped: did not complete: no response
+  (tls.sni)
 
-warn  serving.verified: insecure
-      accepted: all
-      flag:   --kubelet-certificate-authority
-      remedy: --kubelet-certificate-authority=ca.crt
+bad ones are refused: WARN
+  check:   serving.verified
+  problem: insecure
+  found:   accepted: all
+  flag:    --kubelet-certificate-authority
+  remedy:  --kubelet-certificate-authority=ca.crt
 
-skipped  client.valid: needs client.presented, which did not pass
-skipped  tls.sni: did not complete: no response
+a certificate is presented: FAIL
+  check:   client.presented
+  problem: none is presented
+  found:   presented: none
+           answered: <401> & \x00\x1b[31mred
+  flag:    --kubelet-client-certificate
+  remedy:  --kubelet-client-certificate=a.crt
+           --kubelet-client-key=a.key
 
-https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (1 of them did not complete)
+https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (1 of
+  them undecided)
 not removed: node fauxlet-check-a-b (the next run removes it)
 `
 	if diff := cmp.Diff(want, write(t, example(), "table")); diff != "" {
 		t.Errorf("wrong table (-want +got):\n%s", diff)
+	}
+}
+
+// TestTableSkipped checks that checks which were skipped for one reason are one paragraph, also those that need one of
+// them, and that the largest paragraph is the last.
+func TestTableSkipped(t *testing.T) {
+	report := &conformance.Report{Target: "https://192.0.2.1:6443"}
+	add := func(id, reason, needs string, notApplicable bool) {
+		report.Results = append(report.Results, conformance.Result{ID: id, Title: id, Verdict: conformance.Skipped,
+			Reason: reason, Needs: needs, NotApplicable: notApplicable})
+	}
+	const noCA = "kube-apiserver verifies serving certificates, and no CA was given; give it with --serving-ca-file " +
+		"and --serving-ca-key-file"
+	add("serving.accepted", noCA, "", false)
+	add("streams.exec", noCA, "", false)
+	add("streams.attach", noCA, "", false)
+	add("after.reuse", "needs streams.exec, which did not pass", "streams.exec", false)
+	add("reach.ipv6", "no --node-ip is an IPv6 address", "", true)
+	want := `
+1 not applicable: no --node-ip is an IPv6 address
+  (reach.ipv6)
+4 skipped: kube-apiserver verifies serving certificates, and no CA was given
+  give it with --serving-ca-file and --serving-ca-key-file
+  (1 of serving, 2 of streams, 1 of after)
+
+https://192.0.2.1:6443 in 0s: 0 passed, 0 failed, 0 warned, 5 skipped (4 of
+  them undecided)
+`
+	if diff := cmp.Diff(want, write(t, report, "table")); diff != "" {
+		t.Errorf("wrong table (-want +got):\n%s", diff)
+	}
+}
+
+// TestTableRemedy checks that a shell reads a long remedy as it would read the same remedy in one line, and that no line
+// is wider than 80 columns.
+func TestTableRemedy(t *testing.T) {
+	for _, remedy := range []string{
+		"echo create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client",
+		"echo --user='a # b' --user='it'\\''s  one' \"c # d\" e\\ f ü ü ü ü ü # a comment that is long enough for two " +
+			"lines of text, and 'has' quotes; it must not be run",
+		"echo a-word-1 a-word-2 a-word-3 a-word-4 a-word-5 a-word-6 a-word-7 a-word-8 a-word-9 a#b | tr a b # comment",
+	} {
+		report := &conformance.Report{Results: []conformance.Result{{ID: "g.a", Title: "a", Verdict: conformance.Fail,
+			Reason: "why", Remedy: remedy}}}
+		table := write(t, report, "table")
+		_, lines, _ := strings.Cut(table, "  remedy:  ")
+		lines, _, _ = strings.Cut(lines, "\n\n")
+		for _, line := range strings.Split(table, "\n") {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("the line has more than 80 characters: %s", line)
+			}
+		}
+		shell := func(script string) string {
+			out, err := exec.Command("sh", "-c", script).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s\n%s", err, out, script)
+			}
+			return string(out)
+		}
+		if got, want := shell(lines), shell(remedy); got != want {
+			t.Errorf("the shell prints %q, want %q:\n%s", got, want, lines)
+		}
 	}
 }
 
@@ -188,8 +255,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestUnknown checks which results count as open questions.
-func TestUnknown(t *testing.T) {
+// TestUndecided checks which results count as undecided.
+func TestUndecided(t *testing.T) {
 	fail := conformance.Result{ID: "g.fail", Verdict: conformance.Fail}
 	skipped := conformance.Result{ID: "g.skipped", Verdict: conformance.Skipped}
 	skippedBy := func(id, needs string) conformance.Result {
@@ -213,8 +280,8 @@ func TestUnknown(t *testing.T) {
 		{name: "in a circle", want: 2, results: []conformance.Result{skippedBy("g.a", "g.b"),
 			skippedBy("g.b", "g.a")}},
 	} {
-		if got := (&conformance.Report{Results: test.results}).Unknown(); got != test.want {
-			t.Errorf("%s: %d open questions, want %d", test.name, got, test.want)
+		if got := (&conformance.Report{Results: test.results}).Undecided(); got != test.want {
+			t.Errorf("%s: %d undecided, want %d", test.name, got, test.want)
 		}
 	}
 }

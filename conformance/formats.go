@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
@@ -28,56 +27,12 @@ func (r *Report) Write(w io.Writer, format string) error {
 	return fmt.Errorf("unknown format %q; use one of %s", format, strings.Join(Formats(), ", "))
 }
 
-// writeTable writes one line for each result, then the details of every result that is not a pass.
-func (r *Report) writeTable(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, result := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", result.Verdict, result.ID, result.Title)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	var b, skipped strings.Builder
-	for _, result := range r.Results {
-		switch result.Verdict {
-		case Pass:
-			continue
-		case Skipped:
-			fmt.Fprintf(&skipped, "skipped  %s: %s\n", result.ID, result.Reason)
-			continue
-		}
-		fmt.Fprintf(&b, "\n%s  %s: %s\n", result.Verdict, result.ID, result.Reason)
-		for _, line := range result.Evidence {
-			fmt.Fprintf(&b, "      %s\n", indent(line, 6))
-		}
-		if result.Flag != "" {
-			fmt.Fprintf(&b, "      flag:   %s\n", result.Flag)
-		}
-		if result.Remedy != "" {
-			fmt.Fprintf(&b, "      remedy: %s\n", indent(result.Remedy, 14))
-		}
-	}
-	if skipped.Len() > 0 {
-		fmt.Fprintf(&b, "\n%s", skipped.String())
-	}
-	fmt.Fprintf(&b, "\n%s in %v: %s\n", r.Target, time.Duration(r.Duration).Round(100*time.Millisecond), r.Summary())
-	for _, object := range r.NotRemoved {
-		fmt.Fprintf(&b, "not removed: %s (the next run removes it)\n", object)
-	}
-	_, err := io.WriteString(w, color.PrintableLines(b.String()))
-	return err
-}
-
-func indent(text string, by int) string {
-	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", by))
-}
-
 // Summary returns one line with the number of results for each verdict.
 func (r *Report) Summary() string {
 	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped",
 		r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skipped))
-	if n := r.Incomplete(); n > 0 {
-		text += fmt.Sprintf(" (%d of them did not complete)", n)
+	if n := r.Undecided(); n > 0 {
+		text += fmt.Sprintf(" (%d of them undecided)", n)
 	}
 	return text
 }

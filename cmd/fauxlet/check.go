@@ -86,15 +86,18 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	options.Checks = checks
 	// The checks break connections on purpose, and the streaming libraries would log each broken connection.
 	klog.SetLogger(logr.Discard())
-	progress := c.ErrOrStderr()
-	options.OnNotice = func(text string) { fmt.Fprintln(progress, color.PrintableLines(text)) }
+	progress, done := color.NewProgress(c.ErrOrStderr()), 0
+	options.OnNotice = progress.Print
 	options.OnResult = func(r conformance.Result) {
-		fmt.Fprintf(progress, "%-7s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
+		done++
+		progress.Show(fmt.Sprintf("%d of %d checks are done; the last is %s", done, len(checks), r.ID),
+			fmt.Sprintf("%-7s  %s  %.1f s", r.Verdict, r.ID, time.Duration(r.Duration).Seconds()))
 	}
 	timeout := fmt.Errorf("--timeout: the run did not finish within %v", k.timeout)
 	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, timeout)
 	defer cancel()
 	report, err := check.Run(ctx, *options)
+	progress.Clear()
 	if err != nil && errors.Is(context.Cause(ctx), timeout) && !errors.Is(err, timeout) {
 		err = timeout // the time was up before the first check
 	}
@@ -108,7 +111,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 		return &exitError{err, exitIncomplete}
 	case report.Count(conformance.Fail) > 0 || k.strict && report.Count(conformance.Warn) > 0:
 		return &exitError{errors.New(report.Summary()), exitFound}
-	case report.Unknown() > 0:
+	case report.Undecided() > 0:
 		return &exitError{errors.New(report.Summary()), exitIncomplete}
 	}
 	return nil

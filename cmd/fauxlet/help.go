@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"fauxlet/internal/color"
 )
 
 // writeHelp writes the help of a command: description, examples, usage, subcommands, flags grouped by heading, and exit
@@ -22,7 +24,7 @@ func writeHelp(w io.Writer, c *cobra.Command, width int) {
 			fmt.Fprintln(w)
 		}
 		if !strings.Contains("\n"+paragraph, "\n ") { // an indented line belongs to a table
-			paragraph = strings.Join(wrap(paragraph, width), "\n")
+			paragraph = strings.Join(color.Wrap(paragraph, width), "\n")
 		}
 		fmt.Fprintln(w, paragraph)
 	}
@@ -61,7 +63,7 @@ func writeFlag(w io.Writer, flag *pflag.Flag, width int) {
 	}
 	fmt.Fprintf(w, "  %s\n", strings.TrimRight(name+" "+kind+defaultOf(flag), " "))
 	for paragraph := range strings.Lines(usage) {
-		for _, line := range wrap(paragraph, width-len(flagIndent)) {
+		for _, line := range color.Wrap(paragraph, width-len(flagIndent)) {
 			fmt.Fprintf(w, "%s%s\n", flagIndent, line)
 		}
 	}
@@ -98,23 +100,6 @@ func terminalWidth(w io.Writer) int {
 		}
 	}
 	return maxHelpWidth
-}
-
-// The function "wrap" breaks a text into lines of at most "width" characters. A word that is longer than the width gets
-// its own line.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
 }
 
 type flagGroup struct {

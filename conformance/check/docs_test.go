@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fauxlet/conformance"
 )
 
 var update = flag.Bool("update", false, "write docs/checks.md from the table")
@@ -73,6 +76,28 @@ func TestDocs(t *testing.T) {
 	}
 	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
 		t.Errorf("docs/checks.md is out of date; run this test with -update:\n%s", diff)
+	}
+}
+
+// TestWidth checks that the report for people is at most 80 columns wide, and that the remedies keep their commands.
+func TestWidth(t *testing.T) {
+	report := &conformance.Report{Target: "https://192.0.2.1:6443"}
+	for _, c := range Checks() {
+		report.Results = append(report.Results,
+			conformance.Result{ID: c.ID, Title: c.Title, Verdict: conformance.Pass},
+			conformance.Result{ID: c.ID, Title: c.Title, Verdict: conformance.Fail, Reason: c.Proves, Flag: c.Flag,
+				Evidence: []string{c.Proves}, Remedy: c.remedy},
+			conformance.Result{ID: c.ID, Title: c.Title, Verdict: conformance.Skipped, Reason: c.Proves})
+	}
+	var b strings.Builder
+	if err := report.Write(&b, "table"); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		// A single word may be longer, because a command with a broken word could not be pasted.
+		if utf8.RuneCountInString(line) > len("\n")+80 && len(strings.Fields(line)) > 1 {
+			t.Errorf("the line has more than 80 characters: %s", line)
+		}
 	}
 }
 

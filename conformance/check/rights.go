@@ -15,13 +15,13 @@ import (
 func rightsChecks() []Check {
 	subject := []string{"client.subject"}
 	return []Check{
-		{ID: "rights.sufficient", Title: "its user has the permissions for all kubelet requests",
+		{ID: "rights.sufficient", Title: "the client certificate's user may make all kubelet requests",
 			Flag: "ClusterRoleBinding to system:kubelet-api-admin",
 			Proves: "By SubjectAccessReviews in the cluster, the user and groups of the client certificate may " +
 				"get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz. For " +
 				"the last three nodes/proxy suffices, as in a kubelet.",
 			Needs: subject, run: withUser(checkSufficient)},
-		{ID: "rights.excess", Title: "its user has no administrator's permissions", Flag: clientCertificate,
+		{ID: "rights.excess", Title: "the client certificate's user has no administrator's permissions", Flag: clientCertificate,
 			Proves: "The user is not in system:masters and cannot become an administrator: it may not read " +
 				"secrets, create pods, bind or escalate roles, or impersonate.",
 			Needs: subject, run: withUser(checkExcess)},

@@ -62,7 +62,7 @@ func streamChecks() []Check {
 			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
 				"ends. The evidence has what the user gets.", run: withHostileKubelet("cut", checkCut),
 			remedy: betweenRemedy + "must pass on the end of a connection"},
-		{ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout",
+		{ID: "streams.timeout", Title: "a kubelet may take any time to respond", Flag: "--kubelet-timeout",
 			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
 				"flag limits it in v1.37.", run: withHostileKubelet("timeout", checkTimeout)},
 	}

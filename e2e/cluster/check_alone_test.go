@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"fauxlet/conformance"
 	"fauxlet/e2e/internal/controlplane"
@@ -41,11 +42,12 @@ func TestCheckWithKubeconfigAlone(t *testing.T) {
 	expect.NoError(t, os.Symlink(plane.Kubeconfig, filepath.Join(home, ".kube", "config")))
 	before := objects(t, plane)
 
-	check := func(args ...string) checked {
-		cmd := exec.Command(programs.Path(t, "fauxlet"), append([]string{"check", "--output", "json"}, args...)...)
+	run := func(args ...string) programs.Result {
+		cmd := exec.Command(programs.Path(t, "fauxlet"), append([]string{"check"}, args...)...)
 		cmd.Env = []string{"HOME=" + home}
-		return reported(t, programs.Run(t, cmd))
+		return programs.Run(t, cmd)
 	}
+	check := func(args ...string) checked { return reported(t, run(append(args, "--output", "json")...)) }
 	restart := func(t *testing.T, args []string) {
 		t.Helper()
 		if !slices.Equal(args, plane.Args) {
@@ -100,6 +102,9 @@ func TestCheckWithKubeconfigAlone(t *testing.T) {
 				found = bad[0]
 				return ""
 			})
+			if m.id == "client.trusted" {
+				readable(t, run().Stdout)
+			}
 			forFlags, _, _ := strings.Cut(found.Remedy, "#")
 			flags := remedyFlags.FindAllString(forFlags, -1)
 			if !slices.Equal(flags, m.remedy) {
@@ -134,6 +139,26 @@ func TestCheckWithKubeconfigAlone(t *testing.T) {
 		check("--approve-serving-certificate").passes(t)
 	})
 	leaves(t, plane, before)
+}
+
+// readable verifies the report for people about a client certificate of a wrong CA: it ends with the failure, and fits a
+// terminal of 80 columns.
+func readable(t *testing.T, report string) {
+	t.Helper()
+	const (
+		skipped = " skipped: kube-apiserver verifies serving certificates, and no CA was given\n"
+		failed  = "\n\nkube-apiserver's client certificate is signed by the nodes' client CA: FAIL\n" +
+			"  check:   client.trusted\n"
+	)
+	if at := strings.Index(report, skipped); at < 0 || strings.Index(report, failed) < at ||
+		strings.Count(report, "FAIL") != 1 {
+		t.Errorf("the report must have %q and then %q:\n%s", skipped, failed, report)
+	}
+	for line := range strings.Lines(report) {
+		if utf8.RuneCountInString(line) > len("\n")+80 && len(strings.Fields(line)) > 1 {
+			t.Errorf("the line is wider than 80 columns: %s", line)
+		}
+	}
 }
 
 // findings returns the failures and warnings of a report, and the reasons for which it leaves a question open.
