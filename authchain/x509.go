@@ -40,7 +40,7 @@ func newX509Step(ca CAProvider) authenticator.Request {
 			switch {
 			case s.Outcome == OutcomeRefused:
 				options, _ := verify()
-				s.Reason = certificateError(s.err, options.CurrentTime)
+				s.Reason = certificateError(s.err, options.CurrentTime, r.TLS.PeerCertificates[0])
 			case s.Outcome == OutcomeAuthenticated:
 			case r.TLS == nil || len(r.TLS.PeerCertificates) == 0:
 				s.Reason = "no client certificate was presented"
@@ -140,9 +140,10 @@ func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, e
 }
 
 // certificateError returns the reason why a certificate was refused, from the error of its verification. The reason
-// names the certificate's issuer or dates if they are the problem. The parameter now is the time of the verification;
-// the zero time means the current time.
-func certificateError(err error, now time.Time) string {
+// names the certificate's issuer or dates if they are the problem, and the CA if the dates are those of a CA. The
+// parameter now is the time of the verification; the zero time means the current time. The parameter leaf is the
+// client's own certificate.
+func certificateError(err error, now time.Time, leaf *stdx509.Certificate) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {
 		return fmt.Sprintf("certificate signed by unknown authority %q",
@@ -152,16 +153,24 @@ func certificateError(err error, now time.Time) string {
 	if errors.As(err, &invalid) && invalid.Cert != nil {
 		switch invalid.Reason {
 		case stdx509.Expired:
+			which := "certificate"
+			if !invalid.Cert.Equal(leaf) {
+				which = fmt.Sprintf("the certificate of the CA %q", cmp.Or(invalid.Cert.Subject.CommonName,
+					invalid.Cert.Subject.String()))
+			}
 			if now.IsZero() {
 				now = time.Now()
 			}
 			if now.Before(invalid.Cert.NotBefore) {
-				return "certificate is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339)
+				return which + " is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339)
 			}
-			return "certificate expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
+			return which + " expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
 		case stdx509.IncompatibleUsage:
 			return "certificate's extended key usage does not include client authentication"
 		}
+	}
+	if inner := errors.Unwrap(err); inner != nil { // without serial number and key identifiers
+		err = inner
 	}
 	return strings.TrimPrefix(err.Error(), "x509: ")
 }

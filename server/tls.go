@@ -14,6 +14,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"fauxlet/internal/atomicfile"
+	"fauxlet/internal/pemfile"
 )
 
 // secureTLS has the TLS settings of the secure port.
@@ -102,8 +103,13 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 		ca, err = dynamiccertificates.NewDynamicCAContentFromFile(name, file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it must be a PEM file "+
+		err = fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it must be a PEM file "+
 			"with the certificates of the CAs that sign client certificates", file, err)
+		return nil, pemfile.ExplainCertificate(err, pemfile.File(file))
+	}
+	if skipped := pemfile.Unread(pemfile.File(file)); skipped != "" {
+		s.logger.Warn("authentication.x509.clientCAFile: a kubelet skips a part of the file",
+			zap.String("reason", skipped))
 	}
 	return ca, nil
 }
@@ -135,10 +141,17 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	if selfSigned {
 		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
 	}
+	explain := func(err error) error {
+		err = fmt.Errorf("%s: %w; %s", what, err, remedy)
+		if selfSigned {
+			return err
+		}
+		return pemfile.ExplainPair(err, pemfile.File(certFile), pemfile.File(keyFile))
+	}
 	if s.options.ReadOnce {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
+			return nil, explain(err)
 		}
 		return func() *tls.Certificate { return &pair }, nil
 	}
@@ -150,7 +163,7 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		err = current.reload()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
+		return nil, explain(err)
 	}
 	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
 		current.content.AddListener(current)

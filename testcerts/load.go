@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"fauxlet/internal/pemfile"
 )
 
 // LoadPair reads a certificate and its key from PEM files. It fails if the key does not belong to the certificate.
@@ -21,8 +23,9 @@ func LoadPair(certFile, keyFile string) (*Pair, error) {
 	}
 	pair, err := ParsePair(certificates, keyData)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %w; put both files of one pair there, or remove both", certFile, keyFile,
-			err)
+		err = fmt.Errorf("%s and %s: %w; put both files of one pair there, or remove both", certFile, keyFile, err)
+		return nil, pemfile.ExplainPair(err, pemfile.FileWith(certFile, certificates), pemfile.FileWith(keyFile,
+			keyData))
 	}
 	return pair, nil
 }

@@ -100,8 +100,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKeyPair(config); err != nil {
-		return nil, fmt.Errorf("--kubeconfig %q: client certificate: %w", o.Kubeconfig, err)
+	if err := checkFiles(o.Kubeconfig, config); err != nil {
+		return nil, err
 	}
 	dialer := connrotation.NewDialer(dial)
 	config.Dial = dialer.DialContext

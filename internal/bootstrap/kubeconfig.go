@@ -19,6 +19,7 @@ import (
 
 	"fauxlet/internal/atomicfile"
 	"fauxlet/internal/echo"
+	"fauxlet/internal/pemfile"
 )
 
 // The function "load" reads the kubeconfig file that a flag names. Its clients do not log a credential that the
@@ -32,7 +33,7 @@ func load(flag, file string) (*rest.Config, error) {
 			&clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
+		return nil, pemfile.ExplainKubeconfig(fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err), file)
 	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return echo.Transport{RoundTripper: next} })
 	return config, nil
@@ -94,15 +95,25 @@ func unusable(file string) (why, err error) {
 	return nil, nil
 }
 
-// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet starts with
-// such files, but each of its requests fails.
-func checkKeyPair(config *rest.Config) error {
-	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
-	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {
-		return err
+// checkFiles returns an error if the client certificate and its key do not belong together, or if one of them or the
+// CAs cannot be read. A kubelet starts with a certificate and a key that do not belong together, but each of its
+// requests fails.
+func checkFiles(file string, config *rest.Config) error {
+	content := rest.Config{TLSClientConfig: config.TLSClientConfig}
+	err := rest.LoadTLSFiles(&content)
+	if err == nil && len(content.CertData) > 0 {
+		_, err = tls.X509KeyPair(content.CertData, content.KeyData)
 	}
-	_, err := tls.X509KeyPair(content.CertData, content.KeyData)
-	return err
+	if err == nil {
+		_, err = rest.TLSConfigFor(&content) // reads the CAs
+	}
+	if err == nil {
+		return nil
+	}
+	files := config.TLSClientConfig
+	err = fmt.Errorf("--kubeconfig %q: client certificate or CA: %w", file, err)
+	return pemfile.Client{CertFile: files.CertFile, KeyFile: files.KeyFile, CAFile: files.CAFile, CertData: files.CertData,
+		KeyData: files.KeyData, CAData: files.CAData}.Explain(err)
 }
 
 // The function "write" writes a kubeconfig with the apiserver of the bootstrap kubeconfig and the certificate in

@@ -47,8 +47,8 @@ func AtStart(o Options) (Credential, *rest.Config, error) {
 		config.CertFile, config.KeyFile, config.CertData, config.KeyData = pair.CertFile, pair.KeyFile, pair.CertData,
 			pair.KeyData
 	}
-	if err := checkKeyPair(config); err != nil {
-		return "", nil, fmt.Errorf("--kubeconfig %q: client certificate: %w", o.Kubeconfig, err)
+	if err := checkFiles(o.Kubeconfig, config); err != nil {
+		return "", nil, err
 	}
 	if o.Configure != nil {
 		o.Configure(config)

@@ -1,15 +1,20 @@
 package explain
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/pemfile"
 )
 
 // problem is a reason why a certificate is refused, or a probable mistake in a certificate.
@@ -19,6 +24,11 @@ type problem struct {
 	Message string
 	// Harmless is true if the problem is probably a mistake, but does not cause a refusal.
 	Harmless bool
+	// At is the certificate that has the problem. If it is a CA, "place" is the file or setting that contains it.
+	At    *x509.Certificate
+	place string
+	// The field "command" is the command that mends the file, if the order of its certificates is the problem.
+	command string
 }
 
 func newProblem(id problemID, message string, values ...any) problem {
@@ -31,13 +41,25 @@ type problemID string
 const (
 	problemExpired       problemID = "expired"
 	problemNotYetValid   problemID = "not yet valid"
+	problemUsage         problemID = "usage" // with the prefix "CA " if a CA of the chain has one of these problems
 	problemUnknownCA     problemID = "unknown authority"
 	problemSelfSigned    problemID = "self-signed"
 	problemOtherKey      problemID = "signed with another key"
+	problemIssuerName    problemID = "issuer name"
+	problemDamaged       problemID = "damaged"
 	problemWeakSignature problemID = "weak signature"
-	problemChain         problemID = "chain"
-	problemUsage         problemID = "usage"
+	problemWeakKey       problemID = "weak key"
+	problemNotCA         problemID = "not a CA"
+	problemPathLength    problemID = "path length"
+	problemConstraint    problemID = "name constraint"
+	problemExtension     problemID = "critical extension"
+	problemPolicy        problemID = "policy"
+	problemOrder         problemID = "order"
+	problemIsCA          problemID = "CA certificate"
+	problemNode          problemID = "node"
+	problemUnknown       problemID = "unknown"
 	problemName          problemID = "name"
+	problemAddress       problemID = "address as a DNS name"
 	problemNoSAN         problemID = "no subject alternative name"
 )
 
@@ -45,19 +67,35 @@ const (
 // client's own; the others are the intermediate CAs that the client sent. The argument "roots" contains the kubelet's
 // client CAs. If it is nil, the certificate chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
-	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
-	harmless := func(message string) {
-		problems = append(problems, problem{ID: problemName, Message: message, Harmless: true})
+	v := newVerifier(presented, roots, "clientCAFile", "client")
+	problems := commonProblems(v, x509.ExtKeyUsageClientAuth, now)
+	harmless := func(id problemID, message string, values ...any) {
+		p := newProblem(id, message, values...)
+		p.Harmless, p.At = true, v.leaf
+		problems = append(problems, p)
 	}
 	subject := presented[0].Subject
+	if v.leaf.IsCA && !slices.ContainsFunc(problems, func(p problem) bool { return p.ID == problemOrder }) {
+		harmless(problemIsCA, "it is the certificate of a CA; a client normally has a certificate that a CA has signed")
+	}
+	node, isNode := strings.CutPrefix(subject.CommonName, "system:node:")
 	switch {
 	case subject.CommonName == "":
-		harmless("it has no common name, so it authenticates no user; the token decides, or else anonymous")
+		harmless(problemName, "it has no common name, so it authenticates no user; the token decides, or else "+
+			"anonymous")
 	case subject.CommonName == user.Anonymous:
-		harmless("its common name is system:anonymous, so it grants the rights of an anonymous client only")
+		harmless(problemName, "its common name is system:anonymous, so it grants the rights of an anonymous client "+
+			"only")
+	case isNode:
+		harmless(problemNode, "it is the client certificate of the node %q, which a kubelet sends to kube-apiserver "+
+			"(kubelet-client-current.pem). Do not use it for requests to kubelets, and grant system:node:%[1]s no "+
+			"rights "+
+			"on them: kube-apiserver needs a client certificate of its own, such as kubeadm's "+
+			"apiserver-kubelet-client.crt", node)
 	}
 	if slices.Contains(subject.Organization, user.SystemPrivilegedGroup) {
-		harmless("its organization is system:masters, so its owner may do everything, and no role binding can " +
+		harmless(problemName, "its organization is system:masters, so its owner may do everything, and no role "+
+			"binding can "+
 			"change that")
 	}
 	return problems
@@ -68,56 +106,113 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 // that the client trusts. The argument "host" is the DNS name or the IP address to which the client connects. If "host"
 // is empty, the names in the certificate are not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
-	problems := commonProblems(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
 	leaf := served[0]
+	problems := commonProblems(newVerifier(served, roots, "--kubelet-certificate-authority", "kubelet"),
+		x509.ExtKeyUsageServerAuth, now)
+	add := func(id problemID, message string, values ...any) {
+		p := newProblem(id, message, values...)
+		p.At = leaf
+		problems = append(problems, p)
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
 	switch {
 	case host == "" || leaf.VerifyHostname(host) == nil:
+	case ip != nil && slices.ContainsFunc(leaf.DNSNames, func(name string) bool { return ip.Equal(net.ParseIP(name)) }):
+		add(problemAddress, "not valid for the address %s: it stands there as a DNS name; an address must be "+
+			"IP:%[1]s", ip)
+	case ip == nil && slices.Contains(leaf.DNSNames, host):
+		add(problemName, "not valid for %q: the name stands there, but it is not a valid DNS name", host)
+	case len(leaf.URIs)+len(leaf.EmailAddresses) > 0 && len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
+		add(problemNoSAN, "it has no DNS name and no IP address among its subject alternative names, so it is valid "+
+			"for "+
+			"no host, and not for %s", host)
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		problems = append(problems, newProblem(problemNoSAN, "it has no subject alternative names, so it is valid for "+
-			"no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName))
+		add(problemNoSAN, "it has no subject alternative names, so it is valid for "+
+			"no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName)
+	case leaf.Subject.CommonName == host:
+		add(problemName, "valid for %s, but not for %s; clients ignore its common name %[2]q", hostsOf(leaf), host)
 	default:
-		problems = append(problems, newProblem(problemName, "valid for %s, but not for %s", hostsOf(leaf), host))
+		add(problemName, "valid for %s, but not for %s", hostsOf(leaf), host)
 	}
 	return problems
 }
 
+// hostsOf lists the DNS names and IP addresses of a certificate. An address that stands there as a DNS name is valid
+// for nothing, and gets the prefix "DNS:".
 func hostsOf(c *x509.Certificate) string {
 	hosts := slices.Clone(c.DNSNames)
+	for i, name := range hosts {
+		if net.ParseIP(name) != nil {
+			hosts[i] = "DNS:" + name
+		}
+	}
 	for _, ip := range c.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
 	return strings.Join(hosts, ", ")
 }
 
-// commonProblems checks the certificate chain, the dates and the usage of a certificate. It checks them independently
-// and reports all problems, not only the first. The argument "source" is the name of the setting that contains the root
-// CAs. The messages use this name.
-func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
-	source string) []problem {
-	v := verifier{presented[0], presented[1:], roots, source}
-	var problems []problem
-	chain := []*x509.Certificate{v.leaf}
-	usable := allowsUsage(v.leaf, usage)
-	if roots != nil {
-		if found, at, err := v.chain(); err != nil {
-			problems = append(problems, v.chainProblem(err))
-		} else {
-			chain = found
-			_, err := v.verify(at, usage)
-			usable = err == nil
+// commonProblems checks the certificate chain, the dates and the usage of a certificate. Whether the certificate is
+// refused is the decision of crypto/x509; the problems are its reasons. They are found independently of each other, so
+// that all of them are reported, not only the first. If v.roots is nil, only the leaf is checked.
+func commonProblems(v verifier, usage x509.ExtKeyUsage, now time.Time) (problems []problem) {
+	var err error
+	if v.roots == nil {
+		problems = v.pathProblems(path{[]*x509.Certificate{v.leaf}, true}, now, usage)
+	} else {
+		err = v.verify(now, usage)
+	}
+	if order, sorted, ok := v.order(); ok {
+		order.Harmless = err == nil
+		problems = append(problems, order)
+		v = sorted
+		if v.roots == nil || err != nil && v.verify(now, usage) == nil {
+			return problems
 		}
 	}
-	for i, c := range chain {
-		which := "it"
-		if i > 0 {
-			which = fmt.Sprintf("its CA %q", nameOf(c.Subject))
-		}
-		problems = append(problems, dateProblems(which, c.NotBefore, c.NotAfter, now)...)
+	if err != nil {
+		problems = append(problems, v.problems(now, usage, err)...)
 	}
-	if !usable {
-		problems = append(problems, usageProblem(chain, usage))
+	if bits := rsaBits(v.leaf); bits > 0 && bits < 2048 {
+		weak := newProblem(problemWeakKey, "its RSA key has %d bits, which Go accepts; OpenSSL and many policies "+
+			"require 2048 "+
+			"bits or more", bits)
+		if shortRSA(v.leaf) {
+			weak = newProblem(problemWeakKey, "its RSA key has %d bits; Go refuses keys of fewer than 1024 bits, so "+
+				"TLS "+
+				"handshakes with this certificate fail, although its chain is valid", bits)
+		}
+		weak.Harmless, weak.At = true, v.leaf
+		problems = append(problems, weak)
 	}
 	return problems
+}
+
+// order reports whether the first certificate is a CA that signed another one in the same file, so that the first
+// certificate is not the one that the file is for. The second result is the verifier of the right one.
+func (v verifier) order() (found problem, sorted verifier, wrong bool) {
+	own := v.leaf
+	for range v.file { // from the first certificate down to one that signed no other
+		next := slices.IndexFunc(v.file, func(c *x509.Certificate) bool {
+			return !c.Equal(own) && bytes.Equal(c.RawIssuer, own.RawSubject) && signedBy(c, own)
+		})
+		if next < 0 {
+			break
+		}
+		own = v.file[next]
+	}
+	if own == v.leaf || bytes.Equal(own.RawIssuer, own.RawSubject) {
+		return problem{}, v, false
+	}
+	found = newProblem(problemOrder, "the certificates are in the wrong order: the first one is of the CA %q. The "+
+		"%s's "+
+		"own certificate, %q, is certificate %d in the file, and must be the first. With this file a program does not "+
+		"start, because the private key does not belong to the first certificate", nameOf(v.leaf.Subject), v.sender,
+		nameOf(own.Subject), v.position(own))
+	found.At, found.command = own, pemfile.Reorder("certificate.crt", v.position(own))
+	sorted = v
+	sorted.leaf, sorted.intermediates = own, slices.DeleteFunc(slices.Clone(v.file), own.Equal)
+	return found, sorted, true
 }
 
 func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
@@ -137,18 +232,6 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-}
-
-// usageProblem returns the problem of a certificate chain that does not allow a usage. The message names the
-// certificate whose extended key usages exclude the usage. The extended key usages of a CA also restrict the
-// certificates that the CA signs.
-func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
-	which, c := "its extended key usage", chain[0]
-	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {
-		c = chain[i]
-		which = fmt.Sprintf("the extended key usage of its CA %q", nameOf(c.Subject))
-	}
-	return newProblem(problemUsage, "%s is %s, without %s", which, usages(c), usage)
 }
 
 // allowsUsage reports whether a certificate allows a usage, without regard to its issuers. A certificate without
@@ -173,3 +256,31 @@ func usages(c *x509.Certificate) string {
 }
 
 func nameOf(name pkix.Name) string { return cmp.Or(name.CommonName, name.String()) }
+
+// addCertificateCause adds what the server's reason does not state. If the client certificate was refused, the server's
+// reason is the first error of crypto/x509, which does not always name the cause. If the client certificate was
+// accepted, but is not the certificate of a client, its user must get no rights.
+func (e *explainer) addCertificateCause(explanation *Explanation) {
+	step := e.step(authchain.MethodX509)
+	if explanation.Outcome != Refused || step == nil || len(e.facts.Presented) == 0 {
+		return
+	}
+	for _, p := range clientCertificateProblems(e.facts.Presented, e.facts.ClientCAs, e.d.Time) {
+		if p.Harmless {
+			if e.d.By == authchain.MethodX509 && slices.Contains(noClient, p.ID) {
+				explanation.Remedies = problemRemedies(table().Client, []problem{p})
+			}
+			continue
+		}
+		if step.Outcome == authchain.OutcomeRefused && !slices.Contains(statedByServer, p.ID) {
+			explanation.Reason += "; the cause: " + p.Message
+		}
+		return
+	}
+}
+
+// noClient are the problems of certificates that are good, but not meant for a client of a kubelet.
+var noClient = []problemID{problemOrder, problemIsCA, problemNode}
+
+// statedByServer are the problems that the server's reason describes completely.
+var statedByServer = []problemID{problemExpired, problemNotYetValid, problemUsage, problemUnknownCA, problemSelfSigned}

@@ -89,14 +89,15 @@ func TestAllProblemsAreFound(t *testing.T) {
 		{"CA with the same name and another key", other, nil,
 			[]string{`signed by a CA named "cluster-ca" with another key`}},
 		{"expired, CA expired too", old, []testcerts.Mutate{testcerts.Expired},
-			[]string{"it expired at", `its CA "old-ca" expired at`}},
+			[]string{"it expired at", `its root CA "old-ca" (in clientCAFile) expired at`}},
 		{"CA without the usage", narrow, nil,
-			[]string{`the extended key usage of its CA "narrow-ca" is serverAuth, without clientAuth`}},
-		// At the start of the certificate's validity, its CA is not yet valid. At all other times, the path length is
-		// the problem.
+			[]string{`the extended key usage of its intermediate CA "narrow-ca" (certificate 2 in the client's file) ` +
+				`is serverAuth`}},
 		{"too many CAs, older than its CA", tooMany,
 			[]testcerts.Mutate{testcerts.ValidFor(time.Now().AddDate(-1, 0, 0), time.Now().Add(time.Hour))},
-			[]string{"too many intermediates for path length constraint"}},
+			[]string{`its intermediate CA "last-ca" (certificate 3 in the client's file) has the path length ` +
+				`constraint 0, ` +
+				`so it allows no intermediate CA below it, but there are 1: "one-too-many-ca"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, err := test.signer.Client("kubelet-client", nil, test.mutate...)

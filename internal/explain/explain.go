@@ -64,6 +64,7 @@ func Report(d *authchain.Report, facts Facts) Explanation {
 	if explanation.Outcome == Refused || explanation.Outcome == Error {
 		explanation.Remedies = remedies(d, facts)
 	}
+	e.addCertificateCause(&explanation)
 	return explanation
 }
 

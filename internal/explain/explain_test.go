@@ -3,11 +3,13 @@ package explain
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -77,6 +79,76 @@ func TestExplanations(t *testing.T) {
 				t.Errorf("error %v, or the JSON of the explanation contains the token: %s", err, data)
 			}
 		})
+	}
+}
+
+// TestCertificatesThatAreNotForClients checks requests with certificates that a kubelet accepts, although they are not
+// meant for its clients. No remedy grants rights to their users.
+func TestCertificatesThatAreNotForClients(t *testing.T) {
+	c := newChain(t, false, 1)
+	c.build()
+	node := newChain(t, false, 0)
+	node.templates[0].Subject = pkix.Name{CommonName: "system:node:node-1", Organization: []string{"system:nodes"}}
+	node.build()
+	for _, test := range []struct {
+		name       string
+		sent       []*x509.Certificate
+		root       *x509.Certificate
+		user       string
+		note, want string
+	}{
+		{"a node's certificate", node.sent, node.roots[0], "system:node:node-1", `the client certificate of the node ` +
+			`"node-1"`,
+			"use the client certificate of kube-apiserver, not a node's"},
+		{"a CA", c.roots, c.roots[0], "root-ca", "it is the certificate of a CA",
+			"use a client certificate that the CA has signed"},
+		{"wrong order", []*x509.Certificate{c.certs[1], c.certs[0]}, c.roots[0], "intermediate-ca-1", "in the wrong " +
+			"order",
+			"put the own certificate first"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+			r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: test.sent}
+			d := decide(t, r, &testcerts.Authority{Cert: test.root}, false)
+			d.Status = http.StatusForbidden
+			for i := range d.Authorization {
+				d.Authorization[i].Result = authchain.CheckDenied
+			}
+			if d.User.GetName() != test.user {
+				t.Fatalf("user %v, want %q", d.User, test.user)
+			}
+			e := Decision(d, Facts{ClientCAs: []*x509.Certificate{test.root}})
+			if e.Outcome != Refused || len(e.Remedies) != 1 || !strings.Contains(e.Remedies[0].Summary, test.want) {
+				t.Errorf("outcome %s, remedies %+v; want only %q", e.Outcome, e.Remedies, test.want)
+			}
+			if facts := fmt.Sprint(e.Stage(stageCertificate).Facts); !strings.Contains(facts, test.note) {
+				t.Errorf("facts %s, want %q", facts, test.note)
+			}
+		})
+	}
+}
+
+// TestReasonNamesTheCause checks that the reason of an explanation names the cause if the server's reason does not.
+func TestReasonNamesTheCause(t *testing.T) {
+	for name, want := range map[string]string{
+		"CA:FALSE": `certificate signed by unknown authority "intermediate-ca-1"; the cause: its intermediate CA ` +
+			`"intermediate-ca-1" (certificate 2 in the client's file) signed the certificate of "the-leaf", but`,
+		"expired": `the certificate of the CA "intermediate-ca-1" expired at 2021-05-04T03:02:01Z; the cause: its ` +
+			`intermediate CA "intermediate-ca-1" (certificate 2 in the client's file) expired at ` +
+			`2021-05-04T03:02:01Z, `,
+		"unknown critical extension": `unhandled critical extension; the cause: its intermediate CA`,
+	} {
+		c := newChain(t, false, 1)
+		f := &faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })]
+		f.before(c, 1)
+		c.build()
+		r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: c.sent}
+		d := decide(t, r, &testcerts.Authority{Cert: c.roots[0]}, false)
+		e := Decision(d, Facts{ClientCAs: c.roots})
+		if !strings.HasPrefix(e.Reason, want) {
+			t.Errorf("%s: reason %q, want %q", name, e.Reason, want)
+		}
 	}
 }
 
@@ -155,7 +227,8 @@ func TestNamesInCommands(t *testing.T) {
 			script.WriteString(remedy.Kubectl + "\n")
 		}
 		out, err := exec.Command("bash", "-c", script.String()).CombinedOutput()
-		for _, want := range []string{"<--user=" + name + ">", "<--as=" + name + ">", "<--as-group=group " + name + ">"} {
+		for _, want := range []string{"<--user=" + name + ">", "<--as=" + name + ">",
+			"<--as-group=group " + name + ">"} {
 			if err != nil || !strings.Contains(string(out), want) {
 				t.Errorf("%q: the arguments of kubectl are %q, %v, want %q", name, out, err, want)
 			}

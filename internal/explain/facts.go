@@ -1,8 +1,11 @@
 package explain
 
 import (
+	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	certutil "k8s.io/client-go/util/cert"
@@ -10,6 +13,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/bootstrap"
+	"fauxlet/internal/pemfile"
 )
 
 // Facts are details about the kubelet and the client that a Report does not contain. All fields are optional. The more
@@ -19,6 +23,8 @@ type Facts struct {
 	Config *config.Config
 	// ClientCAs are the certificates in authentication.x509.clientCAFile.
 	ClientCAs []*x509.Certificate
+	// unread describes the certificates in clientCAFile that Go skips. It is empty if there are none.
+	unread string
 	// Presented are the certificates that the client sent. The client's own certificate comes first.
 	Presented []*x509.Certificate
 	// Reviewer is the credential that the kubelet presents to the apiserver which answers its reviews. It is empty if
@@ -31,7 +37,10 @@ type Facts struct {
 func FactsOf(c *config.Config) Facts {
 	facts := Facts{Config: c}
 	if file := c.Kubelet.Authentication.X509.ClientCAFile; file != "" {
-		facts.ClientCAs, _ = certutil.CertsFromFile(file)
+		if data, err := os.ReadFile(file); err == nil {
+			facts.ClientCAs, _ = certutil.ParseCertsPEM(data)
+			facts.unread = pemfile.Unread(pemfile.FileWith(file, data))
+		}
 	}
 	if c.Kubeconfig != "" {
 		facts.Reviewer, _, _ = bootstrap.AtStart(bootstrap.Options{NodeName: c.NodeName, Kubeconfig: c.Kubeconfig,
@@ -40,16 +49,32 @@ func FactsOf(c *config.Config) Facts {
 	return facts
 }
 
-// ReadCertificates reads the certificates of a PEM file and ignores its private keys.
+// ReadCertificates reads the certificates of a PEM file and ignores its private keys. A certificate that Go would skip
+// silently is an error. The error states what is wrong with the file, and the command that mends it.
 func ReadCertificates(file string) ([]*x509.Certificate, error) {
-	if _, err := os.Stat(file); err != nil {
+	data, err := os.ReadFile(file)
+	if err != nil {
 		return nil, err
 	}
-	all, err := certutil.CertsFromFile(file)
+	all, err := certutil.ParseCertsPEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; the file must be PEM: the certificate, then its intermediate CAs", file, err)
+		err = fmt.Errorf("%s: %w; the file must be PEM: the certificate, then its intermediate CAs", file, err)
+		return nil, pemfile.ExplainCertificate(err, pemfile.FileWith(file, data))
+	}
+	if skipped := pemfile.Unread(pemfile.FileWith(file, data)); skipped != "" {
+		return nil, errors.New(skipped)
 	}
 	return all, nil
+}
+
+// CheckPair returns an error if a certificate and a key cannot be used together, with the command that mends the files.
+// A certificate file that does not exist is no error.
+func CheckPair(certFile, keyFile string) error {
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return pemfile.ExplainPair(fmt.Errorf("%s and %s: %w", certFile, keyFile, err), pemfile.File(certFile),
+			pemfile.File(keyFile))
+	}
+	return nil
 }
 
 func (f Facts) noClientCA() bool {

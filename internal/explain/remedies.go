@@ -138,7 +138,11 @@ func problemRemedies(remedies map[problemID][]Remedy, problems []problem) []Reme
 		if !ok {
 			found = remedies[otherProblem]
 		}
-		for _, remedy := range found {
+		name := ""
+		if p.At != nil {
+			name = nameOf(p.At.Subject)
+		}
+		for _, remedy := range fill(found, "{ca}", name, "{place}", p.place, "{command}", p.command) {
 			if !slices.Contains(all, remedy) {
 				all = append(all, remedy)
 			}

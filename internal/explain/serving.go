@@ -2,6 +2,7 @@ package explain
 
 import (
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"fauxlet/authchain"
@@ -28,16 +29,14 @@ func (s *Serving) Explain(now time.Time) *Explanation {
 		return &explanation
 	}
 	problems := servingCertificateProblems(s.Served, s.Roots, s.Host, now)
-	if len(problems) == 0 {
+	refusing := slices.DeleteFunc(slices.Clone(problems), func(p problem) bool { return p.Harmless })
+	if len(refusing) == 0 {
 		return nil
 	}
 	explanation := failedHandshake("remote error: tls: bad certificate")
-	tls := explanation.Stage(StageTLS)
-	s.AddFacts(tls)
-	for _, p := range problems {
-		tls.fact("problem", p.Message)
-	}
-	explanation.Remedies = append(problemRemedies(table().Serving, problems),
+	explanation.Reason += "; the cause: " + refusing[0].Message
+	s.AddFacts(explanation.Stage(StageTLS), now)
+	explanation.Remedies = append(problemRemedies(table().Serving, refusing),
 		table().Other["serving certificate refused"]...)
 	return &explanation
 }
@@ -47,12 +46,13 @@ func failedHandshake(text string) Explanation {
 	return Decision(authchain.FailedHandshake("", tlserror.Explain(text)), Facts{})
 }
 
-// AddFacts adds facts about the serving certificate, such as its subject and its dates, to a stage.
-func (s *Serving) AddFacts(stage *Stage) {
+// AddFacts adds facts about the serving certificate to a stage, such as its subject, its dates and its problems.
+func (s *Serving) AddFacts(stage *Stage, now time.Time) {
 	leaf := s.Served[0]
 	stage.fact("serving certificate", leaf.Subject.String())
 	stage.fact("issuer", leaf.Issuer.String())
 	stage.fact("subject alternative names", hostsOf(leaf))
 	stage.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
 	stage.fact("usage", usages(leaf))
+	stage.problems(servingCertificateProblems(s.Served, s.Roots, s.Host, now))
 }

@@ -93,12 +93,18 @@ func (e *explainer) certificate(s *Stage) {
 	if len(presented) > 1 {
 		s.fact("intermediates", strconv.Itoa(len(presented)-1))
 	}
-	for _, p := range clientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time) {
+	s.fact("clientCAFile", e.facts.unread)
+	s.problems(clientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time))
+}
+
+// The method "problems" adds the problems of a certificate as facts.
+func (s *Stage) problems(all []problem) {
+	for _, p := range all {
+		name := "problem"
 		if p.Harmless {
-			s.fact("note", p.Message)
-		} else {
-			s.fact("problem", p.Message)
+			name = "note"
 		}
+		s.fact(name, p.Message)
 	}
 }
 

@@ -132,13 +132,14 @@ func (k *Kubelet) handler(readOnly bool) (http.Handler, error) {
 // Explain explains how the kubelet would handle a request.
 func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explanation, error) {
 	var serving *explain.Serving
+	now := time.Now()
 	if request.Roots != nil && !request.ReadOnly {
 		served, err := k.servingCertificates()
 		if err != nil {
 			return explain.Explanation{}, err
 		}
 		serving = &explain.Serving{Served: served, Roots: request.Roots, Host: request.Host}
-		if failed := serving.Explain(time.Now()); failed != nil {
+		if failed := serving.Explain(now); failed != nil {
 			return *failed, nil
 		}
 	}
@@ -157,7 +158,7 @@ func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explana
 		tls.Message, tls.Facts = "assumed to succeed", nil
 		if serving != nil {
 			tls.Message = "the client accepts the serving certificate"
-			serving.AddFacts(tls)
+			serving.AddFacts(tls, now)
 		}
 	}
 	return explanation, nil

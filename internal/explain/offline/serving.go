@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	certutil "k8s.io/client-go/util/cert"
@@ -22,10 +23,16 @@ const issued = "kubelet-server-current.pem"
 // kubelet has not stored a self-signed certificate yet, it returns a new one.
 func (k *Kubelet) servingCertificates() ([]*x509.Certificate, error) {
 	config := k.options.Config
-	file, _, selfSigned := config.ServingFiles()
+	file, keyFile, selfSigned := config.ServingFiles()
 	bootstrap := config.Kubelet.ServerTLSBootstrap && config.Enabled("RotateKubeletServerCertificate")
 	if bootstrap {
 		file = filepath.Join(config.CertDir, issued)
+	}
+	if _, missing := os.Stat(keyFile); missing == nil && !bootstrap {
+		// A kubelet does not start with such a pair. The key may be missing, because explain often runs elsewhere.
+		if err := explain.CheckPair(file, keyFile); err != nil {
+			return nil, fmt.Errorf("the serving certificate: %w", err)
+		}
 	}
 	all, err := explain.ReadCertificates(file)
 	missing := errors.Is(err, fs.ErrNotExist)
