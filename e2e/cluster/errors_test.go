@@ -57,12 +57,12 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	t.Run("kubectl to kube-apiserver", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		nowhere := fmt.Sprintf("--server=https://127.0.0.1:%d", programs.FreePort(t))
-		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", nowhere)
+		fails(t, plane, "apiserver-refused", "logs", "nginx", nowhere)
 		p, err := controlplane.Certificates()
 		expect.NoError(t, err)
 		unknownCA := p.Dir + "/kubectl-unknown-ca.crt"
 		expect.NoError(t, os.WriteFile(unknownCA, p.UnknownCA.CertPEM(), 0o644))
-		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+unknownCA)
+		fails(t, plane, "apiserver-untrusted", "logs", "nginx", "--certificate-authority="+unknownCA)
 		fails(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.URL,
 			"--certificate-authority="+p.CAFile, "--token=nonsense")
 		fails(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=outsider")
@@ -118,16 +118,16 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			t.Fatalf("fauxlet explain --error: %+v", asked)
 		}
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout,
-			"\nthe kubelet authenticates its client as kubelet-client, but that user may not get nodes/proxy (403)")
-		const cure = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin " +
+			"The kubelet authenticates its client as kubelet-client, but does not allow it to get nodes/proxy (403)")
+		const remedy = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin " +
 			"--user=kubelet-client"
-		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\n  "+cure+"\n")
+		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\n  "+remedy+"\n")
 		t.Cleanup(func() {
 			plane.Kubectl(t, "delete", "clusterrolebinding", "kubelet-client")
 			plane.AwaitAccess(t, controlplane.User("kubelet-client"), false)
 		})
-		if got := programs.Run(t, shell(t, plane, cure)); got.Status != 0 {
-			t.Fatalf("%s: %+v", cure, got)
+		if got := programs.Run(t, shell(t, plane, remedy)); got.Status != 0 {
+			t.Fatalf("%s: %+v", remedy, got)
 		}
 		plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
 		plane.LogsPrinted(t)

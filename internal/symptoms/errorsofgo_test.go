@@ -54,6 +54,15 @@ func TestErrorsOfGo(t *testing.T) {
 			listener.Close()
 			return get(t, &http.Transport{}, "https://"+listener.Addr().String()+"/pods")
 		}},
+		{id: "read-only-port-off", reproduce: refused("http", "10255", "/stats/summary")},
+		{id: "kubelet-not-running", reproduce: refused("http", "10248", "/healthz")},
+		{id: "port-in-use", reproduce: func(t *testing.T) string {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			check(t, err)
+			defer listener.Close()
+			_, err = net.Listen("tcp", listener.Addr().String())
+			return withPort(err.Error(), listener.Addr(), "10250")
+		}, values: map[string]string{"port": "10250"}},
 		{id: "timeout", variant: "dialling", reproduce: func(t *testing.T) string {
 			dialer := &net.Dialer{Timeout: time.Nanosecond}
 			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://127.0.0.1:10250/pods")
@@ -103,6 +112,17 @@ func TestErrorsOfGo(t *testing.T) {
 			values: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
 		{id: "wrong-name", variant: "a name", reproduce: serving("server-other-host", true),
 			values: map[string]string{"host": "node-1", "valid": "other.invalid"}},
+		{id: "client-serving-pair", reproduce: func(t *testing.T) string {
+			pair, err := ca.Server("node-1", []string{"placeholder"},
+				func(c *x509.Certificate) { c.DNSNames = []string{"system:node:node-1"} })
+			check(t, err)
+			return clientError(t, serve(t, pair.TLS()), ca.Pool(), "node-1")
+		}, values: map[string]string{"valid": "system:node:node-1", "host": "node-1"}},
+		{id: "no-names", reproduce: func(t *testing.T) string {
+			pair, err := ca.Server("node-1", []string{"127.0.0.1"})
+			check(t, err)
+			return clientError(t, serve(t, pair.TLS()), ca.Pool(), "node-1")
+		}, values: map[string]string{"host": "node-1"}},
 		{id: "expired", reproduce: serving("server-expired", false)},
 		{id: "not-yet-valid", reproduce: serving("server-not-yet-valid", false)},
 		{id: "wrong-usage", reproduce: serving("server-client-usage", false)},
@@ -129,6 +149,15 @@ func TestErrorsOfGo(t *testing.T) {
 			check(t, err)
 			s := serve(t, pair.TLS())
 			clientError(t, s, ca.Pool(), "127.0.0.1")
+			return s.logLine(t)
+		}},
+		{id: "not-tls", reproduce: func(t *testing.T) string {
+			s := serve(t)
+			conn, err := net.Dial("tcp", s.address)
+			check(t, err)
+			defer conn.Close()
+			_, err = conn.Write([]byte("SSH-2.0-scanner\r\n"))
+			check(t, err)
 			return s.logLine(t)
 		}},
 		{id: "handshake-eof", reproduce: func(t *testing.T) string {
@@ -358,4 +387,20 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// refused reproduces the error of a client that connects to a port of 127.0.0.1 on which nothing listens. In the error,
+// the port is replaced by one that a kubelet can have.
+func refused(scheme, port, path string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		listener.Close()
+		return withPort(get(t, &http.Transport{}, scheme+"://"+listener.Addr().String()+path), listener.Addr(), port)
+	}
+}
+
+// withPort replaces the port of an address in a text.
+func withPort(text string, address net.Addr, port string) string {
+	return strings.ReplaceAll(text, address.String(), net.JoinHostPort("127.0.0.1", port))
 }

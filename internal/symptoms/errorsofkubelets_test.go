@@ -68,6 +68,9 @@ func TestErrorsOfKubelets(t *testing.T) {
 		{id: "scraper-forbidden", variant: "metrics-server", reproduce: func(t *testing.T) string {
 			return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
 		}},
+		{id: "unauthorized-at-kubelet", reproduce: func(t *testing.T) string {
+			return "curl -k https://192.0.2.7:10250/metrics\n" + body(t, k, kubelettest.NoCredential, "/metrics")
+		}},
 		{id: "scraper-unauthorized", variant: "Prometheus",
 			reproduce: func(t *testing.T) string {
 				return prometheusError(status(t, k, kubelettest.NoCredential,

@@ -1,9 +1,12 @@
 package symptoms
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // TestTable checks that every symptom is complete, and that each name in braces in its texts is the name of a group in
@@ -18,8 +21,11 @@ func TestTable(t *testing.T) {
 			t.Errorf("%q: a field is missing, or the ID is not unique", s.ID)
 		}
 		ids[s.ID] = true
-		if !slices.Contains([]string{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
+		if !slices.Contains([]string{ofGo, ofKubelets, ofKubectl, ofFaults, ""}, s.Proof) {
 			t.Errorf("%s: unknown proof %q", s.ID, s.Proof)
+		}
+		if (s.Proof == "") == (s.Unproved == "") {
+			t.Errorf("%s: needs either a proof, or the reason why there is none", s.ID)
 		}
 		for _, report := range s.Reports {
 			if !strings.HasPrefix(report, "https://github.com/") {
@@ -36,7 +42,7 @@ func TestTable(t *testing.T) {
 		groups := s.Pattern.SubexpNames()
 		for _, text := range texts {
 			for _, name := range valueName.FindAllString(text, -1) {
-				if name != "{address}" && !slices.Contains(groups, strings.Trim(name, "{}")) {
+				if !slices.Contains(append(groups, factNames...), strings.Trim(name, "{}")) {
 					t.Errorf("%s: %q contains %s, but the pattern has no group with that name", s.ID, text, name)
 				}
 			}
@@ -44,12 +50,16 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// factNames are the names in braces that need no group in a pattern: facts, and settings of programs.
+var factNames = []string{"caller", "callee", "address", "host", "from", "path", "node", "operation", "trust", "skip",
+	"addresses", "credential"}
+
 // TestTextsAreRecognized checks that Diagnose recognizes the Texts of each symptom. The test first replaces the
 // variable parts of the Texts by values.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
-		"dial tcp …:10250", "dial tcp 192.0.2.7:10250",
-		"https://…:10250/…", "https://192.0.2.7:10250/pods",
+		"…:10250", "192.0.2.7:10250", "…:10255", "192.0.2.7:10255", "…:6443", "192.0.2.7:6443", "…:2379", "192.0.2.7:2379",
+		"…:4194", "192.0.2.7:4194", "feature gate: …", "feature gate: Old", "listen tcp …:", "listen tcp 0.0.0.0:9100:",
 		"error from …:", "error from 192.0.2.9:41234:",
 		"certificate for …", "certificate for 192.0.2.7",
 		"valid for …, not …", "valid for node-2, not node-1",
@@ -84,12 +94,11 @@ func TestOnlySpecificErrorIsFound(t *testing.T) {
 	for _, test := range []struct{ text, id, found string }{
 		{attempt + "dial tcp 127.0.0.1:38759: connect: connection refused\"\nThe connection to the server " +
 			"127.0.0.1:38759 was refused - did you specify the right host or port?\n",
-			"kubectl-cannot-connect",
+			"apiserver-refused",
 			"The connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?"},
 		{attempt + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"\nUnable to " +
 			"connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority\n",
-			"kubectl-cannot-connect", "Unable to connect to the server: tls: failed to verify certificate: x509: " +
-				"certificate signed by unknown authority"},
+			"apiserver-untrusted", "x509: certificate signed by unknown authority"},
 		{"error: Internal error occurred: unable to upgrade connection: pod does not exist\n", "pod-does-not-exist",
 			"pod does not exist"},
 	} {
@@ -130,15 +139,57 @@ func TestUnknownTextsHaveNoFindings(t *testing.T) {
 	}
 }
 
+// FuzzDiagnose checks that each finding is complete, and that each address, name and path among the facts is a part of the
+// text.
 func FuzzDiagnose(f *testing.F) {
 	for _, s := range Table() {
 		f.Add(s.Texts[0])
 	}
+	var groups []struct{ Texts []string }
+	data, err := os.ReadFile("testdata/variants.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, &groups); err != nil {
+		f.Fatal(err)
+	}
+	for _, group := range groups {
+		f.Add(strings.Join(group.Texts, "\n"))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
+		shown := plain(text)
+		joined := strings.Join(strings.Fields(shown), " ")
 		for _, found := range Diagnose(text).Findings {
-			if found.ID == "" || len(found.Next) == 0 {
-				t.Errorf("the finding %+v has no ID or no next command", found)
+			if found.ID == "" || len(found.Next) == 0 || len(found.Causes) == 0 || found.Lines < 1 {
+				t.Errorf("the finding %+v is not complete", found)
+			}
+			facts := found.Facts
+			for _, fact := range []string{facts.Address, facts.From, facts.Path, facts.Node, facts.Time} {
+				if !strings.Contains(shown, fact) && !strings.Contains(joined, fact) {
+					t.Errorf("the fact %q is not in the text %q", fact, text)
+				}
 			}
 		}
 	})
+}
+
+// BenchmarkDiagnose diagnoses 64 KiB, the longest text that Diagnose reads: different lines, each with a known error.
+func BenchmarkDiagnose(b *testing.B) {
+	var reports []struct{ Text string }
+	data, err := os.ReadFile("testdata/reports.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, &reports); err != nil {
+		b.Fatal(err)
+	}
+	var text strings.Builder
+	for _, report := range reports {
+		text.WriteString(report.Text + "\n\n")
+	}
+	Diagnose("")
+	b.SetBytes(int64(min(text.Len(), maxText)))
+	for b.Loop() {
+		Diagnose(text.String())
+	}
 }
