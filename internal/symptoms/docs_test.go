@@ -77,7 +77,8 @@ func settingsTable() string {
 		"| program | trust a CA | accept any certificate (for tests) | address | credential |\n|---|---|---|---|---|\n")
 	for _, p := range catalog().Programs {
 		if s := p.Settings; s != nil && p.Name != "" {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", p.Name, s["trust"], s["skip"], s["addresses"], s["credential"])
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
+				p.Name, s["trust"], s["skip"], s["addresses"], s["credential"])
 		}
 	}
 	return b.String()

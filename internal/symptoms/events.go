@@ -88,8 +88,8 @@ func split(text string) []event {
 	return events
 }
 
-// writersOf returns the program that wrote each line, or "" if the line does not show it. If all lines that show it have
-// the same program, it is also returned as only.
+// writersOf returns the program that wrote each line, or "" if the line does not show it. If all lines that show it
+// have the same program, writersOf also returns this program as only.
 func writersOf(text string) (writers map[string]string, only string) {
 	writers = map[string]string{}
 	several := false
@@ -145,8 +145,8 @@ func timeOf(line string) logTime {
 // or of a program.
 func beginsLine(before string) bool { return !strings.Contains(strings.TrimRight(before, " "), " ") }
 
-// The function "order" orders findings by the time of their events, if all of them have one. Otherwise it keeps the order
-// of the text. It moves errors that only follow from others to the end.
+// The function "order" orders findings by the time of their events, if all of them have one. Otherwise it keeps the
+// order of the text. It moves errors that only follow from others to the end.
 func order(findings []Finding) {
 	if !slices.ContainsFunc(findings, func(f Finding) bool { return f.at == "" }) {
 		slices.SortStableFunc(findings, func(a, b Finding) int { return cmp.Compare(a.at, b.at) })

@@ -176,8 +176,8 @@ func (f *Facts) onKubelet() bool {
 	return f.Callee == kubelet || f.Callee == readOnlyPort || f.Callee == healthzPort
 }
 
-// concernsKubelet reports whether a kubelet is the writer, the caller or the callee. It is also true if the callee is not
-// known.
+// concernsKubelet reports whether a kubelet is the writer, the caller or the callee. It is also true if the callee is
+// not known.
 func (f *Facts) concernsKubelet() bool {
 	return f.onKubelet() || f.Callee == "cAdvisor" || f.Writer == kubelet || f.Caller == kubelet || f.Callee == ""
 }

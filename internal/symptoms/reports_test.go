@@ -2,6 +2,7 @@ package symptoms
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,34 +65,21 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestSeveralErrors checks that the errors of a log are told apart and are in the order of time, and that an error which
-// only follows from another one is last.
+// TestSeveralErrors checks that the errors of a text are told apart and are in the order of time, and that an error
+// which only follows from another one is last.
 func TestSeveralErrors(t *testing.T) {
-	for _, test := range []struct {
-		name, text string
-		want       []string
-	}{
-		{"ordered by time", `Jan 02 03:04:09 n1 kubelet[77]: E0102 03:04:09.000000      77 controller.go:146] "Failed to ensure lease exists, will retry" err="Unauthorized"
-Jan 02 03:04:05 n1 kubelet[77]: E0102 03:04:05.000000      77 bootstrap.go:265] part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired: 2025-05-17 04:45:09 +0000 UTC
-`, []string{"bootstrap-kubeconfig-missing", "kubelet-unauthorized"}},
-		{"consequence last", `E0102 03:04:05.000000      77 kubelet.go:2448] "Error getting node" err="node \"n1\" not found"
-E0102 03:04:06.000000      77 kubelet_node_status.go:92] "Unable to register node with API server" err="Post \"https://192.0.2.1:6443/api/v1/nodes\": dial tcp 192.0.2.1:6443: connect: connection refused" node="n1"
-`, []string{"apiserver-refused", "node-not-found"}},
-		{"repeated", strings.Repeat("error: Metrics API not available\n", 3), []string{"no-metrics"}},
-		{"of several nodes", "unable to fully collect metrics: [unable to fully scrape metrics from source " +
-			"kubelet_summary:a: unable to fetch metrics from Kubelet a (a): Get https://a:10250/stats/summary/: dial tcp: " +
-			"lookup a on 10.96.0.10:53: no such host, unable to fully scrape metrics from source kubelet_summary:b: unable " +
-			"to fetch metrics from Kubelet b (192.0.2.7): Get https://192.0.2.7:10250/stats/summary/: x509: certificate " +
-			"signed by unknown authority]", []string{"no-such-host", "unknown-authority"}},
-		{"a wrapped line", "Error from server: Get \"https://192.0.2.7:10250/containerLogs/default/web/web\": x509:\n" +
-			"certificate signed by unknown authority", []string{"unknown-authority"}},
-	} {
+	var tests []struct {
+		Name, Text string
+		Want       []string
+	}
+	readTestdata(t, "several.yaml", &tests)
+	for _, test := range tests {
 		var got []string
-		for _, f := range Diagnose(test.text).Findings {
+		for _, f := range Diagnose(test.Text).Findings {
 			got = append(got, f.ID)
 		}
-		if strings.Join(got, " ") != strings.Join(test.want, " ") {
-			t.Errorf("%s: findings %q, want %q", test.name, got, test.want)
+		if !slices.Equal(got, test.Want) {
+			t.Errorf("%s: findings %q, want %q", test.Name, got, test.Want)
 		}
 	}
 }

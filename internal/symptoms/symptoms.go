@@ -64,8 +64,8 @@ type Finding struct {
 
 // Diagnosis is the result of Diagnose. It has no Findings if the text contains no known error.
 type Diagnosis struct {
-	// Findings are in the order of time if each has a time, and otherwise in the order of the text. Errors that only follow
-	// from other errors are last.
+	// Findings are in the order of time if each has a time, and otherwise in the order of the text. Errors that only
+	// follow from other errors are last.
 	Findings []Finding `json:"findings"`
 }
 
@@ -132,10 +132,12 @@ func find(e *event) (Finding, bool) {
 		}
 		facts := e.facts
 		setFact(&facts.Address, values["address"])
+		forAnyCallee := slices.Contains(entry.When, "callee=*")
 		return Finding{
-			Symptom: entry.filled(&facts, values, e.text), Facts: facts, Found: strings.TrimSpace(match[0]), Values: values,
-			Lines: e.count, Unrelated: entry.Unrelated || !slices.Contains(entry.When, "callee=*") && !facts.concernsKubelet(),
-			at: e.at, consequence: entry.Consequence,
+			Symptom: entry.filled(&facts, values, e.text), Facts: facts, Found: strings.TrimSpace(match[0]),
+			Values: values, Lines: e.count,
+			Unrelated: entry.Unrelated || !forAnyCallee && !facts.concernsKubelet(),
+			at:        e.at, consequence: entry.Consequence,
 		}, true
 	}
 	return Finding{}, false
@@ -180,8 +182,8 @@ func (s *Symptom) filled(facts *Facts, values map[string]string, text string) Sy
 // textContains is the beginning of a check that looks for words in the text of the error.
 const textContains = "the text contains: "
 
-// confirmedBy returns 1 if the check of the cause names words that the text contains, and otherwise 0. Such a check is of
-// the form "the text contains: WORDS, WORDS, or WORDS; other checks".
+// confirmedBy returns 1 if the check of the cause names words that the text contains, and otherwise 0. Such a check is
+// of the form "the text contains: WORDS, WORDS, or WORDS; other checks".
 func (c *Cause) confirmedBy(text string) int {
 	words, ok := strings.CutPrefix(c.Check, textContains)
 	if !ok {
@@ -189,7 +191,7 @@ func (c *Cause) confirmedBy(text string) int {
 	}
 	words, _, _ = strings.Cut(words, ";")
 	text = strings.ToLower(text)
-	for _, word := range strings.FieldsFunc(strings.ReplaceAll(words, " or ", ","), func(r rune) bool { return r == ',' }) {
+	for word := range strings.SplitSeq(strings.ReplaceAll(words, " or ", ","), ",") {
 		if word = strings.TrimSpace(word); word != "" && strings.Contains(text, strings.ToLower(word)) {
 			return 1
 		}

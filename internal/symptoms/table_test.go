@@ -58,8 +58,13 @@ var factNames = []string{"caller", "callee", "address", "host", "from", "path", 
 // variable parts of the Texts by values.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
-		"…:10250", "192.0.2.7:10250", "…:10255", "192.0.2.7:10255", "…:6443", "192.0.2.7:6443", "…:2379", "192.0.2.7:2379",
-		"…:4194", "192.0.2.7:4194", "feature gate: …", "feature gate: Old", "listen tcp …:", "listen tcp 0.0.0.0:9100:",
+		"…:10250", "192.0.2.7:10250",
+		"…:10255", "192.0.2.7:10255",
+		"…:6443", "192.0.2.7:6443",
+		"…:2379", "192.0.2.7:2379",
+		"…:4194", "192.0.2.7:4194",
+		"feature gate: …", "feature gate: Old",
+		"listen tcp …:", "listen tcp 0.0.0.0:9100:",
 		"error from …:", "error from 192.0.2.9:41234:",
 		"certificate for …", "certificate for 192.0.2.7",
 		"valid for …, not …", "valid for node-2, not node-1",
@@ -139,8 +144,8 @@ func TestUnknownTextsHaveNoFindings(t *testing.T) {
 	}
 }
 
-// FuzzDiagnose checks that each finding is complete, and that each address, name and path among the facts is a part of the
-// text.
+// FuzzDiagnose checks that each finding is complete, and that each address, name and path among the facts is a part of
+// the text.
 func FuzzDiagnose(f *testing.F) {
 	for _, s := range Table() {
 		f.Add(s.Texts[0])
