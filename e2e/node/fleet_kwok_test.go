@@ -40,7 +40,7 @@ options:
   cidr: 10.0.0.0/24
   manageAllNodes: true
   enableDebuggingHandlers: true
-  nodeLeaseDurationSeconds: 40
+  nodeLeaseDurationSeconds: %[2]d
 `
 
 // startKWOK starts KWOK. It also creates the Nodes, because KWOK does not create them. FAUXLET_E2E_KWOK_PARALLELISM
@@ -48,7 +48,7 @@ options:
 func startKWOK(t *testing.T, r *fleetRun) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kwok.yaml")
-	text := fmt.Sprintf(kwokOptions, programs.NumberFromEnvironment(t, "FAUXLET_E2E_KWOK_PARALLELISM", 4))
+	text := fmt.Sprintf(kwokOptions, programs.NumberFromEnvironment(t, "FAUXLET_E2E_KWOK_PARALLELISM", 4), r.lease)
 	for j := range podsPerNode {
 		log := filepath.Join(dir, fmt.Sprintf("%d.log", j))
 		expect.NoError(t, os.WriteFile(log, []byte(time.Now().UTC().Format(time.RFC3339Nano)+" stdout F "+fleetLog(j)),

@@ -43,6 +43,7 @@ type fleetRun struct {
 	plane   *controlplane.Plane
 	client  *kubernetes.Clientset
 	nodes   int
+	lease   uint64 // duration of the Leases in seconds
 	rest    time.Duration
 	process *programs.Process
 	counts  *fleetCounts
@@ -50,10 +51,13 @@ type fleetRun struct {
 
 // TestFleet runs many nodes in one process. All nodes must become Ready and all pods Running, Leases must be renewed
 // in time, and each log must come from the right pod. With FAUXLET_E2E_FLEET=1000 the test measures 1000 nodes of
-// fauxlet, and then 1000 nodes of KWOK.
+// fauxlet, and then 1000 nodes of KWOK. FAUXLET_E2E_FLEET_LEASE=400 makes the Leases valid for 400 s instead of 40 s,
+// so that kube-apiserver can carry ten times as many nodes.
 func TestFleet(t *testing.T) {
 	programs.Slow(t)
 	nodes, rest := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET", 0), fleetRest
+	lease := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET_LEASE", 40)
+	rest = max(rest, time.Duration(lease)*3*time.Second/10) // each Lease is renewed after a quarter of its duration
 	kwok := nodes > 0
 	if nodes == 0 {
 		nodes, rest = smallFleet, smallFleetRest
@@ -69,7 +73,7 @@ func TestFleet(t *testing.T) {
 	for _, fleet := range fleets {
 		programs.Path(t, fleet.name) // build the program before the measurement begins
 		if !t.Run(fleet.name, func(t *testing.T) {
-			columns = append(columns, measureFleet(t, int(nodes), rest, fleet.start))
+			columns = append(columns, measureFleet(t, int(nodes), lease, rest, fleet.start))
 		}) {
 			return
 		}
@@ -79,9 +83,11 @@ func TestFleet(t *testing.T) {
 }
 
 // measureFleet starts a fleet, measures it without load, reads logs and deletes the pods.
-func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testing.T, *fleetRun)) figures {
+func measureFleet(t *testing.T, nodes int, lease uint64, rest time.Duration,
+	begin func(*testing.T, *fleetRun)) figures {
 	ctx := context.Background()
-	r := &fleetRun{plane: controlplane.New(t, controlplane.ForNodes), nodes: nodes, rest: rest}
+	r := &fleetRun{plane: controlplane.New(t, controlplane.ForNodes), nodes: nodes, lease: lease,
+		rest: rest}
 	r.plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	config, err := clientcmd.BuildConfigFromFlags("", r.plane.Kubeconfig)
 	expect.NoError(t, err)
@@ -232,7 +238,9 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 	dir := t.TempDir()
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
-	config, err := kubelet.ServingCertificate(t).YAML(p)
+	settings := kubelet.ServingCertificate(t)
+	settings["nodeLeaseDurationSeconds"] = r.lease
+	config, err := settings.YAML(p)
 	expect.NoError(t, err)
 	expect.NoError(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
 	scenario := "apiVersion: fauxlet/v1alpha1\nkind: Scenario\ncontainers:\n"
