@@ -117,7 +117,7 @@ func (e *explainCommand) checkConflicts(c *cobra.Command) error {
 func (e *explainCommand) readRequestFiles(r *offline.Request) error {
 	var err error
 	if e.clientCert != "" {
-		if r.Certificates, err = explain.ReadCertificates(e.clientCert); err != nil {
+		if r.Certificates, err = explain.ReadClientCertificates(e.clientCert); err != nil {
 			return fmt.Errorf("--client-cert: %w", err)
 		}
 	}

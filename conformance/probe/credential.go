@@ -10,6 +10,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"fauxlet/internal/pemfile"
 )
 
 // CredentialFiles are the files that hold the credential of an [Identity]. Errors call the fields client-cert,
@@ -46,14 +48,16 @@ func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Identity{Name: name}
+	i, data := &Identity{Name: name}, config.TLSClientConfig
 	if err := rest.LoadTLSFiles(config); err != nil {
 		return nil, fmt.Errorf("client-cert: %w", err)
 	}
 	if len(config.CertData) > 0 || len(config.KeyData) > 0 {
 		pair, err := tls.X509KeyPair(config.CertData, config.KeyData)
 		if err != nil {
-			return nil, fmt.Errorf("client-cert: %w; give a certificate and the key that belongs to it", err)
+			err = fmt.Errorf("client-cert: %w; give a certificate and the key that belongs to it", err)
+			return nil, pemfile.Client{CertFile: config.CertFile, KeyFile: config.KeyFile, CertData: data.CertData,
+				KeyData: data.KeyData}.Explain(err)
 		}
 		i.Certificate = &pair
 	}

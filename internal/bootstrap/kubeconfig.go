@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +18,7 @@ import (
 
 	"fauxlet/internal/atomicfile"
 	"fauxlet/internal/echo"
+	"fauxlet/internal/kubeconfig"
 	"fauxlet/internal/pemfile"
 )
 
@@ -95,25 +95,13 @@ func unusable(file string) (why, err error) {
 	return nil, nil
 }
 
-// checkFiles returns an error if the client certificate and its key do not belong together, or if one of them or the
-// CAs cannot be read. A kubelet starts with a certificate and a key that do not belong together, but each of its
-// requests fails.
+// checkFiles checks the certificate and key files of a kubeconfig. A kubelet starts with a certificate and a key that
+// do not belong together, but each of its requests fails.
 func checkFiles(file string, config *rest.Config) error {
-	content := rest.Config{TLSClientConfig: config.TLSClientConfig}
-	err := rest.LoadTLSFiles(&content)
-	if err == nil && len(content.CertData) > 0 {
-		_, err = tls.X509KeyPair(content.CertData, content.KeyData)
+	if err := kubeconfig.CheckFiles(config); err != nil {
+		return fmt.Errorf("--kubeconfig %q: client certificate or CA: %w", file, err)
 	}
-	if err == nil {
-		_, err = rest.TLSConfigFor(&content) // reads the CAs
-	}
-	if err == nil {
-		return nil
-	}
-	files := config.TLSClientConfig
-	err = fmt.Errorf("--kubeconfig %q: client certificate or CA: %w", file, err)
-	return pemfile.Client{CertFile: files.CertFile, KeyFile: files.KeyFile, CAFile: files.CAFile, CertData: files.CertData,
-		KeyData: files.KeyData, CAData: files.CAData}.Explain(err)
+	return nil
 }
 
 // The function "write" writes a kubeconfig with the apiserver of the bootstrap kubeconfig and the certificate in

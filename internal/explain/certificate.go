@@ -57,6 +57,7 @@ const (
 	problemOrder         problemID = "order"
 	problemIsCA          problemID = "CA certificate"
 	problemNode          problemID = "node"
+	problemTooMany       problemID = "too many certificates"
 	problemUnknown       problemID = "unknown"
 	problemName          problemID = "name"
 	problemAddress       problemID = "address as a DNS name"
@@ -173,16 +174,25 @@ func commonProblems(v verifier, usage x509.ExtKeyUsage, now time.Time) (problems
 	if err != nil {
 		problems = append(problems, v.problems(now, usage, err)...)
 	}
-	if bits := rsaBits(v.leaf); bits > 0 && bits < 2048 {
-		weak := newProblem(problemWeakKey, "its RSA key has %d bits, which Go accepts; OpenSSL and many policies "+
-			"require 2048 "+
-			"bits or more", bits)
-		if shortRSA(v.leaf) {
+	for i, c := range v.file {
+		bits, owner := rsaBits(c), "its RSA key"
+		if bits == 0 || bits >= 2048 || i > 0 &&
+			shortRSA(c) { // a CA with such a short key is one of the other problems
+			continue
+		}
+		if i > 0 {
+			owner = fmt.Sprintf("the RSA key of the CA %q (certificate %d in the %s's "+
+				"file)", nameOf(c.Subject), i+1, v.sender)
+		}
+		weak := newProblem(problemWeakKey, "%s has %d bits, which Go accepts; OpenSSL and many policies require 2048 "+
+			"bits "+
+			"or more", owner, bits)
+		if shortRSA(c) {
 			weak = newProblem(problemWeakKey, "its RSA key has %d bits; Go refuses keys of fewer than 1024 bits, so "+
 				"TLS "+
 				"handshakes with this certificate fail, although its chain is valid", bits)
 		}
-		weak.Harmless, weak.At = true, v.leaf
+		weak.Harmless, weak.At = true, c
 		problems = append(problems, weak)
 	}
 	return problems
@@ -283,4 +293,5 @@ func (e *explainer) addCertificateCause(explanation *Explanation) {
 var noClient = []problemID{problemOrder, problemIsCA, problemNode}
 
 // statedByServer are the problems that the server's reason describes completely.
-var statedByServer = []problemID{problemExpired, problemNotYetValid, problemUsage, problemUnknownCA, problemSelfSigned}
+var statedByServer = []problemID{problemExpired, "CA " + problemExpired, problemNotYetValid, "CA " + problemNotYetValid,
+	problemUsage, problemUnknownCA, problemSelfSigned}

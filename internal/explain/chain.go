@@ -35,8 +35,12 @@ type path struct {
 	complete     bool
 }
 
-// maxChecks limits how many pairs of certificates the search for paths compares. The limit of crypto/x509 is 100.
-const maxChecks = 400
+// These constants limit the search for paths, because a client can send any certificates. crypto/x509, too, checks at
+// most 100 signatures.
+const (
+	maxChecks = 100
+	maxPaths  = 20
+)
 
 // verify is the verification by crypto/x509. Its result decides whether the certificate is accepted.
 func (v *verifier) verify(now time.Time, usage x509.ExtKeyUsage) error {
@@ -57,6 +61,14 @@ func (v *verifier) verify(now time.Time, usage x509.ExtKeyUsage) error {
 // problems returns the problems of the path that has the fewest. The error is the error of crypto/x509. If no problem
 // is found, the only result is a problem that states the error.
 func (v *verifier) problems(now time.Time, usage x509.ExtKeyUsage, err error) []problem {
+	if strings.Contains(err.Error(), "signature check attempts limit") {
+		tooMany := newProblem(problemTooMany, "Go's crypto/x509 gave up after 100 signature checks: the %s's file "+
+			"has %d "+
+			"certificates, and too many of them are of CAs with the same name; keep only those of one chain", v.sender,
+			len(v.file))
+		tooMany.At = v.leaf
+		return []problem{tooMany}
+	}
 	var best []problem
 	least := -1
 	for _, p := range v.paths() {
@@ -93,8 +105,8 @@ func (v *verifier) paths() (all []path) {
 			if !bytes.Equal(parent.RawSubject, last.RawIssuer) || contains(certificates, parent) {
 				continue
 			}
-			if checks++; checks > maxChecks {
-				break
+			if checks++; checks > maxChecks || len(all) >= maxPaths {
+				return
 			}
 			if signedBy(last, parent) {
 				found = true
@@ -193,6 +205,9 @@ func (v *verifier) pathProblems(p path, now time.Time, usage x509.ExtKeyUsage) [
 		}
 	}
 	for i := 1; i <= last; i++ {
+		if constraints(p.certificates[i]) == "" {
+			continue
+		}
 		if err := onlyError(p.certificates[:i+1], false); err != nil && err.Reason == x509.CANotAuthorizedForThisName {
 			add(i, problemConstraint, "%s has name constraints (%s), and may not sign for the names of the "+
 				"certificates "+
@@ -411,7 +426,8 @@ func extensions(c *x509.Certificate) string {
 		"2.5.29.17": "subject alternative names, but no DNS name, IP address, e-mail address or URI",
 		"2.5.29.18": "issuer alternative name", "2.5.29.30": "name constraints of another kind than DNS names, IP " +
 			"addresses, e-mail addresses and URIs",
-		"1.3.6.1.5.5.7.1.3": "qualified certificate statements", "1.3.6.1.5.5.7.1.24": "TLS feature, such as " +
+		"1.3.6.1.4.1.11129.2.4.3": "precertificate of Certificate Transparency",
+		"1.3.6.1.5.5.7.1.3":       "qualified certificate statements", "1.3.6.1.5.5.7.1.24": "TLS feature, such as " +
 			"must-staple",
 	}
 	var all []string

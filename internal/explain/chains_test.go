@@ -550,6 +550,7 @@ func TestShortRSA(t *testing.T) {
 	}{
 		{0, 1024, "note: its RSA key has 1024 bits, which Go accepts"},
 		{0, 512, "note: its RSA key has 512 bits; Go refuses keys of fewer than 1024 bits"},
+		{1, 1024, `note: the RSA key of the CA "intermediate-ca-1" (certificate 2 in the client's file) has 1024 bits`},
 		{1, 512, `problem: its intermediate CA "intermediate-ca-1" (certificate 2 in the client's file) has an RSA ` +
 			`key of 512`},
 		{2, 768, `problem: its root CA "root-ca" (in clientCAFile) has an RSA key of 768 bits`},
@@ -570,6 +571,28 @@ func TestShortRSA(t *testing.T) {
 		if good := c.verify() == nil; good != problems[0].Harmless || !strings.HasPrefix(got, test.want) {
 			t.Errorf("%d bits at %d: crypto/x509 accepts it: %v; %s", test.bits, test.at, good, got)
 		}
+	}
+}
+
+// TestManyNamesakes checks that the search for paths ends early, if a client sends many CAs with the same name that
+// have signed each other.
+func TestManyNamesakes(t *testing.T) {
+	c := newChain(t, false, 1)
+	c.templates[1].Subject, c.keys[1] = c.templates[2].Subject, c.keys[2]
+	c.build()
+	for i := range 300 {
+		c.sent = append(c.sent, c.newCertificate(1,
+			func(x *x509.Certificate) { x.SerialNumber = big.NewInt(int64(1000 + i)) }))
+	}
+	c.roots = []*x509.Certificate{newRoot(t, "another-ca")}
+	v := newVerifier(c.sent, c.roots, "clientCAFile", "client")
+	if paths := v.paths(); len(paths) > maxPaths {
+		t.Errorf("%d paths, want at most %d", len(paths), maxPaths)
+	}
+	problems := c.problems()
+	if len(problems) != 1 || problems[0].ID != problemTooMany ||
+		!strings.Contains(problems[0].Message, "the client's file has 302 certificates") {
+		t.Errorf("problems %s", texts(problems))
 	}
 }
 

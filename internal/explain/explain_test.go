@@ -133,9 +133,7 @@ func TestReasonNamesTheCause(t *testing.T) {
 	for name, want := range map[string]string{
 		"CA:FALSE": `certificate signed by unknown authority "intermediate-ca-1"; the cause: its intermediate CA ` +
 			`"intermediate-ca-1" (certificate 2 in the client's file) signed the certificate of "the-leaf", but`,
-		"expired": `the certificate of the CA "intermediate-ca-1" expired at 2021-05-04T03:02:01Z; the cause: its ` +
-			`intermediate CA "intermediate-ca-1" (certificate 2 in the client's file) expired at ` +
-			`2021-05-04T03:02:01Z, `,
+		"expired":                    `the certificate of the CA "intermediate-ca-1" expired at 2021-05-04T03:02:01Z`,
 		"unknown critical extension": `unhandled critical extension; the cause: its intermediate CA`,
 	} {
 		c := newChain(t, false, 1)
@@ -146,7 +144,7 @@ func TestReasonNamesTheCause(t *testing.T) {
 		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: c.sent}
 		d := decide(t, r, &testcerts.Authority{Cert: c.roots[0]}, false)
 		e := Decision(d, Facts{ClientCAs: c.roots})
-		if !strings.HasPrefix(e.Reason, want) {
+		if !strings.HasPrefix(e.Reason, want) || name == "expired" && e.Reason != want {
 			t.Errorf("%s: reason %q, want %q", name, e.Reason, want)
 		}
 	}

@@ -67,6 +67,19 @@ func ReadCertificates(file string) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
+// ReadClientCertificates reads the certificates of a client, its own certificate first. If the file contains the
+// private key too, the key must belong to the first certificate.
+func ReadClientCertificates(file string) ([]*x509.Certificate, error) {
+	all, err := ReadCertificates(file)
+	if err != nil {
+		return nil, err
+	}
+	if mismatch := pemfile.Mismatch(pemfile.File(file), pemfile.File(file)); mismatch != "" {
+		return nil, errors.New(mismatch)
+	}
+	return all, nil
+}
+
 // CheckPair returns an error if a certificate and a key cannot be used together, with the command that mends the files.
 // A certificate file that does not exist is no error.
 func CheckPair(certFile, keyFile string) error {

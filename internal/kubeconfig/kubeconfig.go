@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"fauxlet/internal/pemfile"
 )
 
 // Source selects a kubeconfig and one of its contexts. The zero value selects what kubectl uses without flags.
@@ -46,6 +48,9 @@ func (s Source) rules() *clientcmd.ClientConfigLoadingRules {
 func (s Source) Load() (*clientcmdapi.Config, error) {
 	content, err := s.rules().Load()
 	if err != nil {
+		for _, file := range s.Files() {
+			err = pemfile.ExplainKubeconfig(err, file)
+		}
 		return nil, err
 	}
 	if s.Context == "" {
@@ -65,7 +70,7 @@ func (s Source) Load() (*clientcmdapi.Config, error) {
 
 // Client returns the configuration of a client for the selected cluster and user. The configuration discards warnings
 // of the API server, because they would appear between the lines of a command's output. The origin describes for people
-// where the configuration comes from.
+// where the configuration comes from. Certificate and key files that cannot be used are an error, see [CheckFiles].
 func (s Source) Client(userAgent string) (config *rest.Config, origin string, err error) {
 	content, err := s.Load()
 	switch {
@@ -79,6 +84,9 @@ func (s Source) Client(userAgent string) (config *rest.Config, origin string, er
 		if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
 			err = s.notFound()
 		}
+	}
+	if err == nil {
+		err = CheckFiles(config)
 	}
 	if err != nil {
 		return nil, "", err

@@ -255,8 +255,8 @@ func parseKey(der []byte) (any, error) {
 	return x509.ParseECPrivateKey(der)
 }
 
-// mismatch states to which certificate a private key belongs, if it is not the first one of the file.
-func mismatch(certFile, keyFile Input) string {
+// Mismatch states to which certificate a private key belongs, if it is not the first one of the file.
+func Mismatch(certFile, keyFile Input) string {
 	all, keys := certificates(certFile.data), keyFile.data
 	found, _ := blocks(keys)
 	for _, block := range found {

@@ -61,7 +61,7 @@ func ExplainPair(err error, certFile, keyFile Input) error {
 		what = inspect(keyFile, key)
 	}
 	if what == "" {
-		what = mismatch(certFile, keyFile)
+		what = Mismatch(certFile, keyFile)
 	}
 	if what == "" {
 		return err
