@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,7 +58,6 @@ func FuzzMemory(f *testing.F) {
 	for seed := range uint64(40) {
 		f.Add(seed)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		script := (&generator{rand.New(rand.NewPCG(seed, 0))}).list(4)
 		c := newContainer(t)
