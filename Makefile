@@ -20,11 +20,7 @@ while IFS= read -r line; do case $$line in \
 esac; done; [ "$$packages" = 0 ] || printf '  packages compiled: %d   \n' $$packages; }
 endef
 
-# The race detector needs a C compiler. Without one the tests run without it, and print a note.
-RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
-
-# Many tests wait for time limits, so that two packages at once for each CPU take less time than one. A program with the
-# race detector sleeps a second at its end, which GORACE prevents.
+# Many tests wait for time limits, so that two packages at once for each CPU take less time than one.
 PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -48,9 +44,13 @@ build: ## build bin/fauxlet, a static binary
 
 .PHONY: test
 test: ## run the tests of the module
-	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector" >&2
 	go test -count=1 . # reads the output of go list, which the cache of test results does not track
-	GORACE=atexit_sleep_ms=0 go test $(RACE) -p $(PACKAGES) ./...
+	go test -p $(PACKAGES) ./...
+
+# The race detector needs a C compiler. A program with it sleeps a second at its end, which GORACE prevents.
+.PHONY: race
+race: ## run the tests of the module with the race detector, which takes more than twice as long
+	GORACE=atexit_sleep_ms=0 go test -race -p $(PACKAGES) ./...
 
 .PHONY: e2e
 e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes; ARGS=-short runs the quick ones)
