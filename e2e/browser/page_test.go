@@ -75,7 +75,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("the explanation is %s, want %s", got, want)
 	}
 	if cures := js[string](b, `document.getElementById("remedy-list").innerText`); !strings.Contains(cures,
-		"kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
+		"kubectl create clusterrolebinding viewer:get-nodes-proxy --clusterrole=viewer:get-nodes-proxy --user=viewer") {
 		t.Errorf("the remedies are %s", cures)
 	}
 	if marks := js[int](b,

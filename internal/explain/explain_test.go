@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"fauxlet/authchain"
+	"fauxlet/config"
 	"fauxlet/testcerts"
 )
 
@@ -163,6 +164,23 @@ func decide(t *testing.T, r *http.Request, ca *testcerts.Authority, anonymous bo
 		d.Status = http.StatusUnauthorized
 	}
 	return d
+}
+
+// TestClientCAIsNotAskedForTwice checks that the remedy for a missing client certificate asks for a client CA only if
+// the kubelet has none.
+func TestClientCAIsNotAskedForTwice(t *testing.T) {
+	ca := authority(t, "cluster-ca")
+	r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13}
+	d := decide(t, r, ca, false)
+	for file, want := range map[string]bool{"": true, "ca.crt": false} {
+		cfg := &config.Config{}
+		cfg.Kubelet.Authentication.X509.ClientCAFile = file
+		e := Decision(d, Facts{Config: cfg})
+		if got := strings.Contains(fmt.Sprint(e.Remedies), "clientCAFile: "); got != want {
+			t.Errorf("clientCAFile %q: the remedies ask for a client CA: %t, want %t: %+v", file, got, want, e.Remedies)
+		}
+	}
 }
 
 func TestHandshakeErrorsHaveRemedies(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/pemfile"
+	"fauxlet/internal/reviewapi"
 )
 
 // Facts are details about the kubelet and the client that a Report does not contain. All fields are optional. The more
@@ -30,6 +31,9 @@ type Facts struct {
 	// Reviewer is the credential that the kubelet presents to the apiserver which answers its reviews. It is empty if
 	// there is no kubeconfig, or if it cannot be read.
 	Reviewer bootstrap.Credential
+	// Policy has the RBAC manifests from which SubjectAccessReviews are answered. It is nil if an apiserver answers
+	// them. The remedies do not create again what the Policy has.
+	Policy *reviewapi.Policy
 }
 
 // FactsOf returns the facts that follow from a kubelet's configuration. If the client CA file cannot be read, ClientCAs

@@ -5,11 +5,9 @@ import (
 	_ "embed"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
-	"k8s.io/apiserver/pkg/authentication/user"
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/authchain"
@@ -106,15 +104,28 @@ func credentialRemedies(d *authchain.Report, facts Facts) []Remedy {
 		missing = "no common name"
 	}
 	all := table().Other[missing]
+	if missing == "no certificate" {
+		all = certificateRemedies(facts)
+	}
 	if facts.webhookOff() {
 		return all
 	}
 	return slices.Concat(all, table().Other["no token"])
 }
 
+// certificateRemedies returns the remedies for a missing client certificate. It does not ask for a client CA if the
+// kubelet has one.
+func certificateRemedies(facts Facts) []Remedy {
+	all := slices.Clone(table().Other["no certificate"])
+	if facts.Config != nil && !facts.noClientCA() {
+		all[0].Kubelet = ""
+	}
+	return all
+}
+
 func clientCertificateRemedies(d *authchain.Report, facts Facts) []Remedy {
 	if d.Connection == nil || d.Connection.Certificate == nil {
-		return table().Other["no certificate"]
+		return certificateRemedies(facts)
 	}
 	certificate := d.Connection.Certificate
 	issuer := certificate.Issuer
@@ -174,61 +185,4 @@ func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy 
 	}
 	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node, "{stored}", stored,
 		"{kubeconfig}", shellword.Quote(kubeconfig))
-}
-
-// authorizationRemedies returns the remedies for a request that got status 403. For a service account, a role that
-// allows only this request comes first. For other users, the role system:kubelet-api-admin comes first, because the
-// refused client is then usually kube-apiserver, which needs that role.
-func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
-	check, name := &d.Authorization[0], d.User.Name
-	if check.Verb == "" {
-		return fill(table().Other["no verb"], "{method}", d.Method)
-	}
-	if name == user.Anonymous {
-		return slices.Concat(credentialRemedies(d, facts), table().Other["anonymous denied"])
-	}
-	ttl := "30s by default"
-	if facts.Config != nil {
-		ttl = facts.Config.Kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration.String()
-	}
-	subject := "--user=" + name
-	serviceAccount, isServiceAccount := strings.CutPrefix(name, "system:serviceaccount:")
-	if isServiceAccount {
-		subject = "--serviceaccount=" + serviceAccount
-	}
-	wide, narrow := table().Other["bind to the whole API"], table().Other["bind to this only"]
-	if check.Subresource == "proxy" {
-		narrow = table().Other["bind to nodes/proxy only"]
-	}
-	all := slices.Concat(wide, narrow)
-	switch {
-	case check.Subresource == "statusz" || check.Subresource == "checkpoint": // not part of system:kubelet-api-admin
-		all = narrow
-	case isServiceAccount:
-		slices.Reverse(all)
-	}
-	all = fill(all, "{user}", strconv.Quote(name), "{object}", shellword.Quote(objectName(name)),
-		"{subject}", shellword.Quote(subject), "{verb}", check.Verb, "{resource}", resource(check), "{ttl}", ttl,
-		"{can-i}", canI(d))
-	return append(all, table().Other["authorization off"]...)
-}
-
-// canI returns a kubectl auth can-i command that repeats the first authorization check of a Decision.
-func canI(d *authchain.Report) string {
-	c := &d.Authorization[0]
-	words := []string{"kubectl", "auth", "can-i", c.Verb, c.Resource + "/" + c.Name, "--subresource=" + c.Subresource,
-		"--as=" + d.User.Name}
-	for _, group := range d.User.Groups {
-		words = append(words, "--as-group="+group)
-	}
-	return shellword.Join(words)
-}
-
-// objectName derives the name of a ClusterRole from the part of a user name after the last colon. It replaces
-// characters that object names must not contain.
-func objectName(userName string) string {
-	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {
-		userName = userName[i+1:]
-	}
-	return strings.NewReplacer("/", "-", "%", "-", " ", "-").Replace(userName)
 }

@@ -126,7 +126,11 @@ func (h *Host) facts(name string) explain.Facts {
 			copied.Kubelet.RotateCertificates = false
 			cfg = &copied
 		}
-		return explain.FactsOf(cfg)
+		facts := explain.FactsOf(cfg)
+		if reviewer := h.options.Admin.Reviewer; reviewer != nil {
+			facts.Policy = reviewer.Policy()
+		}
+		return facts
 	}
 	return explain.Facts{}
 }

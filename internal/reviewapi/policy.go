@@ -105,13 +105,17 @@ func subjectMatches(subject rbacv1.Subject, spec *authorizationv1.SubjectAccessR
 	return false
 }
 
-// rulesOf returns the rules of the role in a binding's roleRef, or the apiserver's error if the role does not exist.
+// rulesOf returns the rules of the role in a binding's roleRef, or the apiserver's error if the role does not exist. A
+// default role exists even if no manifest has it.
 func (p *Policy) rulesOf(b *rbacv1.RoleBinding) ([]rbacv1.PolicyRule, error) {
 	name, resource := types.NamespacedName{Name: b.RoleRef.Name}, "clusterrole"
 	if b.RoleRef.Kind == "Role" {
 		name.Namespace, resource = b.Namespace, "role"
 	}
 	rules, found := p.roles[name]
+	if !found && name.Namespace == "" && defaultRoles[name.Name] != nil {
+		return defaultRoles[name.Name], nil
+	}
 	if !found {
 		return nil, apierrors.NewNotFound(rbacv1.Resource(resource), name.Name)
 	}

@@ -3,7 +3,8 @@
 //   - A TokenReview (authentication.k8s.io/v1) is answered from a token file, in the format of --token-auth-file.
 //   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation,
 //     Roles, ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared
-//     by verb, API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
+//     by verb, API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize]. The
+//     ClusterRoles cluster-admin and system:kubelet-api-admin exist even if no manifest has them.
 //
 // The files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS. It
 // uses the same client-go code that it uses to send reviews to a kube-apiserver.
@@ -65,11 +66,11 @@ type Options struct {
 	// empty, New generates a random token. CallerToken must not be one of the Tokens, because callers send those in
 	// TokenReviews.
 	CallerToken string
-	// CallerNode, if set, is the name of a node. The generated kubeconfig then also contains a client certificate of the
-	// user system:node:NAME. A kubelet with rotateCertificates needs it, because it presents no token.
+	// CallerNode, if set, is the name of a node. The generated kubeconfig then also contains a client certificate of
+	// the user system:node:NAME. A kubelet with rotateCertificates needs it, because it presents no token.
 	CallerNode string
-	// CA signs the serving certificate and the client certificate. If CA is nil, New creates a CA. Hosts are the DNS names and IP addresses in the
-	// serving certificate. If Hosts is empty, they are localhost, 127.0.0.1 and ::1.
+	// CA signs the serving certificate and the client certificate. If CA is nil, New creates a CA. Hosts are the DNS
+	// names and IP addresses in the serving certificate. If Hosts is empty, they are localhost, 127.0.0.1 and ::1.
 	CA    *testcerts.Authority
 	Hosts []string
 
@@ -140,6 +141,9 @@ func New(options Options) (*Server, error) {
 
 // SetPolicy replaces the policy. If Options.RBAC names files, the next change of a file replaces the policy again.
 func (s *Server) SetPolicy(p *Policy) { s.policy.Store(p) }
+
+// Policy returns the current policy.
+func (s *Server) Policy() *Policy { return s.policy.Load() }
 
 // SetTokens replaces the tokens. If Options.Tokens names a file, the next change of the file replaces the tokens again.
 func (s *Server) SetTokens(t *Tokens) { s.tokens.Store(t) }

@@ -24,6 +24,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/explain"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	// [server.Options].
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
+	// Policy has the manifests from which AccessReviews answers, for the remedies. It is nil if a cluster answers.
+	Policy *reviewapi.Policy
 	// Pods are the node's pods. If Pods is nil, every pod that a request names exists.
 	Pods *pods.Store
 }
@@ -53,6 +56,7 @@ type Kubelet struct {
 // New returns a Kubelet with the given options. Its errors are the errors of [server.New].
 func New(options Options) (*Kubelet, error) {
 	k := &Kubelet{options: options, facts: explain.FactsOf(options.Config)}
+	k.facts.Policy = options.Policy
 	store := options.Pods
 	if store == nil {
 		var err error

@@ -17,8 +17,9 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Reviewers describes what answers the TokenReviews and SubjectAccessReviews of a kubelet. If the kubelet's configuration
-// has a kubeconfig, the apiserver of this kubeconfig answers them. Otherwise Apiserver or files answer them.
+// Reviewers describes what answers the TokenReviews and SubjectAccessReviews of a kubelet. If the kubelet's
+// configuration has a kubeconfig, the apiserver of this kubeconfig answers them. Otherwise Apiserver or files answer
+// them.
 type Reviewers struct {
 	// RBAC are the paths of RBAC manifests, or of folders with RBAC manifests. At least one is required if
 	// authorization.mode is Webhook.
@@ -41,9 +42,9 @@ type Reviewers struct {
 var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
-// Apply sets the clients to which the kubelet sends its reviews. Without an apiserver, and if Identity is set, Apply also
-// gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity. The
-// result "note" is a sentence about skipped objects in the RBAC manifests, or empty.
+// Apply sets the clients to which the kubelet sends its reviews. Without an apiserver, and if Identity is set, Apply
+// also gives the request a new token. A TokenReview of this token authenticates the request as the user in Identity.
+// The result "note" is a sentence about skipped objects in the RBAC manifests, or empty.
 func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err error) {
 	switch {
 	case kubelet.Config.Kubeconfig != "":
@@ -74,6 +75,7 @@ func (m Reviewers) Apply(kubelet *Options, request *Request) (note string, err e
 		request.Token = rand.Text()
 		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{request.Token: identity}))
 	}
+	kubelet.Policy = api.Policy()
 	kubelet.TokenReviews, kubelet.AccessReviews, err = api.Clients()
 	return api.Note(), err
 }

@@ -55,6 +55,9 @@ func (w WhatIf) Explain(
 	if err != nil {
 		return explain.Explanation{}, err
 	}
+	if w.Reviewer != nil {
+		k.facts.Policy = w.Reviewer.Policy()
+	}
 	decided, response, err := k.decide(ctx, request)
 	if err != nil {
 		return explain.Explanation{}, err
