@@ -152,13 +152,13 @@ https://192.0.2.1:6443 in 0s: 0 passed, 0 failed, 0 warned, 5 skipped (4 of
 	}
 }
 
-// TestTableRemedy checks that a shell reads a long remedy as it would read the same remedy in one line, and that no line
-// is wider than 80 columns.
+// TestTableRemedy checks that a shell reads a long remedy as it would read the same remedy in one line, and that no
+// line is wider than 80 columns.
 func TestTableRemedy(t *testing.T) {
 	for _, remedy := range []string{
 		"echo create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client",
-		"echo --user='a # b' --user='it'\\''s  one' \"c # d\" e\\ f ü ü ü ü ü # a comment that is long enough for two " +
-			"lines of text, and 'has' quotes; it must not be run",
+		"echo --user='a # b' --user='it'\\''s  one' \"c # d\" e\\ f ü ü ü ü ü # a comment that is long enough for " +
+			"two lines of text, and 'has' quotes; it must not be run",
 		"echo a-word-1 a-word-2 a-word-3 a-word-4 a-word-5 a-word-6 a-word-7 a-word-8 a-word-9 a#b | tr a b # comment",
 	} {
 		report := &conformance.Report{Results: []conformance.Result{{ID: "g.a", Title: "a", Verdict: conformance.Fail,

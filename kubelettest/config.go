@@ -28,7 +28,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 		return nil, errors.New("WithNodeName: the name is empty; give one such as node-1")
 	}
 	path := func(name string) string { return filepath.Join(dir, name) }
-	serving, err := ca.Server(o.nodeName, []string{loopback, "localhost"})
+	serving, err := ca.Server("", []string{loopback, "localhost"}, testcerts.ForNode(o.nodeName))
 	if err != nil {
 		return nil, fmt.Errorf("create the serving certificate: %w", err)
 	}

@@ -41,6 +41,7 @@ func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	tested := map[string]string{
 		"server":                  unknown,
 		"server-intermediate":     unknown,
+		"server-other-node":       unknown,
 		"server-kubelet-default":  "cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
 		"server-self-signed":      unknown,
 		"server-unknown-ca":       unknown,

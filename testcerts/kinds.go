@@ -9,7 +9,8 @@ import (
 
 // Request describes the certificate that [Kind.Mint] makes.
 type Request struct {
-	// CommonName is the user name in a client certificate. In a serving certificate it is the name of the Node.
+	// CommonName is the user name in a client certificate. In a serving certificate it is the name of the Node: the
+	// subject is that of [ForNode], except in the kinds server-kubelet-default and server-common-name-only.
 	CommonName string
 	// Organizations are the groups of a client certificate. Serving certificates ignore them.
 	Organizations []string
@@ -38,6 +39,8 @@ type Kind struct {
 	signer signer
 	mutate Mutate
 	hosts  []string // if not nil, these replace Request.Hosts
+	// If hostSubject is true, the common name of a serving certificate is the host name itself.
+	hostSubject bool
 }
 
 // signer selects what signs the certificates of a [Kind].
@@ -80,7 +83,10 @@ var kinds = []Kind{
 	{Name: "server", Serving: true, NeedsHosts: true, Explains: "valid for the given hosts"},
 	{Name: "server-intermediate", Serving: true, NeedsHosts: true, signer: byIntermediate,
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
-	{Name: "server-kubelet-default", Serving: true, signer: byKubeletsCA,
+	{Name: "server-other-node", Serving: true, NeedsHosts: true, mutate: ForNode("other-node"),
+		Explains: "valid for the given hosts, but its subject is the node other-node: accepted, because " +
+			"kube-apiserver up to v1.37 does not verify the name of the node (KEP-4872)"},
+	{Name: "server-kubelet-default", Serving: true, signer: byKubeletsCA, hostSubject: true,
 		Explains: "self-signed for one name, as a kubelet without tlsCertFile generates it. Dialed by name: x509: " +
 			"certificate signed by unknown authority. Dialed by address: x509: … doesn't contain any IP SANs"},
 	{Name: "server-self-signed", Serving: true, NeedsHosts: true, signer: bySelf,
@@ -96,7 +102,7 @@ var kinds = []Kind{
 		Explains: "x509: certificate has expired or is not yet valid: current time … is before …"},
 	{Name: "server-other-host", Serving: true, hosts: otherHosts,
 		Explains: "for other.invalid and 192.0.2.1 only: x509: certificate is valid for 192.0.2.1, not …"},
-	{Name: "server-common-name-only", Serving: true, hosts: []string{},
+	{Name: "server-common-name-only", Serving: true, hosts: []string{}, hostSubject: true,
 		Explains: "no subject alternative names. Dialed by name: x509: certificate relies on legacy Common Name " +
 			"field. Dialed by address: x509: … doesn't contain any IP SANs"},
 	{Name: "server-client-usage", Serving: true, NeedsHosts: true, mutate: ClientAuthOnly,
@@ -107,8 +113,8 @@ var kinds = []Kind{
 			"algorithm"},
 }
 
-// Kinds returns all kinds: first the client certificates, then the serving certificates. In both groups the valid kinds
-// come first.
+// Kinds returns all kinds: first the client certificates, then the serving certificates. In both groups the kinds that
+// are accepted come first.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
 // KindNamed returns the kind with the given name. If there is none, the error lists all names.
@@ -146,6 +152,9 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 
 func (k Kind) mint(a *Authority, r Request) (p *Pair, err error) {
 	var mutate []Mutate
+	if k.Serving && !k.hostSubject && r.CommonName != "" {
+		mutate = append(mutate, ForNode(r.CommonName))
+	}
 	if r.Life != 0 {
 		mutate = append(mutate, ValidFor(time.Now().Add(-backdate), time.Now().Add(r.Life)))
 	}

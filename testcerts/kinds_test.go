@@ -45,6 +45,7 @@ var verdicts = map[string]struct {
 
 	"server":              {},
 	"server-intermediate": {opensslWithPEM: true},
+	"server-other-node":   {},
 	"server-kubelet-default": {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain " +
 		"any IP SANs", errByName: unknownAuthority, openssl: 20},
 	"server-self-signed":   {err: unknownAuthority, openssl: 18},
@@ -102,6 +103,19 @@ func TestKinds(t *testing.T) {
 					t.Errorf("key %v, but the request has RSA: %v", pair.Leaf.PublicKeyAlgorithm, rsa)
 				}
 				if k.Serving {
+					// The subject of a kubelet's serving certificate (KEP-4872).
+					subject, wanted := pair.Leaf.Subject.String(), "CN=system:node:node-1,O=system:nodes"
+					switch k.Name {
+					case "server-other-node":
+						wanted = "CN=system:node:other-node,O=system:nodes"
+					case "server-common-name-only":
+						wanted = "CN=node-1"
+					case "server-kubelet-default":
+						wanted = subject // the host and the time, as a kubelet generates it
+					}
+					if subject != wanted {
+						t.Errorf("the subject is %s, want %s", subject, wanted)
+					}
 					byName := want.err
 					if want.errByName != "" {
 						byName = want.errByName

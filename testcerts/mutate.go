@@ -2,6 +2,8 @@ package testcerts
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,19 @@ func NoUsage(c *x509.Certificate) { c.ExtKeyUsage, c.UnknownExtKeyUsage = nil, n
 
 // EmptyCN makes a certificate without a common name.
 func EmptyCN(c *x509.Certificate) { c.Subject.CommonName = "" }
+
+// ForNode gives a serving certificate the subject that Kubernetes requires in a kubelet's serving certificate: the
+// common name system:node:NAME and the organization system:nodes. A client that verifies the name of the node in
+// addition to its address needs this subject (KEP-4872). NAME is the name of the Node, with or without the prefix.
+// (k8s.io/kubernetes: pkg/apis/certificates/helpers.go, ValidateKubeletServingCSR)
+func ForNode(name string) Mutate {
+	return func(c *x509.Certificate) {
+		c.Subject = pkix.Name{CommonName: nodePrefix + strings.TrimPrefix(name, nodePrefix),
+			Organization: []string{"system:nodes"}}
+	}
+}
+
+const nodePrefix = "system:node:"
 
 // NoSANs makes a certificate without subject alternative names.
 func NoSANs(c *x509.Certificate) {

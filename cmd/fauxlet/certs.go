@@ -45,7 +45,8 @@ func newCerts() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&m.dir, "dir", "pki", "folder of the CA and of the certificates")
-	flags.StringVar(&m.request.CommonName, "cn", "", "common name, the user in a client certificate (default: NAME)")
+	flags.StringVar(&m.request.CommonName, "cn", "", "user in a client certificate, or node in a serving certificate "+
+		"(default: NAME)")
 	flags.StringArrayVar(&m.request.Organizations, "org", nil,
 		"organization, a group in a client certificate; may be repeated")
 	flags.StringArrayVar(&m.request.Hosts, "host", nil,

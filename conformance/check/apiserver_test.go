@@ -49,11 +49,15 @@ type apiserver struct {
 	pods  map[string]*v1.Pod
 }
 
-// certificates returns the client certificate of all API servers, and the serving certificate of all API servers and
-// kubelets.
-var certificates = sync.OnceValues(func() (pairs struct{ client, serving *testcerts.Pair }, err error) {
+// certificates returns the client certificate of all API servers, the serving certificate of all API servers and
+// kubelets, and their CA.
+var certificates = sync.OnceValues(func() (pairs struct {
+	client, serving *testcerts.Pair
+	ca              *testcerts.Authority
+}, err error,
+) {
 	ca, err := testcerts.NewAuthority("ca")
-	if err == nil {
+	if pairs.ca = ca; err == nil {
 		pairs.client, err = ca.Client("kubelet-client", nil)
 	}
 	if err == nil {
@@ -263,6 +267,10 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		streamer.Transport = a.transport()
 	case "takes its own for a status":
 		streamer.ResponseChecker = newChecker{}
+	case verifiesServing, verifiesNodeNames:
+		if r.URL.Query().Get("insecureSkipTLSVerifyBackend") != "true" {
+			streamer.Transport = a.verifying(r)
+		}
 	}
 	stream, flush, contentType, err := streamer.InputStream(ctx, "v1", "")
 	if err != nil {
@@ -300,6 +308,32 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
 	_, _ = io.Copy(to, from)
+}
+
+// These are not defects: API servers that verify the serving certificates of kubelets, and their node names too.
+const (
+	verifiesServing   = "verifies serving certificates"
+	verifiesNodeNames = "verifies node names"
+)
+
+// verifying returns a transport that verifies the serving certificate of the kubelet of a request's pod.
+func (a *apiserver) verifying(r *http.Request) *http.Transport {
+	transport := a.transport()
+	transport.DisableKeepAlives = true
+	pairs, _ := certificates()
+	transport.TLSClientConfig.InsecureSkipVerify, transport.TLSClientConfig.RootCAs = false, pairs.ca.Pool()
+	if a.defect == verifiesNodeNames {
+		a.mu.Lock()
+		wanted := "system:node:" + a.pods[r.PathValue("pod")].Spec.NodeName
+		a.mu.Unlock()
+		transport.TLSClientConfig.VerifyConnection = func(s tls.ConnectionState) error {
+			if got := s.PeerCertificates[0].Subject.CommonName; got != wanted {
+				return fmt.Errorf("the serving certificate of %s has the common name %s", wanted, got)
+			}
+			return nil
+		}
+	}
+	return transport
 }
 
 type flushing struct {

@@ -98,6 +98,9 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 		if o.certificate, err = r.accepted(); err != nil {
 			return nil, err
 		}
+		if o.certificate, err = r.certificateFor(o.node.name, o.certificate); err != nil {
+			return nil, err
+		}
 	}
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(o.ip, 0).String())
 	if err != nil {

@@ -21,7 +21,8 @@ func rightsChecks() []Check {
 				"get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz. For " +
 				"the last three nodes/proxy suffices, as in a kubelet.",
 			Needs: subject, run: withUser(checkSufficient)},
-		{ID: "rights.excess", Title: "the client certificate's user has no administrator's permissions", Flag: clientCertificate,
+		{ID: "rights.excess", Title: "the client certificate's user has no administrator's permissions",
+			Flag: clientCertificate,
 			Proves: "The user is not in system:masters and cannot become an administrator: it may not read " +
 				"secrets, create pods, bind or escalate roles, or impersonate.",
 			Needs: subject, run: withUser(checkExcess)},

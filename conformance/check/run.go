@@ -149,7 +149,7 @@ func newRun(o Options) (*run, error) {
 	if err := r.findAddresses(at); err != nil {
 		return nil, err
 	}
-	selfSigned, err := testcerts.SelfSigned("fauxlet-check", r.hosts())
+	selfSigned, err := testcerts.SelfSigned("", r.hosts(), testcerts.ForNode("fauxlet-check"))
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,13 @@ func servingChecks() []Check {
 				"or from an unknown CA. With `--serving-ca-file` the check also tries certificates that are " +
 				"expired, not yet valid, for another host, without subject alternative names, only for clients, or " +
 				"signed with SHA-1.", run: withHandshake(checkVerified)},
+		{ID: "serving.node-name", Title: "kube-apiserver verifies the node's name in its serving certificate",
+			Flag: servingAuthority,
+			Proves: "kube-apiserver refuses a valid serving certificate of another node, even with the right " +
+				"address. Otherwise a node that gets the address of another one can impersonate it. No version up " +
+				"to v1.37 verifies the name (KEP-4872), so this check does not apply to them; the reason says what " +
+				"is possible.",
+			Needs: []string{"serving.accepted"}, run: withHandshake(checkNodeName)},
 	}
 }
 
@@ -50,7 +57,10 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	if err != nil {
 		return err
 	}
-	accepted, message, err := r.tryCertificate(ctx, "good", good)
+	if good, err = r.certificateFor(goodNode, good); err != nil {
+		return err
+	}
+	accepted, message, err := r.tryCertificate(ctx, goodNode, good)
 	if err != nil {
 		return err
 	}
@@ -64,6 +74,9 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	return nil
 }
 
+// acceptedKinds are kinds of certificates whose acceptance by the kube-apiserver is no mistake of its configuration.
+var acceptedKinds = []string{"server", "server-intermediate", "server-other-node"}
+
 // rejectedWithoutCA lists the kinds of invalid certificates that the kube-apiserver must refuse no matter which CA it
 // trusts. A certificate of any other kind can be tried only if the nodes' CA signs it. Otherwise, kube-apiserver would
 // refuse it because of its CA, and the check could not show that it refuses the certificate because of its defect.
@@ -75,7 +88,7 @@ func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
 	ca := r.options.ServingCA
 	for _, kind := range testcerts.Kinds() {
 		switch {
-		case !kind.Serving, kind.Name == "server", kind.Name == "server-intermediate":
+		case !kind.Serving, slices.Contains(acceptedKinds, kind.Name):
 		case ca == nil && !slices.Contains(rejectedWithoutCA, kind.Name):
 			notTried = append(notTried, kind.Name)
 		default:
@@ -88,14 +101,13 @@ func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
 			return err
 		}
 	}
-	request := testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(),
-		Life: stage.ServingCertificateLifetime}
 	accepted, messages := make([]bool, len(kinds)), make([]string, len(kinds))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelism)
 	for i, kind := range kinds {
 		group.Go(func() error {
-			pair, err := kind.Mint(ca, request)
+			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.objects.NodeName(kind.Name), Hosts: r.hosts(),
+				Life: stage.ServingCertificateLifetime})
 			if err == nil {
 				accepted[i], messages[i], err = r.tryCertificate(ctx, kind.Name, ptr.To(pair.TLS()))
 			}
@@ -152,21 +164,72 @@ func (r *run) hosts() []string {
 	return hosts
 }
 
+// goodNode is the suffix of the name of the Node with a valid serving certificate. The certificate that newTrusted
+// returns has the name of this Node.
+const goodNode = "good"
+
 // newTrusted returns a serving certificate that the kube-apiserver should accept. It is signed by Options.ServingCA, or
 // obtained from the cluster with Options.ApproveServingCertificate. The error is noServing if neither option is set.
 func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
-	var pair *testcerts.Pair
-	err := error(noServing)
-	if ca := r.options.ServingCA; ca != nil {
-		now, life := time.Now(), stage.ServingCertificateLifetime
-		pair, err = ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-life), now.Add(life)))
-	} else if r.options.ApproveServingCertificate {
-		pair, err = r.objects.IssueServingCertificate(ctx, r.hosts())
+	switch {
+	case r.options.ServingCA != nil:
+		return r.sign(goodNode)
+	case !r.options.ApproveServingCertificate:
+		return nil, noServing
 	}
+	pair, err := r.objects.IssueServingCertificate(ctx, r.objects.NodeName(goodNode), r.hosts())
 	if err != nil {
 		return nil, err
 	}
 	return ptr.To(pair.TLS()), nil
+}
+
+// sign returns a valid serving certificate for the Node with the given suffix, signed by Options.ServingCA.
+func (r *run) sign(suffix string) (*tls.Certificate, error) {
+	now, life := time.Now(), stage.ServingCertificateLifetime
+	pair, err := r.options.ServingCA.Server("", r.hosts(), testcerts.ForNode(r.objects.NodeName(suffix)),
+		testcerts.ValidFor(now.Add(-life), now.Add(life)))
+	if err != nil {
+		return nil, err
+	}
+	return ptr.To(pair.TLS()), nil
+}
+
+// certificateFor returns a certificate like the given one, which is the result of newTrusted or newAccepted, with the
+// name of the Node with the given suffix. If Options.ServingCA is not set, it returns the given certificate.
+func (r *run) certificateFor(suffix string, like *tls.Certificate) (*tls.Certificate, error) {
+	if r.options.ServingCA == nil {
+		return like, nil
+	}
+	return r.sign(suffix)
+}
+
+// checkNodeName presents the certificate of the Node goodNode, which kube-apiserver has accepted from that Node, as the
+// certificate of another Node at the same address.
+func checkNodeName(ctx context.Context, r *run, f *finding, _ *observed) error {
+	unverified, _, err := r.tryCertificate(ctx, "unverified", r.selfSigned)
+	if err != nil {
+		return err
+	}
+	if unverified {
+		return notApplicable("kube-apiserver verifies no serving certificate, so it cannot verify the node's name " +
+			"either; see serving.verified")
+	}
+	other, err := r.trusted()
+	if err != nil {
+		return err
+	}
+	accepted, message, err := r.tryCertificate(ctx, "node-name", other)
+	if err != nil {
+		return err
+	}
+	f.note("presented for the node %s: %s", r.objects.NodeName("node-name"), describeCertificate(other.Leaf))
+	f.note("answered: %s", message)
+	if accepted {
+		return notApplicable("impersonation by address is possible, because kube-apiserver does not verify the " +
+			"node's name in its serving certificate; no flag of kube-apiserver up to v1.37 changes this (KEP-4872)")
+	}
+	return nil
 }
 
 // newAccepted returns a serving certificate that the kube-apiserver accepts. It tries the certificate that newTrusted
@@ -185,7 +248,14 @@ func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 	if errors.Is(err, noServing) {
 		refused = noServing
 	}
-	accepted, _, err := r.tryCertificate(ctx, "working", candidate)
+	const node = "working"
+	trial := candidate
+	if err == nil {
+		if trial, err = r.certificateFor(node, candidate); err != nil {
+			return nil, err
+		}
+	}
+	accepted, _, err := r.tryCertificate(ctx, node, trial)
 	if err == nil && !accepted {
 		err = refused
 	}

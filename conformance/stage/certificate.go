@@ -29,9 +29,9 @@ const ServingCertificateLifetime = time.Hour
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
 var ErrNotIssued = errors.New("the cluster issued no usable serving certificate")
 
-// IssueServingCertificate obtains a kubelet serving certificate for hosts from the cluster's own signer. It creates a
-// CertificateSigningRequest, approves it, and waits for the certificate.
-func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
+// IssueServingCertificate obtains a serving certificate for a Node and its hosts from the cluster's own signer. It
+// creates a CertificateSigningRequest, approves it, and waits for the certificate.
+func (s *Stage) IssueServingCertificate(ctx context.Context, node string, hosts []string) (*testcerts.Pair, error) {
 	keyPEM, err := keyutil.MakeEllipticPrivateKeyPEM()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 	}
 	// The signer of serving certificates requires the subject of a node. (k8s.io/kubernetes:
 	// pkg/apis/certificates/helpers.go)
-	subject := &pkix.Name{CommonName: "system:node:" + s.Name(), Organization: []string{"system:nodes"}}
+	subject := &pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}}
 	csr, err := certutil.MakeCSR(key, subject, names, ips)
 	if err != nil {
 		return nil, err

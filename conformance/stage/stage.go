@@ -53,6 +53,9 @@ func (s *Stage) Name() string { return nameOf(s.id) }
 
 func nameOf(id string) string { return "fauxlet-check-" + id }
 
+// NodeName is the name of the Node that CreateNode creates for a suffix.
+func (s *Stage) NodeName(suffix string) string { return s.Name() + "-" + suffix }
+
 func (s *Stage) labels() map[string]string { return map[string]string{runLabel: s.id} }
 
 // Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes the objects that dead runs have
@@ -117,7 +120,7 @@ func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeSta
 	status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "FauxletCheck",
 		Message:           "not a real node: fauxlet check observes how the kube-apiserver connects to it",
 		LastHeartbeatTime: now, LastTransitionTime: now}}
-	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.Name() + "-" + suffix, Labels: s.labels()}, Status: status}
+	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.NodeName(suffix), Labels: s.labels()}, Status: status}
 	node.Labels[v1.LabelNodeExcludeBalancers] = ""
 	node.Spec.Unschedulable = true
 	node.Spec.Taints = []v1.Taint{{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoSchedule},

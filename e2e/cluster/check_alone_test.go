@@ -141,8 +141,8 @@ func TestCheckWithKubeconfigAlone(t *testing.T) {
 	leaves(t, plane, before)
 }
 
-// readable verifies the report for people about a client certificate of a wrong CA: it ends with the failure, and fits a
-// terminal of 80 columns.
+// readable verifies the report for people about a client certificate of a wrong CA: it ends with the failure, and fits
+// a terminal of 80 columns.
 func readable(t *testing.T, report string) {
 	t.Helper()
 	const (

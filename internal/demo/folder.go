@@ -85,7 +85,7 @@ func (f *Folder) writePKI() error {
 	}
 	for name, mint := range map[string]func() (*testcerts.Pair, error){
 		"kubelet-server": func() (*testcerts.Pair, error) {
-			return f.ca.Server(nodeName, []string{nodeName, "localhost", "127.0.0.1", "::1"})
+			return f.ca.Server("", []string{nodeName, "localhost", "127.0.0.1", "::1"}, testcerts.ForNode(nodeName))
 		},
 		"kubelet-client": func() (*testcerts.Pair, error) { return f.ca.Client("kubelet-client", nil) },
 		"viewer":         func() (*testcerts.Pair, error) { return f.ca.Client("viewer", nil) },

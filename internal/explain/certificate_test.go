@@ -27,6 +27,7 @@ var problemsOfKinds = map[string][]problemID{
 
 	"server":                  nil,
 	"server-intermediate":     nil,
+	"server-other-node":       nil,                              // its name is not verified
 	"server-kubelet-default":  {problemSelfSigned, problemName}, // signed by a CA that is self-signed
 	"server-self-signed":      {problemSelfSigned},
 	"server-unknown-ca":       {problemUnknownCA},

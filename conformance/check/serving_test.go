@@ -1,0 +1,50 @@
+package check
+
+import (
+	"strings"
+	"testing"
+
+	"fauxlet/conformance"
+)
+
+// TestServing checks the verdicts on API servers that verify nothing, the address, or the address and the node's name
+// in serving certificates.
+func TestServing(t *testing.T) {
+	for _, test := range []struct {
+		apiserver, id string
+		verdict       conformance.Verdict
+		notApplicable bool
+		reason        string // part of the reason
+	}{
+		{apiserver: "", id: "serving.accepted", verdict: conformance.Pass},
+		{apiserver: "", id: "serving.verified", verdict: conformance.Warn,
+			reason: "does not verify serving certificates"},
+		{apiserver: "", id: "serving.node-name", verdict: conformance.Skipped, notApplicable: true,
+			reason: "verifies no serving certificate"},
+		{apiserver: verifiesServing, id: "serving.accepted", verdict: conformance.Pass},
+		{apiserver: verifiesServing, id: "serving.verified", verdict: conformance.Pass},
+		{apiserver: verifiesServing, id: "serving.node-name", verdict: conformance.Skipped, notApplicable: true,
+			reason: "impersonation by address is possible"},
+		{apiserver: verifiesNodeNames, id: "serving.accepted", verdict: conformance.Pass},
+		{apiserver: verifiesNodeNames, id: "serving.verified", verdict: conformance.Pass},
+		{apiserver: verifiesNodeNames, id: "serving.node-name", verdict: conformance.Pass},
+	} {
+		t.Run(test.apiserver+" "+test.id, func(t *testing.T) {
+			t.Parallel()
+			pairs, err := certificates()
+			must(t, err)
+			r := startAPIServer(t, test.apiserver)
+			r.options.ServingCA = pairs.ca
+			checks, err := Select(Checks(), []string{test.id})
+			must(t, err)
+			check := checks[len(checks)-1]
+			f := &finding{}
+			got := f.result(check.run(t.Context(), r, f))
+			if check.ID != test.id || got.Verdict != test.verdict || got.NotApplicable != test.notApplicable ||
+				!strings.Contains(got.Reason, test.reason) {
+				t.Errorf("%s: %s (not applicable: %v) %s\n%s", check.ID, got.Verdict, got.NotApplicable, got.Reason,
+					strings.Join(got.Evidence, "\n"))
+			}
+		})
+	}
+}
