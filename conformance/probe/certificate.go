@@ -20,6 +20,8 @@ type Certificate struct {
 	NotAfter  time.Time       `json:"notAfter"`
 	Key       string          `json:"key"`
 	Signature string          `json:"signature"`
+	// Node is the node in the subject, system:node:NAME. It is empty if the subject is not that of a node.
+	Node string `json:"node,omitempty"`
 	// ForHost is true if the certificate is valid for the target's host, or for Options.ServerName if that is set.
 	ForHost bool `json:"forHost"`
 	// Verified is "yes", "no" (Error has the reason), or "unknown" if no CA was given.
@@ -57,6 +59,9 @@ func describeCertificate(chain []*x509.Certificate, host string, roots *x509.Cer
 	c := &Certificate{Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
 		Names: append([]string{}, leaf.DNSNames...), NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
 		Signature: leaf.SignatureAlgorithm.String(), ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown}
+	if match := nodeName.FindStringSubmatch(leaf.Subject.CommonName); match != nil {
+		c.Node = match[1]
+	}
 	for _, ip := range leaf.IPAddresses {
 		c.Names = append(c.Names, ip.String())
 	}
@@ -90,6 +95,16 @@ func describeCertificate(chain []*x509.Certificate, host string, roots *x509.Cer
 		c.Verified, c.Error = "no", err.Error()
 	}
 	return c
+}
+
+// nodeText describes for which node the certificate passes a verification of the node's name (KEP-4872).
+func (c *Certificate) nodeText() string {
+	if c.Node == "" {
+		return "none: a kube-apiserver that verifies the node's name would refuse the certificate (KEP-4872; up to " +
+			"v1.37, none does)"
+	}
+	return c.Node + ": a kube-apiserver that verifies the node's name accepts the certificate for this node only " +
+		"(KEP-4872; up to v1.37, none does)"
 }
 
 func kindOf(leaf *x509.Certificate) CertificateKind {

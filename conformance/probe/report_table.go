@@ -127,7 +127,7 @@ func (r *Report) writeTLS(b *strings.Builder) {
 			unknown: "no CA was given (--ca)"}
 		rows = append(rows, [][]string{{"ALPN", list(r.TLS.Protocols, "none")}, {"client certificate", requested},
 			{"serving certificate", c.Subject + ", issued by " + c.Issuer + ": " + string(c.Kind)},
-			{"names", list(c.Names, "none")},
+			{"names", list(c.Names, "none")}, {"node", c.nodeText()},
 			{"valid", c.NotBefore.Format(time.DateTime) + " to " + c.NotAfter.Format(time.DateTime) + " UTC"},
 			{"key", c.Key + "; signed with " + c.Signature}, {"verified", verified[c.Verified]}}...)
 	}
