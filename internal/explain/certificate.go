@@ -175,22 +175,24 @@ func commonProblems(v verifier, usage x509.ExtKeyUsage, now time.Time) (problems
 		problems = append(problems, v.problems(now, usage, err)...)
 	}
 	for i, c := range v.file {
-		bits, owner := rsaBits(c), "its RSA key"
+		bits, owner := rsaBits(c), v.own()
 		if bits == 0 || bits >= 2048 || i > 0 &&
 			shortRSA(c) { // a CA with such a short key is one of the other problems
 			continue
 		}
 		if i > 0 {
-			owner = fmt.Sprintf("the RSA key of the CA %q (certificate %d in the %s's "+
+			owner = fmt.Sprintf("the CA %q (certificate %d in the %s's "+
 				"file)", nameOf(c.Subject), i+1, v.sender)
 		}
-		weak := newProblem(problemWeakKey, "%s has %d bits, which Go accepts; OpenSSL and many policies require 2048 "+
+		weak := newProblem(problemWeakKey, "the RSA key of %s has %d bits, which Go accepts; OpenSSL and many "+
+			"policies require 2048 "+
 			"bits "+
 			"or more", owner, bits)
 		if shortRSA(c) {
-			weak = newProblem(problemWeakKey, "its RSA key has %d bits; Go refuses keys of fewer than 1024 bits, so "+
+			weak = newProblem(problemWeakKey, "the RSA key of %s has %d bits; Go refuses keys of fewer than 1024 "+
+				"bits, so "+
 				"TLS "+
-				"handshakes with this certificate fail, although its chain is valid", bits)
+				"handshakes with this certificate fail, although its chain is valid", owner, bits)
 		}
 		weak.Harmless, weak.At = true, c
 		problems = append(problems, weak)

@@ -85,12 +85,14 @@ func TestAllProblemsAreFound(t *testing.T) {
 	}{
 		{"unknown CA, expired, serving usage", authority(t, "unknown-ca"),
 			[]testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
-			[]string{`signed by the CA "unknown-ca", but clientCAFile contains "cluster-ca"`, "it expired at",
-				"its extended key usage is serverAuth, without clientAuth"}},
+			[]string{`signed by the CA "unknown-ca", but clientCAFile contains "cluster-ca"`,
+				`the client certificate "kubelet-client" expired at`,
+				`the extended key usage of the client certificate "kubelet-client" is serverAuth, without clientAuth`}},
 		{"CA with the same name and another key", other, nil,
 			[]string{`signed by a CA named "cluster-ca" with another key`}},
 		{"expired, CA expired too", old, []testcerts.Mutate{testcerts.Expired},
-			[]string{"it expired at", `its root CA "old-ca" (in clientCAFile) expired at`}},
+			[]string{`the client certificate "kubelet-client" expired at`, `its root CA "old-ca" (in clientCAFile) ` +
+				`expired at`}},
 		{"CA without the usage", narrow, nil,
 			[]string{`the extended key usage of its intermediate CA "narrow-ca" (certificate 2 in the client's file) ` +
 				`is serverAuth`}},

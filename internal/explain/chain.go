@@ -191,17 +191,14 @@ func (v *verifier) pathProblems(p path, now time.Time, usage x509.ExtKeyUsage) [
 	}
 	for i, c := range p.certificates {
 		if len(c.UnhandledCriticalExtensions) > 0 {
-			add(i, problemExtension, "%s has a critical extension that Go does not know: %s. A program must refuse a "+
-				"certificate with a critical extension that it does not know", v.which(p, i), extensions(c))
+			add(i, problemExtension, "%s has a critical extension that Go does not support: %s. A verifier must "+
+				"refuse such "+
+				"a certificate", v.which(p, i), extensions(c))
 		}
 	}
 	for i, c := range p.certificates {
 		if !allowsUsage(c, usage) {
-			owner := "its extended key usage"
-			if i > 0 {
-				owner = "the extended key usage of " + v.which(p, i)
-			}
-			add(i, problemUsage, "%s is %s, without %s", owner, usages(c), usage)
+			add(i, problemUsage, "the extended key usage of %s is %s, without %s", v.which(p, i), usages(c), usage)
 		}
 	}
 	for i := 1; i <= last; i++ {
@@ -320,9 +317,9 @@ func (v *verifier) missingSigner(p path) problem {
 			where = fmt.Sprintf("the CA of that name that is certificate %d in the %s's file", v.position(c), v.sender)
 		}
 		if !selfSigned && len(last.AuthorityKeyId) > 0 && bytes.Equal(last.AuthorityKeyId, c.SubjectKeyId) {
-			return newProblem(problemDamaged, "%s by the CA %q, but its signature is wrong although its authority key "+
-				"identifier is the one of %s: the certificate was changed or damaged after it was "+
-				"signed", signed, issuer,
+			return newProblem(problemDamaged, "%s by the CA %q, but its signature is wrong, although its authority "+
+				"key "+
+				"identifier matches %s: the certificate was changed or damaged after it was signed", signed, issuer,
 				where)
 		}
 		if selfSigned && i > 0 { // the sender added the root CA to the file
@@ -339,7 +336,7 @@ func (v *verifier) missingSigner(p path) problem {
 		switch {
 		case c.Equal(last) || checkSignature(last, c) != nil:
 		case c.Subject.String() == last.Issuer.String():
-			return newProblem(problemIssuerName, "%s by the CA %q, but its issuer's name is encoded otherwise than "+
+			return newProblem(problemIssuerName, "%s by the CA %q, but its issuer's name is encoded differently from "+
 				"the "+
 				"name in that CA's certificate (such as UTF8String and PrintableString). Go compares the bytes; "+
 				"OpenSSL "+
@@ -357,12 +354,23 @@ func (v *verifier) missingSigner(p path) problem {
 		"%[2]q, the %[5]s must send the certificate of %[2]q too", signed, issuer, v.source, names, v.sender)
 }
 
-// The method "which" returns the words for a certificate of a path in a message: "it" for the leaf.
+// own returns the words for the leaf in a message.
+func (v *verifier) own() string {
+	words := map[string]string{"client": "the client certificate", "kubelet": "the serving certificate"}[v.sender]
+	if name := nameOf(v.leaf.Subject); name != "" {
+		words += fmt.Sprintf(" %q", name)
+	}
+	return words
+}
+
+// The method "which" returns the words for a certificate of a path in a message.
 func (v *verifier) which(p path, i int) string {
 	c := p.certificates[i]
 	switch {
 	case i == 0:
-		return "it"
+		return v.own()
+	case bytes.Equal(c.RawIssuer, c.RawSubject) && !p.complete:
+		return fmt.Sprintf("its CA %q (certificate %d in the %s's file)", nameOf(c.Subject), v.position(c), v.sender)
 	case p.complete && i == len(p.certificates)-1 && bytes.Equal(c.RawIssuer, c.RawSubject):
 		return fmt.Sprintf("its root CA %q (in %s)", nameOf(c.Subject), v.source)
 	case p.complete && i == len(p.certificates)-1:
@@ -374,9 +382,6 @@ func (v *verifier) which(p path, i int) string {
 
 // The method "signed" returns the beginning of a message about the signature of a certificate of a path.
 func (v *verifier) signed(p path, i int) string {
-	if i == 0 {
-		return "signed"
-	}
 	return v.which(p, i) + " is signed"
 }
 

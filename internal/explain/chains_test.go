@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -321,7 +322,7 @@ var faults = []fault{
 		after: func(c *chain, at int) {
 			c.replace(at, c.newCertificate(at, func(x *x509.Certificate) { x.Subject.CommonName = "renamed-ca" }))
 		}},
-	{name: "name encoded otherwise", at: anyCA, want: problemIssuerName, shift: -1, says: "encoded otherwise",
+	{name: "name encoded otherwise", at: anyCA, want: problemIssuerName, shift: -1, says: "encoded differently",
 		after: func(c *chain, at int) {
 			c.replace(at, c.newCertificate(at, func(x *x509.Certificate) {
 				x.RawSubject = commonName(c.t, x.Subject.CommonName, asn1.TagUTF8String)
@@ -380,8 +381,12 @@ type wanted struct {
 	says []string
 }
 
+// alone are problems that hide others: name constraints and policies are not checked below a signature that cannot be
+// verified, and a certificate with other names can be within the name constraints.
+var alone = []problemID{problemWeakSignature, problemAddress, problemName, problemNoSAN}
+
 // generateChains returns each fault, in clients' and in serving certificates, with 0 to 2 intermediate CAs, in each
-// certificate of the chain. It adds chains with an expired certificate and a second fault in another one.
+// certificate of the chain. It adds chains with random faults in several certificates.
 func generateChains(t testing.TB) (chains []generated) {
 	for _, serving := range []bool{false, true} {
 		for depth := range 3 {
@@ -390,14 +395,24 @@ func generateChains(t testing.TB) (chains []generated) {
 				first, last := f.at(newChain(t, serving, depth))
 				for at := first; at <= last; at++ {
 					chains = append(chains, generate(t, serving, depth, []*fault{f}, []int{at}))
-					if f.want == "" || f.after != nil || depth == 0 || f.name == "expired" ||
-						f.name == "not yet valid" {
-						continue
-					}
-					chains = append(chains, generate(t, serving, depth, []*fault{&faults[1], f},
-						[]int{(at + 1) % (depth + 2), at}))
 				}
 			}
+		}
+	}
+	for seed := range uint64(600) {
+		random := mathrand.New(mathrand.NewPCG(seed, 0))
+		serving, depth := random.IntN(2) == 0, random.IntN(4)
+		var broken []*fault
+		var positions []int
+		for at := range depth + 2 {
+			f := &faults[random.IntN(len(faults))]
+			first, last := f.at(newChain(t, serving, depth))
+			if first <= at && at <= last && f.before != nil && f.after == nil && !slices.Contains(alone, f.want) {
+				broken, positions = append(broken, f), append(positions, at)
+			}
+		}
+		if len(broken) > 1 {
+			chains = append(chains, generate(t, serving, depth, broken, positions))
 		}
 	}
 	return chains
@@ -425,7 +440,7 @@ func generate(t testing.TB, serving bool, depth int, broken []*fault, at []int) 
 		if serving {
 			want.says[0] = strings.ReplaceAll(f.says, "clientCAFile", "--kubelet-certificate-authority")
 		}
-		if at[i] > 0 {
+		if at[i] > 0 || f.want != problemName && f.want != problemAddress && f.want != problemNoSAN {
 			want.says = append(want.says, name)
 		}
 		if at[i] > 0 && (f.want == problemExpired || f.want == problemNotYetValid || f.want == problemUsage) {
@@ -548,8 +563,9 @@ func TestShortRSA(t *testing.T) {
 		at, bits int
 		want     string
 	}{
-		{0, 1024, "note: its RSA key has 1024 bits, which Go accepts"},
-		{0, 512, "note: its RSA key has 512 bits; Go refuses keys of fewer than 1024 bits"},
+		{0, 1024, `note: the RSA key of the client certificate "the-leaf" has 1024 bits, which Go accepts`},
+		{0, 512, `note: the RSA key of the client certificate "the-leaf" has 512 bits; Go refuses keys of fewer than ` +
+			`1024`},
 		{1, 1024, `note: the RSA key of the CA "intermediate-ca-1" (certificate 2 in the client's file) has 1024 bits`},
 		{1, 512, `problem: its intermediate CA "intermediate-ca-1" (certificate 2 in the client's file) has an RSA ` +
 			`key of 512`},
