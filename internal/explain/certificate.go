@@ -56,7 +56,6 @@ const (
 	problemPolicy        problemID = "policy"
 	problemOrder         problemID = "order"
 	problemIsCA          problemID = "CA certificate"
-	problemNode          problemID = "node"
 	problemTooMany       problemID = "too many certificates"
 	problemUnknown       problemID = "unknown"
 	problemName          problemID = "name"
@@ -88,7 +87,7 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 		harmless(problemName, "its common name is system:anonymous, so it grants the rights of an anonymous client "+
 			"only")
 	case isNode:
-		harmless(problemNode, "it is the client certificate of the node %q, which a kubelet sends to kube-apiserver "+
+		harmless(problemName, "it is the client certificate of the node %q, which a kubelet sends to kube-apiserver "+
 			"(kubelet-client-current.pem). Do not use it for requests to kubelets, and grant system:node:%[1]s no "+
 			"rights "+
 			"on them: kube-apiserver needs a client certificate of its own, such as kubeadm's "+
@@ -292,7 +291,7 @@ func (e *explainer) addCertificateCause(explanation *Explanation) {
 }
 
 // noClient are the problems of certificates that are good, but not meant for a client of a kubelet.
-var noClient = []problemID{problemOrder, problemIsCA, problemNode}
+var noClient = []problemID{problemOrder, problemIsCA}
 
 // statedByServer are the problems that the server's reason describes completely.
 var statedByServer = []problemID{problemExpired, "CA " + problemExpired, problemNotYetValid, "CA " + problemNotYetValid,

@@ -100,7 +100,7 @@ func TestCertificatesThatAreNotForClients(t *testing.T) {
 	}{
 		{"a node's certificate", node.sent, node.roots[0], "system:node:node-1", `the client certificate of the node ` +
 			`"node-1"`,
-			"use the client certificate of kube-apiserver, not a node's"},
+			"no role may be bound to it"},
 		{"a CA", c.roots, c.roots[0], "root-ca", "it is the certificate of a CA",
 			"use a client certificate that the CA has signed"},
 		{"wrong order", []*x509.Certificate{c.certs[1], c.certs[0]}, c.roots[0], "intermediate-ca-1", "in the wrong " +
