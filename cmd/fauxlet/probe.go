@@ -116,8 +116,7 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	}
 	switch {
 	case !report.HasResponses():
-		return &exitError{fmt.Errorf("%s: no request was answered; first error: %s", report.URL, report.FirstError()),
-			exitIncomplete}
+		return &exitError{fmt.Errorf("%s: the secure port answered no request; %s", report.URL, report.TLS.Error), exitIncomplete}
 	case report.Dangerous():
 		return errors.New("the probe found something dangerous; the report shows what")
 	case report.Differs():

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -34,6 +35,21 @@ type Finding struct {
 	// Remedy describes other steps that fix the problem.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
+	// CIS is the recommendation of the CIS Kubernetes Benchmark, for example 4.2.1. CVE is a known vulnerability.
+	CIS string `json:"cis,omitempty"`
+	CVE string `json:"cve,omitempty"`
+}
+
+// numbers returns the finding's numbers in public lists, each after a comma.
+func (f *Finding) numbers() string {
+	text := ""
+	if f.CIS != "" {
+		text = ", CIS " + f.CIS
+	}
+	if f.CVE != "" {
+		text += ", " + f.CVE
+	}
+	return text
 }
 
 const (
@@ -57,8 +73,11 @@ func (o *observation) findings(now time.Time) []Finding {
 	if o.isKubelet() {
 		all = append(append(all, o.judgeAnonymous()...), o.judgeCredentials(values)...)
 	}
-	all = append(append(all, o.judgeAuthorization(values)...), o.judgeReadOnly()...)
+	all = append(append(all, o.judgeAuthorization(values)...), o.judgeReadOnly(values)...)
 	all = append(append(all, o.judgeVersions()...), o.judgeCertificate(now)...)
+	for i := range all {
+		all[i].CIS = cisNumber(all[i].ID, parseVersion(o.version()))
+	}
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity))
 	})
@@ -67,7 +86,11 @@ func (o *observation) findings(now time.Time) []Finding {
 
 func runsCommand(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
-func readsData(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runsCommand(r) }
+func readsData(r *row) bool {
+	return r.method == "GET" && r.path != "/healthz" && !runsCommand(r) && !isCheckpoint(r)
+}
+
+func isCheckpoint(r *row) bool { return strings.HasPrefix(r.path, "/checkpoint/") }
 
 // admitted returns the requests of an identity that the kubelet admitted, if the function "kind" returns true for them.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
@@ -157,13 +180,19 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	for _, i := range o.identities {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
+			grant := "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, " +
+				"nodes/healthz and nodes/configz instead of nodes/proxy."
+			if values[fineGrained] == isFalse {
+				grant = "Grant the necessary ones of nodes/metrics, nodes/stats and nodes/log instead of nodes/proxy. " +
+					"For /pods, /healthz and /configz this kubelet requires nodes/proxy; from v1.33 on, nodes/pods, " +
+					"nodes/healthz and nodes/configz are enough."
+			}
 			all = append(all, Finding{ID: "get-runs", Severity: Medium,
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
 				What: i.Name + " may get nodes/proxy but not create it. That is not read-only: exec over WebSocket " +
 					"is a GET.",
-				Risk: "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
-				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, " +
-					"nodes/healthz and nodes/configz instead of nodes/proxy."})
+				Risk:   "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
+				Remedy: grant})
 		}
 	}
 	reaches := "Check that it reaches the kube-apiserver of its --kubeconfig and may create "
@@ -183,17 +212,37 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	return all
 }
 
-func (o *observation) judgeReadOnly() []Finding {
-	if o.readOnly.State != Open {
-		return nil
-	}
-	return []Finding{{ID: "read-only-port", Severity: High,
-		What:     fmt.Sprintf("Port %d serves every client without authentication and TLS.", o.readOnly.Port),
+// judgeReadOnly judges the read-only port. If the probe cannot reach the port, the kubelet's /configz decides.
+func (o *observation) judgeReadOnly(values map[string]string) []Finding {
+	port, v := values[readOnlyPort], parseVersion(o.version())
+	f := Finding{ID: "read-only-port", Severity: High,
 		Evidence: "without a credential: " + list(o.readOnly.served(), "a kubelet responds"),
 		Risk: "Anyone who reaches the port reads the specifications of all pods, with the environment of their " +
 			"containers. Anyone on the network path reads along.",
 		Configuration: "readOnlyPort: 0\n",
-		Remedy:        "Let scrapers use the secure port, with a token that may get nodes/metrics and nodes/stats."}}
+		Remedy:        "Let scrapers use the secure port, with a token that may get nodes/metrics and nodes/stats."}
+	checkpoint := Finding{ID: "checkpoint-unauthenticated", Severity: High, CVE: "CVE-2025-0426",
+		Evidence:      fmt.Sprintf("the version is v%s, and the read-only port is enabled", v),
+		Risk:          "Anyone who reaches the port can make checkpoints of containers until the node's disk is full.",
+		Configuration: f.Configuration,
+		Remedy:        "Or update the kubelet: v1.30.10, v1.31.6, v1.32.2 and later are not affected."}
+	serves := servesCheckpoint(v)
+	switch _, err := strconv.ParseUint(port, 10, 16); {
+	case o.readOnly.State == Open:
+		port = strconv.Itoa(o.readOnly.Port)
+		a := o.readOnly.Responses["GET /checkpoint"+impossiblePod]
+		serves, checkpoint.Evidence = a.Access == Admitted, fmt.Sprintf("without a credential: %s: %d", a.row, a.Status)
+	case o.readOnly.State != Unresponsive || err != nil || port == "0":
+		return nil
+	default:
+		f.Evidence = "readOnlyPort is " + port + " in the kubelet's /configz"
+	}
+	f.What = "Port " + port + " serves every client without authentication and TLS."
+	checkpoint.What = "Port " + port + " lets every client make checkpoints of containers (CVE-2025-0426)."
+	if serves {
+		return []Finding{f, checkpoint}
+	}
+	return []Finding{f}
 }
 
 func (o *observation) judgeVersions() []Finding {

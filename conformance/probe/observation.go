@@ -2,6 +2,8 @@ package probe
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -11,6 +13,7 @@ type observation struct {
 	tls         TLS
 	certificate *Certificate          // nil if no handshake succeeded
 	responses   map[string][]Response // by identity name, in the order of the table rows
+	nodeVersion string                // the version in the Node, if the kubelet is the kubelet of a known Node
 	readOnly    ReadOnlyPort
 }
 
@@ -51,6 +54,29 @@ func (o *observation) isKubelet() bool {
 	return o.find(func(a *Response) bool { return a.kubelet }) != nil
 }
 
+// notKubelet returns an error if the server did not respond like a kubelet. A kubelet without a serving certificate
+// does not respond at all, but its TLS alert is typical.
+func (o *observation) notKubelet() error {
+	if o.isKubelet() || o.readOnly.State == Open || o.tls.pending() {
+		return nil
+	}
+	answered := o.find(func(a *Response) bool { return a.Status != 0 })
+	failed := cmp.Or(o.find(func(a *Response) bool { return a.Error != "" }), &Response{Error: unknown})
+	switch {
+	case strings.Contains(o.tls.Error, "first record does not look like a TLS handshake"):
+		return errors.New("not a kubelet's secure port: the server does not use TLS; give the port in the Node's " +
+			"status.daemonEndpoints.kubeletEndpoint, usually 10250")
+	case answered == nil:
+		return fmt.Errorf("no request was answered; first error: %s", cmp.Or(o.tls.Error, failed.Error))
+	case answered.Access == NoResponse:
+		return fmt.Errorf("no kubelet responded: %s: %s", answered, answered.Error)
+	case o.find(func(a *Response) bool { return a.apiServer }) != nil:
+		return fmt.Errorf("not a kubelet: %s, in the form of a kube-apiserver's answers; give the address of a node",
+			answered)
+	}
+	return fmt.Errorf("not a kubelet: no response is one that a kubelet sends; the first is %s", answered)
+}
+
 // userOf returns the user name that the kubelet's responses give for an identity. It returns "" if none of them
 // contains a user name.
 func (o *observation) userOf(identity string) string {
@@ -60,9 +86,10 @@ func (o *observation) userOf(identity string) string {
 // requests returns the fixed requests, each with the responses to all identities.
 func (o *observation) requests() []Request {
 	var all []Request
+	v, fine := parseVersion(o.version()), o.values()[fineGrained]
 	for n := range rows {
 		r := &rows[n]
-		request := Request{Method: r.method, Path: r.path, Rights: r.rights(), Responses: map[string]Response{}}
+		request := Request{Method: r.method, Path: r.path, Rights: r.rights(v, fine), Responses: map[string]Response{}}
 		for _, i := range o.identities {
 			if o.responses != nil {
 				request.Responses[i.Name] = o.responses[i.Name][n]
@@ -72,6 +99,9 @@ func (o *observation) requests() []Request {
 	}
 	return all
 }
+
+// version returns the kubelet's version, or "" if it is unknown.
+func (o *observation) version() string { return cmp.Or(o.metric(versionMetric), o.nodeVersion) }
 
 // list joins the names with semicolons. If there are no names, it returns the value of the parameter "none".
 func list(names []string, none string) string {

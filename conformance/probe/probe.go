@@ -47,6 +47,8 @@ type Options struct {
 
 	// ReadOnlyPort is the read-only port to probe; 0 means none. A port in the kubelet's /configz takes precedence.
 	ReadOnlyPort int
+	// NodeVersion is the kubelet's version according to its Node; empty if there is no Node.
+	NodeVersion string
 	// Timeout is the maximum duration of each connection attempt, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
 	// If an identity waits longer than Patience for a 401, the probe sends no further requests as this identity,
@@ -75,8 +77,8 @@ func (p *prober) progress(step string) {
 	}
 }
 
-// Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid,
-// or ctx is done. Any response of the kubelet is part of the report.
+// Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, it does not respond like
+// a kubelet, an identity is invalid, or ctx is done. Any response of the kubelet is part of the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
 	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
@@ -110,6 +112,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	s.address = net.JoinHostPort(address.String(), options.Target.Port)
 
 	seen := p.observe(ctx, s, all, options.CA)
+	seen.nodeVersion = options.NodeVersion
 	port := options.ReadOnlyPort
 	reported, _ := seen.configz()
 	if n, err := strconv.ParseUint(reported[readOnlyPort], 10, 16); err == nil && n > 0 && port != 0 {
@@ -119,7 +122,10 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	report := &Report{URL: options.Target.String(), Address: s.address, Version: seen.metric(versionMetric),
+	if err := seen.notKubelet(); err != nil {
+		return nil, fmt.Errorf("%s: %w", options.Target, err)
+	}
+	report := &Report{URL: options.Target.String(), Address: s.address, Version: seen.version(),
 		Requests: seen.requests(), ReadOnly: seen.readOnly, TLS: seen.tls, Certificate: seen.certificate,
 		Settings: seen.settings(), Findings: seen.findings(time.Now())}
 	for _, i := range all {

@@ -11,11 +11,13 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
@@ -63,34 +65,132 @@ func newAuthority(t *testing.T) *testcerts.Authority {
 	return ca
 }
 
-// TestNotAKubelet checks that no setting is inferred from the responses of servers that are not kubelets.
+// TestNotAKubelet checks that the probe of a server that is not a kubelet ends with one error and no report.
 func TestNotAKubelet(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]string{
-		"an apiserver": response("401 Unauthorized",
+	for _, test := range []struct{ name, answer, want string }{
+		{"an apiserver", response("401 Unauthorized",
 			`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
-		"a web server": response("200 OK", "<html>"),
-		"a proxy":      response("502 Bad Gateway", ""),
-		"a redirect":   "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
-		"not HTTP":     "what?\r\n\r\n",
+			"not a kubelet: no-credential: GET /healthz: 401, in the form of a kube-apiserver's answers; give the " +
+				"address of a node"},
+		{"a web server", response("200 OK", "<html>"),
+			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 200"},
+		{"an unknown path", response("404 Not Found", "404 page not found\n"),
+			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 404"},
+		{"a proxy", response("502 Bad Gateway", ""),
+			"no kubelet responded: no-credential: GET /healthz: 502: a proxy answered: Bad Gateway"},
+		{"a redirect", "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 302"},
+		{"not HTTP", "what?\r\n\r\n", "no request was answered; first error: malformed HTTP"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			report := run(
-				t,
-				probe.Options{Target: serveText(t, newAuthority(t), func(*http.Request) string { return answer })},
-			)
-			for _, s := range report.Settings {
-				if s.Value != "unknown" {
-					t.Errorf("the setting %s is inferred as %s, want unknown", s.Name, s.Value)
+			target := serveText(t, newAuthority(t), func(*http.Request) string { return test.answer })
+			report, err := probe.Run(t.Context(), probe.Options{Target: target})
+			if report != nil || err == nil || !strings.HasPrefix(err.Error(), target.String()+": "+test.want) {
+				t.Errorf("the report is %v and the error %v, want only the error %q", report, err, test.want)
+			}
+		})
+	}
+	t.Run("no TLS", func(t *testing.T) {
+		t.Parallel()
+		plain := httptest.NewServer(http.NotFoundHandler())
+		t.Cleanup(plain.Close)
+		target := targetOf(plain.Listener)
+		report, err := probe.Run(t.Context(), probe.Options{Target: target})
+		if report != nil || err == nil || !strings.Contains(err.Error(), "the server does not use TLS") {
+			t.Errorf("the report is %v and the error %v, want only an error about TLS", report, err)
+		}
+	})
+}
+
+// TestCheckpointWithoutAuthentication probes read-only ports like those of kubelets with and without CVE-2025-0426.
+func TestCheckpointWithoutAuthentication(t *testing.T) {
+	t.Parallel()
+	const cve = "checkpoint-unauthenticated"
+	listener := listen(t) // accepts no connection, so a request gets no response
+	t.Cleanup(func() { listener.Close() })
+	_, silent, _ := net.SplitHostPort(listener.Addr().String())
+	for _, test := range []struct {
+		name, version string
+		checkpoint    int // the status of GET /checkpoint on the read-only port
+		configz       string
+		want          []string
+	}{
+		{"served", "v1.32.1", http.StatusMethodNotAllowed, "", []string{"read-only-port CIS 4.2.4", cve + " CIS 4.2.4"}},
+		{"not served", "v1.32.1", http.StatusNotFound, "", []string{"read-only-port CIS 4.2.4"}},
+		{"by version and setting", "v1.31.5", 0, silent, []string{"read-only-port CIS 4.2.4", cve + " CIS 4.2.4"}},
+		{"a later patch release", "v1.31.6", 0, silent, []string{"read-only-port CIS 4.2.4"}},
+		{"an older minor release", "v1.29.3", 0, silent, []string{"read-only-port CIS 4.2.4"}},
+		{"no read-only port", "v1.31.5", 0, "0", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			target := serveText(t, newAuthority(t), func(r *http.Request) string {
+				if r.URL.Path == "/configz" && test.configz != "" {
+					return response("200 OK", `{"kubeletconfig":{"readOnlyPort":`+test.configz+`}}`)
+				}
+				return response("401 Unauthorized", "Unauthorized")
+			})
+			options := probe.Options{Target: target, NodeVersion: test.version, Timeout: time.Second}
+			if test.checkpoint == 0 {
+				options.ReadOnlyPort = closedPort(t) // the port in /configz replaces it
+			} else {
+				readOnly := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.URL.Path == "/pods":
+						fmt.Fprint(w, `{"kind":"PodList"}`)
+					case !strings.HasPrefix(r.URL.Path, "/checkpoint/"):
+						fmt.Fprint(w, "ok")
+					case test.checkpoint == http.StatusNotFound:
+						http.NotFound(w, r)
+					default:
+						http.Error(w, "405: Method Not Allowed", test.checkpoint)
+					}
+				}))
+				t.Cleanup(readOnly.Close)
+				options.ReadOnlyPort = readOnly.Listener.Addr().(*net.TCPAddr).Port
+			}
+			var got []string
+			for _, f := range run(t, options).Findings {
+				if f.ID == "read-only-port" || f.ID == cve {
+					got = append(got, f.ID+" CIS "+f.CIS)
+					if (f.CVE == "CVE-2025-0426") != (f.ID == cve) {
+						t.Errorf("the CVE of %s is %q", f.ID, f.CVE)
+					}
 				}
 			}
-			if report.Dangerous() {
-				t.Errorf("unexpected dangerous findings: %q", found(report))
+			if !slices.Equal(got, test.want) {
+				t.Errorf("the findings are %q, want %q", got, test.want)
 			}
-			if answered := name != "not HTTP" && name != "a proxy"; report.HasResponses() != answered &&
-				name != "a proxy" {
-				t.Errorf("HasResponses is %v, want the opposite", report.HasResponses())
+		})
+	}
+}
+
+// TestRightsOfOlderKubelets checks that the permissions in the report are those of the kubelet's version.
+func TestRightsOfOlderKubelets(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ version, path, want string }{
+		{"", "/pods", "get nodes/pods or get nodes/proxy"},
+		{"v1.33.0", "/pods", "get nodes/pods or get nodes/proxy"},
+		{"v1.31.4", "/pods", "get nodes/proxy"},
+		{"v1.31.4", "/metrics", "get nodes/metrics"},
+		{"v1.32.0", "/statusz", "get nodes/proxy"},
+		{"v1.33.0", "/statusz", "get nodes/statusz"},
+		{"v1.33.0-eks-1234", "/flagz", "get nodes/configz"},
+		{"v1.29.9", "/checkpoint/fauxlet-probe/No_Such_Pod/none", "get nodes/proxy"},
+		{"v1.30.0", "/checkpoint/fauxlet-probe/No_Such_Pod/none", "get nodes/checkpoint"},
+	} {
+		t.Run(test.version+test.path, func(t *testing.T) {
+			t.Parallel()
+			target := serveText(t, newAuthority(t), func(*http.Request) string {
+				return response("401 Unauthorized", "Unauthorized")
+			})
+			for _, request := range run(t, probe.Options{Target: target, NodeVersion: test.version}).Requests {
+				if got := strings.Join(request.Rights, " or "); request.Path == test.path && request.Method == "GET" &&
+					got != test.want {
+					t.Errorf("GET %s requires %q, want %q", test.path, got, test.want)
+				}
 			}
 		})
 	}

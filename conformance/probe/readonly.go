@@ -43,7 +43,7 @@ func (r *ReadOnlyPort) ordered() []Response {
 func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for _, a := range r.ordered() {
-		if a.Access == Admitted {
+		if a.Access == Admitted && !isCheckpoint(a.row) {
 			served = append(served, a.row.String())
 		}
 	}

@@ -13,7 +13,8 @@ type Report struct {
 	// probe dialed.
 	URL     string `json:"url"`
 	Address string `json:"address"`
-	// Version is the Kubernetes version in the kubelet's /metrics. It is empty if no identity may read /metrics.
+	// Version is the Kubernetes version in the kubelet's /metrics. If no identity may read /metrics, it is
+	// Options.NodeVersion.
 	Version     string           `json:"version,omitempty"`
 	Identities  []IdentityReport `json:"identities"`
 	Requests    []Request        `json:"requests"`
@@ -62,21 +63,6 @@ func (r *Report) HasResponses() bool {
 		}
 	}
 	return false
-}
-
-// FirstError returns the first error of a handshake or a request.
-func (r *Report) FirstError() string {
-	if r.TLS.Error != "" {
-		return r.TLS.Error
-	}
-	for _, i := range r.Identities {
-		for _, request := range r.Requests {
-			if a := request.Responses[i.Name]; a.Error != "" {
-				return a.Error
-			}
-		}
-	}
-	return unknown
 }
 
 // WriteJSON writes the report as indented JSON. report.schema.json describes it.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/version"
+
 	"fauxlet/authchain"
 )
 
@@ -30,10 +32,11 @@ func (r *row) verb() string {
 // the client's permissions. The kubelet stops at the first subresource that the client may access.
 func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
-// rights returns the permissions for the request as "VERB nodes/SUBRESOURCE". One of them is sufficient.
-func (r *row) rights() []string {
+// rights returns the permissions for the request as "VERB nodes/SUBRESOURCE". One of them is sufficient. The parameter
+// fineGrained is the value of the setting with this name.
+func (r *row) rights(v *version.Version, fineGrained string) []string {
 	var all []string
-	for _, subresource := range r.subresources() {
+	for _, subresource := range r.subresourcesOf(v, fineGrained) {
 		all = append(all, cmp.Or(r.verb(), `""`)+" nodes/"+subresource)
 	}
 	return all
@@ -44,7 +47,8 @@ const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 
 // rows has the requests that every probe sends. None of them changes or runs anything. The exec requests name a pod
 // that cannot exist and request no stream, so a kubelet refuses them before it looks for the pod. The request for
-// /debug/pprof/ names no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT.
+// /debug/pprof/ names no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT, and makes a
+// checkpoint only in response to POST: it answers GET with 405 where it serves /checkpoint.
 var rows = []row{
 	{method: "GET", path: "/healthz", readOnly: true},
 	{method: "GET", path: "/pods", readOnly: true},
@@ -57,6 +61,7 @@ var rows = []row{
 	{method: "GET", path: "/stats/summary?only_cpu_and_memory=true", readOnly: true},
 	{method: "GET", path: "/logs/", readOnly: true},
 	{method: "GET", path: "/containerLogs" + impossiblePod, readOnly: true},
+	{method: "GET", path: "/checkpoint" + impossiblePod, readOnly: true},
 	{method: "GET", path: "/exec" + impossiblePod},
 	{method: "POST", path: "/exec" + impossiblePod},
 	{method: "GET", path: "/debug/pprof/"},
@@ -102,6 +107,7 @@ type Response struct {
 	subresources []string
 	handler      string // the kubelet's name for a disabled handler: Debug, logs, profiling or flags
 	kubelet      bool   // the response text is typical of a kubelet
+	apiServer    bool   // the response text is a Status, as a kube-apiserver sends
 	cause        error  // the error behind Error
 	took         time.Duration
 	slow         bool // the client sent no further requests because this one took too long
@@ -123,16 +129,17 @@ func (a *Response) authenticated() bool {
 var (
 	forbidden = regexp.MustCompile(`^Forbidden \(user=(.*), verb=[a-z]*, resource=nodes, ` +
 		`subresource(?:=|\(s\)=\[)([a-z ]*)\]?\)\s*$`)
-	undecided = regexp.MustCompile(`^Authorization error \(user=(.*), verb=[a-z]*, resource=nodes, subresource=`)
-	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
+	undecided    = regexp.MustCompile(`^Authorization error \(user=(.*), verb=[a-z]*, resource=nodes, subresource=`)
+	statusObject = regexp.MustCompile(`^\s*{\s*"kind":\s*"Status",\s*"apiVersion":\s*"v1"`)
+	disabled     = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
 
 // classify derives the result of authentication and authorization from the status and the body of a response. It
 // recognizes the texts that a kubelet sends. (k8s.io/kubernetes: pkg/kubelet/server/server.go, InstallAuthFilter,
 // getHandlerForDisabledEndpoint)
 func classify(r *row, status int, body []byte) Response {
-	a := Response{Status: status, Access: Admitted}
 	text := string(body[:min(len(body), 4<<10)])
+	a := Response{Status: status, Access: Admitted, apiServer: statusObject.MatchString(text)}
 	switch {
 	case status == http.StatusUnauthorized:
 		a.Access, a.kubelet = Unauthenticated, text == "Unauthorized"
