@@ -66,8 +66,8 @@ func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	return kc, nil
 }
 
-// FileError is an error in a configuration file or a drop-in. Error returns the kubelet's text, which repeats the name of
-// the file. [FileError.Short] does not.
+// FileError is an error in a configuration file or a drop-in. Error returns the kubelet's text, which repeats the name
+// of the file. [FileError.Short] does not.
 type FileError struct {
 	File   string
 	DropIn bool
@@ -103,8 +103,8 @@ func isMissingKind(err error) bool {
 	return false
 }
 
-// otherKind returns a remedy, beginning with a semicolon, for a file that is not a KubeletConfiguration but another file
-// that often stands beside one. It returns an empty string for all other files.
+// otherKind returns a remedy, beginning with a semicolon, for a file that is not a KubeletConfiguration but another
+// file that often stands beside one. It returns an empty string for all other files.
 func (e *FileError) otherKind() string {
 	data, err := os.ReadFile(e.File)
 	if err != nil {

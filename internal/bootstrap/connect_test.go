@@ -56,8 +56,8 @@ func TestBootstrapWithRotation(t *testing.T) {
 	})
 }
 
-// TestRotationWithToken checks the warning of a node with rotateCertificates and a kubeconfig that has only a token: the
-// token requests a certificate, and other requests are anonymous.
+// TestRotationWithToken checks the warning of a node with rotateCertificates and a kubeconfig that has only a token:
+// the token requests a certificate, and other requests are anonymous.
 func TestRotationWithToken(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newFixture(t, true)

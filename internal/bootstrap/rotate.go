@@ -87,8 +87,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	}
 	own = rest.CopyConfig(c.Config)
 	if c.manager.Current() == nil && o.BootstrapKubeconfig == "" {
-		c.logger.Warn("requests to the apiserver are anonymous, and TokenReviews and SubjectAccessReviews fail, until the "+
-			"apiserver issues a client certificate: with rotateCertificates a kubelet presents only a client "+
+		c.logger.Warn("requests to the apiserver are anonymous, and TokenReviews and SubjectAccessReviews fail, until "+
+			"the apiserver issues a client certificate: with rotateCertificates a kubelet presents only a client "+
 			"certificate, and the kubeconfig has no valid one; its token or other credential only requests one. Set "+
 			"rotateCertificates: false, or use a kubeconfig with a client certificate, or --bootstrap-kubeconfig",
 			zap.String("kubeconfig", o.Kubeconfig))

@@ -57,7 +57,8 @@ func (s *Server) callerOf(chain []*x509.Certificate) (*authenticator.Response, b
 	if s.options.CallerNode == "" || name != nodeUser(s.options.CallerNode) {
 		return nil, false, nil
 	}
-	return &authenticator.Response{User: &user.DefaultInfo{Name: name, Groups: chain[0].Subject.Organization}}, true, nil
+	caller := &user.DefaultInfo{Name: name, Groups: chain[0].Subject.Organization}
+	return &authenticator.Response{User: caller}, true, nil
 }
 
 // RESTConfig returns a client configuration for the server at address (a host and port). The configuration contains

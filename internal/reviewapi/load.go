@@ -39,8 +39,8 @@ func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 }
 
 // parsePolicy returns the policy in manifest files. Without files the policy allows only system:masters. Unknown
-// fields, and objects that an apiserver rejects, are errors. Objects that do not belong to RBAC are skipped. The returned
-// error lists all mistakes, each with its file, document and field.
+// fields, and objects that an apiserver rejects, are errors. Objects that do not belong to RBAC are skipped. The
+// returned error lists all mistakes, each with its file, document and field.
 func parsePolicy(files []file) (*Policy, error) {
 	manifests, others, err := parseManifests(files)
 	if err != nil {

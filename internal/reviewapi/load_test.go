@@ -154,7 +154,8 @@ func TestLoadPolicySkipsOtherKinds(t *testing.T) {
 		}
 		want := "1 role, 1 binding; skipped objects of other kinds: 1 APIService, 1 Deployment, 2 ServiceAccount"
 		if name == "List" {
-			want = "1 role, 1 binding; skipped objects of other kinds: 1 Deployment, 1 ServiceAccount, 1 ServiceAccountList"
+			want = "1 role, 1 binding; skipped objects of other kinds: 1 Deployment, 1 ServiceAccount, " +
+				"1 ServiceAccountList"
 		}
 		if got := policy.summary(); got != want {
 			t.Errorf("%s: read %q, want %q", name, got, want)

@@ -80,11 +80,11 @@ var rbacDecoder = func() runtime.Decoder {
 const rbacKinds = "ClusterRole, ClusterRoleBinding, Role and RoleBinding of rbac.authorization.k8s.io/v1, and " +
 	"Lists of them"
 
-// otherKinds counts the objects of each kind that does not belong to RBAC. A published manifest often has the RBAC rules
-// of a program beside its ServiceAccount, Deployment, Service or APIService.
+// otherKinds counts the objects of each kind that does not belong to RBAC. A published manifest often has the RBAC
+// rules of a program beside its ServiceAccount, Deployment, Service or APIService.
 type otherKinds map[string]int
 
-// String returns a text such as `skipped objects of other kinds: 2 Services, 1 Deployment`, or an empty string.
+// String returns a text such as `skipped objects of other kinds: 1 Deployment, 2 Service`, or an empty string.
 func (k otherKinds) String() string {
 	if len(k) == 0 {
 		return ""
@@ -156,8 +156,8 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// decode returns the RBAC objects of one document, and adds the other objects to "others". A document with only comments
-// has none. For a List, decode returns the items of the List and skips items that are null.
+// decode returns the RBAC objects of one document, and adds the other objects to "others". A document with only
+// comments has none. For a List, decode returns the items of the List and skips items that are null.
 func decode(document []byte, others otherKinds) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {
@@ -207,8 +207,8 @@ func decode(document []byte, others otherKinds) ([]runtime.Object, error) {
 	return objects, errors.Join(problems...)
 }
 
-// isMeantForRBAC reports whether an object of an unknown kind is probably an RBAC object with a mistake, or of a version
-// that is no longer served. If such an object were skipped, the policy would be incomplete.
+// isMeantForRBAC reports whether an object of an unknown kind is probably an RBAC object with a mistake, or of a
+// version that is no longer served. If such an object were skipped, the policy would be incomplete.
 func isMeantForRBAC(gvk *schema.GroupVersionKind) bool {
 	kind := strings.TrimSuffix(strings.ToLower(gvk.Kind), "list")
 	return gvk.Group == rbacv1.GroupName ||

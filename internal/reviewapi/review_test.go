@@ -240,8 +240,8 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
-// TestKubeconfigOfNode checks that the client certificate in the kubeconfig of a node is accepted without the token, and
-// that no other certificate of the CA is.
+// TestKubeconfigOfNode checks that the client certificate in the kubeconfig of a node is accepted without the token,
+// and that no other certificate of the CA is.
 func TestKubeconfigOfNode(t *testing.T) {
 	ca, err := testcerts.NewAuthority("shared-ca")
 	if err != nil {

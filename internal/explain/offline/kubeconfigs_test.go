@@ -99,7 +99,8 @@ var kubeconfigs = []struct {
 }
 
 // TestKubeconfigsDecideLikeServer checks that an offline kubelet and a running host make the same Decisions for each
-// kind of kubeconfig, with and without rotateCertificates. The apiserver is a review API over TLS.
+// kind of kubeconfig, with and without rotateCertificates. The apiserver is a review API over TLS. The configuration
+// file of the offline kubelet has the opposite rotateCertificates, and what-if changes it.
 func TestKubeconfigsDecideLikeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -132,8 +133,10 @@ func TestKubeconfigsDecideLikeServer(t *testing.T) {
 				settings := w.inFile(vectors.Settings{"rotateCertificates": rotate, "address": "127.0.0.1",
 					"healthzPort": int64(0), "registerNode": false, "tlsCertFile": cert, "tlsPrivateKeyFile": key})
 				cfg := loadConfig(t, settings, kubeconfig, certDir)
+				settings["rotateCertificates"] = !rotate
+				whatIf := loadConfig(t, settings, kubeconfig, certDir, fmt.Sprintf("rotateCertificates=%t", rotate))
 				before := names(t, certDir)
-				options := offline.Options{Config: cfg}
+				options := offline.Options{Config: whatIf}
 				_, err := offline.Reviewers{}.Apply(&options, &offline.Request{})
 				check(t, err)
 				k, err := offline.New(options)
@@ -151,8 +154,7 @@ func TestKubeconfigsDecideLikeServer(t *testing.T) {
 				for i, request := range requests {
 					got := running(w.tlsOf(t, request), request)
 					if diff := cmp.Diff(comparable(got), comparable(offlineDecisions[i])); diff != "" {
-						t.Errorf("request %d: the Decisions of the running (-) and the offline (+) kubelet differ:\n%s", i,
-							diff)
+						t.Errorf("request %d: the running (-) and the offline (+) kubelet differ:\n%s", i, diff)
 					}
 				}
 				withToken := offlineDecisions[3]
@@ -163,8 +165,8 @@ func TestKubeconfigsDecideLikeServer(t *testing.T) {
 				if withToken.Status != want {
 					t.Errorf("a request with a token: status %d, want %d: %s", withToken.Status, want, withToken.Why())
 				}
-				if text := fmt.Sprint(explain.Decision(withToken, explain.FactsOf(cfg)).Remedies); rotate && want == 401 &&
-					!strings.Contains(text, kind.remedy) {
+				remedies := explain.Decision(withToken, explain.FactsOf(cfg)).Remedies
+				if text := fmt.Sprint(remedies); rotate && want == 401 && !strings.Contains(text, kind.remedy) {
 					t.Errorf("the remedies do not contain %q: %s", kind.remedy, text)
 				}
 			})
@@ -192,8 +194,9 @@ func nodeCertificate(t *testing.T, ca *testcerts.Authority, mutate ...testcerts.
 // certificate.
 func serveReviews(t *testing.T) *clientcmdapi.Config {
 	t.Helper()
+	rbac := strings.ReplaceAll(claimsRBAC, "kubelet-client", "account")
 	api, err := reviewapi.New(reviewapi.Options{CallerNode: "node-1",
-		RBAC:   []string{writeFile(t, "rbac.yaml", []byte(strings.ReplaceAll(claimsRBAC, "kubelet-client", "account")))},
+		RBAC:   []string{writeFile(t, "rbac.yaml", []byte(rbac))},
 		Tokens: writeFile(t, "tokens.csv", []byte("account,account,1\n"))})
 	check(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -209,7 +212,9 @@ func serveReviews(t *testing.T) *clientcmdapi.Config {
 	return content
 }
 
-func loadConfig(t *testing.T, settings vectors.Settings, kubeconfig, certDir string) *config.Config {
+// loadConfig returns the configuration of a file with the settings. The overrides are FIELD=VALUE, as for --what-if.
+func loadConfig(t *testing.T, settings vectors.Settings, kubeconfig, certDir string,
+	overrides ...string) *config.Config {
 	t.Helper()
 	text, err := settings.YAML()
 	check(t, err)
@@ -217,6 +222,10 @@ func loadConfig(t *testing.T, settings vectors.Settings, kubeconfig, certDir str
 	for name, value := range map[string]string{"config": writeFile(t, "kubelet.yaml", text), "kubeconfig": kubeconfig,
 		"cert-dir": certDir, "hostname-override": "node-1", "port": "0"} {
 		check(t, flags.Set(name, value))
+	}
+	for _, override := range overrides {
+		field, value, _ := strings.Cut(override, "=")
+		check(t, flags.Override(field, value))
 	}
 	c, err := flags.Load()
 	check(t, err)
