@@ -267,7 +267,7 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		streamer.Transport = a.transport()
 	case "takes its own for a status":
 		streamer.ResponseChecker = newChecker{}
-	case verifiesServing, verifiesNodeNames:
+	case verifiesServing, verifiesNodeNames, losesConnections:
 		if r.URL.Query().Get("insecureSkipTLSVerifyBackend") != "true" {
 			streamer.Transport = a.verifying(r)
 		}
@@ -314,6 +314,8 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 const (
 	verifiesServing   = "verifies serving certificates"
 	verifiesNodeNames = "verifies node names"
+	// An API server whose client certificate changes closes its connections, also before the first request.
+	losesConnections = "loses connections after the handshake"
 )
 
 // verifying returns a transport that verifies the serving certificate of the kubelet of a request's pod.
@@ -322,6 +324,15 @@ func (a *apiserver) verifying(r *http.Request) *http.Transport {
 	transport.DisableKeepAlives = true
 	pairs, _ := certificates()
 	transport.TLSClientConfig.InsecureSkipVerify, transport.TLSClientConfig.RootCAs = false, pairs.ca.Pool()
+	if a.defect == losesConnections {
+		transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&tls.Dialer{Config: transport.TLSClientConfig}).DialContext(ctx, network, address)
+			if err == nil {
+				conn.Close()
+			}
+			return conn, err
+		}
+	}
 	if a.defect == verifiesNodeNames {
 		a.mu.Lock()
 		wanted := "system:node:" + a.pods[r.PathValue("pod")].Spec.NodeName

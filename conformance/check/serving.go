@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -281,11 +282,32 @@ func (r *run) tryCertificate(
 	if _, err := got.text(); err != nil {
 		return false, "", err
 	}
-	switch all := k.states.All(); {
+	switch all := k.handshakes(ctx); {
 	case len(all) == 0:
 		err = fmt.Errorf("kube-apiserver did not connect: %w", got.err)
 	case len(requests(all)) > 0:
 		err = fmt.Errorf("kube-apiserver sent a request, but did not pass on the response: %w", got.err)
+	case !slices.ContainsFunc(all, refusedHandshake):
+		err = fmt.Errorf("kube-apiserver closed the connection, but did not refuse the certificate: %w", got.err)
 	}
 	return false, got.String(), err
+}
+
+// handshakes returns the connections of the kubelet. It waits a short time until all TLS handshakes have ended, because
+// kube-apiserver may respond to the user before the kubelet receives the TLS alert.
+func (k *kubelet) handshakes(ctx context.Context) []observed {
+	ctx, cancel := context.WithTimeout(ctx, k.run.soon)
+	defer cancel()
+	all, _ := k.states.Wait(ctx, func(all []observed) bool {
+		return !slices.ContainsFunc(all, func(s observed) bool { return s.TLS == nil && s.HandshakeError == nil })
+	})
+	return all
+}
+
+// refusedHandshake reports whether kube-apiserver ended a TLS handshake with an alert, as it does if it refuses the
+// serving certificate. If its client certificate has changed, it closes all connections without an alert.
+// (k8s.io/client-go: transport/cert_rotation.go)
+func refusedHandshake(s observed) bool {
+	alert, ok := errors.AsType[*net.OpError](s.HandshakeError)
+	return ok && alert.Op == "remote error"
 }
