@@ -27,8 +27,9 @@ const (
 func reachChecks() []Check {
 	return []Check{
 		{ID: "reach.dialled", Title: "kube-apiserver connects to a node", Flag: "--node-ip",
-			Proves: "kube-apiserver connects to the address and port of a Node, through any proxy in between.",
-			run:    checkDialled,
+			Proves: "kube-apiserver connects to the address and port of a Node, through any proxy or tunnel in between. " +
+				"The evidence has the address from which the connection came, and the pod or Node with this address.",
+			run: checkDialled,
 			remedy: "fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach; " +
 				"not a loopback address if it runs elsewhere or in a container. Firewalls must allow TCP to " +
 				"this machine"},
@@ -75,6 +76,9 @@ func checkDialled(ctx context.Context, r *run, f *finding) error {
 	}
 	if d.observed != nil {
 		f.note("listening on %s, connected from %s", d.Local, d.Remote)
+		if source := r.sourceOf(ctx, d.Remote); source != "" {
+			f.note("the connection came from %s", source)
+		}
 		return nil
 	}
 	f.note("answered: %s", d.message)

@@ -47,7 +47,7 @@ func (o owned) String() string { return strings.TrimSuffix(o.resource.Resource, 
 // find lists the objects of all runs, except their pods. It ignores an object that has a run's label but not a run's
 // name, because fauxlet did not create it.
 func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
-	options := metav1.ListOptions{LabelSelector: runLabel}
+	options := metav1.ListOptions{LabelSelector: RunLabel}
 	if id != "" {
 		options.LabelSelector += "=" + id
 	}
@@ -74,7 +74,7 @@ func (s *Stage) find(ctx context.Context, id string) ([]owned, error) {
 }
 
 func isOwned(o metav1.Object) bool {
-	id := o.GetLabels()[runLabel]
+	id := o.GetLabels()[RunLabel]
 	return id != "" && (o.GetName() == nameOf(id) || strings.HasPrefix(o.GetName(), nameOf(id)+"-"))
 }
 
@@ -155,7 +155,7 @@ func (s *Stage) finalize(ctx context.Context, name string) error {
 		!slices.Equal(namespace.Spec.Finalizers, []v1.FinalizerName{v1.FinalizerKubernetes}) {
 		return nil
 	}
-	accounts, err := core.ServiceAccounts(name).List(ctx, metav1.ListOptions{LabelSelector: "!" + runLabel})
+	accounts, err := core.ServiceAccounts(name).List(ctx, metav1.ListOptions{LabelSelector: "!" + RunLabel})
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *Stage) finalize(ctx context.Context, name string) error {
 	for _, deleteAll := range []func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
 		core.ServiceAccounts(name).DeleteCollection, s.client.CoordinationV1().Leases(name).DeleteCollection,
 	} {
-		if err := deleteAll(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: runLabel}); err != nil {
+		if err := deleteAll(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: RunLabel}); err != nil {
 			return err
 		}
 	}

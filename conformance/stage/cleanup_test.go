@@ -19,7 +19,7 @@ import (
 func object(kind, apiVersion, namespace, name, id string) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{Kind: kind, APIVersion: apiVersion},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{runLabel: id}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{RunLabel: id}},
 	}
 }
 

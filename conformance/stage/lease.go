@@ -79,7 +79,7 @@ func lastChanged(o metav1.Object) time.Time {
 func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last := map[string]time.Time{}
 	for _, o := range all {
-		if id := o.Labels[runLabel]; o.CreationTimestamp.After(last[id]) {
+		if id := o.Labels[RunLabel]; o.CreationTimestamp.After(last[id]) {
 			last[id] = o.CreationTimestamp.Time
 		}
 	}
@@ -109,7 +109,7 @@ func (s *Stage) removeDeadRuns(ctx context.Context, now time.Time) error {
 		lease, err := s.client.CoordinationV1().Leases(o.Name).Get(ctx, leaseName, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			leases[o.Labels[runLabel]] = lease
+			leases[o.Labels[RunLabel]] = lease
 		case !apierrors.IsNotFound(err):
 			return err
 		}

@@ -16,7 +16,7 @@ func TestDeadRuns(t *testing.T) {
 	object := func(resource schema.GroupVersionResource, age time.Duration) owned {
 		return owned{resource, metav1.ObjectMeta{
 			Name:              nameOf("a") + "-x",
-			Labels:            map[string]string{runLabel: "a"},
+			Labels:            map[string]string{RunLabel: "a"},
 			CreationTimestamp: metav1.Time{Time: now.Add(-age)},
 		}}
 	}
@@ -64,11 +64,11 @@ func TestIsOwned(t *testing.T) {
 		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false,
 		"fauxlet-check-b-x": false, "kube-system": false, "": false,
 	} {
-		if got := isOwned(&metav1.ObjectMeta{Name: name, Labels: map[string]string{runLabel: "a"}}); got != want {
+		if got := isOwned(&metav1.ObjectMeta{Name: name, Labels: map[string]string{RunLabel: "a"}}); got != want {
 			t.Errorf("the object %q is owned by the run: %v, want %v", name, got, want)
 		}
 	}
-	if isOwned(&metav1.ObjectMeta{Name: "fauxlet-check-", Labels: map[string]string{runLabel: ""}}) {
+	if isOwned(&metav1.ObjectMeta{Name: "fauxlet-check-", Labels: map[string]string{RunLabel: ""}}) {
 		t.Error("an object without a run ID is considered owned")
 	}
 }

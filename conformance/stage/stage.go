@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	runLabel = "fauxlet.check/run" // the label of every object of a run; the value is the run's ID
+	RunLabel = "fauxlet.check/run" // the label of every object of a run; the value is the run's ID
 	// accountName is the name of the pods' service account, which the ServiceAccount admission plugin requires. The
 	// pods do not mount its token.
 	accountName = "fauxlet-check"
@@ -56,7 +56,7 @@ func nameOf(id string) string { return "fauxlet-check-" + id }
 // NodeName is the name of the Node that CreateNode creates for a suffix.
 func (s *Stage) NodeName(suffix string) string { return s.Name() + "-" + suffix }
 
-func (s *Stage) labels() map[string]string { return map[string]string{runLabel: s.id} }
+func (s *Stage) labels() map[string]string { return map[string]string{RunLabel: s.id} }
 
 // Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes the objects that dead runs have
 // left behind. The returned context is cancelled when the Lease cannot be renewed. The caller must call Teardown,
@@ -123,8 +123,8 @@ func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeSta
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.NodeName(suffix), Labels: s.labels()}, Status: status}
 	node.Labels[v1.LabelNodeExcludeBalancers] = ""
 	node.Spec.Unschedulable = true
-	node.Spec.Taints = []v1.Taint{{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoSchedule},
-		{Key: runLabel, Value: s.id, Effect: v1.TaintEffectNoExecute}}
+	node.Spec.Taints = []v1.Taint{{Key: RunLabel, Value: s.id, Effect: v1.TaintEffectNoSchedule},
+		{Key: RunLabel, Value: s.id, Effect: v1.TaintEffectNoExecute}}
 	return create(ctx, node, s.client.CoreV1().Nodes().Create)
 }
 

@@ -19,6 +19,8 @@ const (
 	// ofFaults reproduces errors in the output of kubectl, with a fault injected into a stand-in kubelet.
 	// docs/faults.md quotes these errors.
 	ofFaults = "e2e/cluster TestKubectlErrorsOfFaults"
+	// ofKonnectivity reproduces errors in the output of kubectl, with a kube-apiserver that uses konnectivity.
+	ofKonnectivity = "e2e/cluster TestKonnectivity"
 )
 
 // reproduction is one way to cause an error. The function "reproduce" causes the error and returns its text.

@@ -21,7 +21,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%q: a field is missing, or the ID is not unique", s.ID)
 		}
 		ids[s.ID] = true
-		if !slices.Contains([]string{ofGo, ofKubelets, ofKubectl, ofFaults, ""}, s.Proof) {
+		if !slices.Contains([]string{ofGo, ofKubelets, ofKubectl, ofFaults, ofKonnectivity, ""}, s.Proof) {
 			t.Errorf("%s: unknown proof %q", s.ID, s.Proof)
 		}
 		if (s.Proof == "") == (s.Unproved == "") {

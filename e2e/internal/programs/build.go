@@ -35,6 +35,8 @@ var Modules = map[string]string{
 	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
 	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 	"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
+	"konnectivity-agent":      "sigs.k8s.io/apiserver-network-proxy/cmd/agent",
+	"konnectivity-server":     "sigs.k8s.io/apiserver-network-proxy/cmd/server",
 	"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
 	"metrics-server":          "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
 	"kwok":                    "sigs.k8s.io/kwok/cmd/kwok@v0.8.0",

@@ -13,4 +13,6 @@ import (
 	_ "k8s.io/kubernetes/cmd/kubectl"
 	_ "k8s.io/kubernetes/cmd/kubelet/app"
 	_ "k8s.io/kubernetes/cmd/kubemark/app"
+	_ "sigs.k8s.io/apiserver-network-proxy/cmd/agent/app"
+	_ "sigs.k8s.io/apiserver-network-proxy/cmd/server/app"
 )
