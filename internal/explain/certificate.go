@@ -89,14 +89,12 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 	case isNode:
 		harmless(problemName, "it is the client certificate of the node %q, which a kubelet sends to kube-apiserver "+
 			"(kubelet-client-current.pem). Do not use it for requests to kubelets, and grant system:node:%[1]s no "+
-			"rights "+
-			"on them: kube-apiserver needs a client certificate of its own, such as kubeadm's "+
+			"rights on them: kube-apiserver needs a client certificate of its own, such as kubeadm's "+
 			"apiserver-kubelet-client.crt", node)
 	}
 	if slices.Contains(subject.Organization, user.SystemPrivilegedGroup) {
 		harmless(problemName, "its organization is system:masters, so its owner may do everything, and no role "+
-			"binding can "+
-			"change that")
+			"binding can change that")
 	}
 	return problems
 }
@@ -124,8 +122,7 @@ func servingCertificateProblems(served, roots []*x509.Certificate, host string, 
 		add(problemName, "not valid for %q: the name stands there, but it is not a valid DNS name", host)
 	case len(leaf.URIs)+len(leaf.EmailAddresses) > 0 && len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
 		add(problemNoSAN, "it has no DNS name and no IP address among its subject alternative names, so it is valid "+
-			"for "+
-			"no host, and not for %s", host)
+			"for no host, and not for %s", host)
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
 		add(problemNoSAN, "it has no subject alternative names, so it is valid for "+
 			"no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName)
@@ -175,23 +172,17 @@ func commonProblems(v verifier, usage x509.ExtKeyUsage, now time.Time) (problems
 	}
 	for i, c := range v.file {
 		bits, owner := rsaBits(c), v.own()
-		if bits == 0 || bits >= 2048 || i > 0 &&
-			shortRSA(c) { // a CA with such a short key is one of the other problems
-			continue
+		if bits == 0 || bits >= 2048 || i > 0 && shortRSA(c) {
+			continue // a CA with fewer than 1024 bits is one of the problems of the chain
 		}
 		if i > 0 {
-			owner = fmt.Sprintf("the CA %q (certificate %d in the %s's "+
-				"file)", nameOf(c.Subject), i+1, v.sender)
+			owner = fmt.Sprintf("the CA %q (certificate %d in the %s's file)", nameOf(c.Subject), i+1, v.sender)
 		}
 		weak := newProblem(problemWeakKey, "the RSA key of %s has %d bits, which Go accepts; OpenSSL and many "+
-			"policies require 2048 "+
-			"bits "+
-			"or more", owner, bits)
+			"policies require 2048 bits or more", owner, bits)
 		if shortRSA(c) {
 			weak = newProblem(problemWeakKey, "the RSA key of %s has %d bits; Go refuses keys of fewer than 1024 "+
-				"bits, so "+
-				"TLS "+
-				"handshakes with this certificate fail, although its chain is valid", owner, bits)
+				"bits, so TLS handshakes with this certificate fail, although its chain is valid", owner, bits)
 		}
 		weak.Harmless, weak.At = true, c
 		problems = append(problems, weak)
@@ -216,9 +207,9 @@ func (v verifier) order() (found problem, sorted verifier, wrong bool) {
 		return problem{}, v, false
 	}
 	found = newProblem(problemOrder, "the certificates are in the wrong order: the first one is of the CA %q. The "+
-		"%s's "+
-		"own certificate, %q, is certificate %d in the file, and must be the first. With this file a program does not "+
-		"start, because the private key does not belong to the first certificate", nameOf(v.leaf.Subject), v.sender,
+		"%s's own certificate, %q, is certificate %d in the file, and must be the first. With this file a program "+
+		"does not start, because the private key does not belong to the first "+
+		"certificate", nameOf(v.leaf.Subject), v.sender,
 		nameOf(own.Subject), v.position(own))
 	found.At, found.command = own, pemfile.Reorder("certificate.crt", v.position(own))
 	sorted = v

@@ -63,8 +63,8 @@ func (v *verifier) verify(now time.Time, usage x509.ExtKeyUsage) error {
 func (v *verifier) problems(now time.Time, usage x509.ExtKeyUsage, err error) []problem {
 	if strings.Contains(err.Error(), "signature check attempts limit") {
 		tooMany := newProblem(problemTooMany, "Go's crypto/x509 gave up after 100 signature checks: the %s's file "+
-			"has %d "+
-			"certificates, and too many of them are of CAs with the same name; keep only those of one chain", v.sender,
+			"has %d certificates, and too many of them are of CAs with the same name; keep only those of one "+
+			"chain", v.sender,
 			len(v.file))
 		tooMany.At = v.leaf
 		return []problem{tooMany}
@@ -192,8 +192,7 @@ func (v *verifier) pathProblems(p path, now time.Time, usage x509.ExtKeyUsage) [
 	for i, c := range p.certificates {
 		if len(c.UnhandledCriticalExtensions) > 0 {
 			add(i, problemExtension, "%s has a critical extension that Go does not support: %s. A verifier must "+
-				"refuse such "+
-				"a certificate", v.which(p, i), extensions(c))
+				"refuse such a certificate", v.which(p, i), extensions(c))
 		}
 	}
 	for i, c := range p.certificates {
@@ -207,8 +206,7 @@ func (v *verifier) pathProblems(p path, now time.Time, usage x509.ExtKeyUsage) [
 		}
 		if err := onlyError(p.certificates[:i+1], false); err != nil && err.Reason == x509.CANotAuthorizedForThisName {
 			add(i, problemConstraint, "%s has name constraints (%s), and may not sign for the names of the "+
-				"certificates "+
-				"below it: %s", v.which(p, i), constraints(p.certificates[i]), err.Detail)
+				"certificates below it: %s", v.which(p, i), constraints(p.certificates[i]), err.Detail)
 		}
 	}
 	if err := onlyError(p.certificates, true); err != nil && err.Reason == x509.NoValidChains {
@@ -318,8 +316,7 @@ func (v *verifier) missingSigner(p path) problem {
 		}
 		if !selfSigned && len(last.AuthorityKeyId) > 0 && bytes.Equal(last.AuthorityKeyId, c.SubjectKeyId) {
 			return newProblem(problemDamaged, "%s by the CA %q, but its signature is wrong, although its authority "+
-				"key "+
-				"identifier matches %s: the certificate was changed or damaged after it was signed", signed, issuer,
+				"key identifier matches %s: the certificate was changed or damaged after it was signed", signed, issuer,
 				where)
 		}
 		if selfSigned && i > 0 { // the sender added the root CA to the file
@@ -337,10 +334,8 @@ func (v *verifier) missingSigner(p path) problem {
 		case c.Equal(last) || checkSignature(last, c) != nil:
 		case c.Subject.String() == last.Issuer.String():
 			return newProblem(problemIssuerName, "%s by the CA %q, but its issuer's name is encoded differently from "+
-				"the "+
-				"name in that CA's certificate (such as UTF8String and PrintableString). Go compares the bytes; "+
-				"OpenSSL "+
-				"does not", signed, issuer)
+				"the name in that CA's certificate (such as UTF8String and PrintableString). Go compares the bytes; "+
+				"OpenSSL does not", signed, issuer)
 		default:
 			return newProblem(problemIssuerName, "%s with the key of the CA %q, but its issuer is %q: the CA's "+
 				"certificate was made again with another name", signed, c.Subject.String(), last.Issuer.String())

@@ -533,8 +533,7 @@ func TestWrongOrder(t *testing.T) {
 			slices.Reverse(c.sent)
 			c.roots = []*x509.Certificate{newRoot(t, "another-ca")}
 		}, false, []string{"wrong order", `its intermediate CA "intermediate-ca-1" (certificate 1 in the client's ` +
-			`file) is ` +
-			`signed by the CA "root-ca", but clientCAFile contains "another-ca"`}},
+			`file) is signed by the CA "root-ca", but clientCAFile contains "another-ca"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newChain(t, false, 1)

@@ -67,8 +67,7 @@ func findDER(data []byte, want kind) finding {
 }
 
 const aRequest = "is a certificate signing request, and no certificate: give it to a CA, and use the certificate " +
-	"that " +
-	"the CA returns"
+	"that the CA returns"
 
 // findText examines a file in which no PEM block begins.
 func findText(data []byte, want kind) finding {
@@ -79,7 +78,7 @@ func findText(data []byte, want kind) finding {
 		twice, errTwice := decodeBase64(again)
 		switch {
 		case bytes.Contains(decoded, beginning):
-			return finding{"is the base64 of a PEM file, as a field of a kubeconfig or a Secret has it",
+			return finding{"is the base64 of a PEM file, as it stands in a kubeconfig or a Secret",
 				"base64 -d FILE > NEW"}
 		case errTwice == nil && len(again) > 40 && bytes.Contains(twice, beginning):
 			return finding{"is a PEM file that was encoded in base64 twice", "base64 -d FILE | base64 -d > NEW"}
@@ -96,15 +95,13 @@ func findText(data []byte, want kind) finding {
 	switch {
 	case strings.Contains(text, "BEGIN CERTIFICATE") || strings.Contains(text, "PRIVATE KEY"):
 		return finding{what: "has no line that begins with exactly five hyphens and BEGIN: a word processor or a " +
-			"copy changed " +
-			"them; copy the file again as plain text"}
+			"copy changed them; copy the file again as plain text"}
 	case strings.HasPrefix(text, "apiVersion:") || strings.Contains(text,
 		"\napiVersion:") || strings.HasPrefix(text, "{"):
 		return finding{what: fmt.Sprintf("is YAML or JSON, and must be a %s in PEM", want)}
 	case strings.HasPrefix(text, "Certificate:"):
 		return finding{what: "is the description of a certificate (openssl x509 -text -noout), without the " +
-			"certificate; " +
-			"copy the certificate itself, in PEM"}
+			"certificate; copy the certificate itself, in PEM"}
 	case strings.HasPrefix(text, "ssh-") || strings.HasPrefix(text, "ecdsa-sha2-"):
 		return finding{what: fmt.Sprintf("is a public key of SSH, and must be a %s in PEM", want)}
 	case strings.HasPrefix(lower, "<!doctype") || strings.HasPrefix(lower, "<html"):
@@ -123,8 +120,7 @@ func decodeBase64(text string) ([]byte, error) {
 // oneLine is a command that begins each PEM block, and the data in it, on a line of its own. It removes spaces and the
 // two characters \n from the data.
 const oneLine = `sed -E 's/-----(BEGIN|END) [A-Z0-9 ]+-----/\n&\n/g' FILE | sed -E ` +
-	`'/-----/!s/[[:space:]]|\\[nrt]|"//g' | ` +
-	`sed '/^$/d' | fold -w 64 > NEW`
+	`'/-----/!s/[[:space:]]|\\[nrt]|"//g' | sed '/^$/d' | fold -w 64 > NEW`
 
 var (
 	lineOfBlock = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]+-----[^\r\n \t]|-----BEGIN [A-Z0-9 ]+-----[ \t]+\S`)
@@ -153,8 +149,7 @@ func findSkipped(data []byte) (finding, bool) {
 			oneLine}, true
 	case glued.Match(data):
 		return finding{block + ": the line END of a block and the line BEGIN of the next one are in one line, as if " +
-			"a file " +
-			"without a newline at its end was copied before another one", oneLine}, true
+			"a file without a newline at its end was copied before another one", oneLine}, true
 	case prefixed.Match(data):
 		return finding{block + ": there is other text before BEGIN in the same line", oneLine}, true
 	case indented.Match(data):
@@ -219,8 +214,7 @@ func findKey(block *pem.Block) finding {
 	switch {
 	case block.Type == "ENCRYPTED PRIVATE KEY", strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
 		return finding{"contains a private key that is encrypted with a passphrase, which a kubelet and " +
-			"kube-apiserver cannot " +
-			"enter", "openssl pkey -in FILE -out NEW"}
+			"kube-apiserver cannot enter", "openssl pkey -in FILE -out NEW"}
 	case block.Type == "OPENSSH PRIVATE KEY":
 		return finding{`contains a private key in the format of OpenSSH, which TLS programs do not read`,
 			`ssh-keygen -p -P "" -N "" -m PEM -f FILE`}
@@ -228,13 +222,11 @@ func findKey(block *pem.Block) finding {
 	switch parsed, err := parseKey(block.Bytes); {
 	case err != nil:
 		return finding{what: "contains a private key of a kind that Go cannot read (Go reads RSA, ECDSA on P-256, " +
-			"P-384 and " +
-			"P-521, and Ed25519); make a new key, and have a certificate issued for it"}
+			"P-384 and P-521, and Ed25519); make a new key, and request a certificate for it"}
 	default:
 		if key, ok := parsed.(*rsa.PrivateKey); ok && key.N.BitLen() < 1024 {
 			return finding{what: fmt.Sprintf("contains an RSA key of %d bits, and Go refuses keys of fewer than 1024 "+
-				"bits; make a "+
-				"new key of 2048 bits or more, and have a certificate issued for it", key.N.BitLen())}
+				"bits; make a new key of 2048 bits or more, and request a certificate for it", key.N.BitLen())}
 		}
 	}
 	return finding{}
@@ -286,8 +278,7 @@ func Mismatch(certFile, keyFile Input) string {
 				all[0].Subject)
 		}
 		return fmt.Sprintf("the key in %s does not belong to %s: the files are of two pairs, or the certificate was "+
-			"issued for "+
-			"another key%s", keyFile.name, which, compare(certFile, keyFile))
+			"issued for another key%s", keyFile.name, which, compare(certFile, keyFile))
 	}
 	return ""
 }
@@ -301,8 +292,7 @@ func reorder(file Input, position int) string {
 
 // Reorder returns a command that makes the certificate at a position the first one in a PEM file.
 func Reorder(file string, position int) string {
-	return command(fmt.Sprintf(`awk '/^-----BEGIN C/{i++} i==%d{first=first $0 ORS; next} {rest=rest `+
-		`$0 ORS} `+
+	return command(fmt.Sprintf(`awk '/^-----BEGIN C/{i++} i==%d{first=first $0 ORS; next} {rest=rest $0 ORS} `+
 		`END{printf "%%s%%s", first, rest}' FILE > NEW`, position), file, certificate)
 }
 

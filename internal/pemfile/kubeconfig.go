@@ -60,8 +60,7 @@ func ExplainKubeconfig(err error, file string) error {
 			strings.HasSuffix(value, ".key"):
 			path := shellword.Quote(value)
 			return fmt.Errorf("%w; line %d of %s: %s contains a path; rename the field to %s, or put there the "+
-				"output of "+
-				"base64 -w0 %s", err, line, file, name, strings.TrimSuffix(name, "-data"), path)
+				"output of base64 -w0 %s", err, line, file, name, strings.TrimSuffix(name, "-data"), path)
 		case strings.Contains(value, "-") || strings.Contains(value, "_"):
 			what = "is in the URL-safe alphabet of base64 (- and _), and must be in the standard one (+ and /)"
 		}

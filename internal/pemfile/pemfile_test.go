@@ -393,11 +393,9 @@ func TestKubeconfig(t *testing.T) {
 	block := "|\n      " + strings.ReplaceAll(strings.TrimSpace(string(certPEM)), "\n", "\n      ")
 	for _, test := range []struct{ name, value, want string }{
 		{"PEM", block, "line 5 of FILE: client-certificate-data contains PEM itself, and must contain its base64; " +
-			"put there the " +
-			"output of base64 -w0 CERTIFICATE-FILE"},
+			"put there the output of base64 -w0 CERTIFICATE-FILE"},
 		{"path", "/etc/kubernetes/pki/admin.crt", "contains a path; rename the field to client-certificate, or put " +
-			"there the " +
-			"output of base64 -w0 /etc/kubernetes/pki/admin.crt"},
+			"there the output of base64 -w0 /etc/kubernetes/pki/admin.crt"},
 		{"URL-safe", "LS0t_S0t", "URL-safe alphabet of base64"},
 		{"cut off", "LS0tLS1CR", "is not base64, or not all of it"},
 		{"good", base64.StdEncoding.EncodeToString(certPEM), ""},
