@@ -71,10 +71,15 @@ func roleBindings(d *authchain.Report, facts Facts) []string {
 	if facts.Policy == nil {
 		return nil
 	}
-	c := &d.Authorization[0]
-	return facts.Policy.IneffectiveRoleBindings(authorizationv1.SubjectAccessReviewSpec{
-		User: d.User.Name, Groups: d.User.Groups, ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: c.Verb, Version: "v1", Resource: c.Resource, Subresource: c.Subresource, Name: c.Name}})
+	var all []string
+	for i := range d.Authorization { // any of the checks would allow the request
+		c := &d.Authorization[i]
+		all = append(all, facts.Policy.IneffectiveRoleBindings(authorizationv1.SubjectAccessReviewSpec{
+			User: d.User.Name, Groups: d.User.Groups, ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: c.Verb, Version: "v1", Resource: c.Resource, Subresource: c.Subresource, Name: c.Name}})...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // isNode reports whether a user is a node, or a machine that uses a bootstrap token to become a node.
