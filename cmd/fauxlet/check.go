@@ -16,6 +16,7 @@ import (
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
+	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
 	"fauxlet/internal/kubeconfig"
 	"fauxlet/testcerts"
@@ -148,7 +149,7 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	if k.clientCA != "" {
-		if o.ClientCA, err = readPool(k.clientCA); err != nil {
+		if o.ClientCA, err = probe.ReadPool(k.clientCA); err != nil {
 			return fmt.Errorf("--client-ca: %w", err)
 		}
 	}

@@ -2,19 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"k8s.io/klog/v2"
 
+	"fauxlet/conformance"
 	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
 	"fauxlet/internal/kubeconfig"
@@ -23,14 +22,15 @@ import (
 func newProbe() *cobra.Command {
 	var p probeCommand
 	c := &cobra.Command{
-		Use: "probe URL",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef(c, "URL is required, as in https://192.168.0.7:10250")
-			}
-			return noArgs(c, args[1:])
-		},
+		Use: "probe URL | NODE...",
 		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case p.ofCluster(args):
+				return p.runNodes(c, args)
+			case len(args) == 0:
+				return usagef(c, "give the URL of a kubelet, as in https://192.168.0.7:10250; or --kubeconfig with the "+
+					"names of nodes; or --all-nodes")
+			}
 			options, err := p.options(c, args[0])
 			if err != nil {
 				return err
@@ -43,7 +43,11 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.given.ClientKey, "client-key", "", "key of --client-cert")
 	flags.StringVar(&p.given.TokenFile, "token-file", "", "file with a bearer token to send")
 	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client "+
-		"certificate, token or both")
+		"certificate, token or both; with NODE or --all-nodes, the kubeconfig of the cluster (default: as for kubectl)")
+	flags.BoolVar(&p.allNodes, "all-nodes", false, "probe all nodes of the cluster, at the addresses in their status")
+	flags.StringVar(&p.context, "context", "", "context of the kubeconfig of the cluster (default: its current context)")
+	flags.IntVar(&p.concurrency, "concurrency", 10, "number of nodes to probe at the same time")
+	underHeading(flags, "Nodes of a cluster", "all-nodes", "context", "concurrency")
 	flags.StringArrayVar(&p.as, "as", nil, "identity to send requests as: NAME=KIND:FILE,KIND:FILE..., where KIND is "+
 		"client-cert, client-key, token-file or kubeconfig; may be repeated")
 	underHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
@@ -57,7 +61,7 @@ func newProbe() *cobra.Command {
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
 	flags.BoolVar(&p.yes, "yes", false,
 		"allow a public address that does not belong to this machine; probe only what is yours")
-	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
+	flags.StringVarP(&p.output, "output", "o", "table", "table, json or junit")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "file to use instead of the "+
 		"authentication.x509.clientCAFile in the --compare file, for example a local copy of it")
@@ -67,19 +71,19 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
 	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")
-	completeFlag(c, "output", "table", "json")
+	completeFlag(c, "output", conformance.Formats()...)
 	return c
 }
 
 type probeCommand struct {
-	given                  probe.CredentialFiles
-	as                     []string
-	ca, serverName, output string
-	insecure, yes          bool
-	readOnlyPort           int
-	timeout                time.Duration
-	compare                probe.CompareOptions
-	compareKubeconfig      string
+	given                           probe.CredentialFiles
+	as                              []string
+	ca, serverName, context, output string
+	insecure, yes, allNodes         bool
+	readOnlyPort, concurrency       int
+	timeout                         time.Duration
+	compare                         probe.CompareOptions
+	compareKubeconfig               string
 }
 
 // The method "options" validates the URL and the flags. It reads no files; the method "probe" does.
@@ -96,7 +100,7 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 		return o, usagef(c, "--read-only-port: %d: must be from 0 to 65535; with 0, the read-only port is not probed",
 			p.readOnlyPort)
 	}
-	return o, checkOneOf(c, "output", p.output, "table", "json")
+	return o, checkOneOf(c, "output", p.output, conformance.Formats()...)
 }
 
 func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
@@ -107,16 +111,13 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	if err != nil {
 		return &exitError{err, exitIncomplete}
 	}
-	write := report.WriteTable
-	if p.output == "json" {
-		write = report.WriteJSON
-	}
-	if err := write(stdout); err != nil {
+	if err := report.Write(stdout, p.output); err != nil {
 		return &exitError{err, exitIncomplete}
 	}
 	switch {
 	case !report.HasResponses():
-		return &exitError{fmt.Errorf("%s: the secure port answered no request; %s", report.URL, report.TLS.Error), exitIncomplete}
+		return &exitError{fmt.Errorf("%s: the secure port answered no request; %s", report.URL, report.TLS.Error),
+			exitIncomplete}
 	case report.Dangerous():
 		return errors.New("the probe found something dangerous; the report shows what")
 	case report.Differs():
@@ -127,27 +128,16 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 
 func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
 	var err error
-	if options.Identities, err = p.identities(); err != nil {
+	if err = p.readFiles(&options); err != nil {
 		return nil, err
-	}
-	if p.ca != "" {
-		if options.CA, err = readPool(p.ca); err != nil {
-			return nil, fmt.Errorf("--ca: %w", err)
-		}
 	}
 	if options.Compare, err = p.comparison(); err != nil {
 		return nil, err
 	}
-	done := func() {}
-	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		const clearLine = "\r\x1b[K"
-		options.Progress = func(what string) {
-			fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, color.Printable(what))
-		}
-		done = func() { fmt.Fprint(stderr, clearLine) }
-	}
+	progress := color.NewProgress(stderr)
+	options.Progress = func(what string) { progress.Show(fmt.Sprintf("probing %s: %s", options.Target, what), "") }
 	report, err := probe.Run(ctx, options)
-	done()
+	progress.Clear()
 	switch {
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
@@ -160,6 +150,68 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 			"copy", err)
 	}
 	return report, withFile("--compare", err)
+}
+
+// ofCluster reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from a
+// host name.
+func (p *probeCommand) ofCluster(args []string) bool {
+	return p.allNodes || p.context != "" || len(args) > 1 ||
+		p.given.Kubeconfig != "" && len(args) == 1 && !strings.ContainsAny(args[0], ":/")
+}
+
+func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
+	options, err := p.options(c, "node") // the probe replaces the target
+	switch i := slices.IndexFunc(names, func(name string) bool { return strings.ContainsAny(name, ":/") }); {
+	case err != nil:
+		return err
+	case i >= 0:
+		return usagef(c, "%q is not the name of a node; a URL must be the only argument, without --context", names[i])
+	case p.allNodes == (len(names) > 0):
+		return usagef(c, "give either --all-nodes or the names of nodes")
+	case p.concurrency < 1:
+		return usagef(c, "--concurrency: %d: must be at least 1", p.concurrency)
+	case p.compare.File != "" || p.serverName != "":
+		return usagef(c, "--compare and --server-name: give them with the URL of one kubelet")
+	}
+	cluster := kubeconfig.Source{Path: p.given.Kubeconfig, Context: p.context}
+	p.given.Kubeconfig = ""
+	klog.SetLogger(logr.Discard())
+	config, _, err := cluster.Client("fauxlet/" + buildVersion())
+	if err = errors.Join(err, p.readFiles(&options)); err != nil {
+		return &exitError{err, exitIncomplete}
+	}
+	progress := color.NewProgress(c.ErrOrStderr())
+	onNode := func(node probe.NodeReport, done, all int) {
+		text := fmt.Sprintf("%d of %d nodes are done; the last is %s", done, all, node.Name)
+		progress.Show(text, text)
+	}
+	report, err := probe.RunCluster(c.Context(), config, names, p.concurrency, options, onNode)
+	progress.Clear()
+	if err == nil {
+		err = report.Write(c.OutOrStdout(), p.output)
+	}
+	switch {
+	case err != nil:
+		return &exitError{err, exitIncomplete}
+	case report.Dangerous() > 0:
+		return errors.New(report.Summary())
+	case report.NotProbed() > 0:
+		return &exitError{errors.New(report.Summary()), exitIncomplete}
+	}
+	return nil
+}
+
+// readFiles reads the files of --ca and of the identities.
+func (p *probeCommand) readFiles(options *probe.Options) (err error) {
+	if options.Identities, err = probe.ReadIdentities(p.given, p.as); err != nil {
+		return fmt.Errorf("--%w", err)
+	} else if p.ca == "" {
+		return nil
+	}
+	if options.CA, err = probe.ReadPool(p.ca); err != nil {
+		return fmt.Errorf("--ca: %w", err)
+	}
+	return nil
 }
 
 // comparison returns the options for --compare, or nil if the flag is not set.
@@ -180,43 +232,4 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	}
 	p.compare.TokenReviews, p.compare.AccessReviews = client.AuthenticationV1(), client.AuthorizationV1()
 	return &p.compare, nil
-}
-
-func (p *probeCommand) identities() ([]probe.Identity, error) {
-	var all []probe.Identity
-	if p.given != (probe.CredentialFiles{}) {
-		i, err := p.given.Identity("given")
-		if err != nil {
-			return nil, fmt.Errorf("--%w", err)
-		}
-		all = append(all, *i)
-	}
-	for _, as := range p.as {
-		name, files, found := strings.Cut(as, "=")
-		if !found || name == "" {
-			return nil, fmt.Errorf("--as %q: must be NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", as)
-		}
-		c, err := probe.ParseCredentialFiles(files)
-		if err != nil {
-			return nil, fmt.Errorf("--as %s: %w", name, err)
-		}
-		i, err := c.Identity(name)
-		if err != nil {
-			return nil, fmt.Errorf("--as %s: %w", name, err)
-		}
-		all = append(all, *i)
-	}
-	return all, nil
-}
-
-func readPool(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: contains no certificate in PEM", file)
-	}
-	return pool, nil
 }

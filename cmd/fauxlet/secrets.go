@@ -29,7 +29,7 @@ func secretsOfFlags(c *cobra.Command) *secretfiles.Files {
 		switch {
 		case slices.Contains(keyFlags, flag.Name):
 			f.AddKey(name, value)
-		case c.Name() == "probe" && flag.Name == "kubeconfig": // the probe uses its user, not its cluster
+		case c.Name() == "probe" && flag.Name == "kubeconfig" && context == "": // of one kubelet: only the user
 			f.AddUser(name, value)
 		case flag.Name == "kubeconfig" && (c.Name() == "check" || context != ""): // as for kubectl, if value is empty
 			f.AddCluster(name, kubeconfig.Source{Path: value, Context: context})

@@ -50,7 +50,8 @@ func before(v *version.Version, other string) bool {
 // servesCheckpoint reports whether a kubelet of this version serves /checkpoint on its read-only port by default
 // (CVE-2025-0426, kubernetes/kubernetes#130016).
 func servesCheckpoint(v *version.Version) bool {
-	affected := [][2]string{{"1.30", "1.30.10"}, {"1.31", "1.31.6"}, {"1.32", "1.32.2"}} // the first, and the first after
+	// Each pair is the first affected version of a minor, and the first version that is not affected.
+	affected := [][2]string{{"1.30", "1.30.10"}, {"1.31", "1.31.6"}, {"1.32", "1.32.2"}}
 	return slices.ContainsFunc(affected, func(r [2]string) bool { return !before(v, r[0]) && before(v, r[1]) })
 }
 
@@ -62,8 +63,9 @@ func (r *row) subresourcesOf(v *version.Version, fineGrained string) []string {
 			return []string{"proxy"}
 		}
 	}
-	if all := r.subresources(); len(all) > 1 && (fineGrained == isFalse || fineGrained == unknown && before(v, "1.33")) {
+	all := r.subresources()
+	if len(all) > 1 && (fineGrained == isFalse || fineGrained == unknown && before(v, "1.33")) {
 		return all[len(all)-1:]
 	}
-	return r.subresources()
+	return all
 }

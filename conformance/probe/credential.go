@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -40,6 +41,49 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 		*fields[kind] = file
 	}
 	return c, nil
+}
+
+// ReadIdentities returns the identity "given" with the credential in the given files, if there are any, and an identity
+// for each text NAME=KIND:FILE,KIND:FILE... in the list "as". Errors begin with the name of a field of CredentialFiles,
+// or with "as".
+func ReadIdentities(given CredentialFiles, as []string) ([]Identity, error) {
+	var all []Identity
+	if given != (CredentialFiles{}) {
+		i, err := given.Identity("given")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *i)
+	}
+	for _, text := range as {
+		name, files, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			return nil, fmt.Errorf("as %q: must be NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", text)
+		}
+		c, err := ParseCredentialFiles(files)
+		if err != nil {
+			return nil, fmt.Errorf("as %s: %w", name, err)
+		}
+		i, err := c.Identity(name)
+		if err != nil {
+			return nil, fmt.Errorf("as %s: %w", name, err)
+		}
+		all = append(all, *i)
+	}
+	return all, nil
+}
+
+// ReadPool reads the certificates of CAs from a PEM file.
+func ReadPool(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s: contains no certificate in PEM", file)
+	}
+	return pool, nil
 }
 
 // Identity reads the files and returns the identity with their credential.

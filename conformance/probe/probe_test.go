@@ -117,7 +117,8 @@ func TestCheckpointWithoutAuthentication(t *testing.T) {
 		configz       string
 		want          []string
 	}{
-		{"served", "v1.32.1", http.StatusMethodNotAllowed, "", []string{"read-only-port CIS 4.2.4", cve + " CIS 4.2.4"}},
+		{"served", "v1.32.1", http.StatusMethodNotAllowed, "",
+			[]string{"read-only-port CIS 4.2.4", cve + " CIS 4.2.4"}},
 		{"not served", "v1.32.1", http.StatusNotFound, "", []string{"read-only-port CIS 4.2.4"}},
 		{"by version and setting", "v1.31.5", 0, silent, []string{"read-only-port CIS 4.2.4", cve + " CIS 4.2.4"}},
 		{"a later patch release", "v1.31.6", 0, silent, []string{"read-only-port CIS 4.2.4"}},

@@ -149,7 +149,8 @@ func (r *Report) writeFindings(b *strings.Builder) {
 	}
 	b.WriteString("FINDINGS\n")
 	for _, f := range r.Findings {
-		fmt.Fprintf(b, "  %s  %s (%s)\n", strings.ToUpper(string(f.Severity)), color.Printable(f.What), f.ID+f.numbers())
+		fmt.Fprintf(b, "  %s  %s (%s)\n", strings.ToUpper(string(f.Severity)), color.Printable(f.What),
+			f.ID+f.numbers())
 		fmt.Fprintf(b, "    evidence: %s\n", color.Printable(f.Evidence))
 		if f.Risk != "" {
 			fmt.Fprintf(b, "    risk:     %s\n", f.Risk)

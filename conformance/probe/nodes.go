@@ -1,0 +1,238 @@
+package probe
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// NodesReport is the result of a probe of several nodes of a cluster.
+type NodesReport struct {
+	Started         time.Time    `json:"started"`
+	DurationSeconds float64      `json:"durationSeconds"`
+	Nodes           []NodeReport `json:"nodes"` // sorted by name
+	Groups          []NodeGroup  `json:"groups"`
+}
+
+// NodeReport is the result of a probe of one node: either a Report or an Error.
+type NodeReport struct {
+	Name            string  `json:"name"`
+	Report          *Report `json:"report,omitempty"`
+	Error           string  `json:"error,omitempty"`
+	DurationSeconds float64 `json:"durationSeconds"`
+}
+
+// NodeGroup is a set of nodes with the same findings, or of nodes that could not be probed.
+type NodeGroup struct {
+	Nodes []string `json:"nodes"`
+	// Findings are IDs. The evidence is in the report of each node.
+	Findings []string `json:"findings"`
+	// NotProbed means that no report exists. The errors are in Nodes.
+	NotProbed bool `json:"notProbed,omitempty"`
+}
+
+// nodesOf returns the nodes with the given names or, if there are no names, all nodes of the cluster, sorted by name.
+func nodesOf(ctx context.Context, client kubernetes.Interface, names []string) ([]v1.Node, error) {
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	if len(names) == 0 && len(list.Items) == 0 {
+		return nil, errors.New("the cluster has no nodes")
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(list.Items, func(n v1.Node) bool { return n.Name == name }) {
+			return nil, fmt.Errorf("node %q does not exist; kubectl get nodes lists the nodes", name)
+		}
+	}
+	return slices.DeleteFunc(list.Items, func(n v1.Node) bool {
+		return len(names) > 0 && !slices.Contains(names, n.Name)
+	}), nil
+}
+
+// clientIdentity returns the identity with the client certificate of a client configuration, or nil if it has none. A
+// token in the configuration is for the API server, so it is not sent to nodes.
+func clientIdentity(name string, config *rest.Config) (*Identity, error) {
+	copied := rest.CopyConfig(config)
+	if err := rest.LoadTLSFiles(copied); err != nil || len(copied.CertData) == 0 {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(copied.CertData, copied.KeyData)
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{Name: name, Certificate: &pair}, nil
+}
+
+// RunCluster probes the kubelets of the named nodes of a cluster, or of all nodes if there are no names, at most "limit"
+// at once. The user of the client configuration must be allowed to list nodes. If this user has a client certificate,
+// it is the identity "kubeconfig". The options are those of [Run], and Target and NodeVersion are ignored. The function
+// onNode is called after each node, by one goroutine at a time.
+func RunCluster(ctx context.Context, config *rest.Config, names []string, limit int, options Options,
+	onNode func(node NodeReport, done, all int)) (*NodesReport, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := clientIdentity("kubeconfig", config)
+	if err != nil {
+		return nil, err
+	}
+	if identity != nil {
+		options.Identities = append(slices.Clone(options.Identities), *identity)
+	}
+	nodes, err := nodesOf(ctx, client, names)
+	if err != nil {
+		return nil, err
+	}
+	done := 0
+	return runNodes(ctx, nodes, limit, options, func(node NodeReport) {
+		done++
+		onNode(node, done, len(nodes))
+	})
+}
+
+// runNodes probes the kubelets of nodes at the addresses and ports in their status.
+func runNodes(ctx context.Context, nodes []v1.Node, limit int, options Options, onNode func(NodeReport)) (*NodesReport,
+	error) {
+	report := &NodesReport{Started: time.Now().UTC(), Nodes: make([]NodeReport, len(nodes))}
+	done := make(chan int)
+	go func() {
+		defer close(done)
+		var group errgroup.Group
+		group.SetLimit(limit)
+		for i := range nodes {
+			group.Go(func() error {
+				report.Nodes[i] = runNode(ctx, &nodes[i], options)
+				done <- i
+				return nil
+			})
+		}
+		_ = group.Wait() // the functions return no errors
+	}()
+	for i := range done {
+		onNode(report.Nodes[i])
+	}
+	report.DurationSeconds = seconds(report.Started)
+	report.group()
+	return report, ctx.Err()
+}
+
+func seconds(since time.Time) float64 { return time.Since(since).Round(time.Millisecond).Seconds() }
+
+func runNode(ctx context.Context, node *v1.Node, options Options) NodeReport {
+	start, r := time.Now(), NodeReport{Name: node.Name}
+	port := strconv.Itoa(int(cmp.Or(node.Status.DaemonEndpoints.KubeletEndpoint.Port, 10250)))
+	options.NodeVersion = node.Status.NodeInfo.KubeletVersion
+	err := errors.New("the Node has no address in status.addresses; its kubelet has not reported any")
+	var failed []error
+	for _, address := range addresses(node) {
+		options.Target = Target{Host: address, Port: port}
+		if r.Report, err = Run(ctx, options); err == nil || !errors.As(err, new(*net.OpError)) &&
+			!errors.As(err, new(*net.DNSError)) {
+			failed = nil
+			break
+		}
+		failed = append(failed, err) // nothing listens at this address, so the next one is tried
+	}
+	if len(failed) > 0 {
+		err = errors.Join(failed...)
+	}
+	if err != nil {
+		r.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	r.DurationSeconds = seconds(start)
+	return r
+}
+
+// addresses returns the addresses of a node, in the order in which they are tried.
+func addresses(node *v1.Node) []string {
+	var all []string
+	for _, kind := range []v1.NodeAddressType{v1.NodeInternalIP, v1.NodeExternalIP, v1.NodeInternalDNS, v1.NodeHostName,
+		v1.NodeExternalDNS} {
+		for _, a := range node.Status.Addresses {
+			if a.Type == kind && !slices.Contains(all, a.Address) {
+				all = append(all, a.Address)
+			}
+		}
+	}
+	return all
+}
+
+// group sets Groups: the nodes with the most severe findings first, and nodes that could not be probed last.
+func (r *NodesReport) group() {
+	r.Groups = []NodeGroup{}
+	for _, node := range r.Nodes {
+		g := NodeGroup{Findings: []string{}, NotProbed: node.Report == nil}
+		if node.Report != nil {
+			for _, f := range node.Report.Findings {
+				g.Findings = append(g.Findings, f.ID)
+			}
+		}
+		i := slices.IndexFunc(r.Groups, func(other NodeGroup) bool {
+			return other.NotProbed == g.NotProbed && slices.Equal(other.Findings, g.Findings)
+		})
+		if i < 0 {
+			i = len(r.Groups)
+			r.Groups = append(r.Groups, g)
+		}
+		r.Groups[i].Nodes = append(r.Groups[i].Nodes, node.Name)
+	}
+	slices.SortStableFunc(r.Groups, func(a, b NodeGroup) int { return cmp.Compare(r.rank(a), r.rank(b)) })
+}
+
+// rank orders groups: by the most severe finding, then groups without findings, then nodes that were not probed.
+func (r *NodesReport) rank(g NodeGroup) int {
+	switch {
+	case g.NotProbed:
+		return len(severities) + 1
+	case len(g.Findings) == 0:
+		return len(severities)
+	}
+	return slices.Index(severities, r.first(g).Report.Findings[0].Severity)
+}
+
+// first returns the first node of a group.
+func (r *NodesReport) first(g NodeGroup) *NodeReport {
+	return &r.Nodes[slices.IndexFunc(r.Nodes, func(n NodeReport) bool { return n.Name == g.Nodes[0] })]
+}
+
+// Dangerous returns the number of nodes with a finding that is more severe than Note.
+func (r *NodesReport) Dangerous() (n int) {
+	for _, node := range r.Nodes {
+		if node.Report != nil && node.Report.Dangerous() {
+			n++
+		}
+	}
+	return n
+}
+
+// NotProbed returns the number of nodes without a report or without a response of their secure port.
+func (r *NodesReport) NotProbed() (n int) {
+	for _, node := range r.Nodes {
+		if node.Report == nil || !node.Report.HasResponses() {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary returns one line for people.
+func (r *NodesReport) Summary() string {
+	return fmt.Sprintf("%d nodes in %.1f s: %d with something dangerous, %d not probed", len(r.Nodes),
+		r.DurationSeconds, r.Dangerous(), r.NotProbed())
+}
