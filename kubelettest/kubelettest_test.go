@@ -219,7 +219,7 @@ func TestNewFailsForInvalidOptions(t *testing.T) {
 			`a kubelet does not check the verb "list"; it checks get, create, update, patch, delete, *`},
 		"another object": {of(user("get pods/log")), `a kubelet does not check "pods/log", only subresources of nodes`},
 		"a pattern":      {of(user("get nodes/*")), `RBAC has no nodes/*`},
-		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: document 1: "},
+		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: no role and no binding"},
 		"a bad manifest": {of(kubelettest.WithRBAC(
 			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole",` +
 				`"metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},

@@ -16,7 +16,8 @@ const docsIntroduction = `# Errors between kubectl, kube-apiserver, scrapers and
 
 For each error: its meaning, its causes (the most likely first) with how to check them and what to change, and
 commands to run. Words in capitals are placeholders. ` + "`fauxlet explain --error`" + ` finds these errors in a text
-and fills in the addresses and names of that text; see [explain.md](explain.md). A test reproduces each error.
+and fills in the addresses and names of that text; see [explain.md](explain.md). Below each error stands the test that
+reproduces it, or why there is none.
 
 This page is generated from internal/symptoms/catalog by ` + "`make generate`" + `.
 

@@ -33,7 +33,8 @@ type Facts struct {
 	Side string `json:"side,omitempty"`
 }
 
-// These are the possible values of Facts.Callee, besides the names of other programs.
+// These are values of Facts.Callee. Others are names of programs in the catalog, and "container runtime", "registry",
+// "proxy", "webhook or aggregated API server", "cAdvisor", "DNS", "etcd" and "the server of k3s or RKE2".
 const (
 	kubelet       = "kubelet"
 	readOnlyPort  = "read-only port"
@@ -191,7 +192,7 @@ func programNamed(name string) *program {
 	return nil
 }
 
-// calleesByPort lists ports that are always, or nearly always, used by one program.
+// calleesByPort lists ports that are normally used by one program.
 var calleesByPort = map[string]string{
 	"10250": kubelet, "10255": readOnlyPort, "10248": healthzPort, "4194": "cAdvisor",
 	"6443": kubeAPIServer, "8443": kubeAPIServer, "16443": kubeAPIServer, "6444": kubeAPIServer,
@@ -200,9 +201,9 @@ var calleesByPort = map[string]string{
 	"8132": "konnectivity-server", "8133": "konnectivity-server",
 }
 
-// kubeletPath matches the paths that only a kubelet serves.
+// kubeletPath matches the paths of a kubelet. Other programs serve some of them too, so the port is more important.
 var kubeletPath = regexp.MustCompile(`^/(?:containerLogs|exec|attach|portForward|run|stats/(?:summary|container)` +
-	`|metrics/(?:cadvisor|resource|probes)|pods|runningpods|configz|spec|checkpoint|debug/pprof|logs)(?:[/?]|$)`)
+	`|metrics/(?:cadvisor|resource|probes)|pods|runningpods|allocatedPods|configz|spec|checkpoint|debug/pprof|logs)(?:[/?]|$)`)
 
 // calleeOf returns the program at an address. All parts can be empty. The result is empty if the program is unknown.
 func calleeOf(scheme, host, path string) string {
@@ -215,7 +216,7 @@ func calleeOf(scheme, host, path string) string {
 		return "container runtime"
 	case strings.HasPrefix(path, "/v2/") || path == "/v2":
 		return "registry"
-	case kubeletPath.MatchString(path):
+	case kubeletPath.MatchString(path) && calleesByPort[port] != kubeAPIServer:
 		if port == "10255" || scheme == "http" && port != "10250" {
 			return readOnlyPort
 		}

@@ -18,13 +18,13 @@ type Symptom struct {
 	ID string `json:"id"`
 	// Texts are the forms of the error. The character … stands for variable parts.
 	Texts []string `json:"texts"`
-	// Meaning explains the error. Its first sentence states which program failed to do what. It has no full stop at its
-	// end.
+	// Meaning explains the error. Its first sentence states which program failed to do what. Meaning has no full stop
+	// at its end.
 	Meaning string `json:"meaning"`
 	// Causes are the possible causes of the error. The most likely one is first.
 	Causes []Cause `json:"causes"`
 	// Next are commands to run. Words in capitals are placeholders. Diagnose replaces names in braces by values that
-	// it finds in the text.
+	// it finds in the text, or by placeholders.
 	Next []string `json:"next"`
 	// Reports are public discussions of the error.
 	Reports []string `json:"reports,omitempty"`
@@ -69,14 +69,16 @@ type Diagnosis struct {
 	Findings []Finding `json:"findings"`
 }
 
-// maxText is how many bytes of a text Diagnose reads. It ignores the rest.
+// maxText is how many bytes of a text Diagnose reads. Of a longer text it reads the end, where a log has its newest
+// lines.
 const maxText = 64 << 10
 
 // Diagnose finds known errors in a text, which can be a single error or a log. Each line has at most one Finding. It
 // reports an error that occurs between the same programs in several lines once.
 func Diagnose(text string) Diagnosis {
 	if len(text) > maxText {
-		text = text[:maxText]
+		text = text[len(text)-maxText:]
+		_, text, _ = strings.Cut(text, "\n") // the first line is not whole
 	}
 	var d Diagnosis
 	explained := map[int]bool{}   // groups of events with a finding that is no mere consequence
