@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -119,10 +118,9 @@ func startKonnectivity(t *testing.T, name string, health int, args ...string) {
 	expect.NoError(t, err)
 	t.Cleanup(func() {
 		p.LogOnFailure(t, 0)
-		_ = p.Cmd.Process.Signal(syscall.SIGTERM) // at the first signal an agent only stops accepting connections
-		if err := p.Stop(); err != nil {
-			t.Error(err)
-		}
+		// At SIGTERM an agent ends only when its connections have ended.
+		_ = p.Cmd.Process.Kill()
+		<-p.Ended
 	})
 	expect.Eventually(t, time.Minute, name+" is healthy", func() string {
 		select {
