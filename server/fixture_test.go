@@ -53,6 +53,10 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by /healthz/log
 	// The client of a WebSocket detects only at its next ping that the WebSocket is closed.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
+	// If the context of client-go's WebSocket executor is cancelled while it creates the streams, it closes only those
+	// that exist, and the goroutines of the others wait forever.
+	goleak.IgnoreAnyFunction("k8s.io/client-go/tools/remotecommand.(*wsStreamExecutor).StreamWithContext.func1"),
+	goleak.IgnoreAnyFunction("k8s.io/client-go/tools/remotecommand.(*stream).Read"),
 	// After a SPDY connection is closed, a goroutine waits some time for a reader of the connection's last error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 	// A port-forward waits 30 s for the second stream of a forwarded connection, even if the client has left.
