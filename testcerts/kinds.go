@@ -10,7 +10,7 @@ import (
 // Request describes the certificate that [Kind.Mint] makes.
 type Request struct {
 	// CommonName is the user name in a client certificate. In a serving certificate it is the name of the Node: the
-	// subject is that of [ForNode], except in the kinds server-kubelet-default and server-common-name-only.
+	// subject comes from [ForNode], except in the kinds server-kubelet-default and server-common-name-only.
 	CommonName string
 	// Organizations are the groups of a client certificate. Serving certificates ignore them.
 	Organizations []string

@@ -56,7 +56,7 @@ func servesCheckpoint(v *version.Version) bool {
 }
 
 // subresourcesOf returns the subresources of nodes that authorize a request to a kubelet of this version. If the version
-// is unknown, they are those of v1.37. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+// is unknown, v1.37 is assumed. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 func (r *row) subresourcesOf(v *version.Version, fineGrained string) []string {
 	for path, since := range map[string]string{"/checkpoint/": "1.30", "/statusz": "1.33", "/flagz": "1.33"} {
 		if strings.HasPrefix(r.path, path) && before(v, since) {

@@ -20,7 +20,7 @@ type Certificate struct {
 	NotAfter  time.Time       `json:"notAfter"`
 	Key       string          `json:"key"`
 	Signature string          `json:"signature"`
-	// Node is the node in the subject, system:node:NAME. It is empty if the subject is not that of a node.
+	// Node is the node in the subject, system:node:NAME. It is empty if the subject is not a node's.
 	Node string `json:"node,omitempty"`
 	// ForHost is true if the certificate is valid for the target's host, or for Options.ServerName if that is set.
 	ForHost bool `json:"forHost"`

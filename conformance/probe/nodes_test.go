@@ -29,7 +29,7 @@ func serveNodes(t *testing.T, nodes ...v1.Node) *rest.Config {
 	return &rest.Config{Host: api.URL}
 }
 
-// node returns a Node whose addresses are tried in an order other than that of the list.
+// node returns a Node whose addresses are tried in another order than the list has.
 func node(t *testing.T, name string, target probe.Target, addresses ...v1.NodeAddress) v1.Node {
 	t.Helper()
 	port, err := strconv.Atoi(target.Port)

@@ -104,7 +104,7 @@ func TestNotAKubelet(t *testing.T) {
 	})
 }
 
-// TestCheckpointWithoutAuthentication probes read-only ports like those of kubelets with and without CVE-2025-0426.
+// TestCheckpointWithoutAuthentication probes the read-only ports of kubelets with and without CVE-2025-0426.
 func TestCheckpointWithoutAuthentication(t *testing.T) {
 	t.Parallel()
 	const cve = "checkpoint-unauthenticated"
@@ -168,7 +168,7 @@ func TestCheckpointWithoutAuthentication(t *testing.T) {
 	}
 }
 
-// TestRightsOfOlderKubelets checks that the permissions in the report are those of the kubelet's version.
+// TestRightsOfOlderKubelets checks that the permissions in the report match the kubelet's version.
 func TestRightsOfOlderKubelets(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ version, path, want string }{

@@ -3,6 +3,7 @@ package symptoms
 import (
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -61,8 +62,8 @@ type program struct {
 	Writes pattern `json:"writes"`
 	// Calls is the callee of the program's requests, unless the text names another one.
 	Calls string `json:"calls"`
-	// Settings state how the program is configured, for the names in braces of symptoms. A cause whose text needs a
-	// setting that the caller does not have is left out.
+	// Settings state how the program is configured, for the names in braces of symptoms; see settingsOf. A cause whose
+	// text needs a setting that the caller does not have is left out.
 	Settings map[string]string `json:"settings"`
 }
 
@@ -181,6 +182,12 @@ func (f *Facts) onKubelet() bool {
 // not known.
 func (f *Facts) concernsKubelet() bool {
 	return f.onKubelet() || f.Callee == "cAdvisor" || f.Writer == kubelet || f.Caller == kubelet || f.Callee == ""
+}
+
+// mayConcernAPIServer reports whether kube-apiserver may be the caller. Only then does fauxlet check help, because it tests
+// kube-apiserver.
+func (f *Facts) mayConcernAPIServer() bool {
+	return slices.Contains([]string{"", kubeAPIServer, "kubectl", "k3s", "RKE2"}, f.Caller)
 }
 
 func programNamed(name string) *program {

@@ -1,6 +1,7 @@
 package symptoms
 
 import (
+	"maps"
 	"net"
 	"strings"
 )
@@ -12,12 +13,14 @@ import (
 //   - credential: how it gets its credential for a kubelet
 var settingNames = map[string]bool{"trust": true, "skip": true, "addresses": true, "credential": true}
 
-// settingsOf returns the settings of a program. An unknown program has those of the first program in the catalog.
+// settingsOf returns the settings of a program. A setting that the catalog does not state is replaced by the general
+// words of the first program in the catalog. These have no "skip": not every program can accept any certificate.
 func settingsOf(name string) map[string]string {
+	settings := maps.Clone(catalog().Programs[0].Settings)
 	if p := programNamed(name); p != nil {
-		return p.Settings
+		maps.Copy(settings, p.Settings)
 	}
-	return catalog().Programs[0].Settings
+	return settings
 }
 
 // values returns the facts by the names that they have in the catalog, without caller and callee.

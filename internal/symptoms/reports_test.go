@@ -65,7 +65,7 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestSeveralErrors checks that the errors of a text are told apart and are in the order of time, and that an error
+// TestSeveralErrors checks that the errors of a text are separated and are in the order of time, and that an error
 // which only follows from another one is last.
 func TestSeveralErrors(t *testing.T) {
 	var tests []struct {

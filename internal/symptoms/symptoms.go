@@ -174,9 +174,11 @@ func (s *Symptom) filled(facts *Facts, values map[string]string, text string) Sy
 				Cause{Cause: fill(c.Cause, plain), Check: fill(c.Check, quoted), Remedy: fill(c.Remedy, quoted)})
 		}
 	}
-	result.Next = slices.Clone(s.Next)
-	for i, command := range result.Next {
-		result.Next[i] = fill(command, quoted)
+	result.Next = nil
+	for _, command := range s.Next {
+		if !strings.HasPrefix(command, "fauxlet check ") || facts.mayConcernAPIServer() {
+			result.Next = append(result.Next, fill(command, quoted))
+		}
 	}
 	return result
 }

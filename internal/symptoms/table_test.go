@@ -17,6 +17,13 @@ func TestTable(t *testing.T) {
 	}
 	ids := map[string]bool{}
 	for _, s := range Table() {
+		for _, condition := range slices.Concat(s.When, whenOfCauses(s)) {
+			name, _, ok := strings.Cut(condition, "=")
+			if facts := []string{"writer", "caller", "callee", "operation", "side"}; !ok ||
+				!slices.Contains(facts, strings.TrimSuffix(name, "!")) {
+				t.Errorf("%s: the condition %q is not of the form FACT=VALUE or FACT!=VALUE", s.ID, condition)
+			}
+		}
 		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Meaning == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
 			t.Errorf("%q: a field is missing, or the ID is not unique", s.ID)
 		}
@@ -45,6 +52,24 @@ func TestTable(t *testing.T) {
 				if !slices.Contains(append(groups, factNames...), strings.Trim(name, "{}")) {
 					t.Errorf("%s: %q contains %s, but the pattern has no group with that name", s.ID, text, name)
 				}
+			}
+		}
+	}
+}
+
+func whenOfCauses(e Entry) (all conditions) {
+	for _, c := range e.Causes {
+		all = append(all, c.When...)
+	}
+	return all
+}
+
+// TestEachProgramHasCauses checks that no program loses a cause, except the one that turns verification off.
+func TestEachProgramHasCauses(t *testing.T) {
+	for _, p := range catalog().Programs {
+		for _, name := range []string{"trust", "addresses", "credential"} {
+			if settingsOf(p.Name)[name] == "" {
+				t.Errorf("%s has no setting %s", p.Name, name)
 			}
 		}
 	}
