@@ -43,7 +43,7 @@ var imports = map[string][]string{
 	"internal/bootstrap": {"internal/atomicfile", "internal/echo", "internal/kubeconfig", "internal/pemfile",
 		"internal/shellword"},
 	"internal/kubeconfig": {"internal/pemfile"},
-	"conformance/probe": {"authchain", "config", "internal/color", "internal/pemfile", "internal/pods",
+	"conformance/probe": {"authchain", "config", "internal/color", "internal/echo", "internal/pemfile", "internal/pods",
 		"internal/reviewapi", "server", "testcerts"},
 	"internal/node": {"config", "internal/compact", "internal/podlife", "internal/pods", "internal/podstats",
 		"scenario"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
@@ -25,7 +26,7 @@ func newProbe() *cobra.Command {
 		Use: "probe URL | NODE...",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
-			case p.ofCluster(args):
+			case probesNodes(c.Flags()):
 				return p.runNodes(c, args)
 			case len(args) == 0:
 				return usagef(c, "give the URL of a kubelet, as in https://192.168.0.7:10250; or --kubeconfig with the "+
@@ -127,9 +128,9 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 }
 
 func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
-	var err error
-	if err = p.readFiles(&options); err != nil {
-		return nil, err
+	err := options.ReadFiles(p.given, p.as, p.ca)
+	if err != nil {
+		return nil, fmt.Errorf("--%w", err)
 	}
 	if options.Compare, err = p.comparison(); err != nil {
 		return nil, err
@@ -152,11 +153,11 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	return report, withFile("--compare", err)
 }
 
-// ofCluster reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from a
+// probesNodes reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from a
 // host name.
-func (p *probeCommand) ofCluster(args []string) bool {
-	return p.allNodes || p.context != "" || len(args) > 1 ||
-		p.given.Kubeconfig != "" && len(args) == 1 && !strings.ContainsAny(args[0], ":/")
+func probesNodes(flags *pflag.FlagSet) bool {
+	return flags.Changed("all-nodes") || flags.Changed("context") || flags.NArg() > 1 ||
+		flags.Changed("kubeconfig") && flags.NArg() == 1 && !strings.ContainsAny(flags.Arg(0), ":/")
 }
 
 func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
@@ -177,8 +178,10 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 	p.given.Kubeconfig = ""
 	klog.SetLogger(logr.Discard())
 	config, _, err := cluster.Client("fauxlet/" + buildVersion())
-	if err = errors.Join(err, p.readFiles(&options)); err != nil {
+	if err != nil {
 		return &exitError{err, exitIncomplete}
+	} else if err = options.ReadFiles(p.given, p.as, p.ca); err != nil {
+		return &exitError{fmt.Errorf("--%w", err), exitIncomplete}
 	}
 	progress := color.NewProgress(c.ErrOrStderr())
 	onNode := func(node probe.NodeReport, done, all int) {
@@ -195,21 +198,8 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 		return &exitError{err, exitIncomplete}
 	case report.Dangerous() > 0:
 		return errors.New(report.Summary())
-	case report.NotProbed() > 0:
+	case report.Unanswered() > 0:
 		return &exitError{errors.New(report.Summary()), exitIncomplete}
-	}
-	return nil
-}
-
-// readFiles reads the files of --ca and of the identities.
-func (p *probeCommand) readFiles(options *probe.Options) (err error) {
-	if options.Identities, err = probe.ReadIdentities(p.given, p.as); err != nil {
-		return fmt.Errorf("--%w", err)
-	} else if p.ca == "" {
-		return nil
-	}
-	if options.CA, err = probe.ReadPool(p.ca); err != nil {
-		return fmt.Errorf("--ca: %w", err)
 	}
 	return nil
 }

@@ -29,9 +29,10 @@ func secretsOfFlags(c *cobra.Command) *secretfiles.Files {
 		switch {
 		case slices.Contains(keyFlags, flag.Name):
 			f.AddKey(name, value)
-		case c.Name() == "probe" && flag.Name == "kubeconfig" && context == "": // of one kubelet: only the user
+		case c.Name() == "probe" && flag.Name == "kubeconfig" && !probesNodes(c.Flags()): // only the user is used
 			f.AddUser(name, value)
-		case flag.Name == "kubeconfig" && (c.Name() == "check" || context != ""): // as for kubectl, if value is empty
+		case flag.Name == "kubeconfig" && (c.Name() == "check" || c.Name() == "probe" || context != ""):
+			// If the value is empty, the cluster is the one that kubectl uses.
 			f.AddCluster(name, kubeconfig.Source{Path: value, Context: context})
 		case slices.Contains(kubeconfigFlags, flag.Name):
 			f.AddKubeconfig(name, value)

@@ -43,34 +43,39 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	return c, nil
 }
 
-// ReadIdentities returns the identity "given" with the credential in the given files, if there are any, and an identity
-// for each text NAME=KIND:FILE,KIND:FILE... in the list "as". Errors begin with the name of a field of CredentialFiles,
-// or with "as".
-func ReadIdentities(given CredentialFiles, as []string) ([]Identity, error) {
-	var all []Identity
+// ReadFiles sets Identities and CA. Identities are the identity "given" with the credential in the given files, if there
+// are any, and an identity for each text NAME=KIND:FILE,KIND:FILE... in the list "as". CA has the certificates in the
+// PEM file "ca", and is nil if the file's name is empty. Errors begin with the name of a field of CredentialFiles, or
+// with "as" or "ca".
+func (o *Options) ReadFiles(given CredentialFiles, as []string, ca string) (err error) {
+	if ca != "" {
+		if o.CA, err = ReadPool(ca); err != nil {
+			return fmt.Errorf("ca: %w", err)
+		}
+	}
 	if given != (CredentialFiles{}) {
 		i, err := given.Identity("given")
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, *i)
+		o.Identities = append(o.Identities, *i)
 	}
 	for _, text := range as {
 		name, files, found := strings.Cut(text, "=")
 		if !found || name == "" {
-			return nil, fmt.Errorf("as %q: must be NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", text)
+			return fmt.Errorf("as %q: must be NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", text)
 		}
 		c, err := ParseCredentialFiles(files)
 		if err != nil {
-			return nil, fmt.Errorf("as %s: %w", name, err)
+			return fmt.Errorf("as %s: %w", name, err)
 		}
 		i, err := c.Identity(name)
 		if err != nil {
-			return nil, fmt.Errorf("as %s: %w", name, err)
+			return fmt.Errorf("as %s: %w", name, err)
 		}
-		all = append(all, *i)
+		o.Identities = append(o.Identities, *i)
 	}
-	return all, nil
+	return nil
 }
 
 // ReadPool reads the certificates of CAs from a PEM file.

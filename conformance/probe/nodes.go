@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"fauxlet/internal/echo"
 )
 
 // NodesReport is the result of a probe of several nodes of a cluster.
@@ -40,8 +43,8 @@ type NodeGroup struct {
 	Nodes []string `json:"nodes"`
 	// Findings are IDs. The evidence is in the report of each node.
 	Findings []string `json:"findings"`
-	// NotProbed means that no report exists. The errors are in Nodes.
-	NotProbed bool `json:"notProbed,omitempty"`
+	// NoReport means that the nodes have an Error in place of a Report.
+	NoReport bool `json:"noReport,omitempty"`
 }
 
 // nodesOf returns the nodes with the given names or, if there are no names, all nodes of the cluster, sorted by name.
@@ -84,6 +87,8 @@ func clientIdentity(name string, config *rest.Config) (*Identity, error) {
 // onNode is called after each node, by one goroutine at a time.
 func RunCluster(ctx context.Context, config *rest.Config, names []string, limit int, options Options,
 	onNode func(node NodeReport, done, all int)) (*NodesReport, error) {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return echo.Transport{RoundTripper: next} })
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -177,14 +182,14 @@ func addresses(node *v1.Node) []string {
 func (r *NodesReport) group() {
 	r.Groups = []NodeGroup{}
 	for _, node := range r.Nodes {
-		g := NodeGroup{Findings: []string{}, NotProbed: node.Report == nil}
+		g := NodeGroup{Findings: []string{}, NoReport: node.Report == nil}
 		if node.Report != nil {
 			for _, f := range node.Report.Findings {
 				g.Findings = append(g.Findings, f.ID)
 			}
 		}
 		i := slices.IndexFunc(r.Groups, func(other NodeGroup) bool {
-			return other.NotProbed == g.NotProbed && slices.Equal(other.Findings, g.Findings)
+			return other.NoReport == g.NoReport && slices.Equal(other.Findings, g.Findings)
 		})
 		if i < 0 {
 			i = len(r.Groups)
@@ -198,7 +203,7 @@ func (r *NodesReport) group() {
 // rank orders groups: by the most severe finding, then groups without findings, then nodes that were not probed.
 func (r *NodesReport) rank(g NodeGroup) int {
 	switch {
-	case g.NotProbed:
+	case g.NoReport:
 		return len(severities) + 1
 	case len(g.Findings) == 0:
 		return len(severities)
@@ -221,8 +226,9 @@ func (r *NodesReport) Dangerous() (n int) {
 	return n
 }
 
-// NotProbed returns the number of nodes without a report or without a response of their secure port.
-func (r *NodesReport) NotProbed() (n int) {
+// Unanswered returns the number of nodes whose kubelet answered no request: nodes without a Report, and nodes whose
+// Report has no response, because every handshake failed.
+func (r *NodesReport) Unanswered() (n int) {
 	for _, node := range r.Nodes {
 		if node.Report == nil || !node.Report.HasResponses() {
 			n++
@@ -234,5 +240,5 @@ func (r *NodesReport) NotProbed() (n int) {
 // Summary returns one line for people.
 func (r *NodesReport) Summary() string {
 	return fmt.Sprintf("%d nodes in %.1f s: %d with something dangerous, %d not probed", len(r.Nodes),
-		r.DurationSeconds, r.Dangerous(), r.NotProbed())
+		r.DurationSeconds, r.Dangerous(), r.Unanswered())
 }

@@ -57,7 +57,7 @@ func (r *NodesReport) writeTable(w io.Writer) error {
 		}
 		paragraph(0, fmt.Sprintf("%d %s: %s", len(g.Nodes), noun, strings.Join(g.Nodes, ", ")))
 		switch {
-		case g.NotProbed:
+		case g.NoReport:
 			for _, node := range r.Nodes {
 				if slices.Contains(g.Nodes, node.Name) {
 					paragraph(2, "not probed: "+node.Name+": "+node.Error)
@@ -73,7 +73,7 @@ func (r *NodesReport) writeTable(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	for _, g := range r.Groups {
-		if g.NotProbed {
+		if g.NoReport {
 			continue
 		}
 		first := r.first(g)

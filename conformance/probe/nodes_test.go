@@ -2,9 +2,12 @@ package probe_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/conformance/probe"
+	"fauxlet/internal/echo"
 )
 
 // serveNodes starts an API server that lists the nodes and nothing else.
@@ -79,7 +83,7 @@ func TestRunCluster(t *testing.T) {
 		!slices.Equal(groups[1:], []string{"good-1+good-2: ", "lost+public+web: "}) {
 		t.Errorf("the groups are %q, want open, good-1+good-2, lost+public+web", groups)
 	}
-	if report.Dangerous() != 1 || report.NotProbed() != 3 {
+	if report.Dangerous() != 1 || report.Unanswered() != 3 {
 		t.Errorf("%s, want 1 and 3", report.Summary())
 	}
 	for _, n := range report.Nodes {
@@ -111,9 +115,74 @@ func TestRunCluster(t *testing.T) {
 			t.Errorf("the %s has no %q:\n%s", format, part, texts[format])
 		}
 	}
+	checkNodesSchema(t, texts["json"])
 	if strings.Count(texts["table"], "Nothing dangerous was found") != 1 ||
 		strings.Count(texts["junit"], "<error ") != 3 {
 		t.Errorf("wrong texts:\n%s\n%s", texts["table"], texts["junit"])
+	}
+}
+
+// checkNodesSchema validates the report of several nodes against the schema. Changes of the report that make it invalid
+// must be errors.
+func checkNodesSchema(t *testing.T, text string) {
+	t.Helper()
+	if err := schemaError(t, "nodes.schema.json", decoded(t, []byte(text))); err != nil {
+		t.Errorf("the report does not match the schema: %v\n%s", err, text)
+	}
+	for name, change := range map[string]func(report, node map[string]any){
+		"no groups":               func(report, _ map[string]any) { delete(report, "groups") },
+		"another field":           func(report, _ map[string]any) { report["extra"] = 1 },
+		"a report and an error":   func(_, node map[string]any) { node["error"] = "x" },
+		"no report and no error":  func(_, node map[string]any) { delete(node, "report") },
+		"a report without fields": func(_, node map[string]any) { node["report"] = map[string]any{} },
+		"another field of a report": func(_, node map[string]any) {
+			node["report"].(map[string]any)["extra"] = 1
+		},
+	} {
+		report := decoded(t, []byte(text))
+		for _, node := range report["nodes"].([]any) {
+			if node := node.(map[string]any); node["report"] != nil {
+				change(report, node)
+				break
+			}
+		}
+		if schemaError(t, "nodes.schema.json", report) == nil {
+			t.Errorf("the schema accepts an invalid report: %s", name)
+		}
+	}
+}
+
+// TestClusterCredentialsAreHidden checks that errors contain no credential of the kubeconfig, even if the API server
+// repeats it.
+func TestClusterCredentialsAreHidden(t *testing.T) {
+	t.Parallel()
+	const token, password = "s3cret-token-of-mine", "s3cret-password-of-mine"
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, repeated, _ := r.BasicAuth()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+			Status: metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
+			Message: "no rights for " + r.Header.Get("Authorization") + " " + repeated})
+	}))
+	t.Cleanup(api.Close)
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, config := range map[string]*rest.Config{"token": {BearerToken: token},
+		"token file": {BearerTokenFile: tokenFile}, "password": {Username: "me", Password: password}} {
+		config.Host = api.URL
+		_, err := probe.RunCluster(t.Context(), config, nil, 1, probe.Options{}, func(probe.NodeReport, int, int) {})
+		if err == nil || !strings.Contains(err.Error(), echo.Removed) {
+			t.Errorf("%s: the error is %v, want %q", name, err, echo.Removed)
+		}
+		encoded := base64.StdEncoding.EncodeToString([]byte("me:" + password))
+		for _, secret := range []string{token, password, encoded} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: the error contains the credential: %v", name, err)
+			}
+		}
 	}
 }
 

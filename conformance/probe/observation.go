@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -14,6 +16,7 @@ type observation struct {
 	certificate *Certificate          // nil if no handshake succeeded
 	responses   map[string][]Response // by identity name, in the order of the table rows
 	nodeVersion string                // the version in the Node, if the kubelet is the kubelet of a known Node
+	refusals    *refusals             // nil if the responses show without it whether the server is a kubelet
 	readOnly    ReadOnlyPort
 }
 
@@ -51,7 +54,18 @@ func (o *observation) refused(identity string) bool {
 
 // isKubelet reports whether at least one response is typical of a kubelet.
 func (o *observation) isKubelet() bool {
-	return o.find(func(a *Response) bool { return a.kubelet }) != nil
+	return o.find(func(a *Response) bool { return a.kubelet }) != nil || o.refusals.ofKubelet()
+}
+
+// refusals has the responses to two requests without a credential: to a path that every kubelet serves, and to a path
+// that no kubelet serves. A 401 with the text Unauthorized alone does not show that the server is a kubelet, because
+// other programs send it too.
+type refusals struct{ pods, unserved Response }
+
+// ofKubelet reports whether the server refuses the path of a kubelet, and answers the other path without
+// authentication. A server without a handler for /pods, or one that authenticates every request, does not do both.
+func (r *refusals) ofKubelet() bool {
+	return r != nil && r.pods.bare && r.unserved.Access == NotServed && r.unserved.Status == http.StatusNotFound
 }
 
 // notKubelet returns an error if the server did not respond like a kubelet. A kubelet without a serving certificate
@@ -73,6 +87,14 @@ func (o *observation) notKubelet() error {
 	case o.find(func(a *Response) bool { return a.apiServer }) != nil:
 		return fmt.Errorf("not a kubelet: %s, in the form of a kube-apiserver's answers; give the address of a node",
 			answered)
+	}
+	if r := o.refusals; r != nil && r.pods.bare {
+		const text = "may be a kubelet, but cannot be recognized: it answers 401 to GET /pods, as kubelets and other " +
+			"servers do, but %s, to which a kubelet answers 404, got %s"
+		if r.unserved.Status == 0 {
+			return fmt.Errorf(text, &unservedRow, "no response: "+r.unserved.Error)
+		}
+		return fmt.Errorf(text, &unservedRow, strconv.Itoa(r.unserved.Status)+"; perhaps a proxy is in front of it")
 	}
 	return fmt.Errorf("not a kubelet: no response is one that a kubelet sends; the first is %s", answered)
 }

@@ -150,5 +150,10 @@ func (p *prober) observe(ctx context.Context, s *endpoint, all []Identity, roots
 		o.certificate = describeCertificate(o.tls.chain, s.name, roots, time.Now())
 		o.responses = p.sendAll(ctx, s, all)
 	}
+	if !o.isKubelet() && o.find(func(a *Response) bool { return a.bare }) != nil {
+		c := p.client(s, &all[0]) // no credential
+		defer c.close()
+		o.refusals = &refusals{pods: c.send(ctx, &podsRow), unserved: c.send(ctx, &unservedRow)}
+	}
 	return o
 }

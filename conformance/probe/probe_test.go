@@ -3,6 +3,7 @@ package probe_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +58,17 @@ func response(status, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
 }
 
+var unauthorized, notFound = response("401 Unauthorized", "Unauthorized"),
+	response("404 Not Found", "404 page not found\n")
+
+// refuse returns a kubelet's response to a client that is not authenticated.
+func refuse(r *http.Request) string {
+	if r.URL.Path == "/fauxlet-probe" { // no kubelet serves this path
+		return notFound
+	}
+	return unauthorized
+}
+
 func newAuthority(t *testing.T) *testcerts.Authority {
 	t.Helper()
 	ca, err := testcerts.NewAuthority("cluster-ca")
@@ -68,24 +81,44 @@ func newAuthority(t *testing.T) *testcerts.Authority {
 // TestNotAKubelet checks that the probe of a server that is not a kubelet ends with one error and no report.
 func TestNotAKubelet(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, answer, want string }{
-		{"an apiserver", response("401 Unauthorized",
+	for _, test := range []struct {
+		name, answer, want string
+		others             map[string]string // the answers for single paths
+	}{
+		{name: "an apiserver", answer: response("401 Unauthorized",
 			`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
-			"not a kubelet: no-credential: GET /healthz: 401, in the form of a kube-apiserver's answers; give the " +
-				"address of a node"},
-		{"a web server", response("200 OK", "<html>"),
-			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 200"},
-		{"an unknown path", response("404 Not Found", "404 page not found\n"),
-			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 404"},
-		{"a proxy", response("502 Bad Gateway", ""),
-			"no kubelet responded: no-credential: GET /healthz: 502: a proxy answered: Bad Gateway"},
-		{"a redirect", "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
-			"not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET /healthz: 302"},
-		{"not HTTP", "what?\r\n\r\n", "no request was answered; first error: malformed HTTP"},
+			want: "not a kubelet: no-credential: GET /healthz: 401, in the form of a kube-apiserver's answers; give " +
+				"the address of a node"},
+		{name: "a web server", answer: response("200 OK", "<html>"),
+			want: "not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET " +
+				"/healthz: 200"},
+		{name: "an unknown path", answer: notFound,
+			want: "not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET " +
+				"/healthz: 404"},
+		{name: "a proxy", answer: response("502 Bad Gateway", ""),
+			want: "no kubelet responded: no-credential: GET /healthz: 502: a proxy answered: Bad Gateway"},
+		{name: "a redirect", answer: "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+			want: "not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET " +
+				"/healthz: 302"},
+		{name: "a server that refuses every request", answer: unauthorized,
+			want: "may be a kubelet, but cannot be recognized: it answers 401 to GET /pods, as kubelets and other " +
+				"servers do, but GET /fauxlet-probe, to which a kubelet answers 404, got 401; perhaps a proxy is in " +
+				"front of it"},
+		{name: "no response to the path that no kubelet serves", answer: unauthorized,
+			others: map[string]string{"/fauxlet-probe": "what?\r\n\r\n"},
+			want: "may be a kubelet, but cannot be recognized: it answers 401 to GET /pods, as kubelets and other " +
+				"servers do, but GET /fauxlet-probe, to which a kubelet answers 404, got no response: malformed HTTP"},
+		{name: "a server without the path /pods", answer: unauthorized,
+			others: map[string]string{"/pods": notFound, "/fauxlet-probe": notFound},
+			want: "not a kubelet: no response is one that a kubelet sends; the first is no-credential: GET " +
+				"/healthz: 401"},
+		{name: "not HTTP", answer: "what?\r\n\r\n", want: "no request was answered; first error: malformed HTTP"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			target := serveText(t, newAuthority(t), func(*http.Request) string { return test.answer })
+			target := serveText(t, newAuthority(t), func(r *http.Request) string {
+				return cmp.Or(test.others[r.URL.Path], test.answer)
+			})
 			report, err := probe.Run(t.Context(), probe.Options{Target: target})
 			if report != nil || err == nil || !strings.HasPrefix(err.Error(), target.String()+": "+test.want) {
 				t.Errorf("the report is %v and the error %v, want only the error %q", report, err, test.want)
@@ -131,7 +164,7 @@ func TestCheckpointWithoutAuthentication(t *testing.T) {
 				if r.URL.Path == "/configz" && test.configz != "" {
 					return response("200 OK", `{"kubeletconfig":{"readOnlyPort":`+test.configz+`}}`)
 				}
-				return response("401 Unauthorized", "Unauthorized")
+				return refuse(r)
 			})
 			options := probe.Options{Target: target, NodeVersion: test.version, Timeout: time.Second}
 			if test.checkpoint == 0 {
@@ -184,9 +217,7 @@ func TestRightsOfOlderKubelets(t *testing.T) {
 	} {
 		t.Run(test.version+test.path, func(t *testing.T) {
 			t.Parallel()
-			target := serveText(t, newAuthority(t), func(*http.Request) string {
-				return response("401 Unauthorized", "Unauthorized")
-			})
+			target := serveText(t, newAuthority(t), refuse)
 			for _, request := range run(t, probe.Options{Target: target, NodeVersion: test.version}).Requests {
 				if got := strings.Join(request.Rights, " or "); request.Path == test.path && request.Method == "GET" &&
 					got != test.want {
@@ -229,7 +260,7 @@ func TestContradiction(t *testing.T) {
 				"Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
 			)
 		}
-		return response("401 Unauthorized", "Unauthorized")
+		return refuse(r)
 	})
 	if got := values(run(t, probe.Options{Target: target}))[webhookEnabled]; got != "unknown" {
 		t.Errorf("the setting %s is inferred as %s, want unknown", webhookEnabled, got)
@@ -263,7 +294,7 @@ func TestTokens(t *testing.T) {
 	received := 0
 	target := serveText(t, ca, func(r *http.Request) string {
 		if !strings.Contains(r.Header.Get("Authorization"), token) {
-			return response("401 Unauthorized", "Unauthorized")
+			return refuse(r)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -330,7 +361,7 @@ func TestNothingIsLogged(t *testing.T) {
 	target := serveText(
 		t,
 		ca,
-		func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token },
+		func(r *http.Request) string { return refuse(r) + "and " + token },
 	)
 	run(t, probe.Options{Target: target, CA: ca.Pool(), Identities: []probe.Identity{withToken("scraper", token)}})
 	if logged.Len() > 0 {
@@ -364,7 +395,7 @@ func TestSlowRefusal(t *testing.T) {
 	target := serveText(
 		t,
 		newAuthority(t),
-		func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") },
+		refuse,
 	)
 	report := run(t, probe.Options{Target: target, Patience: 1})
 	for _, i := range report.Identities {
@@ -446,7 +477,7 @@ func TestJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		document := decoded(t, first.Bytes())
-		if err := schemaError(t, document); err != nil {
+		if err := schemaError(t, "report.schema.json", document); err != nil {
 			t.Errorf("%s: the report does not match the schema: %v\n%s", name, err, first.String())
 		}
 		var again probe.Report
@@ -475,7 +506,7 @@ func TestJSON(t *testing.T) {
 		} {
 			document := decoded(t, first.Bytes())
 			modify(document)
-			if schemaError(t, document) == nil {
+			if schemaError(t, "report.schema.json", document) == nil {
 				t.Errorf("the schema accepts an invalid report: %s", name)
 			}
 		}
@@ -496,15 +527,22 @@ func firstResponse(report map[string]any) map[string]any {
 	return request["responses"].(map[string]any)[probe.NoCredential].(map[string]any)
 }
 
-// schemaError validates a report against the schema.
-func schemaError(t *testing.T, document any) error {
+// schemaError validates a document against the schema in a file. The validator resolves no references, so the schemas
+// that this schema refers to by file name replace the references.
+func schemaError(t *testing.T, file string, document any) error {
 	t.Helper()
-	text, err := os.ReadFile("report.schema.json")
-	if err != nil {
-		t.Fatal(err)
+	read := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
+	text := regexp.MustCompile(`{"\$ref": "([^"#]+)"}`).ReplaceAllStringFunc(read(file), func(reference string) string {
+		return read(strings.Split(reference, `"`)[3])
+	})
 	var schema spec.Schema
-	if err := json.Unmarshal(text, &schema); err != nil {
+	if err := json.Unmarshal([]byte(text), &schema); err != nil {
 		t.Fatal(err)
 	}
 	return validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(document).AsError()

@@ -70,6 +70,10 @@ var rows = []row{
 	{method: "OPTIONS", path: "/containerLogs" + impossiblePod},
 }
 
+// The probe sends these two requests only if the server's responses do not show whether it is a kubelet. No kubelet has
+// a handler for the path of unservedRow: a kubelet answers 404 before it authenticates the client.
+var podsRow, unservedRow = row{method: "GET", path: "/pods"}, row{method: "GET", path: "/fauxlet-probe"}
+
 // Access is the result of authentication and authorization for a request.
 type Access string
 
@@ -107,6 +111,7 @@ type Response struct {
 	subresources []string
 	handler      string // the kubelet's name for a disabled handler: Debug, logs, profiling or flags
 	kubelet      bool   // the response text is typical of a kubelet
+	bare         bool   // a 401 with the text Unauthorized, which kubelets send, but also other servers
 	apiServer    bool   // the response text is a Status, as a kube-apiserver sends
 	cause        error  // the error behind Error
 	took         time.Duration
@@ -142,7 +147,7 @@ func classify(r *row, status int, body []byte) Response {
 	a := Response{Status: status, Access: Admitted, apiServer: statusObject.MatchString(text)}
 	switch {
 	case status == http.StatusUnauthorized:
-		a.Access, a.kubelet = Unauthenticated, text == "Unauthorized"
+		a.Access, a.bare = Unauthenticated, text == "Unauthorized"
 	case status == http.StatusForbidden:
 		a.Access = Forbidden
 		if m := forbidden.FindStringSubmatch(text); m != nil {

@@ -1,8 +1,11 @@
 package probe_test
 
 import (
+	"fmt"
 	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 
@@ -191,6 +194,20 @@ func TestReadOnlyPort(t *testing.T) {
 			report.ReadOnly.State != probe.NotProbed {
 			t.Errorf("the read-only port is %q and %s, want it unknown and not probed",
 				values(report)[readOnlyPort], report.ReadOnly.State)
+		}
+	})
+	t.Run("a server that refuses requests", func(t *testing.T) { // a kubelet's read-only port refuses none
+		t.Parallel()
+		w := newWorld(t, "")
+		k := w.start(t, nil)
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, "Unauthorized")
+		}))
+		t.Cleanup(other.Close)
+		k.readOnly = other.Listener.Addr().(*net.TCPAddr).Port
+		if report := w.run(t, k); report.ReadOnly.State != probe.NotKubelet || report.Dangerous() {
+			t.Errorf("the read-only port is %s, want another server\n%s", report.ReadOnly.State, table(t, report))
 		}
 	})
 	t.Run("something else", func(t *testing.T) {
