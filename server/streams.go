@@ -365,7 +365,7 @@ func withoutCredentials(r *http.Request) *http.Request {
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {
-		clean.Header["Sec-Websocket-Protocol"][i] = tokenProtocol.ReplaceAllString(value, "$1")
+		clean.Header["Sec-Websocket-Protocol"][i] = tokenProtocol.ReplaceAllString(value, "${1}removed")
 	}
 	return clean
 }

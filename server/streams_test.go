@@ -196,10 +196,17 @@ func TestTooManyExpectedStreams(t *testing.T) {
 func TestErrorsHideCredentials(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
-	_, body := f.ask(t, client, http.MethodPost, "/exec/default/nginx/nginx?output=1", "Connection: Upgrade",
-		"Upgrade: other", "X-Stream-Protocol-Version: v4.channel.k8s.io", "Authorization: Bearer s3cret")
-	if !strings.Contains(body, `"Authorization":[]string{"removed"}`) || strings.Contains(body, "s3cret") {
-		t.Errorf("got the error %q", body)
+	const protocol = "base64url.bearer.authorization.k8s.io."
+	for _, test := range []struct{ path, header, want string }{
+		{"/exec/default/nginx/nginx?output=1", "Authorization: Bearer s3cret", `"Authorization":[]string{"removed"}`},
+		{"/attach/default/nginx/nginx?input=1", "Sec-WebSocket-Protocol: " + protocol + "czNjcmV0, v4.channel.k8s.io",
+			`"` + protocol + `removed, v4.channel.k8s.io"`},
+	} {
+		_, body := f.ask(t, client, http.MethodPost, test.path, "Connection: Upgrade", "Upgrade: other",
+			"X-Stream-Protocol-Version: v4.channel.k8s.io", test.header)
+		if !strings.Contains(body, test.want) || strings.Contains(body, "s3cret") || strings.Contains(body, "czNjcmV0") {
+			t.Errorf("%s: the error %q does not contain %q", test.header, body, test.want)
+		}
 	}
 }
 

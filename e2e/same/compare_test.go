@@ -57,9 +57,15 @@ var masks = []mask{
 		func(body string) string { return journalEntries.ReplaceAllString(body, "(the journal)\n") }},
 	{"credentials in an error that repeats the headers of a request for streams, where fauxlet shows `removed`",
 		matching(`^unable to upgrade: missing upgrade headers in request: http\.Header\{`),
-		replaced(`("Authorization":\[\]string\{)("(?:[^"\\]|\\.)*"(?:, )?)+\}`, "$1(removed)}")},
+		withoutCredentials},
 	{"profiles and the command line in /debug/pprof/, which depend on the process", profile,
 		func(string) string { return "(about the process)" }},
+}
+
+// withoutCredentials replaces the credentials in an error that repeats the headers of a request.
+func withoutCredentials(body string) string {
+	body = replaced(`("Authorization":\[\]string\{)("(?:[^"\\]|\\.)*"(?:, )?)+\}`, "$1(removed)}")(body)
+	return replaced(`(base64url\.bearer\.authorization\.k8s\.io\.)[^,"]*`, "${1}(removed)")(body)
 }
 
 // journalEntries matches a response to a query of the journal: the entries that fauxlet makes up, and the output of
