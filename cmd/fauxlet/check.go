@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -42,7 +40,10 @@ func newCheck() *cobra.Command {
 	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for "+
 		"clusters that dial nodes by name (default: localhost for a loopback address, otherwise none)")
 	flags.StringSliceVar(&k.only, "only", nil,
-		"run only checks with these ids or prefixes of ids, and the checks that they need")
+		"run only checks with these ids or prefixes of ids, and the checks that they need; those of the group "+
+			"approver run only if they are named here")
+	flags.DurationVar(&k.wait, "approver-wait", check.DefaultApproverWait, "how long --only approver waits for "+
+		"answers to its CertificateSigningRequests; must be less than --timeout")
 	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
@@ -62,7 +63,7 @@ type checkCommand struct {
 	hostname, output                  string
 	nodeIPs, only                     []string
 	approve, strict, list             bool
-	timeout                           time.Duration
+	timeout, wait                     time.Duration
 }
 
 // These are the exit codes of check and probe, besides 0 for success.
@@ -77,8 +78,11 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	if err != nil {
 		return usagef(c, "--only: %w; fauxlet check --list lists them", err)
 	}
+	if k.list && len(k.only) == 0 {
+		checks = all
+	}
 	if k.list {
-		return listChecks(c.OutOrStdout(), checks)
+		return check.List(c.OutOrStdout(), checks)
 	}
 	options, err := k.options(c)
 	if err != nil {
@@ -125,10 +129,13 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.timeout <= 0 {
 		return nil, usagef(c, "--timeout: %v: must be more than 0", k.timeout)
 	}
+	if k.wait <= 0 {
+		return nil, usagef(c, "--approver-wait: %v: must be more than 0", k.wait)
+	}
 	if (k.servingCA == "") != (k.servingCAKey == "") {
 		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: give both or neither")
 	}
-	o := &check.Options{ApproveServingCertificate: k.approve, NodeHostname: k.hostname,
+	o := &check.Options{ApproveServingCertificate: k.approve, ApproverWait: k.wait, NodeHostname: k.hostname,
 		Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
 		ip, err := netip.ParseAddr(text)
@@ -168,12 +175,4 @@ func clusterClient(s kubeconfig.Source) (kubernetes.Interface, error) {
 		return nil, err
 	}
 	return kubernetes.NewForConfig(config)
-}
-
-func listChecks(w io.Writer, checks []check.Check) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, one := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", one.ID, one.Title, one.Flag)
-	}
-	return table.Flush()
 }

@@ -32,7 +32,11 @@ package check
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"slices"
+	"strings"
+	"text/tabwriter"
 )
 
 // Check is one check of a kube-apiserver.
@@ -52,6 +56,14 @@ type Check struct {
 	// several remedies sets finding.remedy instead.
 	remedy string
 	run    runFunc
+	// onRequest is true if the check runs only if it is selected by its ID or by the name of its group.
+	onRequest bool
+}
+
+// group is the part of the ID before the dot.
+func (c Check) group() string {
+	group, _, _ := strings.Cut(c.ID, ".")
+	return group
 }
 
 // runFunc checks a kube-apiserver. It returns an error if it cannot complete.
@@ -60,11 +72,20 @@ type runFunc func(ctx context.Context, r *run, f *finding) error
 // Checks returns all checks in the order of the report.
 func Checks() []Check {
 	all := slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks(), streamChecks(),
-		hostileChecks(), afterChecks())
+		hostileChecks(), afterChecks(), approverChecks())
 	for i := range all[1:] {
 		if c := &all[i+1]; c.Needs == nil {
 			c.Needs = []string{all[0].ID}
 		}
 	}
 	return all
+}
+
+// List writes the checks as a table: the IDs, the titles, and the settings that the checks are about.
+func List(w io.Writer, checks []Check) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range checks {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", c.ID, c.Title, c.Flag)
+	}
+	return table.Flush()
 }

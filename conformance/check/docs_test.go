@@ -29,6 +29,8 @@ var groups = map[string]string{
 	"hostile": "What can a hostile kubelet do to kube-apiserver and its users? The check runs a kubelet that " +
 		"misbehaves. Attacks that a kube-apiserver cannot detect, such as the log of another pod, are out of scope.",
 	"after": "Which connections stay open afterwards?",
+	"approver": "Does the program that approves certificate requests of kubelets approve only correct ones? These " +
+		"checks run only with `--only approver`, because they create CertificateSigningRequests.",
 }
 
 // TestDocs compares docs/checks.md with the table of checks.
@@ -120,7 +122,7 @@ func TestGuide(t *testing.T) {
 		}
 	}
 
-	for _, a := range slices.Concat(required, requiredToApprove) {
+	for _, a := range slices.Concat(required, requiredToApprove, requiredForApprovers("node")) {
 		for _, verb := range a.verbs {
 			if !regexp.MustCompile(`resources: \[[^]]*\b` + regexp.QuoteMeta(a.resource) +
 				`\b[^]]*\],.* verbs: \[[^]]*\b` + verb + `\b`).

@@ -43,7 +43,10 @@ type Options struct {
 	// If ApproveServingCertificate is true, the run creates a CertificateSigningRequest for a serving certificate, and
 	// approves it. Then the cluster's signer issues the certificate.
 	ApproveServingCertificate bool
-	// Checks are the checks to run. The default is all checks.
+	// ApproverWait is the maximum time that the checks of CSR approvers wait for answers. The default is
+	// DefaultApproverWait. The checks wait for the whole time unless all requests are answered before.
+	ApproverWait time.Duration
+	// Checks are the checks to run. The default is the checks that Select returns if nothing is selected.
 	Checks []Check
 	// OnResult, if set, is called with each result. Calls do not overlap.
 	OnResult func(conformance.Result)
@@ -76,6 +79,9 @@ type run struct {
 	selfSigned *tls.Certificate
 	// firstConnection makes the kube-apiserver connect to a kubelet. Later calls return the same result.
 	firstConnection func() (dialed, error)
+	// approverAnswers makes requests for serving certificates and waits for answers. Later calls return the same
+	// results.
+	approverAnswers func() (*approverAnswers, error)
 	// soon is the time limit for actions that a kube-apiserver should perform immediately.
 	soon time.Duration
 }
@@ -105,7 +111,10 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	}
 	requirements := required
 	if o.ApproveServingCertificate {
-		requirements = slices.Concat(required, requiredToApprove)
+		requirements = slices.Concat(requirements, requiredToApprove)
+	}
+	if slices.ContainsFunc(r.options.Checks, func(c Check) bool { return c.onRequest }) {
+		requirements = slices.Concat(requirements, requiredForApprovers(r.objects.NodeName(requesterNode)))
 	}
 	if err := checkRequirements(ctx, r.client, requirements); err != nil {
 		return nil, err
@@ -126,7 +135,10 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 
 func newRun(o Options) (*run, error) {
 	if o.Checks == nil {
-		o.Checks = Checks()
+		o.Checks, _ = Select(Checks(), nil)
+	}
+	if o.ApproverWait == 0 {
+		o.ApproverWait = DefaultApproverWait
 	}
 	if o.OnResult == nil {
 		o.OnResult = func(conformance.Result) {}
@@ -155,6 +167,7 @@ func newRun(o Options) (*run, error) {
 	}
 	r.selfSigned = ptr.To(selfSigned.TLS())
 	r.firstConnection = sync.OnceValues(func() (dialed, error) { return r.newFirstConnection(r.ctx) })
+	r.approverAnswers = sync.OnceValues(func() (*approverAnswers, error) { return r.newApproverAnswers(r.ctx) })
 	r.trusted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newTrusted(r.ctx) })
 	r.accepted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newAccepted(r.ctx) })
 	flags := config.NewFlags()

@@ -15,21 +15,22 @@ import (
 const (
 	// parallelism is the number of checks that run at once. It is high because checks mostly wait.
 	parallelism = 8
-	// timeLimit is the maximum duration of one check.
+	// timeLimit is the maximum duration of one check. A check of CSR approvers has Options.ApproverWait in addition.
 	timeLimit = 30 * time.Second
 )
 
 // Select returns the checks whose IDs begin with one of the given texts, and the checks that they need. The checks keep
-// their order. If no texts are given, Select returns all checks.
+// their order. If no texts are given, Select returns the checks that run by default: all except the group approver. The
+// checks of this group must be selected by their IDs or by the whole name of the group.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
-		return all, nil
+		return slices.DeleteFunc(slices.Clone(all), func(c Check) bool { return c.onRequest }), nil
 	}
 	wanted := map[string]bool{}
 	for _, name := range only {
 		found := false
 		for _, c := range all {
-			if strings.HasPrefix(c.ID, name) {
+			if strings.HasPrefix(c.ID, name) && (!c.onRequest || strings.HasPrefix(name, c.group())) {
 				found, wanted[c.ID] = true, true
 			}
 		}
@@ -98,8 +99,12 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 
 // runOne runs a check with a time limit. It returns an error if the check did not reach a verdict.
 func runOne(ctx context.Context, r *run, c Check, f *finding) error {
-	late := fmt.Errorf("the check did not finish within %v", timeLimit)
-	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, late)
+	limit := timeLimit
+	if c.onRequest {
+		limit += r.options.ApproverWait
+	}
+	late := fmt.Errorf("the check did not finish within %v", limit)
+	limited, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	if err := context.Cause(limited); err != nil {
 		return err

@@ -45,8 +45,7 @@ func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	good, err := r.trusted()
 	if errors.Is(err, stage.ErrNotIssued) {
 		f.note("requested with a CertificateSigningRequest for kubernetes.io/kubelet-serving, and approved")
-		f.flag = "--cluster-signing-cert-file"
-		f.remedy = f.flag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager"
+		f.flag, f.remedy = signerFlag, signerRemedy
 		return f.fail("%v; kubelets with serverTLSBootstrap will not get a certificate either", err)
 	}
 	if errors.Is(err, noServing) { // the self-signed certificate shows whether kube-apiserver verifies at all

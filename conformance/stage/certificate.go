@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 	"k8s.io/utils/ptr"
@@ -28,6 +29,17 @@ const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
 var ErrNotIssued = errors.New("the cluster issued no usable serving certificate")
+
+// CreateRequest creates a CertificateSigningRequest with the credential of the given client. The name must be Name, or
+// the result of NodeName. The certificate is valid for ServingCertificateLifetime.
+func (s *Stage) CreateRequest(
+	ctx context.Context, client kubernetes.Interface, name string, spec certificatesv1.CertificateSigningRequestSpec,
+) (*certificatesv1.CertificateSigningRequest, error) {
+	spec.ExpirationSeconds = ptr.To(int32(ServingCertificateLifetime / time.Second))
+	return create(ctx, &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: s.labels()}, Spec: spec,
+	}, client.CertificatesV1().CertificateSigningRequests().Create)
+}
 
 // IssueServingCertificate obtains a serving certificate for a Node and its hosts from the cluster's own signer. It
 // creates a CertificateSigningRequest, approves it, and waits for the certificate.
@@ -57,14 +69,10 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, node string, hosts 
 		return nil, err
 	}
 	requests := s.client.CertificatesV1().CertificateSigningRequests()
-	request, err := create(ctx, &certificatesv1.CertificateSigningRequest{
-		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Labels: s.labels()},
-		Spec: certificatesv1.CertificateSigningRequestSpec{
-			Usages:  []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
-			Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
-			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
-		},
-	}, requests.Create)
+	request, err := s.CreateRequest(ctx, s.client, s.Name(), certificatesv1.CertificateSigningRequestSpec{
+		Usages:  []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
+		Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
+	})
 	if err != nil {
 		return nil, err
 	}

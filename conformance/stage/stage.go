@@ -1,5 +1,5 @@
 // Package stage creates the objects that a run of fauxlet check needs in a cluster: a namespace with a Lease that
-// shows that the run is alive, Nodes with a pod bound to each, and a CertificateSigningRequest. All objects have a
+// shows that the run is alive, Nodes with a pod bound to each, and CertificateSigningRequests. All objects have a
 // label with the run's ID. They are deleted when the run ends. If the run was killed, the next run deletes them.
 package stage
 
@@ -55,6 +55,9 @@ func nameOf(id string) string { return "fauxlet-check-" + id }
 
 // NodeName is the name of the Node that CreateNode creates for a suffix.
 func (s *Stage) NodeName(suffix string) string { return s.Name() + "-" + suffix }
+
+// Selector is the label selector of the run's objects.
+func (s *Stage) Selector() string { return RunLabel + "=" + s.id }
 
 func (s *Stage) labels() map[string]string { return map[string]string{RunLabel: s.id} }
 

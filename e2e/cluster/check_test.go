@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,8 +130,10 @@ func TestCheckGuide(t *testing.T) {
 		block, _, _ = strings.Cut(block, "```")
 		cmd := exec.Command("bash", "-eu", "-c", block)
 		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + programs.Scratch}
-		// The first command has no CA, so it cannot find out everything.
-		want := map[bool]int{true: 0, false: 2}[strings.Contains(block, "--serving-ca-file")]
+		want := 0
+		if !strings.Contains(block, "--serving-ca-file") && !strings.Contains(block, "--only approver") {
+			want = 2 // the first command has no CA, so it cannot find out everything
+		}
 		if got := programs.Run(t, cmd); got.Status != want {
 			t.Errorf("exit status %d, want %d: %s\n%+v", got.Status, want, block, got)
 		}
@@ -175,6 +178,11 @@ func TestCheckGuide(t *testing.T) {
 		return ""
 	})
 	reported(t, last).passes(t)
+	approver := runCheck(t, &checker, "--only", "approver", "--approver-wait", "1s")
+	if want := judged(conformance.Warn, "none"); approver.Status != 0 ||
+		!maps.Equal(approverResults(approver.report), want) {
+		t.Errorf("--only approver with the role: %+v, want the verdicts %v", approver, want)
+	}
 }
 
 // TestCheckWithIssuedCertificate checks a cluster with controllers. The serving certificate comes from the cluster's

@@ -78,7 +78,7 @@ func TestHelpExamples(t *testing.T) {
 			}
 		}
 	}
-	if served != 5 || checks != 5 {
-		t.Errorf("%d examples of serve and %d of check were run, want 5 of each", served, checks)
+	if served != 5 || checks != 6 {
+		t.Errorf("%d examples of serve and %d of check were run, want 5 and 6", served, checks)
 	}
 }
