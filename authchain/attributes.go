@@ -38,13 +38,29 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
+// The method "subresources" is like [Subresources], for the version of the chain.
+func (c *Chain) subresources(path string) []string {
+	for _, unknown := range c.legacy.ProxyPaths {
+		if isBelow(path, unknown) {
+			return proxyOnly
+		}
+	}
+	return Subresources(path, c.fineGrained)
+}
+
+// isBelow reports whether a path is the given root or a path below it.
+func isBelow(path, root string) bool {
+	below, ok := strings.CutPrefix(path, root)
+	return ok && (below == "" || below[0] == '/')
+}
+
 // Subresources returns the node's subresources that a kubelet checks for a request with the given path, in the order of
 // the checks. The request is allowed if the client has access to one of them. The caller must not change the result.
-// For the argument fineGrained, see [Config.FineGrained].
+// For the argument fineGrained, see [Config.FineGrained]. The subresources are those of a kubelet v1.37, apart from
+// fineGrained; for older kubelets, see [Legacy].
 func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
-		below, ok := strings.CutPrefix(path, s.path)
-		if !ok || below != "" && below[0] != '/' {
+		if !isBelow(path, s.path) {
 			continue
 		}
 		if len(s.checks) > 1 && !fineGrained {

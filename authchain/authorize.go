@@ -41,7 +41,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 // The method "authorize" checks the subresources in order until one is allowed. If a check ends with an error, it is
 // unknown whether the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) error {
-	subresources := Subresources(r.URL.Path, c.fineGrained)
+	subresources := c.subresources(r.URL.Path)
 	for _, subresource := range subresources {
 		check := decision.beginCheck(verbs[r.Method], subresource, c.nodeName)
 		result, reason, err := c.check(r, user, check, decision.Time.Add(check.Start))
@@ -60,8 +60,12 @@ func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) e
 		}
 		check.Result = CheckDenied
 	}
-	return &Refusal{http.StatusForbidden, fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=%s, subresource(s)=%v)\n",
-		user.GetName(), verbs[r.Method], "nodes", subresources)}
+	format := "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n"
+	if c.legacy.OneSubresource {
+		format = "Forbidden (user=%s, verb=%s, resource=nodes, subresource=%s)"
+		return &Refusal{http.StatusForbidden, fmt.Sprintf(format, user.GetName(), verbs[r.Method], subresources[0])}
+	}
+	return &Refusal{http.StatusForbidden, fmt.Sprintf(format, user.GetName(), verbs[r.Method], subresources)}
 }
 
 // The method "check" returns the result of one authorization check of the user, which begins now.

@@ -70,9 +70,26 @@ type Config struct {
 	UnauthorizedTTL time.Duration
 
 	// If FineGrained is true, the chain checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the
-	// paths that have such a subresource (feature gate KubeletFineGrainedAuthz). A kubelet v1.37 always does so; false
-	// is the behaviour of older kubelets.
+	// paths that have such a subresource (feature gate KubeletFineGrainedAuthz). A kubelet v1.36 or v1.37 always does so;
+	// false is the behaviour of older kubelets.
 	FineGrained bool
+
+	// Legacy turns on what older kubelets do. Its zero value is the behaviour of a kubelet v1.37.
+	Legacy Legacy
+}
+
+// Legacy is the behaviour of older kubelets.
+type Legacy struct {
+	// OneSubresource makes a 403 name one subresource, without a line feed at the end (before v1.32).
+	OneSubresource bool
+	// NoCredentialID omits the extra attribute authentication.kubernetes.io/credential-id from the user of a client
+	// certificate (before v1.32).
+	NoCredentialID bool
+	// NoUID omits the UID from the user of a client certificate (before v1.33).
+	NoUID bool
+	// ProxyPaths are paths such as /allocatedPods for which only nodes/proxy is checked, because the kubelet does not
+	// know them.
+	ProxyPaths []string
 }
 
 // CAProvider supplies the options for verifying client certificates, in particular the root CAs. VerifyOptions returns
@@ -104,6 +121,7 @@ type Chain struct {
 	authorizer    authorizer.UnconditionalAuthorizer
 	nodeName      string
 	fineGrained   bool
+	legacy        Legacy
 	// reviews is nil if the authorizer does not send SubjectAccessReviews. If it does, a check for which no review was
 	// sent got its result from a cache.
 	reviews *reviewCache
@@ -127,7 +145,8 @@ func New(config Config) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Chain{authenticator: authn, authorizer: authz, nodeName: config.NodeName, fineGrained: config.FineGrained}
+	c := &Chain{authenticator: authn, authorizer: authz, nodeName: config.NodeName, fineGrained: config.FineGrained,
+		legacy: config.Legacy}
 	if config.Mode == Webhook {
 		c.reviews = newReviewCache(config)
 	}
@@ -138,7 +157,7 @@ func New(config Config) (*Chain, error) {
 // the WebSocket token until one step succeeds. It tries anonymous access only if all three steps were skipped.
 // (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
-	steps := []authenticator.Request{newX509Step(config.ClientCA)}
+	steps := []authenticator.Request{newX509Step(config.ClientCA, config.Legacy)}
 	if config.TokenWebhook {
 		if config.TokenReviews == nil {
 			return nil, ErrNoTokenReviews

@@ -19,18 +19,21 @@ import (
 
 // newX509Step returns the step that verifies the client certificate. The user name is the certificate's common name,
 // and the groups are its organizations. If ca is nil, the step is always skipped.
-func newX509Step(ca CAProvider) authenticator.Request {
+func newX509Step(ca CAProvider, legacy Legacy) authenticator.Request {
 	verify := func() (stdx509.VerifyOptions, bool) { return stdx509.VerifyOptions{}, false }
 	if ca != nil {
 		verify = ca.VerifyOptions
 	}
-	conversion := x509.UserConversionFunc(userOfChain)
+	convert := func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
+		return userOfChain(chain, legacy)
+	}
+	conversion := x509.UserConversionFunc(convert)
 	if verifier, ok := ca.(ChainVerifier); ok {
 		conversion = func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 			if err := verifier.VerifyChain(chain); err != nil {
 				return nil, false, err
 			}
-			return userOfChain(chain)
+			return convert(chain)
 		}
 	}
 	return recordedStep{
@@ -131,11 +134,22 @@ func (c certificateChain) validAt(now time.Time) bool {
 	})
 }
 
-func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
-	response, ok, err := x509.CommonNameUserConversion(chain)
-	if ok && err == nil {
-		response.User = &userWithChain{response.User, chain}
+func userOfChain(chain []*stdx509.Certificate, legacy Legacy) (*authenticator.Response, bool, error) {
+	named := chain
+	if legacy.NoUID { // the library looks for a UID in Names
+		leaf := *chain[0]
+		leaf.Subject.Names = nil
+		named = append([]*stdx509.Certificate{&leaf}, chain[1:]...)
 	}
+	response, ok, err := x509.CommonNameUserConversion(named)
+	if !ok || err != nil {
+		return response, ok, err
+	}
+	if legacy.NoCredentialID {
+		response.User = &user.DefaultInfo{Name: response.User.GetName(), UID: response.User.GetUID(),
+			Groups: response.User.GetGroups()}
+	}
+	response.User = &userWithChain{response.User, chain}
 	return response, ok, err
 }
 

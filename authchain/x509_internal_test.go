@@ -25,7 +25,7 @@ func TestUserWithChain(t *testing.T) {
 			[]time.Time{at(-3)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			response, ok, err := userOfChain([]*stdx509.Certificate{leaf, c.root})
+			response, ok, err := userOfChain([]*stdx509.Certificate{leaf, c.root}, Legacy{})
 			if !ok || err != nil || response.User.GetName() != "u" {
 				t.Fatal(response, ok, err)
 			}

@@ -29,6 +29,9 @@ import (
 
 // Config is the effective configuration of one stand-in kubelet. Many goroutines may read it at once.
 type Config struct {
+	// Version is the version of Kubernetes whose kubelet the stand-in emulates. The zero value is the newest version.
+	Version Version
+
 	// Kubelet is the effective KubeletConfiguration: defaults and flags have been applied, and relative paths from the
 	// configuration file are absolute. Some fields are pointers here, but plain values in the kubelet's internal type.
 	// These pointers are never nil. Port is 0 only with the flag --port 0: the Server then chooses a free port.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,12 +19,14 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/featuregate"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 )
 
 // loader reads the configuration file and drop-ins, and collects warnings.
 type loader struct {
 	gates    featuregate.FeatureGate
+	version  Version
 	strict   bool
 	warnings []string
 }
@@ -36,9 +39,12 @@ func (l *loader) warnf(format string, args ...any) {
 // gates in the configuration override the feature gates of the command line.
 func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 	gates := l.gates.DeepCopy()
-	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
+	if err := setFromMap(gates, l.version, kc.FeatureGates); err != nil {
 		return fmt.Errorf("failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
 			err)
+	}
+	if !l.version.Has(FailOnCgroupV1) && kc.FailCgroupV1 == nil {
+		kc.FailCgroupV1 = ptr.To(false)
 	}
 	setDefaults(kc, gates)
 	return nil
@@ -156,7 +162,7 @@ func readFile(kind, name string) (path string, data []byte, err error) {
 // Strict is not set, decode decodes it leniently and adds one warning. (k8s.io/kubernetes: DecodeKubeletConfiguration
 // in pkg/kubelet/kubeletconfig/util/codec)
 func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error) {
-	obj, gvk, err := decodeInto(data, nil, serializer.EnableStrict)
+	obj, gvk, err := l.decodeStrictly(data)
 	if runtime.IsStrictDecodingError(err) && !l.strict {
 		strictErr := err
 		if obj, gvk, err = decodeInto(data, nil, serializer.DisableStrict); err != nil {
@@ -172,7 +178,23 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 	if !ok {
 		return nil, fmt.Errorf("failed to cast object to KubeletConfiguration, unexpected type: %v", gvk)
 	}
+	l.version.removeNewerFields(kc)
 	return kc, nil
+}
+
+// decodeStrictly decodes YAML or JSON. Fields that the kubelet of the emulated version does not have are errors, too.
+func (l *loader) decodeStrictly(data []byte) (runtime.Object, *schema.GroupVersionKind, error) {
+	obj, gvk, err := decodeInto(data, nil, serializer.EnableStrict)
+	var problems []error
+	if strict, ok := runtime.AsStrictDecodingError(err); ok {
+		problems = strict.Errors()
+	} else if err != nil {
+		return nil, gvk, err
+	}
+	if problems = append(problems, l.version.newerFields(data)...); len(problems) > 0 {
+		err = runtime.NewStrictDecodingError(problems)
+	}
+	return obj, gvk, err
 }
 
 // inOneLine returns the text of an error without line breaks, for a warning.
@@ -252,12 +274,13 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 	case *gvk != kubeletconfigv1beta1.SchemeGroupVersion.WithKind("KubeletConfiguration"):
 		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v", name, gvk)
 	}
-	if _, _, err := decodeInto(data, nil, serializer.EnableStrict); runtime.IsStrictDecodingError(err) {
+	if _, _, err := l.decodeStrictly(data); runtime.IsStrictDecodingError(err) {
 		err = withNearestFields(err)
 		if l.strict {
 			return nil, failed(err)
 		}
 		l.warnf("%s: %s; a kubelet ignores it and logs nothing", path, inOneLine(err))
 	}
+	maps.DeleteFunc(content.Object, func(field string, _ any) bool { return l.version.lacks(field) != "" })
 	return json.Marshal(content.Object)
 }

@@ -19,6 +19,10 @@ type Flags struct {
 	// ignores the field and adds a warning, like a kubelet v1.37.
 	Strict bool
 
+	// Version is the version of Kubernetes whose kubelet the stand-in emulates. The zero value is the newest version.
+	// It decides which feature gates exist, and their defaults.
+	Version Version
+
 	flags     *pflag.FlagSet
 	labels    cliflag.ConfigurationMap // --node-labels
 	given     []assignment

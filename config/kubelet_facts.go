@@ -28,11 +28,20 @@ type kubeletFacts struct {
 	Flags        []flagFact          `json:"flags"`
 }
 
+// gateFact is a feature gate with its stage in the newest version, and earlier stages, oldest first.
 type gateFact struct {
-	Name    string `json:"name"`
+	Name string `json:"name"`
+	gateStage
+	Earlier []gateStage `json:"earlier"`
+}
+
+// gateStage is the state of a feature gate from the minor version Since on. If Since is empty, the oldest emulated
+// version has it too.
+type gateStage struct {
 	Default bool   `json:"default"`
 	Locked  bool   `json:"locked"`
 	Stage   string `json:"stage"`
+	Since   string `json:"since"`
 }
 
 type flagFact struct {

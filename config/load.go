@@ -16,6 +16,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	nodeutil "k8s.io/component-helpers/node/util"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
 )
 
 // Load loads the configuration in the kubelet's order. It sets the feature gates of the command line and validates the
@@ -28,7 +29,7 @@ func (f *Flags) Load() (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
+	c := &Config{Version: f.Version, Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
 		Kubeconfig: f.value("kubeconfig"), BootstrapKubeconfig: f.value("bootstrap-kubeconfig"), FeatureGates: l.gates,
 		Ignored: f.ignored(), HasConfigFile: f.value("config") != "", NodeIP: f.value("node-ip"),
 		NodeLabels: maps.Clone(f.labels), flagz: map[string]string{"help": "false"}}
@@ -43,17 +44,20 @@ func (f *Flags) Load() (*Config, error) {
 // effective returns the validated configuration, and the loader that read it. It does not make the checks that a
 // kubelet makes later, while it starts; see the loader's method "start".
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
-	gates, kc := newGates(), legacyConfiguration()
+	gates, kc := newGates(f.Version), legacyConfiguration()
+	if !f.Version.Has(FailOnCgroupV1) {
+		kc.FailCgroupV1 = ptr.To(false)
+	}
 	if err := f.replay(kc); err != nil {
 		return nil, nil, FlagError(err)
 	}
-	if err := setGates(gates, kc); err != nil {
+	if err := setGates(gates, f.Version, kc); err != nil {
 		return nil, nil, err
 	}
 	if err := validateLabels(f.labels); err != nil {
 		return nil, nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
 	}
-	l := &loader{gates: gates, strict: f.Strict}
+	l := &loader{gates: gates, version: f.Version, strict: f.Strict}
 	kc, err := f.files(l, kc)
 	if err != nil {
 		return nil, nil, err
@@ -63,7 +67,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 			return nil, nil, err
 		}
 	}
-	if err := setGates(gates, kc); err != nil {
+	if err := setGates(gates, f.Version, kc); err != nil {
 		return nil, nil, err
 	}
 	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
@@ -72,6 +76,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	if err := validate(kc, gates, kc.Port == 0 && f.wasGiven("port")); err != nil {
 		return nil, nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
 	}
+	f.Version.adapt(kc)
 	kc.APIVersion, kc.Kind = kubeletconfigv1beta1.SchemeGroupVersion.String(), "KubeletConfiguration"
 	return kc, l, nil
 }
@@ -108,8 +113,8 @@ func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguratio
 	return kc, nil
 }
 
-func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) error {
-	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
+func setGates(gates featuregate.MutableFeatureGate, v Version, kc *kubeletConfiguration) error {
+	if err := setFromMap(gates, v, kc.FeatureGates); err != nil {
 		return fmt.Errorf("failed to set feature gates from initial flags-based config: %w", err)
 	}
 	return nil

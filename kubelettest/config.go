@@ -67,6 +67,11 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	}
 	flags := config.NewFlags()
 	flags.Strict = true
+	if o.version != "" {
+		if err := flags.Version.Set(o.version); err != nil {
+			return nil, fmt.Errorf("WithVersion: %w", err)
+		}
+	}
 	given := map[string]string{"config": path("kubelet.json"), "hostname-override": o.nodeName, "cert-dir": dir}
 	if kubelet.Port == 0 {
 		given["port"] = "0" // in the configuration file, port 0 would mean the default port

@@ -24,6 +24,7 @@ type Option func(*options)
 
 type options struct {
 	nodeName   string
+	version    string
 	ca         *testcerts.Authority
 	users      []User
 	manifests  []string
@@ -52,6 +53,11 @@ func newOptions(with []Option) *options {
 
 // WithNodeName sets the name of the node. The default is node-1.
 func WithNodeName(name string) Option { return func(o *options) { o.nodeName = name } }
+
+// WithVersion makes the kubelet behave like the kubelet of a version of Kubernetes, from 1.30 to 1.37. The version is a
+// minor version such as 1.33, or also has a patch version, such as 1.31.5. The default is 1.37. What differs between the
+// versions is printed by the command "fauxlet versions".
+func WithVersion(version string) Option { return func(o *options) { o.version = version } }
 
 // WithCA sets the CA that signs the serving certificate and the users' client certificates. By default, and if ca is
 // nil, each kubelet has its own CA. If ca is the [Kubelet.CA] of another kubelet, both kubelets accept the same client

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"k8s.io/utils/ptr"
+
+	"fauxlet/config"
 )
 
 // handlers has the HTTP handlers of one Server. They are grouped into types that have only the fields they need.
@@ -38,6 +40,7 @@ func (s *Server) newHandlers() handlers {
 		logHandlers: logHandlers{
 			pods: store, clockSkew: s.options.clockSkew, draining: s.draining,
 			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),
+			ignoreStream: !s.config.Version.Has(config.LogStreams),
 		},
 		streamHandlers: streamHandlers{
 			pods: store, draining: s.draining, errorLog: s.errorLog, webSockets: s.metrics.webSockets,
@@ -46,7 +49,7 @@ func (s *Server) newHandlers() handlers {
 			expected:    &expectedStreams{},
 		},
 		statsHandlers: statsHandlers{
-			pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
+			version: s.config.Version, pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
 			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"), metrics: s.metrics,
 			requests: s.options.Requests, volumes: kubelet.VolumeStatsAggPeriod.Duration > 0,
 		},

@@ -8,15 +8,20 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
+
+	"fauxlet/config"
 )
 
 // installHealthz serves /healthz and one path for each check. It has the checks of a kubelet on Linux. All checks
 // always succeed, because a stand-in kubelet has no pod workers and no devices.
-func installHealthz(r *router) {
+func installHealthz(r *router, version config.Version) {
 	r.buckets["healthz"] = false
 	well := func(*http.Request) error { return nil }
-	healthz.InstallHandler(r, healthz.PingHealthz, healthz.LogHealthz,
-		healthz.NamedCheck("syncloop", well), healthz.NamedCheck("device-plugin", well))
+	checks := []healthz.HealthChecker{healthz.PingHealthz, healthz.LogHealthz, healthz.NamedCheck("syncloop", well)}
+	if version.Has(config.MoreHealthChecks) {
+		checks = append(checks, healthz.NamedCheck("device-plugin", well))
+	}
+	healthz.InstallHandler(r, checks...)
 }
 
 // healthzRetry is how long a kubelet waits before it tries to open healthzPort again.

@@ -25,6 +25,7 @@ type logHandlers struct {
 	draining context.Context
 	// splitStreams is true if stdout and stderr can be read separately (feature gate PodLogsQuerySplitStreams).
 	splitStreams bool
+	ignoreStream bool // ignore the query parameter stream, like a kubelet before v1.32
 }
 
 // getContainerLogs writes the log of a container. It checks the request in the kubelet's order. Some of the kubelet's
@@ -40,7 +41,11 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	case namespace == "":
 		return statusErrorf(http.StatusBadRequest, `{"message": "Missing podNamespace."}`)
 	}
-	options, err := decodeLogOptions(r.URL.Query())
+	query := r.URL.Query()
+	if h.ignoreStream {
+		query.Del("stream")
+	}
+	options, err := decodeLogOptions(query)
 	if err != nil {
 		return statusErrorf(http.StatusBadRequest, `{"message": "Unable to decode query."}`)
 	}

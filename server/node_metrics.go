@@ -6,12 +6,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"fauxlet/config"
 	"fauxlet/internal/podcounts"
 	"fauxlet/internal/podstats"
 )
-
-// KubernetesVersion is the version of the kubelet that a Server stands in for.
-const KubernetesVersion = "v1.37.2"
 
 // nodeMetrics returns the kubelet's metrics about the node, its pods and volumes, and its requests to the apiserver.
 // They are computed for each scrape, so that a node that is not scraped needs no registry for them. (kubelet:
@@ -19,7 +17,7 @@ const KubernetesVersion = "v1.37.2"
 func (h *statsHandlers) nodeMetrics() exposition {
 	metrics, all := exposition{}, h.pods.List()
 	metrics.Gauge("kubelet_node_name", "[ALPHA] The node's name. The count is always 1.", 1, "node", h.machine.Node)
-	metrics.buildInfo()
+	metrics.buildInfo(h.version)
 	h.pods.Counts().Write(metrics, all)
 	h.requests.Write(metrics)
 	if h.volumes {
@@ -29,12 +27,12 @@ func (h *statsHandlers) nodeMetrics() exposition {
 }
 
 // buildInfo adds the version of the kubelet. The commit and the date of its build are not known.
-func (e exposition) buildInfo() {
-	number := strings.Split(strings.TrimPrefix(KubernetesVersion, "v"), ".")
+func (e exposition) buildInfo(version config.Version) {
+	number := strings.Split(version.String(), ".")
 	e.Gauge("kubernetes_build_info", "[BETA] A metric with a constant '1' value labeled by major, minor, git version, "+
 		"git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and "+
 		"platform on which it is running.", 1, "build_date", "", "compiler", goruntime.Compiler, "git_commit", "",
-		"git_tree_state", "", "git_version", KubernetesVersion, "go_version", goruntime.Version(), "major", number[0],
+		"git_tree_state", "", "git_version", version.GitVersion(), "go_version", goruntime.Version(), "major", number[0],
 		"minor", number[1], "platform", goruntime.GOOS+"/"+goruntime.GOARCH)
 }
 

@@ -47,13 +47,15 @@ func serverOf(r *http.Request) *Server { return r.Context().Value(portKey{}).(*p
 
 func newRouter(c *config.Config, readOnly bool) *router {
 	r := &router{mux: http.NewServeMux(), readOnly: readOnly, buckets: map[string]bool{}}
-	installHealthz(r)
+	installHealthz(r, c.Version)
 	slis.SLIMetricsWithReset{}.Install(r)
 
 	debug := !readOnly && debugging(c)
 	for i := range services {
-		switch s := &services[i]; {
-		case s.debug && !debug:
+		s := &services[i]
+		protected := s.debug && (s.secureSince == 0 || c.Version.Has(s.secureSince))
+		switch {
+		case protected && !debug:
 			if s.refused {
 				// If debugging is off, a kubelet counts requests for /debug/pprof/ with the `path` label "pprof", and
 				// not as long-running requests.
@@ -68,9 +70,7 @@ func newRouter(c *config.Config, readOnly bool) *router {
 			r.install(off(s.prefix, s.bucket, s.off, s.longRunning))
 		}
 	}
-	if debug {
-		r.installZPages(c)
-	}
+	r.installZPages(c, debug)
 	return r
 }
 

@@ -37,6 +37,9 @@ type service struct {
 	// is true. All other services are served on both ports. Where a service with "debug" is not served, requests with
 	// its prefix are answered with 405 if the field "refused" is true, otherwise with 404.
 	debug, refused bool
+	// If the configuration's version does not have the behavior "secureSince", the service is served on the read-only
+	// port, too, although the field "debug" is true. If the field is zero, every version has the behavior.
+	secureSince config.Behavior
 }
 
 func (s *service) label() string {
@@ -101,8 +104,8 @@ var services = []service{
 		{getPost, pod, (*handlers).getPortForward}, {getPost, podUID, (*handlers).getPortForward}}},
 	{prefix: "/runningpods/", debug: true, refused: true, json: true, routes: []route{
 		{get, "", (*handlers).getRunningPods}}},
-	{prefix: "/checkpoint/", debug: true, json: true, when: gate("ContainerCheckpoint"), routes: []route{
-		{post, container, (*handlers).postCheckpoint}}},
+	{prefix: "/checkpoint/", debug: true, secureSince: config.ProtectedCheckpoint, json: true,
+		when: gate("ContainerCheckpoint"), routes: []route{{post, container, (*handlers).postCheckpoint}}},
 	{prefix: "/configz", exact: true, debug: true, routes: []route{{serve: (*handlers).getConfigz}}},
 	{prefix: "/allocatedPods", debug: true, json: true, when: gate("KubeletAllocatedPodsEndpoint"), routes: []route{
 		{get, "", (*handlers).getAllocatedPods},

@@ -89,6 +89,7 @@ func (s *Server) loadChain() error {
 		AuthorizedTTL:   authz.Webhook.CacheAuthorizedTTL.Duration,
 		UnauthorizedTTL: authz.Webhook.CacheUnauthorizedTTL.Duration,
 		FineGrained:     s.config.Enabled("KubeletFineGrainedAuthz"),
+		Legacy:          legacy(s.config.Version),
 	}
 	if options.Like != nil {
 		s.clientCA = options.Like.clientCA
@@ -110,6 +111,19 @@ func (s *Server) loadChain() error {
 	}
 	s.chain.Store(chain)
 	return nil
+}
+
+// The function "legacy" returns what the kubelet of an emulated version does differently from a kubelet v1.37.
+func legacy(v config.Version) authchain.Legacy {
+	l := authchain.Legacy{OneSubresource: !v.Has(config.SubresourceList), NoCredentialID: !v.Has(config.CredentialID),
+		NoUID: !v.Has(config.CertificateUID)}
+	if !v.Has(config.ZPages) {
+		l.ProxyPaths = append(l.ProxyPaths, "/statusz", "/flagz")
+	}
+	if !v.Has(config.AllocatedPods) {
+		l.ProxyPaths = append(l.ProxyPaths, "/allocatedPods")
+	}
+	return l
 }
 
 // Handler returns the handler of the secure port. A caller with its own listener must request client certificates

@@ -14,6 +14,7 @@ import (
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/config"
 	"fauxlet/internal/apirequests"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/podstats"
@@ -24,6 +25,7 @@ import (
 type statsHandlers struct {
 	pods    *pods.Store
 	machine podstats.Machine
+	version config.Version
 	// clockSkew and usage are the functions ClockSkew and Usage of the Server's Decorators. usage may be nil.
 	clockSkew func() time.Duration
 	usage     func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage

@@ -12,13 +12,18 @@ import (
 const component = "kubelet"
 
 // installZPages serves /flagz and /statusz, each if its feature gate is on. It must be called after all other paths
-// have been installed, because /statusz lists the installed paths. (kubelet: Server.InstallZPages)
-func (r *router) installZPages(config *config.Config) {
-	if config.Enabled("ComponentFlagz") {
-		r.buckets["flagz"] = false
-		flagz.Install(r, component, flagsReader(config.Flagz()))
+// have been installed, because /statusz lists the installed paths. The argument debug is false on the read-only port,
+// and if enableDebuggingHandlers is false. (kubelet: Server.InstallZPages)
+func (r *router) installZPages(c *config.Config, debug bool) {
+	if !c.Version.Has(config.ZPages) {
+		return
 	}
-	if config.Enabled("ComponentStatusz") {
+	if debug && c.Enabled("ComponentFlagz") {
+		r.buckets["flagz"] = false
+		flagz.Install(r, component, flagsReader(c.Flagz()))
+	}
+	open := c.Version.Has(config.OpenStatusz) && !c.Version.Has(config.ProtectedStatusz)
+	if (debug || open) && c.Enabled("ComponentStatusz") {
 		r.buckets["statusz"] = false
 		statusz.Install(r, component,
 			statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))

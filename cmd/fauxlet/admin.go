@@ -9,6 +9,7 @@ import (
 
 	"fauxlet/internal/admin"
 	"fauxlet/internal/decisions"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/host"
 )
 
@@ -32,7 +33,7 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 		"required, so that every user of this machine can use the listener")
 	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all "+
 		"nodes; each takes at most 16 KiB of memory")
-	underHeading(flags, "Admin listener", "admin-address", "admin-token-file", "keep-decisions")
+	helptext.UnderHeading(flags, "Admin listener", "admin-address", "admin-token-file", "keep-decisions")
 	f.flags = flags
 }
 

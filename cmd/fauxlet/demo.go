@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
+	"fauxlet/config"
 	"fauxlet/internal/demo"
 )
 
@@ -22,6 +23,7 @@ func newDemo() *cobra.Command {
 		"folder's kubelet.yaml, 10250 in a new folder)")
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 0, "port of the read-only API; 0 turns it off (default: the "+
 		"readOnlyPort in the folder's kubelet.yaml, 10255 in a new folder)")
+	addEmulateVersion(c, &d.version)
 	flags.BoolVar(&d.tour, "tour", false, "play the tour, scene by scene, instead of the demo")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
 	d.serving.addTo(c)
@@ -34,6 +36,7 @@ type demoFlags struct {
 	dir                string
 	port, readOnlyPort int32
 	tour, yes          bool
+	version            config.Version
 }
 
 func (d *demoFlags) run(c *cobra.Command) error {
@@ -43,6 +46,8 @@ func (d *demoFlags) run(c *cobra.Command) error {
 		return usagef(c, "--yes: allowed only with --tour")
 	case d.tour && (flags.Changed("port") || flags.Changed("read-only-port") || flags.Changed("ready-file")):
 		return usagef(c, "--tour: takes free ports for each scene; remove --port, --read-only-port and --ready-file")
+	case d.tour && flags.Changed("emulate-version"):
+		return usagef(c, "--tour: explains a kubelet of the newest version; remove --emulate-version")
 	}
 	folder, err := demo.OpenFolder(d.dir)
 	if err != nil {
@@ -70,7 +75,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 		return withFile("--dir", withFlag(err))
 	}
 	return withFile("--dir", demo.Run(c.Context(), demo.Options{
-		Folder: folder, Out: out, Host: options,
+		Folder: folder, Out: out, Host: options, Version: d.version,
 		Port: given(flags, "port", &d.port), ReadOnlyPort: given(flags, "read-only-port", &d.readOnlyPort),
 		Logger: func(verbosity int, options ...zap.Option) (*zap.Logger, error) {
 			return d.log.newLogger(c.ErrOrStderr(), verbosity, options...)

@@ -16,6 +16,7 @@ import (
 	"fauxlet/internal/color"
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/host"
 	"fauxlet/internal/kubeconfig"
 	"fauxlet/internal/pods"
@@ -55,7 +56,7 @@ func newExplain() *cobra.Command {
 	flags.StringVar(&e.context, "context", "", "context of your own kubeconfig ($KUBECONFIG or ~/.kube/config) "+
 		"whose apiserver answers the reviews, instead of the apiserver of the kubelet's --kubeconfig")
 	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by an apiserver")
-	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "context", "timeout")
+	helptext.UnderHeading(flags, "Cluster", "rbac", "tokens", "scenario", "context", "timeout")
 	addKubeletFlags(c, e.kubelet, affectsAnswer)
 	flags.Lookup("kubeconfig").Usage = "kubeconfig of the kubelet; its apiserver answers the reviews"
 	completeFlag(c, "output", "text", "json")

@@ -11,6 +11,7 @@ import (
 
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/shellword"
 	"fauxlet/internal/symptoms"
 )
@@ -39,7 +40,7 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"the client accepts any serving certificate")
 	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name to which the client connects, and for which "+
 		"the serving certificate must be valid; requires --kubelet-certificate-authority")
-	underHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",
+	helptext.UnderHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",
 		"kubelet-certificate-authority", "node-address")
 }
 

@@ -17,6 +17,7 @@ import (
 	"fauxlet/internal/admin"
 	"fauxlet/internal/color"
 	"fauxlet/internal/faults"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
@@ -203,7 +204,7 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	own.Float64Var(&fault.Share, "share", fault.Share, "share of the matches to which the fault applies, as in 0.1 "+
 		"(default: all)")
 	own.Int64Var(&fault.Seed, "seed", fault.Seed, "seed of the random choice for --share")
-	underHeading(own, "Scope")
+	helptext.UnderHeading(own, "Scope")
 	flags.AddFlagSet(own)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fauxlet/config"
+	"fauxlet/internal/helptext"
 )
 
 // kubeletHeadings are the headings by which the help text groups the kubelet's flags.
@@ -50,16 +51,23 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
 	})
 	flags.Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All gates of a kubelet are accepted. " +
-		"These have an effect: AllowDNSOnlyNodeCSR, ComponentFlagz, ComponentStatusz, ContainerCheckpoint, " +
-		"ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, KubeletCrashLoopBackOffMax, " +
-		"KubeletInUserNamespace, NodeDeclaredFeatures, NodeLogQuery, PodAndContainerStatsFromCRI, " +
-		"PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, " +
-		"RotateKubeletServerCertificate."
+		"These have an effect: " + strings.Join(config.GatesWithEffect, ", ") + "."
 	for _, g := range kubeletHeadings {
-		underHeading(flags, g.heading, strings.Fields(g.flags)...)
+		helptext.UnderHeading(flags, g.heading, strings.Fields(g.flags)...)
 	}
 	kubelet.AddTo(c.Flags())
 	c.Flags().BoolVar(&kubelet.Strict, "strict", false, "an unknown or repeated field in --config or --config-dir is "+
 		"an error. Without --strict it is a warning, and the file is decoded leniently, as a kubelet does")
-	underHeading(c.Flags(), kubeletHeadings[0].heading, "strict")
+	helptext.UnderHeading(c.Flags(), kubeletHeadings[0].heading, "strict")
+	addEmulateVersion(c, &kubelet.Version)
+}
+
+func addEmulateVersion(c *cobra.Command, v *config.Version) {
+	c.Flags().Var(v, "emulate-version", "be a kubelet of this `version` of Kubernetes: 1.30 to 1.37, or with a patch "+
+		"version, such as 1.31.5. \"fauxlet versions\" lists what differs")
+	var names []string
+	for _, v := range config.Versions() {
+		names = append(names, v.String())
+	}
+	completeFlag(c, "emulate-version", names...)
 }

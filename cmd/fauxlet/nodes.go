@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/host"
 	"fauxlet/internal/node"
 )
@@ -41,7 +42,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags.StringVar(&n.metrics, "metrics-address", "", "host and port, as in 127.0.0.1:9250, where the metrics of all "+
 		"nodes are served with the label node, over plain HTTP and without authentication. Each node also serves its "+
 		"own metrics on its kubelet ports")
-	underHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address",
+	helptext.UnderHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address",
 		"capacity", "metrics-address")
 }
 

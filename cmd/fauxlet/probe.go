@@ -14,9 +14,11 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
+	"fauxlet/config"
 	"fauxlet/conformance"
 	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/kubeconfig"
 )
 
@@ -48,10 +50,10 @@ func newProbe() *cobra.Command {
 	flags.BoolVar(&p.allNodes, "all-nodes", false, "probe all nodes of the cluster, at the addresses in their status")
 	flags.StringVar(&p.context, "context", "", "context of the kubeconfig of the cluster (default: its current context)")
 	flags.IntVar(&p.concurrency, "concurrency", 10, "number of nodes to probe at the same time")
-	underHeading(flags, "Nodes of a cluster", "all-nodes", "context", "concurrency")
+	helptext.UnderHeading(flags, "Nodes of a cluster", "all-nodes", "context", "concurrency")
 	flags.StringArrayVar(&p.as, "as", nil, "identity to send requests as: NAME=KIND:FILE,KIND:FILE..., where KIND is "+
 		"client-cert, client-key, token-file or kubeconfig; may be repeated")
-	underHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
+	helptext.UnderHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
 	flags.StringVar(&p.ca, "ca", "", "PEM file of the CAs that verify the serving certificate")
 	flags.StringVar(&p.serverName, "server-name", "", "name or address to verify in the serving certificate (default: "+
 		"the host of URL)")
@@ -71,7 +73,11 @@ func newProbe() *cobra.Command {
 		"--token-file, --kubeconfig and --as) are sent to it")
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
-	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")
+	addEmulateVersion(c, &p.compare.Version)
+	flags.Lookup("emulate-version").Usage = "with --compare: the `version` of Kubernetes whose kubelet has the " +
+		"configuration (default: the version that the kubelet reports)"
+	helptext.UnderHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name",
+		"emulate-version")
 	completeFlag(c, "output", conformance.Formats()...)
 	return c
 }
@@ -207,9 +213,10 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 // comparison returns the options for --compare, or nil if the flag is not set.
 func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compare.File == "" {
-		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" {
-			return nil, errors.New("--compare-kubeconfig, --compare-client-ca and --compare-node-name require " +
-				"--compare")
+		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" ||
+			p.compare.Version != (config.Version{}) {
+			return nil, errors.New("--compare-kubeconfig, --compare-client-ca, --compare-node-name and " +
+				"--emulate-version require --compare")
 		}
 		return nil, nil
 	}

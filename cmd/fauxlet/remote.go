@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/host"
 )
 
@@ -24,7 +25,7 @@ func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's "+
 		"--admin-token-file (default: the file in the user's cache folder in which a stand-in of this user stores the "+
 		"token that it has made)")
-	underHeading(flags, "Connection", "address", "token-file")
+	helptext.UnderHeading(flags, "Connection", "address", "token-file")
 }
 
 // client returns a client for the admin API. The caller closes the client.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/host"
 )
 
@@ -35,10 +36,10 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err, err) })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
-		writeHelp(c.OutOrStdout(), c, terminalWidth(c.OutOrStdout()))
+		helptext.Write(c.OutOrStdout(), c, helptext.TerminalWidth(c.OutOrStdout()))
 	})
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(),
-		newCerts(), newVersion())
+		newCerts(), newVersion(), newVersions())
 	addHelpTexts(root)
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()

@@ -37,6 +37,9 @@ type CompareOptions struct {
 	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate or,
 	// without such a name, the target's host.
 	NodeName string
+	// Version is the version of Kubernetes that the stand-in emulates. The zero value means the version that the kubelet
+	// reports, or the newest version if the kubelet reports none that can be emulated.
+	Version config.Version
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
 	// answers to the stand-in's reviews are inferred from the kubelet's responses. If the kubelet's responses do not
 	// show an answer, the responses that depend on this answer are not compared.
@@ -49,10 +52,24 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
+// The method "version" returns the version that the stand-in emulates.
+func (c *CompareOptions) version(seen *observation) config.Version {
+	if c.Version != (config.Version{}) {
+		return c.Version
+	}
+	number, _, _ := strings.Cut(seen.version(), "-") // as in v1.33.5-gke.1162000
+	number, _, _ = strings.Cut(number, "+")          // as in v1.33.5+k3s1
+	v, _ := config.ParseVersion(number)              // in case of an error, v is the zero value
+	return v
+}
+
 // load returns two configurations. The result "written" is the configuration as it is in the file. The result "served"
 // is the stand-in's configuration: it listens on loopback and has the given serving certificate.
-func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
+func (c *CompareOptions) load(version config.Version, node, certFile, keyFile string) (
+	written, served *config.Config, err error,
+) {
 	kubelet := config.NewFlags()
+	kubelet.Version = version
 	load := func(flags ...string) (*config.Config, error) {
 		for flag := range slices.Chunk(flags, 2) {
 			if err := kubelet.Set(flag[0], flag[1]); err != nil {
@@ -109,7 +126,7 @@ func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authori
 	if len(validation.IsDNS1123Subdomain(name)) > 0 {
 		flag = "node" // config.Load accepts only names that a Node may have, which an address such as ::1 is not
 	}
-	if written, served, err = c.load(flag, certFile, keyFile); err != nil {
+	if written, served, err = c.load(c.version(seen), flag, certFile, keyFile); err != nil {
 		return nil, nil, nil, err
 	}
 	written.NodeName, served.NodeName = name, name

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/version"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
@@ -42,11 +43,22 @@ type facts struct {
 type object = map[string]any
 
 type gate struct {
-	Name    string `json:"name"`
+	Name string `json:"name"`
+	stage
+	// Earlier has the stages that ended with a version from 1.30 on, oldest first.
+	Earlier []stage `json:"earlier,omitempty"`
+}
+
+// stage is the state of a feature gate from one minor version on.
+type stage struct {
 	Default bool   `json:"default"`
 	Locked  bool   `json:"locked,omitempty"`
 	Stage   string `json:"stage,omitempty"`
+	Since   string `json:"since,omitempty"` // for example 1.33; empty if the version is before the oldest emulated one
 }
+
+// oldest is the oldest minor version that fauxlet emulates.
+var oldest = version.MajorMinor(1, 30)
 
 type flag struct {
 	Name      string `json:"name"`
@@ -199,9 +211,19 @@ func measurePaths() ([]string, error) {
 
 func measureGates() ([]gate, map[string][]string) {
 	var gates []gate
-	for name, spec := range utilfeature.DefaultMutableFeatureGate.GetAll() {
-		gates = append(gates, gate{Name: string(name), Default: spec.Default, Locked: spec.LockToDefault,
-			Stage: string(spec.PreRelease)})
+	for name, specs := range utilfeature.DefaultMutableFeatureGate.GetAllVersioned() {
+		var stages []stage
+		for _, spec := range specs {
+			s := stage{Default: spec.Default, Locked: spec.LockToDefault, Stage: string(spec.PreRelease)}
+			if spec.Version.GreaterThan(oldest) {
+				s.Since = spec.Version.String()
+			} else {
+				stages = nil // an even older stage is not emulated
+			}
+			stages = append(stages, s)
+		}
+		last := len(stages) - 1
+		gates = append(gates, gate{Name: string(name), stage: stages[last], Earlier: stages[:last]})
 	}
 	slices.SortFunc(gates, func(a, b gate) int { return strings.Compare(a.Name, b.Name) })
 	needs := map[string][]string{}

@@ -30,6 +30,7 @@ type Options struct {
 	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. If Port is 0, the kubelet listens on a free
 	// port. If ReadOnlyPort is 0, there is no read-only port.
 	Port, ReadOnlyPort *int32
+	Version            config.Version // the version of Kubernetes whose kubelet the demo runs
 	// Host are the options for package host, which runs the stand-in kubelet. Run itself sets the options about the
 	// kubelet's configuration and the demo's clients. It also sets Scenario if Scenario is empty.
 	Host host.Options
@@ -98,6 +99,7 @@ func (o *Options) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.Version = o.Version
 	err = f.Set("kubeconfig", o.Folder.path("kubeconfig"))
 	for name, port := range map[string]*int32{"port": o.Port, "read-only-port": o.ReadOnlyPort} {
 		if port != nil {

@@ -3,6 +3,8 @@ package host
 import (
 	"fmt"
 	"runtime"
+
+	"fauxlet/config"
 )
 
 // Build is the version information that "fauxlet version" prints and the admin API returns.
@@ -15,7 +17,7 @@ type Build struct {
 
 // NewBuild describes this program, given its version.
 func NewBuild(version string) Build {
-	return Build{version, KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return Build{version, config.Version{}.GitVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 func (b Build) String() string {

@@ -21,12 +21,6 @@ import (
 	"fauxlet/server"
 )
 
-// KubernetesVersion is the version of the kubelet that fauxlet stands in for.
-const KubernetesVersion = server.KubernetesVersion
-
-// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore "+fauxlet".
-const kubeletVersion = KubernetesVersion + "+fauxlet"
-
 // Node is one stand-in kubelet.
 type Node struct {
 	name string
@@ -186,6 +180,9 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	return serving, h.register(n, n.config(), static)
 }
 
+// kubeletVersion returns the version in the status of Nodes. Programs that compare versions ignore "+fauxlet".
+func kubeletVersion(v config.Version) string { return v.GitVersion() + "+fauxlet" }
+
 // register adds a node to the Fleet of its cluster. If it fails, it closes the node's ports.
 func (h *Host) register(n *Node, cfg *config.Config, static []*v1.Pod) error {
 	var port int32
@@ -194,7 +191,7 @@ func (h *Host) register(n *Node, cfg *config.Config, static []*v1.Pod) error {
 	}
 	err := n.cluster.fleet.Add(node.Spec{Config: cfg, Name: n.Name(), Pods: n.store, Port: port, Machine: h.machine(n),
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
-		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion,
+		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion(cfg.Version),
 		Static: static, Context: n.requests.Context})
 	if err != nil {
 		n.listeners.Close()

@@ -74,6 +74,9 @@ func (d *description) template() *v1.Node {
 		ContainerRuntimeVersion: "fauxlet://" + spec.Version,
 		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
+	if !c.Enabled("DisableNodeKubeProxyVersion") {
+		status.NodeInfo.KubeProxyVersion = spec.KubeletVersion
+	}
 	// The apiserver uses this feature to choose the protocol of exec, attach and port-forward streams. Fauxlet declares
 	// no other feature.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {

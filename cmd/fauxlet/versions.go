@@ -1,0 +1,45 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"fauxlet/config"
+	"fauxlet/internal/helptext"
+	"fauxlet/internal/versions"
+)
+
+func newVersions() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "versions [FROM TO]",
+		RunE: func(c *cobra.Command, args []string) error {
+			from, to := config.Versions()[0], config.Version{}
+			switch len(args) {
+			case 0:
+			case 2:
+				for i, v := range []*config.Version{&from, &to} {
+					if err := v.Set(args[i]); err != nil {
+						return usagef(c, "%w", err)
+					}
+				}
+			default:
+				return usagef(c, "got %d versions, want none or two, for example: fauxlet versions 1.32 1.36", len(args))
+			}
+			changes, err := versions.Between(from, to)
+			if err != nil {
+				return usagef(c, "%w", err)
+			}
+			switch output {
+			case "text":
+				changes.Write(c.OutOrStdout(), helptext.TerminalWidth(c.OutOrStdout()))
+				return nil
+			case "json":
+				return writeJSON(c.OutOrStdout(), changes)
+			}
+			return checkOneOf(c, "output", output, "text", "json")
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	completeFlag(c, "output", "text", "json")
+	return c
+}

@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+)
+
+// Behavior is a behaviour of a kubelet that not all versions have. See [Version.Has].
+type Behavior int
+
+// These are the behaviours that the code of fauxlet asks for. Each has a row in the table named changes. What depends
+// on a feature gate is not listed: kubelet.json has the history of the gates.
+const (
+	_ Behavior = iota
+	// SubresourceList: a 403 lists all subresources that were checked, and ends with a line feed.
+	SubresourceList
+	// CredentialID: reviews of a client certificate's user have the extra attribute authentication.kubernetes.io/credential-id.
+	CredentialID
+	// CertificateUID: the user of a client certificate can have a UID.
+	CertificateUID
+	// ProtectedCheckpoint: /checkpoint is not served on the read-only port.
+	ProtectedCheckpoint
+	// MoreHealthChecks: /healthz has the checks of the container manager.
+	MoreHealthChecks
+	// LogStreams: the query parameter stream of /containerLogs is looked at.
+	LogStreams
+	// ZPages: /statusz and /flagz can be served, and need their own subresources.
+	ZPages
+	// AllocatedPods: /allocatedPods can be served, and needs the subresource pods.
+	AllocatedPods
+	// OpenStatusz: /statusz is served on the read-only port too, if its feature gate is on.
+	OpenStatusz
+	// ProtectedStatusz: /statusz is not served on the read-only port.
+	ProtectedStatusz
+	// FailOnCgroupV1: the default of failCgroupV1 is true.
+	FailOnCgroupV1
+	// NoThrottlingFactor: memoryThrottlingFactor has no default.
+	NoThrottlingFactor
+)
+
+// Change is a difference between the kubelets of two versions.
+type Change struct {
+	// Since is the minor version that has the change first, such as 1.32.
+	Since string `json:"since"`
+	// Backports are patch versions of older minor versions that have the change too, such as 1.31.6.
+	Backports []string `json:"backports,omitempty"`
+	// Subject is what the change is about: authorization, paths, configuration, node or feature gates.
+	Subject string `json:"subject"`
+	// What describes the change for people whose programs send requests to kubelets.
+	What string `json:"what"`
+	// Source is where the change is in Kubernetes.
+	Source string `json:"source"`
+
+	behavior Behavior
+	fields   []string // the KubeletConfiguration fields that are new
+}
+
+// changes lists what differs between the emulated versions, oldest change first. It is the only place in which code
+// compares versions.
+var changes = []Change{
+	{Since: "1.31", Subject: "configuration", fields: []string{"failCgroupV1"},
+		What:   "New field and flag: failCgroupV1. The flag --keep-terminated-pod-volumes is gone.",
+		Source: "cmd/kubelet/app/options"},
+	{Since: "1.32", Subject: "configuration", fields: []string{"crashLoopBackOff", "singleProcessOOMKill"},
+		What: "New fields: crashLoopBackOff and singleProcessOOMKill.", Source: "k8s.io/kubelet, config/v1beta1"},
+	{Since: "1.33", Subject: "configuration", fields: []string{"imagePullCredentialsVerificationPolicy",
+		"mergeDefaultEvictionSettings", "preloadedImagesVerificationAllowlist", "userNamespaces"},
+		What: "New fields: imagePullCredentialsVerificationPolicy, mergeDefaultEvictionSettings, " +
+			"preloadedImagesVerificationAllowlist and userNamespaces.", Source: "k8s.io/kubelet, config/v1beta1"},
+	{Since: "1.36", Subject: "configuration", fields: []string{"memoryReservationPolicy", "tlsCurvePreferences"},
+		What:   "New fields: memoryReservationPolicy and tlsCurvePreferences.",
+		Source: "k8s.io/kubelet, config/v1beta1"},
+	{Since: "1.37", Subject: "configuration", fields: []string{"defaultPodSysctls"},
+		What: "New field: defaultPodSysctls.", Source: "k8s.io/kubelet, config/v1beta1"},
+	{Since: "1.32", Subject: "authorization", behavior: SubresourceList, What: "A 403 lists the subresources that " +
+		"were checked, as in `subresource(s)=[pods proxy]`, and ends with a line feed. Before, it names one, as in " +
+		"`subresource=proxy`.", Source: "pkg/kubelet/server/server.go, InstallAuthFilter"},
+	{Since: "1.32", Subject: "authorization", behavior: CredentialID, What: "SubjectAccessReviews for the user of a " +
+		"client certificate have the extra attribute authentication.kubernetes.io/credential-id.",
+		Source: "k8s.io/apiserver, request/x509"},
+	{Since: "1.32", Subject: "paths", behavior: MoreHealthChecks, What: "/healthz has the checks of the container " +
+		"manager, such as device-plugin.", Source: "pkg/kubelet/server/server.go, InstallAuthNotRequiredHandlers"},
+	{Since: "1.32", Subject: "paths", behavior: LogStreams, What: "/containerLogs answers 400 if the parameter " +
+		"stream names one stream and the feature gate PodLogsQuerySplitStreams is off. Before, the parameter is " +
+		"ignored.", Source: "pkg/kubelet/server/server.go, getContainerLogs"},
+	{Since: "1.33", Backports: []string{"1.30.10", "1.31.6", "1.32.2"}, Subject: "paths", behavior: ProtectedCheckpoint,
+		What:   "/checkpoint is not served on the read-only port (CVE-2025-0426).",
+		Source: "pkg/kubelet/server/server.go; kubernetes#130016"},
+	{Since: "1.33", Subject: "authorization", behavior: CertificateUID, What: "The user of a client certificate has " +
+		"the UID that the certificate states.", Source: "k8s.io/apiserver, request/x509"},
+	{Since: "1.33", Subject: "authorization", behavior: ZPages, What: "/statusz needs nodes/statusz, and /flagz needs " +
+		"nodes/configz. Before, a kubelet does not serve them, and checks nodes/proxy.",
+		Source: "pkg/kubelet/server/auth.go"},
+	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
+		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
+		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
+	{Since: "1.34", Subject: "configuration", What: "The flags --cloud-config and --register-schedulable are gone.",
+		Source: "cmd/kubelet/app/options"},
+	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
+		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
+	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
+		What:   "memoryThrottlingFactor has no default. Before, it is 0.9.",
+		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
+	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "/statusz is also served on the read-only port, and " +
+		"with enableDebuggingHandlers: false.", Source: "pkg/kubelet/server/server.go, installStatusZ"},
+	{Since: "1.36", Subject: "paths", behavior: ProtectedStatusz, What: "/statusz is served only on the secure port.",
+		Source: "pkg/kubelet/server/server.go, InstallZPages"},
+	{Since: "1.37", Subject: "authorization", behavior: AllocatedPods, What: "/allocatedPods needs nodes/pods or " +
+		"nodes/proxy. Before, a kubelet does not serve it, and checks nodes/proxy.",
+		Source: "pkg/kubelet/server/auth.go"},
+}
+
+// Changes returns what differs between the kubelets of two versions: the changes that came after the first version, up
+// to the second one, oldest first. Only the feature gates that have an effect on a stand-in are compared.
+func Changes(after, upTo Version) []Change {
+	var all []Change
+	for _, minor := range Versions() {
+		if !after.before(minor.String()) || upTo.before(minor.String()) {
+			continue
+		}
+		for _, c := range changes {
+			if c.Since == minor.String() {
+				all = append(all, c)
+			}
+		}
+		all = append(all, gateChanges(minor)...)
+	}
+	return all
+}
+
+// GatesWithEffect lists the feature gates that have an effect on a stand-in.
+var GatesWithEffect = []string{"AllowDNSOnlyNodeCSR", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint",
+	"DisableNodeKubeProxyVersion", "ExtendWebSocketsToKubelet", "KubeletAllocatedPodsEndpoint",
+	"KubeletCrashLoopBackOffMax", "KubeletFineGrainedAuthz", "KubeletInUserNamespace", "NodeDeclaredFeatures",
+	"NodeLogQuery", "PodAndContainerStatsFromCRI", "PodLogsQuerySplitStreams", "ReloadKubeletClientCAFile",
+	"ReloadKubeletServerCertificateFile", "RotateKubeletServerCertificate"}
+
+// gateChanges returns the feature gates with effect that got another stage in a minor version.
+func gateChanges(minor Version) (all []Change) {
+	states := map[bool]string{false: "off", true: "on"}
+	for _, name := range GatesWithEffect {
+		gate := gatesByName()[name]
+		for i, stages := 0, append(slices.Clone(gate.Earlier), gate.gateStage); i < len(stages); i++ {
+			stage := stages[i]
+			if stage.Since != minor.String() {
+				continue
+			}
+			what := fmt.Sprintf("%s is %s by default", name, states[stage.Default])
+			if stage.Locked {
+				what = fmt.Sprintf("%s is always %s; a configuration that sets it to %v is refused", name,
+					states[stage.Default], !stage.Default)
+			}
+			switch {
+			case i == 0:
+				what = "New: " + what
+			case stages[i-1].Default != stage.Default || stage.Locked:
+				what += fmt.Sprintf("; before, it is %s by default", states[stages[i-1].Default])
+			default:
+				continue // only the stage has changed, for example from alpha to beta
+			}
+			all = append(all, Change{Since: stage.Since, Subject: "feature gates", What: what + ".",
+				Source: "pkg/features/kube_features.go"})
+		}
+	}
+	return all
+}
+
+// Has reports whether the kubelet of version v has a behaviour.
+func (v Version) Has(behavior Behavior) bool {
+	for i := range changes {
+		if c := &changes[i]; c.behavior == behavior {
+			return v.has(c.Since, c.Backports)
+		}
+	}
+	panic("config: unknown behavior")
+}
+
+// lacks returns the first version with a field of KubeletConfiguration, if v is older. Otherwise it returns "".
+func (v Version) lacks(field string) (since string) {
+	for i := range changes {
+		if v.before(changes[i].Since) && slices.Contains(changes[i].fields, field) {
+			return changes[i].Since
+		}
+	}
+	return ""
+}
+
+// adapt changes a configuration into one that the kubelet of version v has: it sets the defaults of that version, and
+// removes the fields that the version does not have.
+func (v Version) adapt(kc *kubeletConfiguration) {
+	if !v.Has(NoThrottlingFactor) && kc.MemoryThrottlingFactor == nil {
+		kc.MemoryThrottlingFactor = ptr.To(0.9)
+	}
+	v.removeNewerFields(kc)
+}
+
+func (v Version) removeNewerFields(kc *kubeletConfiguration) {
+	for i := range changes {
+		for _, field := range changes[i].fields {
+			if v.before(changes[i].Since) {
+				fieldAt(reflect.ValueOf(kc).Elem(), field).SetZero()
+			}
+		}
+	}
+}
+
+// newerFields returns an error for each field in a configuration file that the kubelet of version v does not know. The
+// texts are those of a strict decoder. The argument is YAML or JSON.
+func (v Version) newerFields(file []byte) (unknown []error) {
+	var content map[string]any
+	if v == (Version{}) || yaml.Unmarshal(file, &content) != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(content)) {
+		since := v.lacks(name)
+		if object, ok := content[name].(map[string]any); since == "" || content[name] == nil || ok && len(object) == 0 {
+			continue
+		}
+		unknown = append(unknown, fmt.Errorf("unknown field %q (kubelets have it since %s; the emulated version is %s)",
+			name, since, v))
+	}
+	return unknown
+}
