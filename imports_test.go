@@ -44,7 +44,7 @@ var imports = map[string][]string{
 		"internal/shellword"},
 	"internal/kubeconfig": {"internal/pemfile"},
 	"conformance/probe": {"authchain", "config", "internal/color", "internal/echo", "internal/pemfile", "internal/pods",
-		"internal/reviewapi", "server", "testcerts"},
+		"internal/reviewapi", "internal/shellword", "server", "testcerts"},
 	"internal/node": {"config", "internal/compact", "internal/podlife", "internal/pods", "internal/podstats",
 		"scenario"},
 	"internal/podlife": {"scenario"},

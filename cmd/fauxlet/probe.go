@@ -48,9 +48,11 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client "+
 		"certificate, token or both; with NODE or --all-nodes, the kubeconfig of the cluster (default: as for kubectl)")
 	flags.BoolVar(&p.allNodes, "all-nodes", false, "probe all nodes of the cluster, at the addresses in their status")
+	flags.BoolVar(&p.throughAPIServer, "through-apiserver", false, "send the requests through nodes/proxy of "+
+		"kube-apiserver, which hides much, instead of connecting to kubelets")
 	flags.StringVar(&p.context, "context", "", "context of the kubeconfig of the cluster (default: its current context)")
 	flags.IntVar(&p.concurrency, "concurrency", 10, "number of nodes to probe at the same time")
-	helptext.UnderHeading(flags, "Nodes of a cluster", "all-nodes", "context", "concurrency")
+	helptext.UnderHeading(flags, "Nodes of a cluster", "all-nodes", "through-apiserver", "context", "concurrency")
 	flags.StringArrayVar(&p.as, "as", nil, "identity to send requests as: NAME=KIND:FILE,KIND:FILE..., where KIND is "+
 		"client-cert, client-key, token-file or kubeconfig; may be repeated")
 	helptext.UnderHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
@@ -87,6 +89,7 @@ type probeCommand struct {
 	as                              []string
 	ca, serverName, context, output string
 	insecure, yes, allNodes         bool
+	throughAPIServer                bool
 	readOnlyPort, concurrency       int
 	timeout                         time.Duration
 	compare                         probe.CompareOptions
@@ -97,7 +100,8 @@ type probeCommand struct {
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
 	target, err := probe.ParseTarget(url)
 	o := probe.Options{Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName,
-		SendTokensUnverified: p.insecure, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout}
+		SendTokensUnverified: p.insecure, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
+		ThroughAPIServer: p.throughAPIServer}
 	switch {
 	case err != nil:
 		return o, usagef(c, "%w", err)
@@ -162,12 +166,13 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 // probesNodes reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from a
 // host name.
 func probesNodes(flags *pflag.FlagSet) bool {
-	return flags.Changed("all-nodes") || flags.Changed("context") || flags.NArg() > 1 ||
-		flags.Changed("kubeconfig") && flags.NArg() == 1 && !strings.ContainsAny(flags.Arg(0), ":/")
+	return slices.ContainsFunc([]string{"all-nodes", "context", "through-apiserver"}, flags.Changed) ||
+		flags.NArg() > 1 || flags.Changed("kubeconfig") && flags.NArg() == 1 && !strings.ContainsAny(flags.Arg(0), ":/")
 }
 
 func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 	options, err := p.options(c, "node") // the probe replaces the target
+	direct := []string{"as", "ca", "client-cert", "client-key", "insecure-skip-tls-verify", "token-file", "yes"}
 	switch i := slices.IndexFunc(names, func(name string) bool { return strings.ContainsAny(name, ":/") }); {
 	case err != nil:
 		return err
@@ -179,6 +184,9 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 		return usagef(c, "--concurrency: %d: must be at least 1", p.concurrency)
 	case p.compare.File != "" || p.serverName != "":
 		return usagef(c, "--compare and --server-name: give them with the URL of one kubelet")
+	case p.throughAPIServer && slices.ContainsFunc(direct, c.Flags().Changed):
+		return usagef(c, "--%s have no effect with --through-apiserver: kube-apiserver connects to the kubelets",
+			strings.Join(direct, ", --"))
 	}
 	cluster := kubeconfig.Source{Path: p.given.Kubeconfig, Context: p.context}
 	p.given.Kubeconfig = ""
@@ -204,7 +212,7 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 		return &exitError{err, exitIncomplete}
 	case report.Dangerous() > 0:
 		return errors.New(report.Summary())
-	case report.Unanswered() > 0:
+	case report.Unanswered()+report.Incomplete() > 0:
 		return &exitError{errors.New(report.Summary()), exitIncomplete}
 	}
 	return nil

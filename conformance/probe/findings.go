@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Severity rates a finding.
@@ -71,10 +73,13 @@ const expiresSoon = 7 * 24 * time.Hour
 func (o *observation) findings(now time.Time) []Finding {
 	all, values := []Finding{}, o.values()
 	if o.isKubelet() {
-		all = append(append(all, o.judgeAnonymous()...), o.judgeCredentials(values)...)
+		all = append(append(all, o.judgeAnonymous(values)...), o.judgeCredentials(values)...)
 	}
 	all = append(append(all, o.judgeAuthorization(values)...), o.judgeReadOnly(values)...)
-	all = append(append(all, o.judgeVersions()...), o.judgeCertificate(now)...)
+	all = append(append(all, o.judgeVersions(values)...), o.judgeCertificate(now)...)
+	if o.throughAPIServer {
+		all = append(all, o.judgeAPIServer()...)
+	}
 	for i := range all {
 		all[i].CIS = cisNumber(all[i].ID, parseVersion(o.version()))
 	}
@@ -103,30 +108,44 @@ func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	return all
 }
 
-func (o *observation) judgeAnonymous() []Finding {
+// judgeAnonymous judges requests without a credential by the responses to them or, if kube-apiserver sent the requests,
+// by the settings: with AlwaysAllow, every request is allowed.
+func (o *observation) judgeAnonymous(values map[string]string) []Finding {
 	accepted := o.accepted(NoCredential)
 	run, read := o.admitted(NoCredential, runsCommand), o.admitted(NoCredential, readsData)
+	runs, reads, may := len(run) > 0, len(read) > 0, ", which may do little."
+	evidence := "without a credential: " + strings.Join(read, ", ") + " were admitted"
 	switch {
+	case o.throughAPIServer && values[anonymousEnabled] == isTrue:
+		reads, may = values[authorizationMode] == "AlwaysAllow", ". The probe did not find out what this user may do."
+		runs = reads && values[debuggingHandlers] == isTrue
+		evidence = anonymousEnabled + " is true, and " + authorizationMode + " is " + values[authorizationMode]
 	case accepted == nil:
 		return nil
-	case len(run) > 0:
+	case runs:
+		evidence = "without a credential: " + strings.Join(run, ", ") + " were admitted"
+	case !reads:
+		evidence = accepted.String()
+	}
+	switch {
+	case runs:
 		return []Finding{{ID: "anonymous-runs", Severity: Critical,
 			What:     "Requests without a credential may run commands in every container of the node.",
-			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
+			Evidence: evidence,
 			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted " +
 				"secrets, service account tokens, and with a privileged container the node.",
 			Configuration: anonymousOff + webhookMode, Remedy: unbind}}
-	case len(read) > 0:
+	case reads:
 		return []Finding{{ID: "anonymous-reads", Severity: High,
 			What:     "Requests without a credential may read from the node.",
-			Evidence: "without a credential: " + strings.Join(read, ", ") + " were admitted",
+			Evidence: evidence,
 			Risk: "Anyone who reaches the port can read these paths: /pods has the environment of all containers, " +
 				"logs have what they write, /configz and /metrics help to plan an attack.",
 			Configuration: anonymousOff, Remedy: unbind}}
 	}
 	return []Finding{{ID: "anonymous-enabled", Severity: Medium,
-		What:     "Requests without a credential are authenticated as system:anonymous, which may do little.",
-		Evidence: accepted.String(),
+		What:     "Requests without a credential are authenticated as system:anonymous" + may,
+		Evidence: evidence,
 		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, would open " +
 			"the node.",
 		Configuration: anonymousOff}}
@@ -144,21 +163,29 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 		f := Finding{ID: "tokens-ignored", Severity: Note, Evidence: webhookEnabled + " is false",
 			What: "Tokens are ignored: scrapers that send one get 401.", Configuration: webhookOn,
 			Remedy: "The kubelet's user must be allowed to create tokenreviews " + delegate + "."}
-		if a := o.accepted(InvalidToken); a != nil {
-			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, a.String()
+		a := o.accepted(InvalidToken)
+		configured := o.throughAPIServer && values[anonymousEnabled] == isTrue
+		if a != nil || configured {
+			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, f.Evidence+", and "+anonymousEnabled+" true"
+			if a != nil {
+				f.Evidence = a.String()
+			}
 			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
 			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is " +
 				"invalid."
-			if len(o.admitted(InvalidToken, readsData)) > 0 {
+			if len(o.admitted(InvalidToken, readsData)) > 0 || configured && values[authorizationMode] == "AlwaysAllow" {
 				f.Severity = High
 			}
 		}
 		all = append(all, f)
 	}
 	if values[clientCAFile] == notSet {
-		all = append(all, Finding{ID: "no-client-ca", Severity: Note,
+		evidence := "the handshake had no CertificateRequest"
+		if o.throughAPIServer {
+			evidence = clientCAFile + " is not set in /configz"
+		}
+		all = append(all, Finding{ID: "no-client-ca", Severity: Note, Evidence: evidence,
 			What:          "The kubelet requests no client certificate, so it cannot authenticate kube-apiserver.",
-			Evidence:      "the handshake had no CertificateRequest",
 			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
 			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate."})
 	}
@@ -212,7 +239,7 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	return all
 }
 
-// judgeReadOnly judges the read-only port. If the probe cannot reach the port, the kubelet's /configz decides.
+// judgeReadOnly judges the read-only port. If the probe did not reach the port, the kubelet's /configz decides.
 func (o *observation) judgeReadOnly(values map[string]string) []Finding {
 	port, v := values[readOnlyPort], parseVersion(o.version())
 	f := Finding{ID: "read-only-port", Severity: High,
@@ -232,7 +259,7 @@ func (o *observation) judgeReadOnly(values map[string]string) []Finding {
 		port = strconv.Itoa(o.readOnly.Port)
 		a := o.readOnly.Responses["GET /checkpoint"+impossiblePod]
 		serves, checkpoint.Evidence = a.Access == Admitted, fmt.Sprintf("without a credential: %s: %d", a.row, a.Status)
-	case o.readOnly.State != Unresponsive || err != nil || port == "0":
+	case o.readOnly.State != Unresponsive && o.readOnly.State != NotProbed || err != nil || port == "0":
 		return nil
 	default:
 		f.Evidence = "readOnlyPort is " + port + " in the kubelet's /configz"
@@ -245,10 +272,18 @@ func (o *observation) judgeReadOnly(values map[string]string) []Finding {
 	return []Finding{f}
 }
 
-func (o *observation) judgeVersions() []Finding {
+// judgeVersions judges the TLS versions and cipher suites that the handshakes showed or, if kube-apiserver sent the
+// requests, those in the kubelet's /configz.
+func (o *observation) judgeVersions(values map[string]string) []Finding {
 	var old, weak []string
 	var all []Finding
-	for _, v := range o.tls.Versions {
+	seen, where := o.tls.Versions, ""
+	if o.throughAPIServer {
+		configuration, _ := o.configuration()
+		suites, _, _ := unstructured.NestedStringSlice(configuration, "tlsCipherSuites")
+		seen, where = []Version{{Name: values[tlsMinVersion], Accepted: true, CipherSuites: suites}}, " in /configz"
+	}
+	for _, v := range seen {
 		if v.Accepted && (v.Name == "VersionTLS10" || v.Name == "VersionTLS11") {
 			old = append(old, v.Name)
 		}
@@ -259,13 +294,13 @@ func (o *observation) judgeVersions() []Finding {
 		}
 	}
 	if len(old) > 0 {
-		all = append(all, Finding{ID: "old-tls", Severity: Medium, Evidence: strings.Join(old, ", "),
+		all = append(all, Finding{ID: "old-tls", Severity: Medium, Evidence: strings.Join(old, ", ") + where,
 			What:          "Deprecated TLS versions are accepted (RFC 8996).",
 			Risk:          "An attacker on the network path can attack connections of clients that still use them.",
 			Configuration: "tlsMinVersion: VersionTLS12\n"})
 	}
 	if len(weak) > 0 {
-		all = append(all, Finding{ID: "weak-ciphers", Severity: Medium, Evidence: strings.Join(weak, ", "),
+		all = append(all, Finding{ID: "weak-ciphers", Severity: Medium, Evidence: strings.Join(weak, ", ") + where,
 			What: "Cipher suites are accepted that Go lists as insecure.", Remedy: "Or remove tlsCipherSuites.",
 			Risk: "An attacker on the network path can attack connections of clients that choose them.",
 			Configuration: "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, " +

@@ -28,6 +28,8 @@ type NodesReport struct {
 	DurationSeconds float64      `json:"durationSeconds"`
 	Nodes           []NodeReport `json:"nodes"` // sorted by name
 	Groups          []NodeGroup  `json:"groups"`
+	// Remedy is what to do if kube-apiserver denied the user get nodes/proxy, so that nodes were not probed.
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // NodeReport is the result of a probe of one node: either a Report or an Error.
@@ -36,15 +38,20 @@ type NodeReport struct {
 	Report          *Report `json:"report,omitempty"`
 	Error           string  `json:"error,omitempty"`
 	DurationSeconds float64 `json:"durationSeconds"`
+
+	denied bool // a request through kube-apiserver got the 403 that kube-apiserver sends
 }
 
-// NodeGroup is a set of nodes with the same findings, or of nodes that could not be probed.
+// NodeGroup is a set of nodes with the same findings, or of nodes that could not be probed. If kube-apiserver sent the
+// requests, the nodes also have the same version, the same responses and the same NotProbed.
 type NodeGroup struct {
 	Nodes []string `json:"nodes"`
 	// Findings are IDs. The evidence is in the report of each node.
 	Findings []string `json:"findings"`
 	// NoReport means that the nodes have an Error in place of a Report.
 	NoReport bool `json:"noReport,omitempty"`
+
+	seen []string // lines for people, see Report.seen
 }
 
 // nodesOf returns the nodes with the given names or, if there are no names, all nodes of the cluster, sorted by name.
@@ -104,16 +111,33 @@ func RunCluster(ctx context.Context, config *rest.Config, names []string, limit 
 	if err != nil {
 		return nil, err
 	}
+	probe := func(node *v1.Node) (*Report, error) { return probeDirectly(ctx, node, options) }
+	if options.ThroughAPIServer {
+		s, err := newAPIServer(config, cmp.Or(options.Timeout, 10*time.Second))
+		if err != nil {
+			return nil, err
+		}
+		probe = func(node *v1.Node) (*Report, error) { return s.probe(ctx, node, options) }
+	}
 	done := 0
-	return runNodes(ctx, nodes, limit, options, func(node NodeReport) {
+	report := runNodes(nodes, limit, probe, func(node NodeReport) {
 		done++
 		onNode(node, done, len(nodes))
 	})
+	var denied []string
+	for _, node := range report.Nodes {
+		if node.denied {
+			denied = append(denied, node.Name)
+		}
+	}
+	if len(denied) > 0 {
+		report.Remedy = proxyRemedy(ctx, client, denied, options.ReadOnlyPort)
+	}
+	return report, ctx.Err()
 }
 
-// runNodes probes the kubelets of nodes at the addresses and ports in their status.
-func runNodes(ctx context.Context, nodes []v1.Node, limit int, options Options, onNode func(NodeReport)) (*NodesReport,
-	error) {
+// runNodes calls the function "probe" for each node.
+func runNodes(nodes []v1.Node, limit int, probe func(*v1.Node) (*Report, error), onNode func(NodeReport)) *NodesReport {
 	report := &NodesReport{Started: time.Now().UTC(), Nodes: make([]NodeReport, len(nodes))}
 	done := make(chan int)
 	go func() {
@@ -122,7 +146,7 @@ func runNodes(ctx context.Context, nodes []v1.Node, limit int, options Options, 
 		group.SetLimit(limit)
 		for i := range nodes {
 			group.Go(func() error {
-				report.Nodes[i] = runNode(ctx, &nodes[i], options)
+				report.Nodes[i] = runNode(&nodes[i], probe)
 				done <- i
 				return nil
 			})
@@ -134,34 +158,40 @@ func runNodes(ctx context.Context, nodes []v1.Node, limit int, options Options, 
 	}
 	report.DurationSeconds = seconds(report.Started)
 	report.group()
-	return report, ctx.Err()
+	return report
 }
 
 func seconds(since time.Time) float64 { return time.Since(since).Round(time.Millisecond).Seconds() }
 
-func runNode(ctx context.Context, node *v1.Node, options Options) NodeReport {
+func runNode(node *v1.Node, probe func(*v1.Node) (*Report, error)) NodeReport {
 	start, r := time.Now(), NodeReport{Name: node.Name}
-	port := strconv.Itoa(int(cmp.Or(node.Status.DaemonEndpoints.KubeletEndpoint.Port, 10250)))
-	options.NodeVersion = node.Status.NodeInfo.KubeletVersion
-	err := errors.New("the Node has no address in status.addresses; its kubelet has not reported any")
-	var failed []error
-	for _, address := range addresses(node) {
-		options.Target = Target{Host: address, Port: port}
-		if r.Report, err = Run(ctx, options); err == nil || !errors.As(err, new(*net.OpError)) &&
-			!errors.As(err, new(*net.DNSError)) {
-			failed = nil
-			break
-		}
-		failed = append(failed, err) // nothing listens at this address, so the next one is tried
-	}
-	if len(failed) > 0 {
-		err = errors.Join(failed...)
-	}
-	if err != nil {
+	var err error
+	if r.Report, err = probe(node); err != nil {
 		r.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+		refused, ok := errors.AsType[*refusal](err)
+		r.denied = ok && refused.status.Code == http.StatusForbidden
 	}
 	r.DurationSeconds = seconds(start)
 	return r
+}
+
+// probeDirectly probes the kubelet of a node at the addresses and the port in the Node's status.
+func probeDirectly(ctx context.Context, node *v1.Node, options Options) (*Report, error) {
+	port := strconv.Itoa(int(cmp.Or(node.Status.DaemonEndpoints.KubeletEndpoint.Port, 10250)))
+	options.NodeVersion = node.Status.NodeInfo.KubeletVersion
+	var failed []error
+	for _, address := range addresses(node) {
+		options.Target = Target{Host: address, Port: port}
+		report, err := Run(ctx, options)
+		if err == nil || !errors.As(err, new(*net.OpError)) && !errors.As(err, new(*net.DNSError)) {
+			return report, err
+		}
+		failed = append(failed, err) // nothing listens at this address, so the next one is tried
+	}
+	if len(failed) == 0 {
+		return nil, errors.New("the Node has no address in status.addresses; its kubelet has not reported any")
+	}
+	return nil, errors.Join(failed...)
 }
 
 // addresses returns the addresses of a node, in the order in which they are tried.
@@ -187,9 +217,11 @@ func (r *NodesReport) group() {
 			for _, f := range node.Report.Findings {
 				g.Findings = append(g.Findings, f.ID)
 			}
+			g.seen = node.Report.seen()
 		}
 		i := slices.IndexFunc(r.Groups, func(other NodeGroup) bool {
-			return other.NoReport == g.NoReport && slices.Equal(other.Findings, g.Findings)
+			return other.NoReport == g.NoReport && slices.Equal(other.Findings, g.Findings) &&
+				slices.Equal(other.seen, g.seen)
 		})
 		if i < 0 {
 			i = len(r.Groups)
@@ -237,8 +269,22 @@ func (r *NodesReport) Unanswered() (n int) {
 	return n
 }
 
+// Incomplete returns the number of nodes whose Report is incomplete.
+func (r *NodesReport) Incomplete() (n int) {
+	for _, node := range r.Nodes {
+		if node.Report != nil && node.Report.Incomplete {
+			n++
+		}
+	}
+	return n
+}
+
 // Summary returns one line for people.
 func (r *NodesReport) Summary() string {
-	return fmt.Sprintf("%d nodes in %.1f s: %d with something dangerous, %d not probed", len(r.Nodes),
+	text := fmt.Sprintf("%d nodes in %.1f s: %d with something dangerous, %d not probed", len(r.Nodes),
 		r.DurationSeconds, r.Dangerous(), r.Unanswered())
+	if n := r.Incomplete(); n > 0 {
+		text += fmt.Sprintf(", %d with unknown settings", n)
+	}
+	return text
 }

@@ -11,7 +11,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// textWidth is the width of the report for people. Only a word that is longer makes a longer line.
+// textWidth is the width of the report for people. Only commands and a word that is longer make a longer line.
 const textWidth = 80
 
 // Write writes the report in the given format: table, json or junit.
@@ -64,11 +64,14 @@ func (r *NodesReport) writeTable(w io.Writer) error {
 				}
 			}
 		case len(g.Findings) == 0:
-			paragraph(2, "Nothing dangerous was found.")
+			paragraph(2, first.Report.nothingFound())
 		default:
 			for _, f := range first.Report.Findings {
 				paragraph(2, strings.ToUpper(string(f.Severity))+": "+f.What+" ("+f.ID+f.numbers()+")")
 			}
+		}
+		for _, line := range g.seen {
+			paragraph(2, line)
 		}
 		b.WriteString("\n")
 	}
@@ -98,9 +101,34 @@ func (r *NodesReport) writeTable(w io.Writer) error {
 			b.WriteString("\n")
 		}
 	}
+	if slices.ContainsFunc(r.Groups, func(g NodeGroup) bool { return g.seen != nil }) {
+		b.WriteString("Not probed on any node, because the requests go through kube-apiserver:\n")
+		for _, omission := range hidden {
+			paragraph(2, omission.What+": "+omission.Why)
+		}
+		b.WriteString("\n")
+	}
+	if text, commands, _ := strings.Cut(r.Remedy, "\n"); text != "" {
+		paragraph(0, text)
+		for command := range strings.SplitSeq(commands, "\n") {
+			b.WriteString("  " + color.Printable(command) + "\n")
+		}
+		b.WriteString("\n")
+	}
 	paragraph(0, r.Summary())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// nothingFound returns the sentence for a kubelet without findings.
+func (r *Report) nothingFound() string {
+	switch {
+	case r.Incomplete:
+		return "Nothing is known about most settings, so a dangerous one would not be seen."
+	case len(r.NotProbed) > 0:
+		return "No finding in what was probed. Some things were not probed, see below."
+	}
+	return "Nothing dangerous was found."
 }
 
 // suite returns the result for one kubelet as a test suite: the test "probe", and one test for each finding. A Note is
@@ -114,6 +142,8 @@ func (n *NodeReport) suite() junit.Testsuite {
 	case !n.Report.HasResponses():
 		message := "the secure port answered no request; " + n.Report.TLS.Error
 		probed.Error = &junit.Result{Message: color.Printable(message)}
+	case n.Report.Incomplete:
+		probed.Error = &junit.Result{Message: n.Report.nothingFound()}
 	}
 	suite.AddTestcase(probed)
 	if n.Report == nil {
@@ -133,6 +163,10 @@ func (n *NodeReport) suite() junit.Testsuite {
 				Data: color.PrintableLines(f.Remedy)}
 		}
 		suite.AddTestcase(test)
+	}
+	for _, omission := range n.Report.NotProbed {
+		suite.AddTestcase(junit.Testcase{Classname: n.Name, Name: color.Printable(omission.What), Time: "0.000",
+			Skipped: &junit.Result{Message: color.Printable(omission.Why)}})
 	}
 	return suite
 }

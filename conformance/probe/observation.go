@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // observation has everything that the probe learned from the kubelet's TLS handshakes and HTTP responses.
@@ -18,6 +19,8 @@ type observation struct {
 	nodeVersion string                // the version in the Node, if the kubelet is the kubelet of a known Node
 	refusals    *refusals             // nil if the responses show without it whether the server is a kubelet
 	readOnly    ReadOnlyPort
+
+	throughAPIServer bool // kube-apiserver sent the requests, so there is one identity, and no TLS handshake was seen
 }
 
 // find returns the first response for which the function "matches" returns true. It reads the responses of one
@@ -103,6 +106,19 @@ func (o *observation) notKubelet() error {
 // contains a user name.
 func (o *observation) userOf(identity string) string {
 	return cmp.Or(o.find(func(a *Response) bool { return a.identity == identity && a.user != "" }), &Response{}).user
+}
+
+// report returns the report without the URL and the address of the kubelet.
+func (o *observation) report(now time.Time) *Report {
+	r := &Report{Version: o.version(), Requests: o.requests(), ReadOnly: o.readOnly, TLS: o.tls,
+		Certificate: o.certificate, Settings: o.settings(), Findings: o.findings(now)}
+	for _, i := range o.identities {
+		r.Identities = append(r.Identities, IdentityReport{i.Name, i.credential(), o.userOf(i.Name)})
+	}
+	if o.throughAPIServer {
+		r.Identities[0].Credential = "the credential of kube-apiserver at kubelets"
+	}
+	return r
 }
 
 // requests returns the fixed requests, each with the responses to all identities.

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -54,6 +53,11 @@ type Options struct {
 	// If an identity waits longer than Patience for a 401, the probe sends no further requests as this identity,
 	// because a kubelet retries a failed TokenReview for some seconds before every 401. 0 means 2 seconds.
 	Patience time.Duration
+
+	// ThroughAPIServer makes RunCluster send the requests through the proxy subresource of the Nodes. Then Identities,
+	// CA and the other options for connections to kubelets have no effect, and Report.NotProbed lists what the API
+	// server hides. The user of the client configuration must be allowed to get nodes/proxy.
+	ThroughAPIServer bool
 
 	// Compare, if set, compares the kubelet with a configuration.
 	Compare *CompareOptions
@@ -113,24 +117,15 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 	seen := p.observe(ctx, s, all, options.CA)
 	seen.nodeVersion = options.NodeVersion
-	port := options.ReadOnlyPort
-	reported, _ := seen.configz()
-	if n, err := strconv.ParseUint(reported[readOnlyPort], 10, 16); err == nil && n > 0 && port != 0 {
-		port = int(n)
-	}
-	seen.readOnly = p.probeReadOnly(ctx, s, port)
+	seen.readOnly = p.probeReadOnly(ctx, s, seen.readOnlyTarget(options.ReadOnlyPort))
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := seen.notKubelet(); err != nil {
 		return nil, fmt.Errorf("%s: %w", options.Target, err)
 	}
-	report := &Report{URL: options.Target.String(), Address: s.address, Version: seen.version(),
-		Requests: seen.requests(), ReadOnly: seen.readOnly, TLS: seen.tls, Certificate: seen.certificate,
-		Settings: seen.settings(), Findings: seen.findings(time.Now())}
-	for _, i := range all {
-		report.Identities = append(report.Identities, IdentityReport{i.Name, i.credential(), seen.userOf(i.Name)})
-	}
+	report := seen.report(time.Now())
+	report.URL, report.Address = options.Target.String(), s.address
 	if options.Compare != nil {
 		if report.Comparison, err = p.compare(ctx, seen, report.Settings); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"syscall"
 )
@@ -60,19 +61,46 @@ func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadO
 	number := strconv.Itoa(port)
 	c := &client{p: p, address: net.JoinHostPort(host, number), hostHeader: net.JoinHostPort(s.target.Host, number)}
 	defer c.close()
+	return readOnlyState(port, func(r *row) Response {
+		a := c.send(ctx, r)
+		p.progress(fmt.Sprintf("%s on the read-only port", r))
+		return a
+	})
+}
+
+// readOnlyTarget returns the port that is probed as the read-only port: the port in /configz if it is known and not 0,
+// and otherwise the given port. If the given port is 0, no port is probed.
+func (o *observation) readOnlyTarget(given int) int {
+	reported, _ := o.configz()
+	if n, err := strconv.ParseUint(reported[readOnlyPort], 10, 16); err == nil && n > 0 && given != 0 {
+		return int(n)
+	}
+	return given
+}
+
+// readOnlyState describes a port from the responses to the requests that a read-only port serves.
+func readOnlyState(port int, send func(*row) Response) ReadOnlyPort {
+	ro := ReadOnlyPort{Port: port, State: NotProbed}
+	if port == 0 {
+		return ro
+	}
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {
 			continue
 		}
-		a := c.send(ctx, r)
-		p.progress(fmt.Sprintf("%s on the read-only port", r))
+		a := send(r)
 		if a.cause != nil && ro.Responses == nil {
 			ro.State, ro.Error = Unresponsive, a.Error
 			var other net.Error
+			var refused *refusal
 			switch {
 			case errors.Is(a.cause, syscall.ECONNREFUSED):
 				ro.State = Closed
+			case errors.As(a.cause, &refused):
+				if refused.status.Code == http.StatusForbidden {
+					ro.State = NotProbed
+				}
 			case !errors.As(a.cause, &other): // the response is not HTTP
 				ro.State = NotKubelet
 			}

@@ -10,20 +10,25 @@ import (
 // Report is the result of a probe.
 type Report struct {
 	// URL has the host and the port of the target that Run was given. Address is the IP address and port that the
-	// probe dialed.
+	// probe dialed. If kube-apiserver sent the requests, URL is the URL of the Node's proxy, and Address is empty.
 	URL     string `json:"url"`
-	Address string `json:"address"`
+	Address string `json:"address,omitempty"`
 	// Version is the Kubernetes version in the kubelet's /metrics. If no identity may read /metrics, it is
 	// Options.NodeVersion.
 	Version     string           `json:"version,omitempty"`
 	Identities  []IdentityReport `json:"identities"`
 	Requests    []Request        `json:"requests"`
 	ReadOnly    ReadOnlyPort     `json:"readOnlyPort"`
-	TLS         TLS              `json:"tls"`
+	TLS         TLS              `json:"tls,omitzero"`
 	Certificate *Certificate     `json:"servingCertificate,omitempty"`
 	Settings    []Setting        `json:"settings"`
 	Findings    []Finding        `json:"findings"`
 	Comparison  *Comparison      `json:"comparison,omitempty"`
+	// NotProbed lists what a probe through kube-apiserver did not look at. It is empty for a direct probe.
+	NotProbed []Omission `json:"notProbed,omitempty"`
+	// Incomplete means that a probe through kube-apiserver could not read the kubelet's /configz. Then the absence of
+	// findings means little, because most findings of such a probe come from the settings there.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // IdentityReport describes a client that sent the requests.

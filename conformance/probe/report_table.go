@@ -15,17 +15,29 @@ import (
 // WriteTable writes the report as text. It escapes characters in the kubelet's responses that are not printable.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s)", r.URL, r.Address)
+	b.WriteString(r.URL)
+	if r.Address != "" {
+		fmt.Fprintf(&b, " (%s)", r.Address)
+	}
 	if r.Version != "" {
 		fmt.Fprintf(&b, ", kubelet %s", color.Printable(r.Version))
 	}
 	b.WriteString("\n\n")
 	r.writeIdentities(&b)
 	r.writeMatrix(&b)
-	r.writeTLS(&b)
+	if len(r.NotProbed) == 0 {
+		r.writeTLS(&b)
+	}
 	r.writeSettings(&b)
 	r.writeFindings(&b)
 	r.writeComparison(&b)
+	if len(r.NotProbed) > 0 {
+		var rows [][]string
+		for _, omission := range r.NotProbed {
+			rows = append(rows, []string{omission.What, omission.Why})
+		}
+		section(&b, "NOT PROBED", rows)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -144,7 +156,7 @@ func (r *Report) writeSettings(b *strings.Builder) {
 
 func (r *Report) writeFindings(b *strings.Builder) {
 	if len(r.Findings) == 0 {
-		b.WriteString("Nothing dangerous was found.\n")
+		b.WriteString(r.nothingFound() + "\n")
 		return
 	}
 	b.WriteString("FINDINGS\n")

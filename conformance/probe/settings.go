@@ -31,11 +31,15 @@ const (
 
 // The names of settings that are used in more than one place.
 const (
-	webhookEnabled    = "authentication.webhook.enabled"
-	clientCAFile      = "authentication.x509.clientCAFile"
-	authorizationMode = "authorization.mode"
-	readOnlyPort      = "readOnlyPort"
-	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
+	anonymousEnabled   = "authentication.anonymous.enabled"
+	serverTLSBootstrap = "serverTLSBootstrap"
+	tlsMinVersion      = "tlsMinVersion"
+	webhookEnabled     = "authentication.webhook.enabled"
+	debuggingHandlers  = "enableDebuggingHandlers"
+	clientCAFile       = "authentication.x509.clientCAFile"
+	authorizationMode  = "authorization.mode"
+	readOnlyPort       = "readOnlyPort"
+	fineGrained        = "featureGates.KubeletFineGrainedAuthz"
 )
 
 // fields has the settings in the order of the report. The field "absent" is the value of the setting if a
@@ -44,19 +48,25 @@ var fields = []struct {
 	name, absent string
 	infer        func(*observation) (value, evidence string)
 }{
-	{"authentication.anonymous.enabled", "", (*observation).anonymous},
+	{anonymousEnabled, "", (*observation).anonymous},
 	{webhookEnabled, "", (*observation).webhook},
 	{clientCAFile, notSet, (*observation).clientCA},
 	{authorizationMode, "", (*observation).mode},
 	{readOnlyPort, "0", (*observation).readOnlySetting},
-	{"serverTLSBootstrap", isFalse, (*observation).bootstrap},
-	{"tlsMinVersion", "VersionTLS12", (*observation).minVersion},
-	{"enableDebuggingHandlers", "", (*observation).debugging},
+	{serverTLSBootstrap, isFalse, (*observation).bootstrap},
+	{tlsMinVersion, "VersionTLS12", (*observation).minVersion},
+	{debuggingHandlers, "", (*observation).debugging},
 	{"enableSystemLogHandler", "", handler("/logs/", "logs")},
 	{"enableProfilingHandler", "", handler("/debug/pprof/", "profiling")},
 	{"enableDebugFlagsHandler", "", handler("/debug/flags/v", "flags")},
 	{fineGrained, "", (*observation).fineGrained},
 }
+
+// hiddenSettings are the settings that the responses to kube-apiserver do not show. They may be in /configz.
+var hiddenSettings = []string{anonymousEnabled, webhookEnabled, clientCAFile, serverTLSBootstrap, tlsMinVersion}
+
+// anonymousUser is the user of a request without a credential, if anonymous authentication is enabled.
+const anonymousUser = "system:anonymous"
 
 // settings infers all settings. If an identity may read /configz, settings that cannot be inferred come from /configz.
 func (o *observation) settings() []Setting {
@@ -66,6 +76,9 @@ func (o *observation) settings() []Setting {
 		s := Setting{Name: f.name, Value: unknown, Evidence: "no response is typical of a kubelet"}
 		if o.isKubelet() || o.tls.pending() {
 			s.Value, s.Evidence = f.infer(o)
+			if s.Value == unknown && o.throughAPIServer && slices.Contains(hiddenSettings, f.name) {
+				s.Evidence = "a probe through kube-apiserver cannot see it"
+			}
 			s.compareWith(reported[f.name], reader)
 		}
 		all = append(all, s)
@@ -103,6 +116,15 @@ func (s *Setting) compareWith(configz, reader string) {
 // configz returns the settings in the kubelet's /configz, and the name of the identity that read /configz. It returns
 // nil if no identity could read /configz.
 func (o *observation) configz() (values map[string]string, reader string) {
+	configuration, reader := o.configuration()
+	if configuration == nil {
+		return nil, ""
+	}
+	return valuesOf(configuration), reader
+}
+
+// configuration returns the KubeletConfiguration in /configz, and the identity that read it, or nil.
+func (o *observation) configuration() (configuration map[string]any, reader string) {
 	a := o.find(func(a *Response) bool { return a.row.path == "/configz" && a.body != nil })
 	if a == nil {
 		return nil, ""
@@ -113,7 +135,7 @@ func (o *observation) configz() (values map[string]string, reader string) {
 	if json.Unmarshal(a.body, &configz) != nil || configz.KubeletConfig == nil {
 		return nil, ""
 	}
-	return valuesOf(configz.KubeletConfig), a.identity
+	return configz.KubeletConfig, a.identity
 }
 
 // valuesOf returns a map from the name of each setting to its value in a KubeletConfiguration that was decoded from
@@ -141,6 +163,9 @@ func (o *observation) anonymous() (value, evidence string) {
 	}
 	if o.refused(NoCredential) {
 		return isFalse, NoCredential + ": 401"
+	}
+	if a := o.find(func(a *Response) bool { return o.throughAPIServer && a.user == anonymousUser }); a != nil {
+		return isTrue, a.String() + ", for kube-apiserver as " + anonymousUser
 	}
 	return unknown, "no response to a request without a credential"
 }
@@ -246,11 +271,11 @@ func (o *observation) debugging() (value, evidence string) {
 	if a := o.find(func(a *Response) bool { return a.handler == "Debug" }); a != nil {
 		return isFalse, fmt.Sprintf("%s: %s: %q", a.identity, a.row, "Debug endpoints are disabled.")
 	}
-	switch a := o.response(NoCredential, "GET /configz"); {
+	switch a := o.response(o.identities[0].Name, "GET /configz"); { // NoCredential or APIServer
 	case a.Access == NotServed && a.Status == 404:
 		return isFalse, "/configz is not served: 404"
 	case a.authenticated() || a.Access == Unauthenticated:
-		return isTrue, fmt.Sprintf("/configz is served: %s: %d", NoCredential, a.Status)
+		return isTrue, fmt.Sprintf("/configz is served: %s: %d", a.identity, a.Status)
 	}
 	return unknown, "no response to /configz"
 }

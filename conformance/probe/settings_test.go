@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -194,6 +195,10 @@ func TestReadOnlyPort(t *testing.T) {
 			report.ReadOnly.State != probe.NotProbed {
 			t.Errorf("the read-only port is %q and %s, want it unknown and not probed",
 				values(report)[readOnlyPort], report.ReadOnly.State)
+		}
+		report := w.run(t, k, w.as(t, "kubelet-client")) // may read /configz
+		if !slices.Equal(found(report), []string{"read-only-port"}) {
+			t.Errorf("the findings are %q, want the read-only port in /configz", found(report))
 		}
 	})
 	t.Run("a server that refuses requests", func(t *testing.T) { // a kubelet's read-only port refuses none

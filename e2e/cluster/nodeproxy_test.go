@@ -17,27 +17,38 @@ import (
 // refuses to proxy nodes/proxy to loopback.
 const nodeAddress = "192.0.2.1"
 
-// TestNodeProxy sends requests through nodes/{name}/proxy of a real kube-apiserver. The test runs itself once more
-// as root in a network namespace, because kube-apiserver refuses to proxy to loopback.
+// inNetworkNamespace reports whether the test runs in a network namespace of its own, where the loopback interface has
+// the given addresses. If not, it runs the test once more as root in such a namespace. A test does this because
+// kube-apiserver refuses to proxy nodes/proxy to loopback addresses.
+func inNetworkNamespace(t *testing.T, addresses ...string) bool {
+	t.Helper()
+	const inside = "FAUXLET_E2E_NETWORK"
+	if os.Getenv(inside) != "" {
+		return true
+	}
+	script := "ip link set lo up"
+	for _, address := range addresses {
+		script += " && ip address add " + address + "/32 dev lo"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
+		script+` && ip route add default dev lo && exec "$0" "$@"`, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("the test in its own network namespace (as root, with unshare and ip) failed: %v\n%s", err, out)
+	}
+	return false
+}
+
+// TestNodeProxy sends requests through nodes/{name}/proxy of a real kube-apiserver.
 func TestNodeProxy(t *testing.T) {
 	t.Parallel()
-	const inside = "FAUXLET_E2E_NODE_NETWORK"
-	if os.Getenv(inside) == "" {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
-			`ip link set lo up && ip address add `+nodeAddress+
-				`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
-			os.Args[0], "-test.run=^TestNodeProxy$", "-test.v")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.WaitDelay = 10 * time.Second
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: TestNodeProxy") {
-			t.Errorf("the test in its own network namespace (as root, with unshare and ip) failed: %v\n%s", err, out)
-		}
+	if !inNetworkNamespace(t, nodeAddress) {
 		return
 	}
-
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"address": nodeAddress}})
