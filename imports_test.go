@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"internal/pemfile": {"internal/shellword"},
 	"conformance":      {"internal/color"},
 	"conformance/check": {"authchain", "config", "conformance", "conformance/hostile", "conformance/stage",
+		"internal/color",
 		"internal/pods", "internal/shell", "internal/shellword", "internal/states", "server", "testcerts", "scenario"},
 	"conformance/hostile":  {"internal/states"},
 	"conformance/stage":    {"testcerts"},

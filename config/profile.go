@@ -65,7 +65,7 @@ type Change struct {
 var changes = []Change{
 	{Since: "1.31", Subject: "configuration", fields: []string{"failCgroupV1"},
 		What:   "New field and flag: failCgroupV1. The flag --keep-terminated-pod-volumes is gone.",
-		Source: "cmd/kubelet/app/options"},
+		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
 	{Since: "1.32", Subject: "configuration", fields: []string{"crashLoopBackOff", "singleProcessOOMKill"},
 		What: "New fields: crashLoopBackOff and singleProcessOOMKill.", Source: "k8s.io/kubelet, config/v1beta1"},
 	{Since: "1.33", Subject: "configuration", fields: []string{"imagePullCredentialsVerificationPolicy",
@@ -100,7 +100,7 @@ var changes = []Change{
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
 	{Since: "1.34", Subject: "configuration", What: "The flags --cloud-config and --register-schedulable are gone.",
-		Source: "cmd/kubelet/app/options"},
+		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,

@@ -36,7 +36,8 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"fauxlet/internal/color"
 )
 
 // Check is one check of a kube-apiserver.
@@ -81,11 +82,17 @@ func Checks() []Check {
 	return all
 }
 
-// List writes the checks as a table: the IDs, the titles, and the settings that the checks are about.
+// List writes the checks, for a terminal with 80 columns: the ID of each check in a line of its own, and below it the
+// title and the setting that the check is about.
 func List(w io.Writer, checks []Check) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", c.ID, c.Title, c.Flag)
+		text := c.Title
+		if c.Flag != "" {
+			text += " (" + c.Flag + ")"
+		}
+		if _, err := fmt.Fprintf(w, "%s\n  %s\n", c.ID, strings.Join(color.Wrap(text, 78), "\n  ")); err != nil {
+			return err
+		}
 	}
-	return table.Flush()
+	return nil
 }

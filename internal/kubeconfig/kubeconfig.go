@@ -109,7 +109,9 @@ func (s Source) current(content *clientcmdapi.Config) string {
 func (s Source) notFound() error {
 	files := strings.Join(s.Files(), ", ")
 	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
-		return fmt.Errorf("no cluster is configured: the files in $KUBECONFIG are missing or empty: %s", files)
+		return fmt.Errorf("no cluster is configured: the files in $KUBECONFIG are missing or empty: %s; correct the "+
+			"variable, or give the file of a cluster with --kubeconfig", files)
 	}
-	return fmt.Errorf("no cluster is configured: $KUBECONFIG is not set, and %s is missing or empty", files)
+	return fmt.Errorf("no cluster is configured: $KUBECONFIG is not set, and %s is missing or empty; give the file of a "+
+		"cluster with --kubeconfig, or set $KUBECONFIG", files)
 }
