@@ -38,15 +38,18 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// The method "subresources" is like [Subresources], for the version of the chain.
-func (c *Chain) subresources(path string) []string {
-	for _, unknown := range c.legacy.ProxyPaths {
+// Subresources is like the function [Subresources], for an older kubelet.
+func (l *Legacy) Subresources(path string, fineGrained bool) []string {
+	for _, unknown := range l.ProxyPaths {
 		if isBelow(path, unknown) {
 			return proxyOnly
 		}
 	}
-	return Subresources(path, c.fineGrained)
+	return Subresources(path, fineGrained)
 }
+
+// Verb returns the API verb that a kubelet checks for an HTTP method. It is empty for methods such as HEAD and OPTIONS.
+func Verb(method string) string { return verbs[method] }
 
 // isBelow reports whether a path is the given root or a path below it.
 func isBelow(path, root string) bool {

@@ -41,7 +41,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 // The method "authorize" checks the subresources in order until one is allowed. If a check ends with an error, it is
 // unknown whether the user has access, so the response has the status 500 instead of 403. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, user user.Info, decision *Decision) error {
-	subresources := c.subresources(r.URL.Path)
+	subresources := c.legacy.Subresources(r.URL.Path, c.fineGrained)
 	for _, subresource := range subresources {
 		check := decision.beginCheck(verbs[r.Method], subresource, c.nodeName)
 		result, reason, err := c.check(r, user, check, decision.Time.Add(check.Start))

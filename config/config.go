@@ -87,5 +87,6 @@ func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 func (c *Config) Configz() ([]byte, error) {
 	shown := c.Kubelet
 	shown.TLSCertFile, shown.TLSPrivateKeyFile, _ = c.ServingFiles()
-	return json.Marshal(map[string]*kubeletconfigv1beta1.KubeletConfiguration{"kubeletconfig": &shown})
+	body, err := json.Marshal(map[string]*kubeletconfigv1beta1.KubeletConfiguration{"kubeletconfig": &shown})
+	return c.Version.withoutNewerStructs(body), err
 }

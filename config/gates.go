@@ -60,6 +60,13 @@ func setFromMap(gates featuregate.MutableFeatureGate, v Version, values map[stri
 	return gates.SetFromMap(values)
 }
 
+// EnabledByDefault reports whether a feature gate is on by default in the kubelet of version v. Gates that the version
+// does not have are off.
+func (v Version) EnabledByDefault(name string) bool {
+	gate := gatesByName()[name]
+	return gate != nil && gate.at(v) != nil && gate.at(v).Default
+}
+
 // at returns the stage of a gate in version v, or nil if that version does not have the gate.
 func (g *gateFact) at(v Version) *gateStage {
 	if !v.before(g.Since) {

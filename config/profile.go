@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"reflect"
@@ -37,6 +38,10 @@ const (
 	OpenStatusz
 	// ProtectedStatusz: /statusz is not served on the read-only port.
 	ProtectedStatusz
+	// OmitsZeroTimes: an object without a creation time has no field creationTimestamp.
+	OmitsZeroTimes
+	// AlwaysNotAcceptable: a request for another content type is answered with 406.
+	AlwaysNotAcceptable
 	// FailOnCgroupV1: the default of failCgroupV1 is true.
 	FailOnCgroupV1
 	// NoThrottlingFactor: memoryThrottlingFactor has no default.
@@ -101,6 +106,11 @@ var changes = []Change{
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
 	{Since: "1.34", Subject: "configuration", What: "The flags --cloud-config and --register-schedulable are gone.",
 		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
+	{Since: "1.34", Subject: "paths", behavior: OmitsZeroTimes, What: "The pods in /runningpods have no field " +
+		"creationTimestamp. Before, it is null.", Source: "k8s.io/apimachinery, ObjectMeta"},
+	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "A POST, PUT or PATCH without " +
+		"Content-Length that does not accept the content type is answered with 406. Before, with 415.",
+		Source: "go-restful v3.12, Route selection"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
@@ -207,6 +217,19 @@ func (v Version) removeNewerFields(kc *kubeletConfiguration) {
 			}
 		}
 	}
+}
+
+// withoutNewerStructs removes the empty objects that encoding/json writes for fields that the kubelet of version v does
+// not have.
+func (v Version) withoutNewerStructs(configz []byte) []byte {
+	for i := range changes {
+		for _, field := range changes[i].fields {
+			if v.before(changes[i].Since) {
+				configz = bytes.ReplaceAll(configz, []byte(`"`+field+`":{},`), nil)
+			}
+		}
+	}
+	return configz
 }
 
 // newerFields returns an error for each field in a configuration file that the kubelet of version v does not know. The

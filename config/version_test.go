@@ -168,6 +168,9 @@ func TestFieldsOfVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if older := version < "1.32"; older == strings.Contains(string(data), "crashLoopBackOff") {
+			t.Errorf("%s: crashLoopBackOff in %s", version, data)
+		}
 		var got []string
 		for _, field := range []string{"failCgroupV1", "memoryThrottlingFactor", "mergeDefaultEvictionSettings",
 			"userNamespaces"} {

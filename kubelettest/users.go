@@ -129,7 +129,7 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 				return nil, fmt.Errorf("right %q: a kubelet does not check %q, only subresources of nodes, as in "+
 					"nodes/proxy", right, resource)
 			}
-			if subresource == "*" {
+			if ok && subresource == "*" {
 				return nil, fmt.Errorf("right %q: RBAC has no nodes/*; list the subresources, or use *", right)
 			}
 		}

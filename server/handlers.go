@@ -36,7 +36,7 @@ func (s *Server) newHandlers() handlers {
 	machine.Node, machine.CgroupRoot = s.config.NodeName, kubelet.CgroupRoot
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
 	return handlers{
-		podHandlers: podHandlers{store}, configHandlers: configHandlers{s.config},
+		podHandlers: podHandlers{store, s.config.Version}, configHandlers: configHandlers{s.config},
 		logHandlers: logHandlers{
 			pods: store, clockSkew: s.options.clockSkew, draining: s.draining,
 			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),

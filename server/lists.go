@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 
 	"github.com/gorilla/mux"
 	v1 "k8s.io/api/core/v1"
@@ -14,7 +15,10 @@ import (
 )
 
 // podHandlers serve the lists of pods, and checkpoints.
-type podHandlers struct{ pods *pods.Store }
+type podHandlers struct {
+	pods    *pods.Store
+	version config.Version
+}
 
 // getPods lists the pods of the node. (kubelet: Server.getPods)
 func (h *podHandlers) getPods(w http.ResponseWriter, _ *http.Request) error {
@@ -23,7 +27,20 @@ func (h *podHandlers) getPods(w http.ResponseWriter, _ *http.Request) error {
 
 // getRunningPods lists the pods with running containers. (kubelet: Server.getRunningPods)
 func (h *podHandlers) getRunningPods(w http.ResponseWriter, _ *http.Request) error {
+	if !h.version.Has(config.OmitsZeroTimes) {
+		w = nullTimes{w}
+	}
 	return writePods(w, h.pods.Running())
+}
+
+// nullTimes adds the field creationTimestamp to running pods, which have no creation time.
+type nullTimes struct{ http.ResponseWriter }
+
+var lastOfMetadata = regexp.MustCompile(`("metadata":\{[^{}]*"uid":"[^"]*")\}`)
+
+func (w nullTimes) Write(data []byte) (int, error) {
+	_, err := w.ResponseWriter.Write(lastOfMetadata.ReplaceAll(data, []byte(`$1,"creationTimestamp":null}`)))
+	return len(data), err
 }
 
 // getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet: Server.getAllocatedPods)

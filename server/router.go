@@ -23,6 +23,7 @@ type router struct {
 	// handled lists the paths that have no second router, in the order in which a kubelet installs them. /statusz shows
 	// this list.
 	handled []string
+	version config.Version
 	// buckets maps each value of the `path` label of the metrics to the value of the `long_running` label.
 	buckets map[string]bool
 }
@@ -46,7 +47,7 @@ func withPort(ctx context.Context, p *port) context.Context {
 func serverOf(r *http.Request) *Server { return r.Context().Value(portKey{}).(*port).server }
 
 func newRouter(c *config.Config, readOnly bool) *router {
-	r := &router{mux: http.NewServeMux(), readOnly: readOnly, buckets: map[string]bool{}}
+	r := &router{mux: http.NewServeMux(), readOnly: readOnly, buckets: map[string]bool{}, version: c.Version}
 	installHealthz(r, c.Version)
 	slis.SLIMetricsWithReset{}.Install(r)
 
@@ -98,7 +99,7 @@ func (r *router) install(service *service) {
 		r.mux.Handle(service.prefix, r.authorized(service.routes[0].serve))
 		return
 	}
-	authorized := r.authorized(newSecondRouter(service))
+	authorized := r.authorized(newSecondRouter(service, r.version))
 	r.mux.Handle(service.prefix, authorized)
 	if !strings.HasSuffix(service.prefix, "/") {
 		r.mux.Handle(service.prefix+"/", authorized)
@@ -125,7 +126,7 @@ func (r *router) authorized(next http.Handler) http.Handler {
 }
 
 // newSecondRouter returns the router of a service, which chooses a handler by the path and the method.
-func newSecondRouter(service *service) http.Handler {
+func newSecondRouter(service *service, version config.Version) http.Handler {
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = errorHandler{errPageNotFound}
 	prefix := strings.TrimSuffix(service.prefix, "/")
@@ -135,7 +136,7 @@ func newSecondRouter(service *service) http.Handler {
 	}
 	for _, route := range service.routes {
 		methods := slices.Clone(route.methods) // gorilla/mux changes its slice, and all Servers share the table
-		router.Path(prefix + route.path).Methods(methods...).Handler(accepting(produces, route.serve))
+		router.Path(prefix + route.path).Methods(methods...).Handler(accepting(produces, version, route.serve))
 		router.Path(prefix + route.path).Handler(errorHandler{&statusError{status: http.StatusMethodNotAllowed,
 			body: "405: Method Not Allowed", allow: strings.Join(route.methods, ", ")}})
 	}
@@ -159,14 +160,20 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 }
 
 // accepting returns a handler that answers 406 if the client does not accept the content type in "produces". Otherwise
-// the handler calls "next", whose responses have that content type.
-func accepting(produces string, next http.Handler) http.Handler {
-	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
-		produces)
+// the handler calls "next", whose responses have that content type. Older versions answer 415 to requests such as a POST
+// without a body.
+func accepting(produces string, version config.Version, next http.Handler) http.Handler {
+	const available = "\n\nAvailable representations: %s"
+	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable"+available, produces)
+	unsupported := statusErrorf(http.StatusUnsupportedMediaType, "415: Unsupported Media Type"+available, produces)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if accepts(r.Header.Get("Accept"), produces) {
+		switch {
+		case accepts(r.Header.Get("Accept"), produces):
 			next.ServeHTTP(w, r)
-		} else {
+		case !version.Has(config.AlwaysNotAcceptable) && r.Header.Get("Content-Length") == "" &&
+			slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, r.Method):
+			writeError(w, r, unsupported)
+		default:
 			writeError(w, r, notAcceptable)
 		}
 	})

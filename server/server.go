@@ -113,6 +113,13 @@ func (s *Server) loadChain() error {
 	return nil
 }
 
+// Subresources returns the node's subresources that the kubelet of version v checks for a request with the given path,
+// in the order of the checks, with the default feature gates of that version.
+func Subresources(path string, v config.Version) []string {
+	l := legacy(v)
+	return l.Subresources(path, v.EnabledByDefault("KubeletFineGrainedAuthz"))
+}
+
 // The function "legacy" returns what the kubelet of an emulated version does differently from a kubelet v1.37.
 func legacy(v config.Version) authchain.Legacy {
 	l := authchain.Legacy{OneSubresource: !v.Has(config.SubresourceList), NoCredentialID: !v.Has(config.CredentialID),

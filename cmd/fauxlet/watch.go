@@ -34,6 +34,8 @@ func newWatch() *cobra.Command {
 	flags.StringVar(&w.filter.Path, "path", "",
 		"only paths that begin with this value; a value without a leading slash may stand anywhere in the path")
 	flags.StringVar(&w.filter.Status, "status", "", "only this status code, as in 403 or 4xx")
+	flags.StringVar(&w.rbac, "rbac", "", "instead of decisions, print the smallest ClusterRoles that allow what this "+
+		"`user` has requested so far, one for each range of Kubernetes versions, and end")
 	w.remote.addTo(c)
 	completeFlag(c, "outcome", decisions.Outcomes...)
 	completeFlag(c, "output", "text", "json")
@@ -44,6 +46,7 @@ type watchCommand struct {
 	remote          remoteFlags
 	verbose, follow bool
 	output, since   string
+	rbac            string
 	tail            int
 	filter          decisions.Filter
 }
@@ -57,6 +60,9 @@ func (w *watchCommand) run(c *cobra.Command) error {
 		return err
 	}
 	defer client.Close()
+	if w.rbac != "" {
+		return w.printRoles(c, client)
+	}
 	signal.Ignore(syscall.SIGHUP) // kill -HUP $(pidof fauxlet) is meant for fauxlet serve
 	ctx := c.Context()
 	w.filter.Explanation = w.verbose
@@ -95,6 +101,19 @@ func (w *watchCommand) run(c *cobra.Command) error {
 		return w.remote.addRemedy(err)
 	}
 	return err
+}
+
+// printRoles prints the roles of the user in --rbac.
+func (w *watchCommand) printRoles(c *cobra.Command, client *admin.Client) error {
+	roles, err := client.RBAC(c.Context(), w.rbac)
+	switch {
+	case err != nil:
+		return w.remote.addRemedy(err)
+	case w.output == "json":
+		return writeJSON(c.OutOrStdout(), roles)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "# from %d requests\n%s", roles.Decisions, strings.Join(roles.Manifests, "---\n"))
+	return nil
 }
 
 func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {

@@ -422,3 +422,44 @@ func TestIncompleteRequestsTimeOut(t *testing.T) {
 		t.Errorf("response %q to a request header of 40 KiB", answer)
 	}
 }
+
+// TestRBAC checks the roles that are derived from Decisions.
+func TestRBAC(t *testing.T) {
+	recorder := decisions.NewRecorder(0)
+	record := recorder.For("node-1")
+	for _, path := range []string{"/pods", "/metrics", "/metrics"} {
+		record(&authchain.Decision{Method: http.MethodGet, Path: path, User: &user.DefaultInfo{Name: "agent"}, Status: 403})
+	}
+	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", User: &user.DefaultInfo{Name: "other"}})
+	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", Status: 401})
+	record(&authchain.Decision{Handshake: "failed"})
+	_, url := serve(t, admin.Options{Recorder: recorder})
+
+	response, body := ask(t, http.MethodGet, url+"/api/rbac?user=agent", "")
+	var got admin.RBAC
+	if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v: %s", response.StatusCode, err, body)
+	}
+	var rules []string
+	for _, role := range got.Roles {
+		for _, rule := range role.Rules {
+			rules = append(rules, role.From+" "+rule.Subresource)
+		}
+	}
+	if want := "1.30 metrics,1.30 proxy,1.33 metrics,1.33 pods"; strings.Join(rules, ",") != want || got.Decisions != 3 ||
+		len(got.Manifests) != 2 {
+		t.Errorf("%s\nwant the rules %s, from 3 decisions", body, want)
+	}
+	for query, want := range map[string]string{
+		"user=nobody": `404 no request of user "nobody" is kept; requests are kept of: agent, other`,
+		"":            `404 no request of user "" is kept`,
+		"usr=agent":   `400 unknown parameter "usr"; the only parameter is user`,
+	} {
+		response, body := ask(t, http.MethodGet, url+"/api/rbac?"+query, "")
+		var refused struct{ Error string }
+		_ = json.Unmarshal([]byte(body), &refused)
+		if got := strconv.Itoa(response.StatusCode) + " " + refused.Error; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+}

@@ -38,6 +38,7 @@ func (s *Server) routes() []route {
 		{"GET /api/decisions/{id}/settings", s.getSettings, "settings that what-if can change", noWhatIf},
 		{"GET /api/events", s.getEvents, "decisions as they are made, as an event stream; same filter", nil},
 		{"GET /api/export", s.getExport, "decisions as JSON lines; same filter", nil},
+		{"GET /api/rbac", s.getRBAC, "the smallest roles that allow the requests of a user; ?user=NAME", nil},
 		{"POST /api/whatif", s.postWhatIf, "explain a decision with other settings; " + settings, noWhatIf},
 		{"GET /api/faults", s.getFaults, "active faults", nil},
 		{"POST /api/faults", s.postFault, "inject a fault", noFaults},
