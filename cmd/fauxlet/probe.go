@@ -76,7 +76,8 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
 	addEmulateVersion(c, &p.compare.Version)
-	flags.Lookup("emulate-version").Usage = "with --compare: the `version` of Kubernetes whose kubelet has the " +
+	version := flags.Lookup("emulate-version")
+	version.DefValue, version.Usage = "", "with --compare: the `version` of Kubernetes whose kubelet has the "+
 		"configuration (default: the version that the kubelet reports)"
 	helptext.UnderHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name",
 		"emulate-version")

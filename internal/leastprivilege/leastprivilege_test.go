@@ -26,7 +26,7 @@ var (
 		"/debug/pprof/heap", "/"}
 )
 
-const user = "system:serviceaccount:monitoring:agent"
+const agent = "system:serviceaccount:monitoring:agent"
 
 // objects returns the objects of a manifest.
 func objects(t *testing.T, manifest string) (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding) {
@@ -52,7 +52,7 @@ func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole,
 		t.Fatal(err)
 	}
 	return slices.ContainsFunc(server.Subresources(r.Path, v), func(subresource string) bool {
-		return policy.Authorize(authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{
+		return policy.Authorize(authorizationv1.SubjectAccessReviewSpec{User: agent, ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Verb: authchain.Verb(r.Method), Version: "v1", Resource: "nodes", Subresource: subresource, Name: "node-1"}}).Allowed
 	})
 }
@@ -72,12 +72,12 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 			if none := len(possible) == len(requests); none != (len(made.Impossible) == 0) {
 				t.Errorf("%s, %v: impossible are %q", v, requests, made.Impossible)
 			}
-			role, binding := objects(t, made.Manifest(user))
+			role, binding := objects(t, made.Manifest(agent))
 			denied := func(role *rbacv1.ClusterRole) bool {
 				return slices.ContainsFunc(possible, func(r Request) bool { return !allows(t, v, r, role, binding) })
 			}
 			if denied(role) {
-				t.Errorf("%s: the role does not allow all of %v:\n%s", v, possible, made.Manifest(user))
+				t.Errorf("%s: the role does not allow all of %v:\n%s", v, possible, made.Manifest(agent))
 			}
 			for i, rule := range role.Rules {
 				for j, verb := range rule.Verbs {
@@ -86,7 +86,7 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 					less.Rules = slices.DeleteFunc(less.Rules, func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 })
 					if !denied(less) {
 						t.Errorf("%s: %v are allowed without %s %s:\n%s", v, possible, verb, rule.Resources,
-							made.Manifest(user))
+							made.Manifest(agent))
 					}
 				}
 			}

@@ -1,0 +1,98 @@
+package leastprivilege
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"fauxlet/config"
+	"fauxlet/internal/reviewapi"
+)
+
+// role returns a ClusterRole with rights such as "get nodes/pods", and a binding to a service account.
+func role(rights ...string) (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding) {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "agent"}}
+	for _, right := range rights {
+		verb, resource, _ := strings.Cut(right, " ")
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{resource},
+			Verbs: []string{verb}})
+	}
+	return role, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "agent"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "monitoring", Name: "agent"}}}
+}
+
+func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object) []Grant {
+	t.Helper()
+	policy, err := reviewapi.NewPolicy(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Grants(policy, objects, versions)
+}
+
+func TestGrants(t *testing.T) {
+	role, binding := role("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods", "list nodes/stats")
+	var b bytes.Buffer
+	WriteGrants(&b, grantsOf(t, config.Versions(), role, binding), 100)
+	const want = `ServiceAccount system:serviceaccount:monitoring:agent
+  get nodes/metrics, in 1.30 to 1.37:
+    GET /metrics, /metrics/cadvisor, /metrics/probes, /metrics/resource
+  get nodes/pods, in 1.33 to 1.37:
+    GET /pods, /runningpods/
+  get nodes/pods, in 1.37:
+    GET /allocatedPods
+  create nodes/proxy, in 1.30 to 1.37:
+    POST /exec/…, /attach/…, /portForward/…, /run/…
+  caution: create nodes/proxy lets it run commands in every container of a node
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &b, want)
+	}
+
+	b.Reset()
+	WriteGrants(&b, nil, 80)
+	if want := "No subject in these manifests may do anything at a kubelet.\n"; b.String() != want {
+		t.Errorf("got %q, want %q", &b, want)
+	}
+	missing := MissingRoles([]runtime.Object{binding})
+	if len(missing) != 1 || !strings.Contains(missing[0], `ClusterRole "agent" is not in the manifests`) {
+		t.Errorf("without the role: %q", missing)
+	}
+}
+
+// TestGrantsAreComplete generates roles, and checks for each request and version that it is listed if and only if the
+// review API allows it.
+func TestGrantsAreComplete(t *testing.T) {
+	verbs := []string{"get", "create", "update", "*", "list"}
+	resources := []string{"nodes/proxy", "nodes/pods", "nodes/healthz", "nodes/configz", "nodes/stats", "nodes/metrics",
+		"nodes/log", "nodes/checkpoint", "nodes/statusz", "*", "*/proxy", "nodes"}
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		var rights []string
+		for range 1 + random.IntN(4) {
+			rights = append(rights, verbs[random.IntN(len(verbs))]+" "+resources[random.IntN(len(resources))])
+		}
+		role, binding := role(rights...)
+		for _, v := range config.Versions() {
+			var listed []string
+			for _, g := range grantsOf(t, []config.Version{v}, role, binding) {
+				for _, a := range g.Access {
+					listed = append(listed, a.Requests...)
+				}
+			}
+			for _, r := range served {
+				want := isServed(r, v) && allows(t, v, r, role, binding)
+				if got := slices.Contains(listed, r.Method+" "+r.Path); got != want {
+					t.Errorf("%s, %q: %v is listed: %v, want %v", v, rights, r, got, want)
+				}
+			}
+		}
+	}
+}

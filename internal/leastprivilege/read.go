@@ -1,0 +1,39 @@
+package leastprivilege
+
+import (
+	"io"
+	"os"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"fauxlet/config"
+	"fauxlet/internal/reviewapi"
+)
+
+// Read reads manifest files, and returns what their subjects may do at kubelets of the given versions, as [Grants] does,
+// with warnings as [MissingRoles] returns them. The file name - stands for the reader.
+func Read(standardInput io.Reader, files []string, versions []config.Version) ([]Grant, []string, error) {
+	var objects []runtime.Object
+	for _, name := range files {
+		var data []byte
+		var err error
+		if name == "-" {
+			data, err = io.ReadAll(standardInput)
+		} else {
+			data, err = os.ReadFile(name)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		parsed, err := reviewapi.ParseManifests(name, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		objects = append(objects, parsed...)
+	}
+	policy, err := reviewapi.NewPolicy(objects...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Grants(policy, objects, versions), MissingRoles(objects), nil
+}
