@@ -65,6 +65,11 @@ compare: ## compare the answers to N (1000000) generated requests with the kubel
 		FAUXLET_E2E_DIFFERENCES=$(or $(LIMIT),20) \
 		exec ../../$(BIN)/compare.test -test.run '^TestCompare$$' -test.timeout 0
 
+.PHONY: record
+record: ## record the answers of the kubelet's server of VERSION (such as 1.33) for make test (the first build takes about 10 minutes)
+	@[ "$(origin VERSION)" = "command line" ] || { echo "make record: set VERSION, for example VERSION=1.33" >&2; exit 2; }
+	cd e2e && FAUXLET_E2E_RECORD=$(VERSION) CGO_ENABLED=0 go test -count=1 -timeout 80m -v -run '^TestRecord$$' ./same
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs found before
 	@set -e; for package in $$(go list ./...); do \
@@ -74,7 +79,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs foun
 .PHONY: bench
 bench: ## compare CPU time and speed of a request and a long log with a bare net/http server, and with the kubelet's own once make e2e has built it
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
-	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
+	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-????????????" >/dev/null; then \
 		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 

@@ -17,19 +17,31 @@ type kubeletConfiguration = kubeletconfigv1beta1.KubeletConfiguration
 
 // legacyConfiguration returns the defaults that apply without a configuration file. A kubelet begins with these
 // defaults and then applies its flags. (k8s.io/kubernetes: NewKubeletConfiguration in cmd/kubelet/app/options)
-func legacyConfiguration() *kubeletConfiguration {
-	kc := facts().Defaults.DeepCopy()
+func legacyConfiguration(gates featuregate.FeatureGate) *kubeletConfiguration {
+	kc := gatedDefaults(gates)
 	must(json.Unmarshal(facts().Legacy, kc))
-	setDefaults(kc, nil)
+	setDefaults(kc, gates)
 	return kc
+}
+
+// gatedDefaults returns the defaults in kubelet.json without those that need a disabled feature gate. If gates is nil,
+// each gate has its default.
+func gatedDefaults(gates featuregate.FeatureGate) *kubeletConfiguration {
+	defaults := facts().Defaults.DeepCopy()
+	if gates != nil && !enabled(gates, "KubeletCrashLoopBackOffMax") {
+		defaults.CrashLoopBackOff.MaxContainerRestartPeriod = nil
+	}
+	if gates != nil && !enabled(gates, "KubeletEnsureSecretPulledImages") {
+		defaults.ImagePullCredentialsVerificationPolicy = ""
+	}
+	return defaults
 }
 
 // setDefaults sets missing fields to the values that they have in a kubelet. A kubelet applies the defaults of v1beta1,
 // and converts the configuration to its internal type and back, which also sets fields. For most fields, setDefaults
-// replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates. If
-// gates is nil, each gate has its default. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
+// replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates; see
+// gatedDefaults. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
-	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
 	if kc.NodeStatusReportFrequency.Duration == 0 {
 		kc.NodeStatusReportFrequency = kc.NodeStatusUpdateFrequency
 	}
@@ -41,14 +53,7 @@ func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&kc.Logging)
 
-	defaults := facts().Defaults.DeepCopy()
-	if !gated("KubeletCrashLoopBackOffMax") {
-		defaults.CrashLoopBackOff.MaxContainerRestartPeriod = nil
-	}
-	if !gated("KubeletEnsureSecretPulledImages") {
-		defaults.ImagePullCredentialsVerificationPolicy = ""
-	}
-	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(defaults).Elem())
+	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(gatedDefaults(gates)).Elem())
 	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(facts().Zero.DeepCopy()).Elem())
 }
 

@@ -44,7 +44,8 @@ func (f *Flags) Load() (*Config, error) {
 // effective returns the validated configuration, and the loader that read it. It does not make the checks that a
 // kubelet makes later, while it starts; see the loader's method "start".
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
-	gates, kc := newGates(f.Version), legacyConfiguration()
+	gates := newGates(f.Version)
+	kc := legacyConfiguration(gates)
 	if !f.Version.Has(FailOnCgroupV1) {
 		kc.FailCgroupV1 = ptr.To(false)
 	}

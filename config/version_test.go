@@ -185,3 +185,18 @@ func TestFieldsOfVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestVersionsWithoutFile loads the defaults of each version, without a configuration file.
+func TestVersionsWithoutFile(t *testing.T) {
+	for _, version := range []string{"1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"} {
+		f := NewFlags()
+		for _, err := range []error{f.Version.Set(version), f.Set("hostname-override", "node-1")} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.Load(); err != nil {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}

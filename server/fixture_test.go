@@ -61,6 +61,9 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 	// A port-forward waits 30 s for the second stream of a forwarded connection, even if the client has left.
 	goleak.IgnoreTopFunction("k8s.io/cri-streaming/pkg/streaming/portforward.(*httpStreamHandler).monitorStreamPair"),
+	// If a client leaves before it has created all streams of an exec or attach, the Server waits 30 s for them.
+	goleak.IgnoreAnyFunction("k8s.io/cri-streaming/pkg/streaming/remotecommand.createHTTPStreamStreams"),
+	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Stream).WaitTimeout"),
 	// If a client stops during a port-forward, it leaves a goroutine that reads the error stream.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
 }
@@ -88,7 +91,11 @@ const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 
 // fixture is a Server on loopback, with a review API.
 type fixture struct {
-	dir      string
+	dir string
+	// args, if not nil, is the whole command line of the Server.
+	args []string
+	// version is the version of Kubernetes whose kubelet the Server emulates. Empty means the newest.
+	version  string
 	certDir  string // --cert-dir, the directory of self-signed serving certificates
 	ca       *testcerts.Authority
 	serving  *testcerts.Pair
@@ -338,20 +345,35 @@ func (f *fixture) write(t testing.TB, name, content string) {
 // load loads kubelet.yaml with flags, as `fauxlet serve` does.
 func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	t.Helper()
-	kubelet := config.NewFlags()
-	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
-	kubelet.AddTo(flags)
-	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1",
-		"--cert-dir=" + f.certDir}
-	if err := flags.Parse(append(own, args...)); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := kubelet.Load()
+	cfg, err := f.tryLoad(t, args)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// tryLoad is like load, but returns the error of a wrong configuration.
+func (f *fixture) tryLoad(t testing.TB, args []string) (*config.Config, error) {
+	t.Helper()
+	kubelet := config.NewFlags()
+	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
+	kubelet.AddTo(flags)
+	if f.version != "" {
+		if err := kubelet.Version.Set(f.version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1",
+		"--cert-dir=" + f.certDir}
+	args = append(own, args...)
+	if f.args != nil {
+		args = f.args
+	}
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return kubelet.Load()
 }
 
 func (f *fixture) observe(d *authchain.Decision) {

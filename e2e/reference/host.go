@@ -10,16 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/server/healthz"
 	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-client/pkg/logs"
-	"k8s.io/cri-streaming/pkg/streaming/portforward"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
 	"sigs.k8s.io/yaml"
@@ -123,17 +119,7 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 			return err
 		}
 	}
-	asked := &logs.LogOptions{
-		TailLines: options.TailLines, LimitBytes: options.LimitBytes, Follow: options.Follow,
-		Timestamp: options.Timestamps,
-	}
-	if options.SinceSeconds != nil {
-		asked.Since = time.Now().Add(-time.Duration(*options.SinceSeconds) * time.Second)
-	}
-	if options.SinceTime != nil && options.SinceTime.After(asked.Since) {
-		asked.Since = options.SinceTime.Time
-	}
-	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
+	return readLogs(ctx, filepath.Join(h.logs, file+".log"), file, options, stdout, stderr)
 }
 
 // runtime implements the part of a container runtime that the kubelet uses to follow logs. A container's ID is the
@@ -173,7 +159,7 @@ func (h *host) CheckpointContainer(_ context.Context, _ types.UID, podFullName, 
 }
 
 func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, container string, cmd []string,
-	options remotecommand.Options) (*url.URL, error) {
+	options execOptions) (*url.URL, error) {
 	id, running := h.containers.id(podFullName, container)
 	if !running {
 		return nil, fmt.Errorf("container not found (%q)", container)
@@ -182,7 +168,7 @@ func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, conta
 }
 
 func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID, container string,
-	options remotecommand.Options) (*url.URL, error) {
+	options execOptions) (*url.URL, error) {
 	id, running := h.containers.id(podFullName, container)
 	if !running {
 		return nil, fmt.Errorf("container %s not found in pod %s", container, podFullName)
@@ -204,7 +190,7 @@ func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID
 }
 
 func (h *host) GetPortForward(ctx context.Context, name, namespace string, _ types.UID,
-	options portforward.V4Options) (*url.URL, error) {
+	options forwardOptions) (*url.URL, error) {
 	running, err := h.GetRunningPods(ctx)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,10 @@
 // The kubelet does not export the functions of pkg/kubelet and cmd/kubelet/app that assemble these parts. Command
 // reference assembles them in the same order. It accepts the kubelet's flags, and four more: --pods, --logs,
 // --node-logs and --ready-file.
+//
+// The same sources make the servers of older minors of Kubernetes, whose answers `make record` records. The build tag
+// before132, for example, is set for every minor before 1.32. Without a tag the program is of the version that
+// e2e/go.mod requires.
 package main
 
 import (
@@ -32,9 +36,7 @@ import (
 	"k8s.io/kubernetes/cmd/kubelet/app"
 	"k8s.io/kubernetes/pkg/features"
 	kubeletmetrics "k8s.io/kubernetes/pkg/kubelet/metrics"
-	"k8s.io/kubernetes/pkg/kubelet/server"
 	servermetrics "k8s.io/kubernetes/pkg/kubelet/server/metrics"
-	"k8s.io/kubernetes/pkg/kubelet/server/stats"
 	netutils "k8s.io/utils/net"
 )
 
@@ -91,7 +93,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	analyzer := stats.NewResourceAnalyzer(ctx, host, 0, nil)
+	analyzer := newAnalyzer(ctx, host)
 	removeFiles, err := host.measure(ctx, host.pods, nodeName, config, analyzer)
 	if err != nil {
 		return err
@@ -103,11 +105,10 @@ func run(ctx context.Context, args []string) error {
 	tracers := nooptrace.NewTracerProvider()
 	address := netutils.ParseIPSloppy(config.Address)
 	open := addresses{Secure: net.JoinHostPort(address.String(), strconv.Itoa(int(config.Port)))}
-	go server.ListenAndServeKubeletServer(ctx, host, analyzer, checkers(), o.flagz, config, tlsConfig, auth, tracers)
+	go serve(ctx, host, analyzer, o, tlsConfig, auth, tracers)
 	if config.ReadOnlyPort > 0 {
 		open.ReadOnly = net.JoinHostPort(address.String(), strconv.Itoa(int(config.ReadOnlyPort)))
-		go server.ListenAndServeKubeletReadOnlyServer(ctx, host, analyzer, checkers(), o.flagz, address,
-			uint(config.ReadOnlyPort), tracers)
+		go serveReadOnly(ctx, host, analyzer, o, address, tracers)
 	}
 	if config.HealthzPort > 0 { // (kubelet: cmd/kubelet/app/server.go, run)
 		healthy := http.NewServeMux()

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apiserver/pkg/server/flagz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/configz"
@@ -31,7 +30,7 @@ import (
 type settings struct {
 	flags                       *options.KubeletFlags
 	config                      kubeletconfig.KubeletConfiguration
-	flagz                       flagz.Reader
+	flagz                       flagzReader
 	pods, logs, nodeLogs, ready string
 }
 
@@ -58,8 +57,7 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	options.AddKubeletConfigFlags(fs, config)
 	options.AddGlobalFlags(fs)
 	fs.BoolP("help", "h", false, "help for kubelet")
-	o.flagz = flagz.NamedFlagSetsReader{
-		FlagSets: cliflag.NamedFlagSets{FlagSets: map[string]*pflag.FlagSet{"kubelet": fs}}}
+	o.flagz = newFlagz(cliflag.NamedFlagSets{FlagSets: map[string]*pflag.FlagSet{"kubelet": fs}})
 	all := pflag.NewFlagSet("reference", pflag.ContinueOnError)
 	all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	all.AddFlagSet(fs)
@@ -115,7 +113,7 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	// This server runs no containers, so it works on a host with cgroup v1. Validate a copy of the configuration in
 	// which failCgroupV1 is false, so that validation does not refuse such a host.
 	valid := config.DeepCopy()
-	valid.FailCgroupV1 = false
+	allowCgroupV1(valid)
 	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {
 		return nil, err
 	}
@@ -132,13 +130,13 @@ func loadFile(ctx context.Context, name string) (*kubeletconfig.KubeletConfigura
 	if err != nil {
 		return nil, err
 	}
-	config, err := loader.Load(ctx)
+	config, err := load(ctx, loader)
 	if err != nil {
 		return nil, err
 	}
 	if config.EvictionHard == nil {
 		config.EvictionHard = eviction.DefaultEvictionHard
-	} else if config.MergeDefaultEvictionSettings {
+	} else if mergesEvictionDefaults(config) {
 		given := config.EvictionHard
 		config.EvictionHard = maps.Clone(eviction.DefaultEvictionHard)
 		maps.Copy(config.EvictionHard, given)
@@ -170,5 +168,5 @@ func registerConfigz(config *kubeletconfig.KubeletConfiguration) error {
 	if err != nil {
 		return err
 	}
-	return entry.Set(versioned)
+	return setConfigz(entry, versioned)
 }

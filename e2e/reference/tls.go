@@ -1,3 +1,5 @@
+//go:build !before136
+
 package main
 
 import (
@@ -9,16 +11,17 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	certutil "k8s.io/client-go/util/cert"
-	"k8s.io/kubernetes/cmd/kubelet/app"
 	"k8s.io/kubernetes/pkg/features"
 	"k8s.io/kubernetes/pkg/kubelet/certificate"
 	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
+type servingTLS = *tls.Config
+
 // newTLSConfig returns the TLS configuration of the secure port, and watches the certificate files until ctx ends.
 // (kubelet: pkg/kubelet/kubelet.go, NewMainKubelet and initializeModules)
-func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (*tls.Config, error) {
-	chosen, err := app.InitializeTLS(ctx, o.flags, &o.config)
+func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (servingTLS, error) {
+	chosen, err := initializeTLS(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +33,7 @@ func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (
 		CurvePreferences: chosen.CurvePreferences}
 
 	var current func() *tls.Certificate
-	if utilfeature.DefaultFeatureGate.Enabled(features.ReloadKubeletServerCertificateFile) {
+	if reloadsServingCertificate() {
 		manager, err := certificate.NewKubeletServerCertificateDynamicFileManager(chosen.CertFile, chosen.KeyFile)
 		if err != nil {
 			return nil, err

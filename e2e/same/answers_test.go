@@ -10,6 +10,7 @@ import (
 
 	"fauxlet/e2e/internal/expect"
 	"fauxlet/e2e/internal/programs"
+	"fauxlet/internal/recordings"
 	"fauxlet/internal/vectors"
 )
 
@@ -27,7 +28,7 @@ func TestSameAnswers(t *testing.T) {
 	known, clients := readDivergences(t), newClients(t, corpus)
 	seed, requests := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed),
 		programs.NumberFromEnvironment(t, "FAUXLET_E2E_REQUESTS", defaultRequests)
-	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
+	t.Logf("generated Requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
 	all := allConfigurations(corpus)
 	ran := newCounts()
 	t.Run("in", func(t *testing.T) { // t.Run returns when all parallel subtests of "in" have ended
@@ -43,7 +44,7 @@ func TestSameAnswers(t *testing.T) {
 				c.run(written(name, corpus), all[name])
 				c.run(ofVectors(t, name, corpus), all[name])
 				c.run(readDiffered(t, name), all[name])
-				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2(), false), all[name])
+				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].peer.OffersHTTP2(), false), all[name])
 				c.handshakes()
 				c.series()
 				c.summarize()
@@ -103,7 +104,7 @@ func (c *comparison) run(conversations []conversation, how configuration) {
 	began := time.Now()
 	for i := range conversations {
 		talk := &conversations[i]
-		faults := talk.faults
+		faults := talk.Faults
 		if how.faults != nil {
 			faults = how.faults
 		}
@@ -112,12 +113,12 @@ func (c *comparison) run(conversations []conversation, how configuration) {
 		}
 		seen := c.hold(talk)
 		c.counts.conversation(talk, seen[0])
-		c.sent += len(talk.requests)
+		c.sent += len(talk.Requests)
 		findings := c.differences(talk, seen)
 		if len(findings) > 0 {
 			c.report(talk, seen, findings)
 		}
-		if talk.vector != nil {
+		if talk.Vector != nil {
 			c.expect(talk, seen, len(findings) == 0)
 		}
 	}
@@ -131,7 +132,7 @@ func (c *comparison) hold(talk *conversation) [2][]observation {
 	var seen [2][]observation
 	var both sync.WaitGroup
 	for i, s := range c.sides {
-		both.Go(func() { seen[i] = talk.hold(s) })
+		both.Go(func() { seen[i] = talk.Hold(s.peer) })
 	}
 	both.Wait()
 	return seen
@@ -139,11 +140,11 @@ func (c *comparison) hold(talk *conversation) [2][]observation {
 
 func (c *comparison) differences(talk *conversation, seen [2][]observation) []finding {
 	var all []finding
-	for i := range talk.requests {
+	for i := range talk.Requests {
 		want, got := seen[0][i], seen[1][i]
-		id := c.name + " " + talk.id(i)
-		for _, d := range compare(want, got) {
-			if !c.known.allow(id, d.aspect, want, got) {
+		id := c.name + " " + talk.ID(i)
+		for _, d := range recordings.Compare(want, got) {
+			if !c.known.allow(id, d.Aspect, want, got) {
 				all = append(all, finding{i, id, d})
 			}
 		}
@@ -160,12 +161,12 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 			continue
 		}
 		o := seen[i][0]
-		observed := vectors.Observed{Status: o.code, Header: o.header, Body: o.body}
-		for _, record := range o.records {
+		observed := vectors.Observed{Status: o.Code, Header: o.Header, Body: o.Body}
+		for _, record := range o.Records {
 			observed.AddReview(record.Access)
 		}
-		for _, problem := range talk.vector.Problems(observed) {
-			c.t.Errorf("%s: %s: %s: %s", talk.from, s.kind, talk.vector.Name(), problem)
+		for _, problem := range talk.Vector.Problems(observed) {
+			c.t.Errorf("%s: %s: %s: %s", talk.From, s.kind, talk.Vector.Name(), problem)
 		}
 	}
 }
@@ -184,10 +185,10 @@ func (c *comparison) report(talk *conversation, found [2][]observation, findings
 	var aspects []string
 	for _, f := range findings {
 		if f.request == first.request {
-			aspects = append(aspects, f.aspect)
+			aspects = append(aspects, f.Aspect)
 		}
 	}
-	about := rootOf(talk.requests[first.request].path) + ": " + strings.Join(aspects, ", ")
+	about := recordings.RootOf(talk.Requests[first.request].Path) + ": " + strings.Join(aspects, ", ")
 	c.found[about]++
 	if c.found[about] > reportedOfEach {
 		c.t.Fail()
@@ -209,15 +210,15 @@ func (c *comparison) report(talk *conversation, found [2][]observation, findings
 	var text strings.Builder
 	for i, s := range c.sides {
 		o := seen[i][again[0].request]
-		fmt.Fprintf(&text, "\n  %s answers: %s %s", s.kind, o.status+o.failed, o.connection)
+		fmt.Fprintf(&text, "\n  %s answers: %s %s", s.kind, o.Status+o.Failed, o.Connection)
 	}
 	for _, f := range again {
-		fmt.Fprintf(&text, "\n  %s: %s", f.aspect, strings.TrimSpace(f.detail))
+		fmt.Fprintf(&text, "\n  %s: %s", f.Aspect, strings.TrimSpace(f.Detail))
 	}
-	if small.quick { // the other requests are too many to print
-		small.requests = small.requests[again[0].request:][:1]
+	if small.Quick { // the other requests are too many to print
+		small.Requests = small.Requests[again[0].request:][:1]
 	}
-	c.t.Errorf("%s (from %s)\n  %s%s%s", again[0].id, talk.from, small.curl(c.sides[0]), note, text.String())
+	c.t.Errorf("%s (from %s)\n  %s%s%s", again[0].id, talk.From, curl(&small, c.sides[0]), note, text.String())
 }
 
 func (c *comparison) summarize() {
@@ -237,13 +238,13 @@ func (c *comparison) series() bool {
 	problem := expect.Within(time.Minute, func() string {
 		var counted [2]map[string]string
 		for i, s := range c.sides {
-			talk := conversation{readOnly: true, as: "no-credential",
-				requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
-			conn, err := talk.dial(s, "")
+			talk := conversation{ReadOnly: true, As: "no-credential",
+				Requests: []request{{Method: "GET", Path: "/metrics", Header: hangUp}}}
+			conn, err := talk.Dial(s.peer, "")
 			if err != nil {
 				return err.Error()
 			}
-			counted[i] = s.scrape(conn, talk.requests[0])
+			counted[i] = s.scrape(conn, talk.Requests[0])
 		}
 		var differing []string
 		for _, counts := range counted {

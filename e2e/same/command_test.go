@@ -16,6 +16,7 @@ import (
 
 	"fauxlet/e2e/internal/expect"
 	"fauxlet/e2e/internal/programs"
+	"fauxlet/internal/recordings"
 	"fauxlet/internal/vectors"
 )
 
@@ -226,10 +227,10 @@ func (r *run) compare(b batch) bool {
 		before := c.total()
 		c.run(all[i:i+1], how)
 		r.mu.Lock()
-		r.sent += uint64(len(all[i].requests))
+		r.sent += uint64(len(all[i].Requests))
 		r.differences += uint64(c.total() - before)
 		r.counts.add(b.configuration, c.counts)
-		for k := range all[i].requests {
+		for k := range all[i].Requests {
 			for _, name := range kindsOf(b, &all[i], k) {
 				r.kinds[name]++
 			}
@@ -278,7 +279,7 @@ func (r *run) pair(b batch) *pair {
 				}()
 				sides := startSides(t, r.all[b.configuration], r.clients)
 				p.comparison, p.http2 = newComparison(console{r.t}, b.configuration, r.known, sides),
-					sides[0].offersHTTP2()
+					sides[0].peer.OffersHTTP2()
 				p.comparison.keep = keepDiffered(b.configuration)
 				warmUp(t, sides)
 				started = true
@@ -303,13 +304,13 @@ func (r *run) pair(b batch) *pair {
 // warmUp sends the same requests to both servers until the metrics of both contain the metric of durations. A server
 // adds this metric soon after its first answer.
 func warmUp(t testing.TB, sides [2]*side) {
-	talk := conversation{readOnly: true, as: "no-credential",
-		requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
-	expect.Eventually(t, patience, "both servers count durations", func() string {
+	talk := conversation{ReadOnly: true, As: "no-credential",
+		Requests: []request{{Method: "GET", Path: "/metrics", Header: hangUp}}}
+	expect.Eventually(t, recordings.Patience, "both servers count durations", func() string {
 		missing := ""
 		for _, s := range sides {
-			if seen := talk.hold(s)[0]; !strings.Contains(seen.body, "kubelet_http_requests_duration_seconds") {
-				missing = s.kind + ": " + seen.failed + seen.status
+			if seen := talk.Hold(s.peer)[0]; !strings.Contains(seen.Body, "kubelet_http_requests_duration_seconds") {
+				missing = s.kind + ": " + seen.Failed + seen.Status
 			}
 		}
 		return missing
@@ -374,7 +375,7 @@ func (r *run) result() {
 	for _, name := range sortedKeys(r.kinds) {
 		fmt.Fprintf(&text, "  %9d %s\n", r.kinds[name], name)
 	}
-	fmt.Fprintf(&text, "  by status: %v\n  by route: %v\n  by connection: %v\n  by reason without a response: %v\n",
+	fmt.Fprintf(&text, "  by Status: %v\n  by route: %v\n  by Connection: %v\n  by reason without a response: %v\n",
 		r.counts.by["status"], r.counts.by["route"], r.counts.by["connection"], r.counts.by["failed"])
 	if r.stopped != "" {
 		fmt.Fprintf(&text, "%s; go on with: make compare N=%d SEED=%d\n", r.stopped, max(r.want, r.sent)-r.sent, last)

@@ -1,7 +1,6 @@
 package same
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"maps"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"fauxlet/e2e/internal/reviews"
 	"fauxlet/e2e/internal/sample"
 	"fauxlet/internal/faults"
+	"fauxlet/internal/recordings"
 	"fauxlet/internal/vectors"
 )
 
@@ -37,6 +37,8 @@ type configuration struct {
 	quiet bool
 	// fauxlet is the file of the fauxlet program, or empty for the program built from the current sources.
 	fauxlet string
+	// recorded, if not empty, is a program that is the kubelet's server of another version. Both servers run it.
+	recorded string
 }
 
 // ownConfigurations lists configurations that internal/vectors does not contain.
@@ -82,11 +84,7 @@ type side struct {
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// sessions has the TLS sessions of each client, for quick conversations.
-	sessions map[string]tls.ClientSessionCache
-	// same replaces the addresses and folders in this server's answers, so that the answers can be compared with the
-	// other server's answers.
-	same *strings.Replacer
+	peer    *recordings.Peer
 }
 
 // startSides starts two servers with the same configuration: the kubelet's own server (program "reference") and
@@ -97,6 +95,12 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 	port, readOnly, root := programs.FreePort(t), programs.FreePort(t), t.TempDir()
 	certDir := filepath.Join(root, "pki")
 	for i, kind := range []string{"reference", "fauxlet"} {
+		program := ""
+		if c.recorded != "" {
+			kind, program = "reference", programs.Path(t, c.recorded)
+		} else if kind == "fauxlet" {
+			program = c.fauxlet
+		}
 		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
 		// The names of the two folders must have the same length. Some responses contain them, so that names of
 		// different lengths would lead to different Content-Length headers.
@@ -109,18 +113,15 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 			address, port, readOnly = "::1", programs.FreePort(t), programs.FreePort(t)
 		}
 		if c.flags != nil {
-			s.Kubelet = startWithFlags(t, kind, dir, append([]string{
+			s.Kubelet = startWithFlags(t, kind, program, dir, append([]string{
 				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly),
 				"--healthz-port=0",
 				"--hostname-override=node-1", "--cert-dir=" + certDir,
 			}, c.flags...))
 		} else {
-			program, args := "", []string(nil)
+			var args []string
 			if c.quiet {
 				args = []string{"-v=0"}
-			}
-			if kind == "fauxlet" {
-				program = c.fauxlet
 			}
 			s.Kubelet = kubelet.Start(t, nil, kubelet.Options{
 				Kind: kind, Program: program, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig,
@@ -128,7 +129,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 				Settings: comparedSettings(t, c, address, readOnly), Args: args,
 			})
 		}
-		s.same = strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))
+		s.peer = &recordings.Peer{Secure: s.Secure, ReadOnly: s.ReadOnly, Clients: clients, Take: s.reviews.Take,
+			Same: strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))}
 		sides[i] = s
 	}
 	return sides
@@ -146,9 +148,10 @@ func comparedSettings(t *testing.T, c configuration, address string, readOnly in
 	return all
 }
 
-// startWithFlags starts a server that has flags but no configuration file. If the value of a flag is "ca.crt" or
+// startWithFlags starts a server that has flags but no configuration file. If the program is empty, it is the program
+// that the kind names. If the value of a flag is "ca.crt" or
 // "kubeconfig", startWithFlags replaces that value by the path of such a file.
-func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kubelet {
+func startWithFlags(t *testing.T, kind, program, dir string, flags []string) *kubelet.Kubelet {
 	t.Helper()
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
@@ -172,7 +175,10 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 			sample.WriteNodeLogs(t, filepath.Join(dir, "node-logs")))
 	}
 	k := &kubelet.Kubelet{Node: "node-1", Dir: dir}
-	k.Process, err = programs.Start(kind, programs.Path(t, kind), args...)
+	if program == "" {
+		program = programs.Path(t, kind)
+	}
+	k.Process, err = programs.Start(kind, program, args...)
 	expect.NoError(t, err)
 	t.Cleanup(func() {
 		if err := k.Stop(); err != nil {

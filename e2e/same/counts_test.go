@@ -1,11 +1,12 @@
 package same
 
 import (
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"fauxlet/internal/recordings"
 )
 
 // The type "counts" has the numbers of compared requests by several properties, such as route and status. The keys of
@@ -26,34 +27,34 @@ func newCounts() *counts {
 func (c *counts) conversation(talk *conversation, seen []observation) {
 	source := "generated"
 	switch {
-	case talk.vector != nil:
+	case talk.Vector != nil:
 		source = "vectors"
-	case talk.from == "requests_test.go":
+	case talk.From == "requests_test.go":
 		source = "written"
 	}
-	for i, r := range talk.requests {
+	for i, r := range talk.Requests {
 		c.by["source"][source]++
-		c.by["route"][rootOf(r.path)]++
-		c.by["client"][talk.as]++
-		c.by["status"][strconv.Itoa(seen[i].code)]++
-		if seen[i].failed != "" {
-			c.by["failed"][seen[i].failed[:min(len(seen[i].failed), 40)]]++
+		c.by["route"][recordings.RootOf(r.Path)]++
+		c.by["client"][talk.As]++
+		c.by["status"][strconv.Itoa(seen[i].Code)]++
+		if seen[i].Failed != "" {
+			c.by["failed"][seen[i].Failed[:min(len(seen[i].Failed), 40)]]++
 		}
 		kind := "HTTP/1.1"
 		switch {
-		case talk.http2:
+		case talk.HTTP2:
 			kind = "HTTP/2"
-		case r.protocol == "HTTP/1.0":
-			kind = r.protocol
+		case r.Protocol == "HTTP/1.0":
+			kind = r.Protocol
 		}
 		c.by["connection"][kind]++
-		if what := seen[i].connection; what == "closed" || what == "upgraded" || strings.HasPrefix(what, "kept") {
+		if what := seen[i].Connection; what == "closed" || what == "upgraded" || strings.HasPrefix(what, "kept") {
 			c.by["connection"][what]++
 		}
-		if talk.readOnly {
+		if talk.ReadOnly {
 			c.by["connection"]["read-only"]++
 		}
-		if talk.pipelined {
+		if talk.Pipelined {
 			c.by["connection"]["pipelined"]++
 		}
 	}
@@ -70,27 +71,6 @@ func (c *counts) add(configuration string, more *counts) {
 	for _, n := range more.by["source"] {
 		c.by["configuration"][configuration] += n
 	}
-}
-
-// rootOf returns the first segment of a request path. It identifies the route.
-func rootOf(target string) string {
-	path, _, _ := strings.Cut(target, "?")
-	if unescaped, err := url.PathUnescape(path); err == nil {
-		path = unescaped
-	}
-	root, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
-	for _, known := range roots {
-		if root == known {
-			return root
-		}
-	}
-	return "other"
-}
-
-var roots = []string{
-	"pods", "runningpods", "allocatedPods", "containerLogs", "run", "exec", "attach", "portForward", "checkpoint",
-	"logs", "stats", "metrics", "healthz",
-	"configz", "flagz", "statusz", "debug",
 }
 
 // mustRun has the minimum number of requests of each kind. The test fails if the comparison sends fewer requests of

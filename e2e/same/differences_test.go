@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"fauxlet/e2e/internal/expect"
+	"fauxlet/internal/recordings"
 )
 
-// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the masks and the exemptions.
+// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the recordings.Masks and the exemptions.
 // With FAUXLET_E2E_WRITE_DOCS=1 the test writes the page.
 func TestDifferencesPageIsCurrent(t *testing.T) {
 	const path = "../../docs/differences.md"
@@ -21,7 +22,7 @@ func TestDifferencesPageIsCurrent(t *testing.T) {
 	got, err := os.ReadFile(path)
 	expect.NoError(t, err)
 	if string(got) != want {
-		t.Errorf("%s does not match divergences.json, masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 "+
+		t.Errorf("%s does not match divergences.json, recordings.Masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 "+
 			"go test -run %s ./same",
 			path, t.Name())
 	}
@@ -62,7 +63,7 @@ Two runs of the same server differ in these, so the test removes them before it 
 - the values of the headers ` + "`Date`, `Last-Modified` (of `/logs/`) and `Process-Start-Time-Unix`" + `
 - the addresses and folders of the two processes
 `)
-	for _, m := range masks {
+	for _, m := range recordings.Masks {
 		fmt.Fprintf(&page, "- %s\n", m.What)
 	}
 	page.WriteString("\nThese requests are not generated:\n\n")

@@ -79,14 +79,14 @@ func TestSameIPv6(t *testing.T) {
 		for _, path := range []string{"/healthz", "/pods", "/containerLogs/default/nginx/nginx?tailLines=3", "/logs/",
 			"/metrics/probes", "/exec/default/nginx/nginx?output=1", "/nothing"} {
 			if _, known := c.sides[0].clients[as]; known {
-				all = append(all, conversation{from: "endings_test.go", as: as,
-					requests: []request{{method: "GET", path: path}}})
+				all = append(all, conversation{From: "endings_test.go", As: as,
+					Requests: []request{{Method: "GET", Path: path}}})
 			}
 		}
 	}
 	for _, path := range []string{"/healthz", "/pods", "/metrics/probes", "/containerLogs/default/nginx/nginx"} {
-		all = append(all, conversation{from: "endings_test.go", as: "kubelet-client", readOnly: true,
-			requests: []request{{method: "GET", path: path}}})
+		all = append(all, conversation{From: "endings_test.go", As: "kubelet-client", ReadOnly: true,
+			Requests: []request{{Method: "GET", Path: path}}})
 	}
 	c.run(all, how)
 	c.summarize()
@@ -105,7 +105,7 @@ func TestSIGTERM(t *testing.T) {
 		_, err = log.ReadString('\n')
 		expect.NoError(t, err)
 
-		certificate := s.clients["kubelet-client"].certificate
+		certificate := s.clients["kubelet-client"].Certificate
 		key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
 		expect.NoError(t, err)
 		config := &rest.Config{Host: "https://" + s.Secure, TLSClientConfig: rest.TLSClientConfig{Insecure: true,
@@ -148,6 +148,6 @@ func sidesNamed(t *testing.T, configuration string) [2]*side {
 
 // client returns a client with the certificate of kubelet-client.
 func (s *side) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.clients["kubelet-client"].tls(),
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.clients["kubelet-client"].TLS(),
 		DisableKeepAlives: true}}
 }

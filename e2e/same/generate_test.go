@@ -28,8 +28,8 @@ func generate(configuration string, seed uint64, requests int, clients map[strin
 	var all []conversation
 	for made := 0; made < requests; {
 		talk := g.conversation()
-		talk.from = fmt.Sprintf("seed %d, conversation %d", seed, len(all))
-		made += len(talk.requests)
+		talk.From = fmt.Sprintf("seed %d, conversation %d", seed, len(all))
+		made += len(talk.Requests)
 		all = append(all, talk)
 	}
 	return all
@@ -49,68 +49,68 @@ func (g *generator) one(in float64) bool { return g.Float64() < in }
 func pick[T any](g *generator, from []T) T { return from[g.IntN(len(from))] }
 
 func (g *generator) conversation() conversation {
-	talk := conversation{as: "kubelet-client"}
+	talk := conversation{As: "kubelet-client"}
 	switch n := g.Float64(); {
 	case n < 0.15:
-		talk.as = pick(g, []string{"viewer", "admin-token", "outsider", "no-credential"})
+		talk.As = pick(g, []string{"viewer", "admin-token", "outsider", "no-credential"})
 	case n < 0.55:
-		talk.as = g.clients[g.next%len(g.clients)]
+		talk.As = g.clients[g.next%len(g.clients)]
 		g.next++
 	}
-	talk.readOnly = g.one(0.12)
-	talk.http2 = g.http2 && !talk.readOnly && g.one(0.3)
+	talk.ReadOnly = g.one(0.12)
+	talk.HTTP2 = g.http2 && !talk.ReadOnly && g.one(0.3)
 	n := 1
 	switch {
 	case g.one(0.2):
 		n = 2 + g.IntN(3)
-		talk.pipelined = !talk.http2 && g.one(0.3)
+		talk.Pipelined = !talk.HTTP2 && g.one(0.3)
 	case g.long:
 		n = 1 + g.IntN(60)
-		talk.quick = true
+		talk.Quick = true
 	}
 	for range n {
-		talk.requests = append(talk.requests, g.request(&talk))
+		talk.Requests = append(talk.Requests, g.request(&talk))
 	}
 	return talk
 }
 
 func (g *generator) request(talk *conversation) request {
-	if !talk.http2 && g.one(0.06) {
+	if !talk.HTTP2 && g.one(0.06) {
 		return g.stream()
 	}
-	if !talk.http2 && g.one(0.005) {
+	if !talk.HTTP2 && g.one(0.005) {
 		return g.form()
 	}
 	for {
-		r := request{method: "GET"}
+		r := request{Method: "GET"}
 		if g.one(0.35) {
-			r.method = pick(g, someMethods)
+			r.Method = pick(g, someMethods)
 		}
 		t := pick(g, g.targets)
 		if g.long && slow.MatchString(t.path) && g.one(0.7) {
 			continue
 		}
-		r.path = t.path
+		r.Path = t.path
 		if t.methods != "" && g.one(0.7) {
-			r.method = t.methods
+			r.Method = t.methods
 		}
 		for g.one(0.3) {
-			r.path = pick(g, mutations)(g, r.path)
+			r.Path = pick(g, mutations)(g, r.Path)
 		}
 		if query := g.query(t); query != "" {
-			r.path += "?" + query
+			r.Path += "?" + query
 		}
-		if talk.http2 {
+		if talk.HTTP2 {
 			// Skip requests that HTTP/2 forbids. The HTTP/2 client of the test refuses to send them.
-			if parsed, err := url.ParseRequestURI(r.path); err != nil || strings.ContainsAny(parsed.Path, "\x00\n") {
+			if parsed, err := url.ParseRequestURI(r.Path); err != nil || strings.ContainsAny(parsed.Path, "\x00\n") {
 				continue
 			}
 			for g.one(0.2) {
-				r.header += pick(g, someHeaders) + "\r\n"
+				r.Header += pick(g, someHeaders) + "\r\n"
 			}
-			if strings.Contains(r.header, "Upgrade") || strings.Contains(r.header, "Host:") ||
-				strings.Contains(r.header, "Length") || !printable.MatchString(r.header) {
-				r.header = ""
+			if strings.Contains(r.Header, "Upgrade") || strings.Contains(r.Header, "Host:") ||
+				strings.Contains(r.Header, "Length") || !printable.MatchString(r.Header) {
+				r.Header = ""
 			}
 		} else {
 			g.dress(talk, &r)
@@ -140,7 +140,7 @@ type exemption struct {
 var endsAtOnce = regexp.MustCompile(`^seconds=(NaN|9223372037)$`)
 
 func (n *exemption) matches(r request) bool {
-	path, query, _ := strings.Cut(r.path, "?")
+	path, query, _ := strings.Cut(r.Path, "?")
 	if unescaped, err := url.PathUnescape(path); err == nil {
 		path = unescaped
 	}
@@ -161,39 +161,39 @@ var notAsked = []exemption{
 func (g *generator) dress(talk *conversation, r *request) {
 	switch n := g.Float64(); {
 	case n < 0.06:
-		r.protocol = "HTTP/1.0"
+		r.Protocol = "HTTP/1.0"
 	case n < 0.07:
-		r.protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3",
+		r.Protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3",
 			"HTTX/1.1"})
 	}
 	if closes := 0.25; g.one(map[bool]float64{false: closes, true: closes / 5}[g.long]) {
-		r.header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n",
+		r.Header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n",
 			"Connection: close, keep-alive\r\n", "Connection: x\r\n"})
 	}
 	for g.one(0.25) {
-		r.header += pick(g, someHeaders) + "\r\n"
+		r.Header += pick(g, someHeaders) + "\r\n"
 	}
 	if g.one(0.02) {
 		framed := pick(g, framings)
-		r.header, r.body = r.header+framed.header, framed.body
+		r.Header, r.Body = r.Header+framed.header, framed.body
 		return
 	}
-	if g.one(0.12) || streams.MatchString(r.path) && g.one(0.6) {
-		r.header += g.upgrade()
+	if g.one(0.12) || streams.MatchString(r.Path) && g.one(0.6) {
+		r.Header += g.upgrade()
 	}
-	if g.one(0.1) || r.method == "PUT" && g.one(0.5) || strings.HasPrefix(r.path, "/run/") && g.one(0.3) {
-		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "cmd=echo+body", "\x00", "x=y&z",
+	if g.one(0.1) || r.Method == "PUT" && g.one(0.5) || strings.HasPrefix(r.Path, "/run/") && g.one(0.3) {
+		r.Body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "cmd=echo+body", "\x00", "x=y&z",
 			strings.Repeat("b", 1500)}) // a longer body may stay unread, and then the answer may get lost
 		if g.one(0.7) {
-			r.header += fmt.Sprintf("Content-Length: %d\r\n", len(r.body))
+			r.Header += fmt.Sprintf("Content-Length: %d\r\n", len(r.Body))
 		} else {
-			r.header += "Transfer-Encoding: chunked\r\n"
-			r.body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(r.body), r.body)
+			r.Header += "Transfer-Encoding: chunked\r\n"
+			r.Body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(r.Body), r.Body)
 		}
-		if strings.HasPrefix(r.path, "/run/") && g.one(0.5) {
-			r.header += "Content-Type: application/x-www-form-urlencoded\r\n"
+		if strings.HasPrefix(r.Path, "/run/") && g.one(0.5) {
+			r.Header += "Content-Type: application/x-www-form-urlencoded\r\n"
 		} else if g.one(0.4) {
-			r.header += pick(g, []string{"Content-Type: application/json",
+			r.Header += pick(g, []string{"Content-Type: application/json",
 				"Content-Type: application/x-www-form-urlencoded",
 				"Content-Type: ;;", "Expect: 100-continue", "Expect: something"}) + "\r\n"
 		}
@@ -202,10 +202,10 @@ func (g *generator) dress(talk *conversation, r *request) {
 
 // form returns a request that runs a command, and has another command in its body. A kubelet reads the query only.
 func (g *generator) form() request {
-	r := request{method: "POST", path: "/run/default/nginx/nginx?" +
-		pick(g, []string{"cmd=echo+query", "cmd=", "x=y&cmd=echo+query"}), body: "cmd=echo+body"}
-	r.header = fmt.Sprintf("Content-Type: application/x-www-form-urlencoded%s\r\nContent-Length: %d\r\n",
-		pick(g, []string{"", "; charset=utf-8"}), len(r.body))
+	r := request{Method: "POST", Path: "/run/default/nginx/nginx?" +
+		pick(g, []string{"cmd=echo+query", "cmd=", "x=y&cmd=echo+query"}), Body: "cmd=echo+body"}
+	r.Header = fmt.Sprintf("Content-Type: application/x-www-form-urlencoded%s\r\nContent-Length: %d\r\n",
+		pick(g, []string{"", "; charset=utf-8"}), len(r.Body))
 	return r
 }
 
@@ -242,25 +242,25 @@ func (g *generator) stream() request {
 		return "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: " + protocol + "\r\n"
 	}
 	kind := pick(g, []string{"exec", "attach", "portForward"})
-	r := request{method: pick(g, []string{"POST", "GET"}), path: "/" + kind + "/default/nginx"}
+	r := request{Method: pick(g, []string{"POST", "GET"}), Path: "/" + kind + "/default/nginx"}
 	switch {
 	case kind == "portForward" && g.one(0.6):
-		r.header = spdy("portforward.k8s.io")
+		r.Header = spdy("portforward.k8s.io")
 	case kind == "portForward" && g.one(0.5):
-		r.method, r.header = "GET", webSocket("SPDY/3.1+portforward.k8s.io")
+		r.Method, r.Header = "GET", webSocket("SPDY/3.1+portforward.k8s.io")
 	case kind == "portForward":
-		r.method, r.path, r.header = "GET", r.path+"?port=80",
+		r.Method, r.Path, r.Header = "GET", r.Path+"?port=80",
 			webSocket(pick(g, []string{"v4.channel.k8s.io", "portforward.k8s.io", "v4.base64.channel.k8s.io"}))
 	default:
-		r.path += "/" + pick(g, []string{"nginx", "sidecar"}) + "?" +
+		r.Path += "/" + pick(g, []string{"nginx", "sidecar"}) + "?" +
 			pick(g, []string{"output=1&command=true", "input=1&output=1&error=1&command=cat",
 				"input=1&output=1&tty=1&command=sh", "error=1&command=ls"})
 		if g.one(0.5) {
-			r.header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+			r.Header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
 				"channel.k8s.io",
 				"v4.channel.k8s.io\r\nX-Stream-Protocol-Version: v3.channel.k8s.io"}))
 		} else {
-			r.method, r.header = "GET", webSocket(pick(g,
+			r.Method, r.Header = "GET", webSocket(pick(g,
 				[]string{"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io",
 					"v5.channel.k8s.io, v4.channel.k8s.io"}))
 		}

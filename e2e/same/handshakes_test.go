@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fauxlet/internal/recordings"
 )
 
 // handshakes compares the TLS parameters that both servers offer on the secure port: versions, cipher suites, key
@@ -42,7 +44,7 @@ var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP5
 func (s *side) probe() map[string]string {
 	results := map[string]string{}
 	try := func(name string, change func(*tls.Config)) {
-		config := client{}.tls()
+		config := client{}.TLS()
 		change(config)
 		results[name] = s.handshake(config)
 	}
@@ -83,7 +85,7 @@ func (s *side) probe() map[string]string {
 			}
 		})
 		for _, as := range []string{"no-credential", "kubelet-client", "unknown-ca"} {
-			config := s.clients[as].tls()
+			config := s.clients[as].TLS()
 			config.MinVersion, config.MaxVersion, config.ClientSessionCache = version, version,
 				tls.NewLRUClientSessionCache(4)
 			name := fmt.Sprintf("resumption in %s as %s", tls.VersionName(version), as)
@@ -98,17 +100,17 @@ func (s *side) probe() map[string]string {
 // handshake makes a TLS handshake and returns a description of the result. It also sends one request, because
 // session tickets arrive with the answer.
 func (s *side) handshake(config *tls.Config) string {
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.Secure, config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: recordings.Patience}, "tcp", s.Secure, config)
 	if err != nil {
-		return "refused: " + reason(err)
+		return "refused: " + recordings.Reason(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(recordings.Patience))
 	state := conn.ConnectionState()
 	if state.NegotiatedProtocol != "h2" {
 		_, _ = io.WriteString(conn, "GET /and/then HTTP/1.1\r\nHost: node-1\r\n"+hangUp+"\r\n")
 		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-			return "refused afterwards: " + reason(err)
+			return "refused afterwards: " + recordings.Reason(err)
 		} else if !strings.Contains(line, "404") {
 			return line
 		}
@@ -124,13 +126,13 @@ func (s *side) handshake(config *tls.Config) string {
 
 // plain sends the given text to the secure port without a TLS handshake, and returns a description of the response.
 func (s *side) plain(text string) string {
-	conn, err := net.DialTimeout("tcp", s.Secure, patience)
+	conn, err := net.DialTimeout("tcp", s.Secure, recordings.Patience)
 	if err != nil {
-		return "refused: " + reason(err)
+		return "refused: " + recordings.Reason(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(recordings.Patience))
 	_, _ = io.WriteString(conn, text)
 	answer, err := io.ReadAll(conn)
-	return fmt.Sprintf("%q, %s", answer, reason(err))
+	return fmt.Sprintf("%q, %s", answer, recordings.Reason(err))
 }

@@ -24,64 +24,64 @@ type kind struct {
 // fauxlet and a kubelet. A request can be of several kinds.
 var kinds = []kind{
 	{"/run with a form body beside the query", func(_ batch, _ *conversation, r *request) bool {
-		return strings.HasPrefix(r.path, "/run/") && strings.Contains(r.path, "cmd=") &&
-			strings.Contains(r.header, "form-urlencoded") && strings.Contains(r.body, "cmd=")
+		return strings.HasPrefix(r.Path, "/run/") && strings.Contains(r.Path, "cmd=") &&
+			strings.Contains(r.Header, "form-urlencoded") && strings.Contains(r.Body, "cmd=")
 	}},
 	{"queries of the node's logs", func(b batch, _ *conversation, r *request) bool {
-		return b.configuration == "log-query" && strings.HasPrefix(r.path, "/logs/?") &&
-			strings.Contains(r.path, "query=")
+		return b.configuration == "log-query" && strings.HasPrefix(r.Path, "/logs/?") &&
+			strings.Contains(r.Path, "query=")
 	}},
 	{"a line feed in the path", func(_ batch, _ *conversation, r *request) bool {
-		return strings.Contains(r.unescapedPath(), "\n")
+		return strings.Contains(unescapedPath(r), "\n")
 	}},
 	{"sinceSeconds that overflows", onPath(`^/containerLogs/.*\?.*sinceSeconds=\d{10,}`)},
 	{"a name of more than 255 bytes in the path", onPath(`^/[^?]*/[^/?]{256}`)},
 	{"a log with empty parts and without a final line feed", onPath(`^/containerLogs/default/nginx/odd`)},
 	{"a profile that ends at once", onPath(`/debug/pprof/.*seconds=(NaN|9223372037)`)},
 	{"more streams than a kubelet remembers (429)", func(b batch, talk *conversation, _ *request) bool {
-		return b.flood && talk.from == beyondFlood
+		return b.flood && talk.From == beyondFlood
 	}},
 	{"malformed HTTP/1", func(_ batch, talk *conversation, r *request) bool {
-		return !talk.http2 && r.malformed()
+		return !talk.HTTP2 && malformed(r)
 	}},
 	{"an upgrade to WebSocket", withHeader("upgrade: websocket")},
 	{"an upgrade to SPDY", withHeader("upgrade: spdy/3.1")},
-	{"credential: certificate alone", asClient(func(c client) bool { return c.certificate != nil && !c.hasToken() })},
-	{"credential: token alone", asClient(func(c client) bool { return c.certificate == nil && c.hasToken() })},
+	{"credential: certificate alone", asClient(func(c client) bool { return c.Certificate != nil && !hasToken(c) })},
+	{"credential: token alone", asClient(func(c client) bool { return c.Certificate == nil && hasToken(c) })},
 	{"credential: certificate and token", asClient(func(c client) bool {
-		return c.certificate != nil && c.hasToken()
+		return c.Certificate != nil && hasToken(c)
 	})},
 	{"credential: token in a WebSocket protocol", asClient(func(c client) bool {
-		return strings.Contains(c.header, "base64url.bearer.")
+		return strings.Contains(c.Header, "base64url.bearer.")
 	})},
-	{"credential: none", asClient(func(c client) bool { return c.certificate == nil && c.header == "" })},
-	{"HTTP/2", func(_ batch, talk *conversation, _ *request) bool { return talk.http2 }},
-	{"HTTP/1.0", func(_ batch, talk *conversation, r *request) bool { return r.protocol == "HTTP/1.0" }},
-	{"pipelined", func(_ batch, talk *conversation, _ *request) bool { return talk.pipelined }},
-	{"to the read-only port", func(_ batch, talk *conversation, _ *request) bool { return talk.readOnly }},
+	{"credential: none", asClient(func(c client) bool { return c.Certificate == nil && c.Header == "" })},
+	{"HTTP/2", func(_ batch, talk *conversation, _ *request) bool { return talk.HTTP2 }},
+	{"HTTP/1.0", func(_ batch, talk *conversation, r *request) bool { return r.Protocol == "HTTP/1.0" }},
+	{"pipelined", func(_ batch, talk *conversation, _ *request) bool { return talk.Pipelined }},
+	{"to the read-only port", func(_ batch, talk *conversation, _ *request) bool { return talk.ReadOnly }},
 }
 
 func onPath(pattern string) func(batch, *conversation, *request) bool {
 	compiled := regexp.MustCompile(pattern)
-	return func(_ batch, _ *conversation, r *request) bool { return compiled.MatchString(r.path) }
+	return func(_ batch, _ *conversation, r *request) bool { return compiled.MatchString(r.Path) }
 }
 
 func withHeader(line string) func(batch, *conversation, *request) bool {
 	return func(_ batch, _ *conversation, r *request) bool {
-		return strings.Contains(strings.ToLower(r.header), line)
+		return strings.Contains(strings.ToLower(r.Header), line)
 	}
 }
 
 func asClient(of func(client) bool) func(batch, *conversation, *request) bool {
-	return func(b batch, talk *conversation, _ *request) bool { return of(b.clients[talk.as]) }
+	return func(b batch, talk *conversation, _ *request) bool { return of(b.clients[talk.As]) }
 }
 
-func (c client) hasToken() bool {
-	return strings.Contains(c.header, "Authorization:") || strings.Contains(c.header, "base64url.bearer.")
+func hasToken(c client) bool {
+	return strings.Contains(c.Header, "Authorization:") || strings.Contains(c.Header, "base64url.bearer.")
 }
 
-func (r *request) unescapedPath() string {
-	path, _, _ := strings.Cut(r.path, "?")
+func unescapedPath(r *request) string {
+	path, _, _ := strings.Cut(r.Path, "?")
 	if unescaped, err := url.PathUnescape(path); err == nil {
 		return unescaped
 	}
@@ -89,8 +89,8 @@ func (r *request) unescapedPath() string {
 }
 
 // malformed reports whether Go's HTTP library refuses the request or its body.
-func (r *request) malformed() bool {
-	parsed, err := http.ReadRequest(bufio.NewReader(strings.NewReader(r.text(""))))
+func malformed(r *request) bool {
+	parsed, err := http.ReadRequest(bufio.NewReader(strings.NewReader(r.Text(""))))
 	if err != nil {
 		return true
 	}
@@ -103,7 +103,7 @@ func (r *request) malformed() bool {
 func kindsOf(b batch, talk *conversation, i int) []string {
 	var names []string
 	for _, k := range kinds {
-		if k.of(b, talk, &talk.requests[i]) {
+		if k.of(b, talk, &talk.Requests[i]) {
 			names = append(names, k.name)
 		}
 	}
@@ -119,12 +119,12 @@ func flood(seed uint64) []conversation {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0))}
 	var all []conversation
 	for i := range 101 {
-		talk := conversation{from: "flood", as: "kubelet-client", quick: true}
+		talk := conversation{From: "flood", As: "kubelet-client", Quick: true}
 		if i == 100 {
-			talk.from = beyondFlood
+			talk.From = beyondFlood
 		}
 		for range 10 {
-			talk.requests = append(talk.requests, request{method: "POST", path: pick(g, []string{
+			talk.Requests = append(talk.Requests, request{Method: "POST", Path: pick(g, []string{
 				"/exec/default/nginx/nginx?output=1", "/exec/default/nginx/sidecar?input=1&output=1&command=cat",
 				"/attach/default/nginx/nginx?output=1", "/portForward/default/nginx"})})
 		}
@@ -145,8 +145,8 @@ func TestGeneratorReachesKinds(t *testing.T) {
 			b := batchOf(seed, sortedKeys(all), clients)
 			http2 := all[b.configuration].settings["authentication.x509.clientCAFile"] == ""
 			for _, talk := range b.conversations(http2) {
-				made += len(talk.requests)
-				for i := range talk.requests {
+				made += len(talk.Requests)
+				for i := range talk.Requests {
 					for _, name := range kindsOf(b, &talk, i) {
 						found[name]++
 					}
@@ -154,7 +154,7 @@ func TestGeneratorReachesKinds(t *testing.T) {
 			}
 		}
 		for _, k := range kinds {
-			t.Logf("seed %d: %d of %d requests: %s", first, found[k.name], made, k.name)
+			t.Logf("seed %d: %d of %d Requests: %s", first, found[k.name], made, k.name)
 			if found[k.name] < 3 {
 				t.Errorf("seed %d: only %d of %d requests are of the kind %q", first, found[k.name], made, k.name)
 			}

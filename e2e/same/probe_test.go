@@ -132,8 +132,8 @@ func TestProbeReportsSettings(t *testing.T) {
 					expect.NoError(t, err)
 				}
 				for _, name := range test.as {
-					identity := kubeletprobe.Identity{Name: name, Certificate: clients[name].certificate}
-					if _, token, found := strings.Cut(clients[name].header, "Authorization: Bearer "); found {
+					identity := kubeletprobe.Identity{Name: name, Certificate: clients[name].Certificate}
+					if _, token, found := strings.Cut(clients[name].Header, "Authorization: Bearer "); found {
 						identity.Token = strings.TrimSpace(token)
 					}
 					options.Identities = append(options.Identities, identity)

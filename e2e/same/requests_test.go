@@ -1,46 +1,23 @@
 package same
 
 import (
-	"crypto/tls"
 	"strconv"
 	"strings"
 	"testing"
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
+	"fauxlet/internal/recordings"
 	"fauxlet/internal/vectors"
-	"fauxlet/testcerts"
 )
 
-// client is a client certificate and the headers that the client adds to every request.
-type client struct {
-	certificate *tls.Certificate
-	header      string
-}
-
-// newClients returns the clients of the vectors and of oddClients.
+// newClients returns the clients that send the requests.
 func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	t.Helper()
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
-	all := map[string]client{}
-	for name, c := range corpus.Clients {
-		var header strings.Builder
-		for _, line := range c.Headers {
-			header.WriteString(line + "\r\n")
-		}
-		made := client{header: header.String()}
-		if c.Kind != "" {
-			kind, err := testcerts.KindNamed(c.Kind)
-			expect.NoError(t, err)
-			pair, err := kind.Mint(p.CA, testcerts.Request{CommonName: c.CommonName, Organizations: c.Organizations})
-			expect.NoError(t, err)
-			certificate := pair.TLS()
-			made.certificate = &certificate
-		}
-		all[name] = made
-	}
-	oddClients(t, p, all)
+	all, err := recordings.NewClients(corpus, p.CA, p.UnknownCA)
+	expect.NoError(t, err)
 	return all
 }
 
@@ -49,26 +26,26 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
-		r.header = hangUp + r.header
-		all = append(all, conversation{from: "requests_test.go", readOnly: readOnly, as: as, requests: []request{r}})
+		r.Header = hangUp + r.Header
+		all = append(all, conversation{From: "requests_test.go", ReadOnly: readOnly, As: as, Requests: []request{r}})
 	}
 	const admin = "kubelet-client"
 	switch configuration {
 	case "defaults", "anonymous":
 		for _, as := range sortedKeys(corpus.Clients) {
 			for _, path := range askedByAll {
-				add(false, as, request{method: "GET", path: path})
+				add(false, as, request{Method: "GET", Path: path})
 			}
 			for _, method := range []string{"HEAD", "POST", "BREW"} {
-				add(false, as, request{method: method, path: logsPath})
+				add(false, as, request{Method: method, Path: logsPath})
 			}
 		}
 	}
 	if configuration == "log-query" {
 		for _, query := range logQueries {
-			add(false, admin, request{method: "GET", path: "/logs/?" + query})
-			add(false, admin, request{method: "GET", path: "/logs/?" + query, header: "Accept-Encoding: gzip\r\n"})
-			add(false, admin, request{method: "GET", path: "/logs/kubelet.log?" + query})
+			add(false, admin, request{Method: "GET", Path: "/logs/?" + query})
+			add(false, admin, request{Method: "GET", Path: "/logs/?" + query, Header: "Accept-Encoding: gzip\r\n"})
+			add(false, admin, request{Method: "GET", Path: "/logs/kubelet.log?" + query})
 		}
 	}
 	switch configuration {
@@ -78,11 +55,11 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	}
 	for _, readOnly := range []bool{false, true} {
 		for _, path := range paths {
-			add(readOnly, admin, request{method: "GET", path: path})
+			add(readOnly, admin, request{Method: "GET", Path: path})
 		}
 		for _, method := range methods {
 			for _, path := range methodPaths {
-				add(readOnly, admin, request{method: method, path: path})
+				add(readOnly, admin, request{Method: method, Path: path})
 			}
 		}
 		for _, r := range headed {
@@ -91,8 +68,8 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	}
 	if configuration == "defaults" {
 		for _, query := range queries {
-			add(false, admin, request{method: "GET", path: logsPath + "?" + query})
-			add(false, admin, request{method: "GET", path: "/containerLogs/default/nginx/odd?" + query})
+			add(false, admin, request{Method: "GET", Path: logsPath + "?" + query})
+			add(false, admin, request{Method: "GET", Path: "/containerLogs/default/nginx/odd?" + query})
 		}
 	}
 	return all
@@ -118,8 +95,8 @@ func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []con
 			header += "Content-Length: " + strconv.Itoa(len(c.Body)) + "\r\n"
 		}
 		all = append(all, conversation{
-			from: c.Where, readOnly: c.ReadOnly, as: c.Client, faults: c.Faults, vector: c,
-			requests: []request{{method: c.Method, path: c.Path, protocol: c.Protocol, header: header, body: c.Body}},
+			From: c.Where, ReadOnly: c.ReadOnly, As: c.Client, Faults: c.Faults, Vector: c,
+			Requests: []request{{Method: c.Method, Path: c.Path, Protocol: c.Protocol, Header: header, Body: c.Body}},
 		})
 	}
 	return all
@@ -224,40 +201,40 @@ var askedByAll = []string{
 
 // The list "headed" has requests that have special headers or bodies.
 var headed = []request{
-	{method: "GET", path: "/pods", header: "Accept: text/plain\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: application/json\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: application/json;q=0.5, text/html\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: application/*\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: */*\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: APPLICATION/JSON\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: ,\r\n"},
-	{method: "GET", path: "/pods", header: "Accept: text/plain\r\nAccept: application/json\r\n"},
-	{method: "GET", path: "/runningpods/", header: "Accept: application/yaml\r\n"},
-	{method: "GET", path: "/allocatedPods", header: "Accept: text/plain\r\n"},
-	{method: "GET", path: logsPath, header: "Accept: application/json\r\n"},
-	{method: "GET", path: logsPath, header: "Accept-Encoding: gzip\r\n"},
-	{method: "GET", path: "/pods", header: "Accept-Encoding: gzip\r\n"},
-	{method: "GET", path: "/configz", header: "Accept: text/html\r\n"},
-	{method: "GET", path: "/healthz", header: "Accept: application/json\r\n"},
-	{method: "GET", path: "/pods", header: "Content-Type: application/xml\r\n"},
-	{method: "GET", path: "/pods", header: "Content-Length: 3\r\n", body: "abc"},
-	{method: "GET", path: logsPath, header: "Content-Length: 12\r\n", body: "tailLines=1\n"},
-	{method: "GET", path: logsPath, header: "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n",
-		body: "tailLines=1"},
-	{method: "GET", path: logsPath, header: "Range: bytes=0-2\r\n"},
-	{method: "GET", path: logsPath, header: "Origin: https://example.org\r\n"},
-	{method: "GET", path: "/pods", header: "If-None-Match: *\r\n"},
-	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\n", body: "abc"},
-	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\nContent-Type: application/json\r\n",
-		body: "abc"},
-	{method: "POST", path: "/pods", header: "Transfer-Encoding: chunked\r\n", body: "0\r\n\r\n"},
-	{method: "POST", path: "/exec/default/nope/nginx?output=1", header: "Content-Length: 0\r\n"},
-	{method: "GET", path: "/pods", header: "X-Forwarded-For: 10.0.0.1\r\n"},
-	{method: "GET", path: "/pods", header: "Expect: 100-continue\r\n"},
-	{method: "GET", path: "/pods", header: "Bad Header: x\r\n"},
-	{method: "GET", path: "/pods", header: "X-Long: " + strings.Repeat("x", 100<<10) + "\r\n"},
-	{method: "GET", path: "http://elsewhere/pods"},
-	{method: "OPTIONS", path: "*"},
-	{method: "CONNECT", path: "node-1:10250"},
-	{method: "GET", path: "pods"},
+	{Method: "GET", Path: "/pods", Header: "Accept: text/plain\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: application/json\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: application/json;q=0.5, text/html\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: application/*\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: */*\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: APPLICATION/JSON\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: ,\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept: text/plain\r\nAccept: application/json\r\n"},
+	{Method: "GET", Path: "/runningpods/", Header: "Accept: application/yaml\r\n"},
+	{Method: "GET", Path: "/allocatedPods", Header: "Accept: text/plain\r\n"},
+	{Method: "GET", Path: logsPath, Header: "Accept: application/json\r\n"},
+	{Method: "GET", Path: logsPath, Header: "Accept-Encoding: gzip\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Accept-Encoding: gzip\r\n"},
+	{Method: "GET", Path: "/configz", Header: "Accept: text/html\r\n"},
+	{Method: "GET", Path: "/healthz", Header: "Accept: application/json\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Content-Type: application/xml\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Content-Length: 3\r\n", Body: "abc"},
+	{Method: "GET", Path: logsPath, Header: "Content-Length: 12\r\n", Body: "tailLines=1\n"},
+	{Method: "GET", Path: logsPath, Header: "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+		Body: "tailLines=1"},
+	{Method: "GET", Path: logsPath, Header: "Range: bytes=0-2\r\n"},
+	{Method: "GET", Path: logsPath, Header: "Origin: https://example.org\r\n"},
+	{Method: "GET", Path: "/pods", Header: "If-None-Match: *\r\n"},
+	{Method: "POST", Path: "/run/default/nope/nginx", Header: "Content-Length: 3\r\n", Body: "abc"},
+	{Method: "POST", Path: "/run/default/nope/nginx", Header: "Content-Length: 3\r\nContent-Type: application/json\r\n",
+		Body: "abc"},
+	{Method: "POST", Path: "/pods", Header: "Transfer-Encoding: chunked\r\n", Body: "0\r\n\r\n"},
+	{Method: "POST", Path: "/exec/default/nope/nginx?output=1", Header: "Content-Length: 0\r\n"},
+	{Method: "GET", Path: "/pods", Header: "X-Forwarded-For: 10.0.0.1\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Expect: 100-continue\r\n"},
+	{Method: "GET", Path: "/pods", Header: "Bad Header: x\r\n"},
+	{Method: "GET", Path: "/pods", Header: "X-Long: " + strings.Repeat("x", 100<<10) + "\r\n"},
+	{Method: "GET", Path: "http://elsewhere/pods"},
+	{Method: "OPTIONS", Path: "*"},
+	{Method: "CONNECT", Path: "node-1:10250"},
+	{Method: "GET", Path: "pods"},
 }

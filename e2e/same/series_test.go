@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// counted lists the metrics that must have equal values on both servers after the same requests: metrics about
+// counted lists the metrics that must have equal values on both servers after the same Requests: metrics about
 // requests, reviews and authentication. For metrics of durations, only the number of observations is compared.
 var counted = []string{
 	"kubelet_http_requests_total", "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_count",
@@ -21,7 +21,7 @@ var counted = []string{
 func (s *side) scrape(conn net.Conn, r request) map[string]string {
 	defer conn.Close()
 	values := map[string]string{}
-	if _, err := io.WriteString(conn, r.text("")); err != nil {
+	if _, err := io.WriteString(conn, r.Text("")); err != nil {
 		return values
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -17,12 +17,12 @@ const (
 
 // shrink removes all parts of a conversation that are not needed to reproduce a difference.
 func (c *comparison) shrink(talk conversation, aspects []string) conversation {
-	talk.vector = nil
+	talk.Vector = nil
 	tries, began := 0, time.Now()
 	differs := func(smaller *conversation) bool {
 		tries++
 		for _, f := range c.differences(smaller, c.hold(smaller)) {
-			if slices.Contains(aspects, f.aspect) {
+			if slices.Contains(aspects, f.Aspect) {
 				return true
 			}
 		}
@@ -30,7 +30,7 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	}
 	for again := true; again; {
 		again = false
-		for _, smaller := range talk.smaller() {
+		for _, smaller := range smallerThan(talk) {
 			if tries >= mostTries || time.Since(began) > mostTime {
 				return talk
 			}
@@ -43,77 +43,77 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	return talk
 }
 
-// The method "smaller" returns simpler variants of a conversation. Each variant differs from the conversation in one
+// smallerThan returns simpler variants of a conversation. Each variant differs from the conversation in one
 // way, for example by a missing request or header. The variants that leave out most come first.
-func (c conversation) smaller() []conversation {
+func smallerThan(c conversation) []conversation {
 	var all []conversation
 	with := func(change func(*conversation)) {
 		smaller := c
-		smaller.requests = slices.Clone(c.requests)
+		smaller.Requests = slices.Clone(c.Requests)
 		change(&smaller)
 		all = append(all, smaller)
 	}
-	if len(c.requests) > 1 {
-		for i := range c.requests {
-			with(func(s *conversation) { s.requests = []request{c.requests[i]} })
+	if len(c.Requests) > 1 {
+		for i := range c.Requests {
+			with(func(s *conversation) { s.Requests = []request{c.Requests[i]} })
 		}
-		for i := range c.requests {
-			with(func(s *conversation) { s.requests = slices.Delete(s.requests, i, i+1) })
+		for i := range c.Requests {
+			with(func(s *conversation) { s.Requests = slices.Delete(s.Requests, i, i+1) })
 		}
 	}
-	if c.pipelined {
-		with(func(s *conversation) { s.pipelined = false })
+	if c.Pipelined {
+		with(func(s *conversation) { s.Pipelined = false })
 	}
 	for _, as := range []string{"no-credential", "kubelet-client"} {
-		if c.as == as {
+		if c.As == as {
 			break
 		}
-		with(func(s *conversation) { s.as = as })
+		with(func(s *conversation) { s.As = as })
 	}
-	for i, r := range c.requests {
-		set := func(smaller request) { with(func(s *conversation) { s.requests[i] = smaller }) }
-		if r.header != "" {
+	for i, r := range c.Requests {
+		set := func(smaller request) { with(func(s *conversation) { s.Requests[i] = smaller }) }
+		if r.Header != "" {
 			less := r
-			less.header, less.body = "", ""
+			less.Header, less.Body = "", ""
 			set(less)
 		}
-		if r.body != "" && !strings.Contains(r.header, "chunked") {
+		if r.Body != "" && !strings.Contains(r.Header, "chunked") {
 			less := r
-			less.body = ""
-			less.header = without(r.header, func(line string) bool {
+			less.Body = ""
+			less.Header = without(r.Header, func(line string) bool {
 				return strings.HasPrefix(strings.ToLower(line), "content-length:")
 			})
 			set(less)
 		}
-		if r.protocol != "" && r.protocol != "HTTP/1.1" {
+		if r.Protocol != "" && r.Protocol != "HTTP/1.1" {
 			less := r
-			less.protocol = ""
+			less.Protocol = ""
 			set(less)
 		}
-		if r.method != "GET" {
+		if r.Method != "GET" {
 			less := r
-			less.method = "GET"
+			less.Method = "GET"
 			set(less)
 		}
-		headers := strings.SplitAfter(r.header, "\r\n")
+		headers := strings.SplitAfter(r.Header, "\r\n")
 		for h, line := range headers {
-			if line == "" || r.body != "" && (strings.HasPrefix(line, "Content-Length") ||
+			if line == "" || r.Body != "" && (strings.HasPrefix(line, "Content-Length") ||
 				strings.HasPrefix(line, "Transfer-Encoding")) {
 				continue
 			}
 			less := r
-			less.header = strings.Join(slices.Delete(slices.Clone(headers), h, h+1), "")
+			less.Header = strings.Join(slices.Delete(slices.Clone(headers), h, h+1), "")
 			set(less)
 		}
-		path, query, _ := strings.Cut(r.path, "?")
+		path, query, _ := strings.Cut(r.Path, "?")
 		if query != "" {
 			less := r
-			less.path = path
+			less.Path = path
 			set(less)
 			parts := strings.Split(query, "&")
 			for q := range parts {
 				if len(parts) > 1 {
-					less.path = path + "?" + strings.Join(slices.Delete(slices.Clone(parts), q, q+1), "&")
+					less.Path = path + "?" + strings.Join(slices.Delete(slices.Clone(parts), q, q+1), "&")
 					set(less)
 				}
 			}
@@ -121,15 +121,15 @@ func (c conversation) smaller() []conversation {
 		segments := strings.Split(path, "/")
 		for p := 1; p < len(segments); p++ {
 			less := r
-			less.path = strings.Join(slices.Delete(slices.Clone(segments), p, p+1), "/")
+			less.Path = strings.Join(slices.Delete(slices.Clone(segments), p, p+1), "/")
 			if query != "" {
-				less.path += "?" + query
+				less.Path += "?" + query
 			}
-			if strings.HasPrefix(less.path, "/") {
+			if strings.HasPrefix(less.Path, "/") {
 				set(less)
 			}
 			if len(segments[p]) > 30 {
-				less.path = strings.Join(
+				less.Path = strings.Join(
 					slices.Concat(segments[:p], []string{segments[p][:len(segments[p])/2]}, segments[p+1:]),
 					"/")
 				set(less)
@@ -145,51 +145,51 @@ func without(header string, drop func(string) bool) string {
 
 // curl returns a curl command that sends the conversation to one of the servers. In that command, the file of a client
 // certificate is named after the client.
-func (c *conversation) curl(s *side) string {
+func curl(c *conversation, s *side) string {
 	scheme, address := "https", s.Secure
-	if c.readOnly {
+	if c.ReadOnly {
 		scheme, address = "http", s.ReadOnly
 	}
-	as := s.clients[c.as]
+	as := s.clients[c.As]
 	var text strings.Builder
-	for i, r := range c.requests {
+	for i, r := range c.Requests {
 		if i == 0 {
 			text.WriteString("curl -k -i --path-as-is")
 		} else {
 			text.WriteString(" --next -k -i --path-as-is")
 		}
 		switch {
-		case c.http2:
+		case c.HTTP2:
 			text.WriteString(" --http2")
-		case r.protocol == "HTTP/1.0":
+		case r.Protocol == "HTTP/1.0":
 			text.WriteString(" --http1.0")
 		default:
 			text.WriteString(" --http1.1")
 		}
-		if as.certificate != nil {
-			fmt.Fprintf(&text, " --cert %s.crt --key %s.key", c.as, c.as)
+		if as.Certificate != nil {
+			fmt.Fprintf(&text, " --cert %s.crt --key %s.key", c.As, c.As)
 		}
-		if r.method != "GET" {
-			text.WriteString(" -X " + quoted(r.method))
+		if r.Method != "GET" {
+			text.WriteString(" -X " + quoted(r.Method))
 		}
-		for line := range strings.SplitSeq(strings.TrimSuffix(as.header+r.header, "\r\n"), "\r\n") {
+		for line := range strings.SplitSeq(strings.TrimSuffix(as.Header+r.Header, "\r\n"), "\r\n") {
 			if line != "" {
 				text.WriteString(" -H " + quoted(line))
 			}
 		}
-		if r.body != "" {
-			text.WriteString(" --data-binary " + quoted(r.body))
+		if r.Body != "" {
+			text.WriteString(" --data-binary " + quoted(r.Body))
 		}
-		if strings.HasPrefix(r.path, "/") {
-			text.WriteString(" " + quoted(scheme+"://"+address+r.path))
+		if strings.HasPrefix(r.Path, "/") {
+			text.WriteString(" " + quoted(scheme+"://"+address+r.Path))
 		} else {
-			text.WriteString(" --request-target " + quoted(r.path) + " " + scheme + "://" + address)
+			text.WriteString(" --request-target " + quoted(r.Path) + " " + scheme + "://" + address)
 		}
 	}
-	if c.pipelined {
+	if c.Pipelined {
 		text.WriteString("   # all sent at once")
 	}
-	for _, fault := range c.faults {
+	for _, fault := range c.Faults {
 		fmt.Fprintf(&text, "   # while a %s is answered with %d", fault.Review, fault.Status)
 	}
 	return text.String()

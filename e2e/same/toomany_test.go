@@ -20,9 +20,9 @@ func TestSameTooManyStreams(t *testing.T) {
 		"/portForward/default/nginx"}
 	var all []conversation
 	for range 101 { // the requests of the last conversation are refused
-		talk := conversation{from: "toomany_test.go", as: "kubelet-client"}
+		talk := conversation{From: "toomany_test.go", As: "kubelet-client"}
 		for i := range 10 {
-			talk.requests = append(talk.requests, request{method: "POST", path: paths[i%len(paths)]})
+			talk.Requests = append(talk.Requests, request{Method: "POST", Path: paths[i%len(paths)]})
 		}
 		all = append(all, talk)
 	}

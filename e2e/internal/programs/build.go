@@ -116,7 +116,9 @@ func cached(name string) (string, error) {
 		return path, err
 	}
 	temporary := path + ".tmp"
-	if strings.Contains(Modules[name], "@") {
+	if minor, older := strings.CutPrefix(name, OlderReference); older {
+		err = buildOlder(temporary, minor)
+	} else if strings.Contains(Modules[name], "@") {
 		temporary, err = goInstall(dir, name)
 	} else {
 		err = goBuild(moduleOf(name), temporary, Modules[name])
@@ -155,6 +157,10 @@ func sources(name string) (string, error) {
 	if strings.Contains(Modules[name], "@") {
 		fmt.Fprintln(hash, Modules[name])
 		return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
+	}
+	if minor, older := strings.CutPrefix(name, OlderReference); older {
+		err := writeOlderSources(hash, minor)
+		return fmt.Sprintf("%x", hash.Sum(nil)[:6]), err
 	}
 	versions, err := moduleVersions(moduleOf(name))
 	if err != nil {

@@ -1,17 +1,15 @@
-package same
+package recordings
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"math/big"
 	"strings"
-	"testing"
 	"time"
 
-	"fauxlet/e2e/internal/controlplane"
-	"fauxlet/e2e/internal/expect"
 	"fauxlet/testcerts"
 )
 
@@ -20,22 +18,25 @@ import (
 var uidAttribute = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
 
 // oddClients adds clients whose certificates or headers are unusual.
-func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
-	t.Helper()
+func oddClients(p authorities, all map[string]Client) error {
+	var failed error
 	mint := func(ca *testcerts.Authority, commonName string, groups []string,
 		mutate ...testcerts.Mutate) *tls.Certificate {
 		pair, err := ca.Client(commonName, groups, mutate...)
-		expect.NoError(t, err)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			return nil
+		}
 		certificate := pair.TLS()
 		return &certificate
 	}
 	intermediate := func(mutate ...testcerts.Mutate) *testcerts.Authority {
 		ca, err := p.CA.Intermediate("middle", mutate...)
-		expect.NoError(t, err)
+		failed = errors.Join(failed, err)
 		return ca
 	}
 	add := func(name string, certificate *tls.Certificate, header ...string) {
-		all["odd:"+name] = client{certificate: certificate, header: strings.Join(append(header, ""), "\r\n")}
+		all["odd:"+name] = Client{Certificate: certificate, Header: strings.Join(append(header, ""), "\r\n")}
 	}
 	// The function "followed" returns a certificate pair with additional certificates at the end of its chain.
 	followed := func(first *tls.Certificate, more ...[]byte) *tls.Certificate {
@@ -77,7 +78,9 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 		c.MaxPathLen, c.MaxPathLenZero = 0,
 			true
 	}).Intermediate("below")
-	expect.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	add("path-too-long", mint(below, "kubelet-client", nil))
 
 	// These clients have certificates with unusual usages, algorithms and extensions.
@@ -158,4 +161,5 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("expired+websocket-token", mint(p.CA, "kubelet-client", nil, testcerts.Expired),
 		append([]string{websocket + "YWRtaW4tdG9rZW4, v5.channel.k8s.io"}, upgrade...)...)
 	add("unknown-ca+basic", unknown, "Authorization: Basic YWRtaW46YWRtaW4=")
+	return failed
 }

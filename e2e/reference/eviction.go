@@ -1,0 +1,9 @@
+//go:build !before133
+
+package main
+
+import kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
+
+func mergesEvictionDefaults(config *kubeletconfig.KubeletConfiguration) bool {
+	return config.MergeDefaultEvictionSettings
+}

@@ -1,0 +1,13 @@
+package same
+
+import "fauxlet/internal/recordings"
+
+type (
+	client       = recordings.Client
+	conversation = recordings.Conversation
+	request      = recordings.Request
+	observation  = recordings.Observation
+	difference   = recordings.Difference
+)
+
+const hangUp = recordings.HangUp
