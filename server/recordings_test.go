@@ -172,7 +172,7 @@ var allowedDifferences = []allowed{
 		aspects: []string{"status", "body", "header Content-Length", "header Content-Type", "connection"},
 		reason: "The error comes from the container runtime, through which older kubelets served streams. The " +
 			"recordings have a runtime with the streaming library of the kubelet's version.", connection: true},
-	{until: "1.31", routes: []string{"metrics"}, body: `^(# HELP |)`, aspects: []string{"header Content-Type"},
+	{until: "1.32", routes: []string{"metrics"}, body: `^(# HELP |)`, aspects: []string{"header Content-Type"},
 		reason: "prometheus/common before v0.60 names the escaping scheme \"values\" instead of \"underscores\"."},
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/pods"
@@ -18,13 +17,13 @@ import (
 type store = *pods.Store
 
 func (c *streamed) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, err io.WriteCloser, tty bool,
-	resize <-chan remotecommand.TerminalSize) error {
+	resize <-chan terminalSize) error {
 	namespace, name, container := names(id)
 	return c.store.Exec(ctx, namespace, name, container, cmd, streams(in, out, err, tty, resize))
 }
 
 func (c *streamed) Attach(ctx context.Context, id string, in io.Reader, out, err io.WriteCloser, tty bool,
-	resize <-chan remotecommand.TerminalSize) error {
+	resize <-chan terminalSize) error {
 	namespace, name, container := names(id)
 	return c.store.Attach(ctx, namespace, name, container, streams(in, out, err, tty, resize))
 }
@@ -34,7 +33,7 @@ func (c *streamed) PortForward(ctx context.Context, id string, port int32, strea
 	return c.store.PortForward(ctx, namespace, name, port, stream)
 }
 
-func streams(in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) pods.Streams {
+func streams(in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan terminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
 	if resize != nil {
 		sizes := make(chan pods.Size)
