@@ -21,7 +21,7 @@ func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 		if _, ok := builtin[name]; ok {
 			continue
 		}
-		spec := featuregate.FeatureSpec{PreRelease: featuregate.PreAlpha, Version: version.MajorMinor(0, 0)}
+		spec := featuregate.FeatureSpec{Default: g.Before, PreRelease: featuregate.PreAlpha, Version: version.MajorMinor(0, 0)}
 		if stage := g.at(v); stage != nil {
 			spec.Default, spec.LockToDefault, spec.PreRelease = stage.Default, stage.Locked, featuregate.GA
 			switch stage.Stage {
@@ -37,7 +37,7 @@ func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 	}
 	must(gates.AddVersioned(specs))
 	if v != (Version{}) {
-		return gates // in older versions, gates do not depend on others
+		return gates // the dependencies between the gates of older versions are not known
 	}
 	needs := map[featuregate.Feature][]featuregate.Feature{}
 	for name, others := range facts().Dependencies {

@@ -31,6 +31,8 @@ type kubeletFacts struct {
 // gateFact is a feature gate with its stage in the newest version, and earlier stages, oldest first.
 type gateFact struct {
 	Name string `json:"name"`
+	// Before is true if versions without the gate behave as if it were on.
+	Before bool `json:"before"`
 	gateStage
 	Earlier []gateStage `json:"earlier"`
 }

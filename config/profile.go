@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
@@ -83,24 +84,25 @@ var changes = []Change{
 	{Since: "1.37", Subject: "configuration", fields: []string{"defaultPodSysctls"},
 		What: "New field: defaultPodSysctls.", Source: "k8s.io/kubelet, config/v1beta1"},
 	{Since: "1.32", Subject: "authorization", behavior: SubresourceList, What: "A 403 lists the subresources that " +
-		"were checked, as in `subresource(s)=[pods proxy]`, and ends with a line feed. Before, it names one, as in " +
+		"were checked, as in `subresource(s)=[proxy]`, and ends with a line feed. Before, it names one, as in " +
 		"`subresource=proxy`.", Source: "pkg/kubelet/server/server.go, InstallAuthFilter"},
 	{Since: "1.32", Subject: "authorization", behavior: CredentialID, What: "SubjectAccessReviews for the user of a " +
 		"client certificate have the extra attribute authentication.kubernetes.io/credential-id.",
 		Source: "k8s.io/apiserver, request/x509"},
 	{Since: "1.32", Subject: "paths", behavior: MoreHealthChecks, What: "/healthz has the checks of the container " +
-		"manager, such as device-plugin.", Source: "pkg/kubelet/server/server.go, InstallAuthNotRequiredHandlers"},
+		"manager, such as device-plugin.", Source: "pkg/kubelet/server/server.go, InstallDefaultHandlers"},
 	{Since: "1.32", Subject: "paths", behavior: LogStreams, What: "/containerLogs answers 400 if the parameter " +
-		"stream names one stream and the feature gate PodLogsQuerySplitStreams is off. Before, the parameter is " +
+		"stream is anything but All and the feature gate PodLogsQuerySplitStreams is off. Before, the parameter is " +
 		"ignored.", Source: "pkg/kubelet/server/server.go, getContainerLogs"},
 	{Since: "1.33", Backports: []string{"1.30.10", "1.31.6", "1.32.2"}, Subject: "paths", behavior: ProtectedCheckpoint,
 		What:   "/checkpoint is not served on the read-only port (CVE-2025-0426).",
 		Source: "pkg/kubelet/server/server.go; kubernetes#130016"},
 	{Since: "1.33", Subject: "authorization", behavior: CertificateUID, What: "The user of a client certificate has " +
-		"the UID that the certificate states.", Source: "k8s.io/apiserver, request/x509"},
+		"the UID in the certificate's subject, unless the feature gate AllowParsingUserUIDFromCertAuth is off.",
+		Source: "k8s.io/apiserver, request/x509"},
 	{Since: "1.33", Subject: "authorization", behavior: ZPages, What: "/statusz needs nodes/statusz, and /flagz needs " +
-		"nodes/configz. Before, a kubelet does not serve them, and checks nodes/proxy.",
-		Source: "pkg/kubelet/server/auth.go"},
+		"nodes/configz, if the feature gates ComponentStatusz and ComponentFlagz are on. Before, kubelets do not serve " +
+		"them: 404, without authentication.", Source: "pkg/kubelet/server/auth.go"},
 	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
@@ -108,37 +110,43 @@ var changes = []Change{
 		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
 	{Since: "1.34", Subject: "paths", behavior: OmitsZeroTimes, What: "The pods in /runningpods have no field " +
 		"creationTimestamp. Before, it is null.", Source: "k8s.io/apimachinery, ObjectMeta"},
-	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "A POST, PUT or PATCH without " +
-		"Content-Length that does not accept the content type is answered with 406. Before, with 415.",
+	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "If the Accept header does not " +
+		"allow the path's content type, a POST, PUT or PATCH without Content-Length gets 406. Before, it gets 415.",
 		Source: "go-restful v3.12, Route selection"},
+	{Since: "1.35", Subject: "configuration", What: "The flag --pod-infra-container-image is gone.",
+		Source: "pkg/kubelet/config/flags.go"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
 		What:   "memoryThrottlingFactor has no default. Before, it is 0.9.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
-	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "/statusz is also served on the read-only port, and " +
-		"with enableDebuggingHandlers: false.", Source: "pkg/kubelet/server/server.go, installStatusZ"},
-	{Since: "1.36", Subject: "paths", behavior: ProtectedStatusz, What: "/statusz is served only on the secure port.",
+	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "If the feature gate ComponentStatusz is on, " +
+		"/statusz is served on the read-only port too, and even with enableDebuggingHandlers: false.",
+		Source: "pkg/kubelet/server/server.go, installStatusZ"},
+	{Since: "1.36", Subject: "paths", behavior: ProtectedStatusz, What: "As before 1.35, /statusz is served " +
+		"only on the secure port, and only with enableDebuggingHandlers: true.",
 		Source: "pkg/kubelet/server/server.go, InstallZPages"},
 	{Since: "1.37", Subject: "authorization", behavior: AllocatedPods, What: "/allocatedPods needs nodes/pods or " +
-		"nodes/proxy. Before, a kubelet does not serve it, and checks nodes/proxy.",
-		Source: "pkg/kubelet/server/auth.go"},
+		"nodes/proxy, if the feature gate KubeletAllocatedPodsEndpoint is on. Before, kubelets do not serve it: 404, " +
+		"without authentication.", Source: "pkg/kubelet/server/auth.go"},
 }
 
-// Changes returns what differs between the kubelets of two versions: the changes that came after the first version, up
-// to the second one, oldest first. Only the feature gates that have an effect on a stand-in are compared.
-func Changes(after, upTo Version) []Change {
+// Changes returns what differs between the kubelets of two versions: what the second version has and the first one does
+// not, oldest change first. Only the feature gates that have an effect on a stand-in are compared.
+func Changes(from, to Version) []Change {
 	var all []Change
 	for _, minor := range Versions() {
-		if !after.before(minor.String()) || upTo.before(minor.String()) {
-			continue
-		}
+		var here []Change
 		for _, c := range changes {
-			if c.Since == minor.String() {
-				all = append(all, c)
+			if c.Since == minor.String() && !from.has(c.Since, c.Backports) && to.has(c.Since, c.Backports) {
+				here = append(here, c)
 			}
 		}
-		all = append(all, gateChanges(minor)...)
+		if from.before(minor.String()) && !to.before(minor.String()) {
+			here = append(here, gateChanges(minor)...)
+		}
+		slices.SortStableFunc(here, func(a, b Change) int { return strings.Compare(a.Subject, b.Subject) })
+		all = append(all, here...)
 	}
 	return all
 }
@@ -160,16 +168,21 @@ func gateChanges(minor Version) (all []Change) {
 			if stage.Since != minor.String() {
 				continue
 			}
-			what := fmt.Sprintf("%s is %s by default", name, states[stage.Default])
-			if stage.Locked {
-				what = fmt.Sprintf("%s is always %s; a configuration that sets it to %v is refused", name,
+			what := fmt.Sprintf("%s is on by default", name)
+			switch {
+			case stage.Locked:
+				what = fmt.Sprintf("%s is locked to %s: a configuration that sets it to %v is refused", name,
 					states[stage.Default], !stage.Default)
+			case !stage.Default:
+				what = fmt.Sprintf("%s is off by default", name)
 			}
 			switch {
+			case i == 0 && gate.Before:
+				what = "New: " + what + " (before, kubelets behave as if it were on)"
 			case i == 0:
 				what = "New: " + what
 			case stages[i-1].Default != stage.Default || stage.Locked:
-				what += fmt.Sprintf("; before, it is %s by default", states[stages[i-1].Default])
+				what += fmt.Sprintf(" (before: %s by default)", states[stages[i-1].Default])
 			default:
 				continue // only the stage has changed, for example from alpha to beta
 			}

@@ -200,3 +200,37 @@ func TestVersionsWithoutFile(t *testing.T) {
 		}
 	}
 }
+
+// TestGateBefore checks a gate that turns off what kubelets did before they had it.
+func TestGateBefore(t *testing.T) {
+	for version, want := range map[string]bool{"1.30": true, "1.31": false, "1.37": false} {
+		c, err := loadFor(t, version, "", true, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Enabled("AllowDNSOnlyNodeCSR") != want {
+			t.Errorf("%s: AllowDNSOnlyNodeCSR is %v, want %v", version, !want, want)
+		}
+	}
+	if _, err := loadFor(t, "1.30", "featureGates: {AllowDNSOnlyNodeCSR: true}\n", true, ""); err == nil ||
+		!strings.Contains(err.Error(), "unrecognized feature gate: AllowDNSOnlyNodeCSR") {
+		t.Errorf("1.30 with the gate: %v", err)
+	}
+	// Every change between patch versions of one minor version, and none that the first version has already.
+	for _, test := range []struct {
+		from, to string
+		want     int
+	}{{"1.31.5", "1.31.6", 1}, {"1.30.9", "1.30.10", 1}, {"1.31.6", "1.31.14", 0}} {
+		from, _ := ParseVersion(test.from)
+		to, _ := ParseVersion(test.to)
+		if got := Changes(from, to); len(got) != test.want {
+			t.Errorf("%s to %s: %+v, want %d changes", test.from, test.to, got, test.want)
+		}
+	}
+	from, _ := ParseVersion("1.32.2")
+	for _, c := range Changes(from, Version{}) {
+		if c.behavior == ProtectedCheckpoint {
+			t.Error("1.32.2 has the protected /checkpoint already")
+		}
+	}
+}

@@ -2,6 +2,7 @@ package kubelettest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -16,21 +17,23 @@ import (
 
 // Role returns the smallest ClusterRole that allows the requests that a user has sent to the kubelet so far, whether
 // they were allowed or not. The role is for the version of the kubelet (see [WithVersion]): for GET /pods, the right to
-// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. Requests with a method that has no verb, such as
-// HEAD, are not allowed by the role. Role fails the test if the user has sent no request.
+// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. It assumes the default feature gates of the version,
+// and does not allow requests with a method such as HEAD, for which a kubelet checks an empty verb. The name of the role
+// is kubelet-access. Role fails the test if the user has sent no request.
 func (k *Kubelet) Role(user string) *rbacv1.ClusterRole {
 	requests, _ := k.requestsOf(user)
 	if len(requests) == 0 {
 		k.test.Fatalf("Role: user %s has sent no request", user)
 	}
 	role := leastprivilege.For(k.config.Version, requests)
-	return role.ClusterRole("kubelet-client")
+	return role.ClusterRole("kubelet-access")
 }
 
 // AssertGranted fails the test if the manifests do not grant a right that a request of the user needed. The manifests
-// are YAML documents with ClusterRoles and ClusterRoleBindings, as for [WithRBAC]. So a test can run an agent with all
-// rights, and find out whether the manifests that are published with the agent are sufficient. AssertGranted also fails the
-// test if the user has sent no request.
+// are YAML documents with ClusterRoles and ClusterRoleBindings, as for [WithRBAC]; objects of other kinds are skipped. A
+// subject in them must be the user, or one of the user's groups. So a test can run an agent that is allowed everything
+// ([User.Allow] "* *"), and find out whether the manifests that are published with the agent are sufficient. AssertGranted
+// assumes the default feature gates of the kubelet's version. It also fails the test if the user has sent no request.
 func (k *Kubelet) AssertGranted(t testing.TB, user, manifests string) {
 	t.Helper()
 	objects, err := reviewapi.ParseManifests("manifests", []byte(manifests))
@@ -53,7 +56,7 @@ func (k *Kubelet) AssertGranted(t testing.TB, user, manifests string) {
 					Resource: "nodes", Subresource: subresource, Name: k.NodeName}}).Allowed
 		}) {
 			t.Errorf("%s %s of user %s: the manifests do not grant the verb %q on nodes/%s", r.Method, r.Path, user,
-				authchain.Verb(r.Method), subresources[0])
+				authchain.Verb(r.Method), strings.Join(subresources, " or nodes/"))
 		}
 	}
 }

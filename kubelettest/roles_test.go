@@ -85,7 +85,7 @@ subjects: [{kind: User, name: agent, apiGroup: ` + rbacv1.GroupName + `}]
 		f := &failures{TB: t}
 		k.AssertGranted(f, agent, manifest(resource))
 		if len(f.texts) != want || want > 0 && !strings.Contains(f.texts[0],
-			`GET /pods of user agent: the manifests do not grant the verb "get" on nodes/pods`) {
+			`GET /pods of user agent: the manifests do not grant the verb "get" on nodes/pods or nodes/proxy`) {
 			t.Errorf("%s: %q, want %d errors", resource, f.texts, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"fauxlet/conformance/check"
 	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
+	"fauxlet/internal/host"
 	"fauxlet/internal/kubeconfig"
 	"fauxlet/testcerts"
 )
@@ -136,7 +137,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: give both or neither")
 	}
 	o := &check.Options{ApproveServingCertificate: k.approve, ApproverWait: k.wait, NodeHostname: k.hostname,
-		Tool: "fauxlet " + buildVersion()}
+		Tool: "fauxlet " + host.NewBuild(version).Version}
 	for _, text := range k.nodeIPs {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
@@ -152,7 +153,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
-	if o.Cluster, o.ClusterOrigin, err = k.cluster.Client("fauxlet/" + buildVersion()); err != nil {
+	if o.Cluster, o.ClusterOrigin, err = k.cluster.Client("fauxlet/" + host.NewBuild(version).Version); err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	if k.clientCA != "" {
@@ -170,7 +171,7 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 
 // clusterClient returns a client for the cluster of a kubeconfig.
 func clusterClient(s kubeconfig.Source) (kubernetes.Interface, error) {
-	config, _, err := s.Client("fauxlet/" + buildVersion())
+	config, _, err := s.Client("fauxlet/" + host.NewBuild(version).Version)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"fauxlet/conformance/probe"
 	"fauxlet/internal/color"
 	"fauxlet/internal/helptext"
+	"fauxlet/internal/host"
 	"fauxlet/internal/kubeconfig"
 )
 
@@ -75,7 +76,7 @@ func newProbe() *cobra.Command {
 		"--token-file, --kubeconfig and --as) are sent to it")
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
-	addEmulateVersion(c, &p.compare.Version)
+	addEmulateVersion(c, &p.version)
 	version := flags.Lookup("emulate-version")
 	version.DefValue, version.Usage = "", "with --compare: the `version` of Kubernetes whose kubelet has the "+
 		"configuration (default: the version that the kubelet reports)"
@@ -95,10 +96,14 @@ type probeCommand struct {
 	timeout                         time.Duration
 	compare                         probe.CompareOptions
 	compareKubeconfig               string
+	version                         config.Version
 }
 
 // The method "options" validates the URL and the flags. It reads no files; the method "probe" does.
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
+	if c.Flags().Changed("emulate-version") {
+		p.compare.Version = &p.version
+	}
 	target, err := probe.ParseTarget(url)
 	o := probe.Options{Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName,
 		SendTokensUnverified: p.insecure, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
@@ -178,7 +183,8 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 	case err != nil:
 		return err
 	case i >= 0:
-		return usagef(c, "%q is not the name of a node; a URL must be the only argument, without --context", names[i])
+		return usagef(c, "%q is not the name of a node; a URL must be the only argument, without --context and --through-apiserver",
+			names[i])
 	case p.allNodes == (len(names) > 0):
 		return usagef(c, "give either --all-nodes or the names of nodes")
 	case p.concurrency < 1:
@@ -192,7 +198,7 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 	cluster := kubeconfig.Source{Path: p.given.Kubeconfig, Context: p.context}
 	p.given.Kubeconfig = ""
 	klog.SetLogger(logr.Discard())
-	config, _, err := cluster.Client("fauxlet/" + buildVersion())
+	config, _, err := cluster.Client("fauxlet/" + host.NewBuild(version).Version)
 	if err != nil {
 		return &exitError{err, exitIncomplete}
 	} else if err = options.ReadFiles(p.given, p.as, p.ca); err != nil {
@@ -223,7 +229,7 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compare.File == "" {
 		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" ||
-			p.compare.Version != (config.Version{}) {
+			p.compare.Version != nil {
 			return nil, errors.New("--compare-kubeconfig, --compare-client-ca, --compare-node-name and " +
 				"--emulate-version require --compare")
 		}

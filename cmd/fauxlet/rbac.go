@@ -11,9 +11,9 @@ import (
 )
 
 func newRBAC() *cobra.Command {
+	var version config.Version
 	var files []string
 	var output string
-	var version config.Version
 	c := &cobra.Command{Use: "rbac -f FILE...", Args: noArgsBut("filename"), RunE: func(c *cobra.Command, _ []string) error {
 		versions := config.Versions()
 		if c.Flags().Changed("emulate-version") {

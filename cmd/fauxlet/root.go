@@ -29,7 +29,7 @@ func newRoot() *cobra.Command {
 	showVersion := root.Flags().BoolP("version", "v", false, "print the version of fauxlet")
 	root.RunE = func(c *cobra.Command, _ []string) error {
 		if *showVersion {
-			_, err := fmt.Fprintln(c.OutOrStdout(), host.NewBuild(buildVersion()))
+			_, err := fmt.Fprintln(c.OutOrStdout(), host.NewBuild(version))
 			return err
 		}
 		return c.Help()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +16,7 @@ func newVersion() *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			v := host.NewBuild(buildVersion())
+			v := host.NewBuild(version)
 			switch output {
 			case "text":
 				_, err := fmt.Fprintln(c.OutOrStdout(), v)
@@ -31,14 +30,4 @@ func newVersion() *cobra.Command {
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	completeFlag(c, "output", "text", "json")
 	return c
-}
-
-// buildVersion returns the version set by the linker, or the module version if the program was built with go install.
-func buildVersion() string {
-	if version == "unknown" {
-		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-			return info.Main.Version
-		}
-	}
-	return version
 }

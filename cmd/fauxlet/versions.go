@@ -14,16 +14,13 @@ func newVersions() *cobra.Command {
 		Use: "versions [FROM TO]",
 		RunE: func(c *cobra.Command, args []string) error {
 			from, to := config.Versions()[0], config.Version{}
-			switch len(args) {
-			case 0:
-			case 2:
-				for i, v := range []*config.Version{&from, &to} {
-					if err := v.Set(args[i]); err != nil {
-						return usagef(c, "%w", err)
-					}
+			if len(args) != 0 && len(args) != 2 {
+				return usagef(c, "give no version, or two, for example: fauxlet versions 1.32 1.36")
+			}
+			for i, text := range args {
+				if err := []*config.Version{&from, &to}[i].Set(text); err != nil {
+					return usagef(c, "%w", err)
 				}
-			default:
-				return usagef(c, "got %d versions, want none or two, for example: fauxlet versions 1.32 1.36", len(args))
 			}
 			changes, err := versions.Between(from, to)
 			if err != nil {

@@ -60,7 +60,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 		return err
 	}
 	defer client.Close()
-	if w.rbac != "" {
+	if c.Flags().Changed("rbac") {
 		return w.printRoles(c, client)
 	}
 	signal.Ignore(syscall.SIGHUP) // kill -HUP $(pidof fauxlet) is meant for fauxlet serve
@@ -105,8 +105,15 @@ func (w *watchCommand) run(c *cobra.Command) error {
 
 // printRoles prints the roles of the user in --rbac.
 func (w *watchCommand) printRoles(c *cobra.Command, client *admin.Client) error {
+	for _, name := range []string{"verbose", "follow", "tail", "since", "outcome", "user", "node", "path", "status"} {
+		if c.Flags().Changed(name) {
+			return usagef(c, "--rbac looks at all requests of the user that are kept; remove --%s", name)
+		}
+	}
 	roles, err := client.RBAC(c.Context(), w.rbac)
 	switch {
+	case w.rbac == "":
+		return usagef(c, "--rbac: give the name of a user")
 	case err != nil:
 		return w.remote.addRemedy(err)
 	case w.output == "json":

@@ -37,9 +37,9 @@ type CompareOptions struct {
 	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate or,
 	// without such a name, the target's host.
 	NodeName string
-	// Version is the version of Kubernetes that the stand-in emulates. The zero value means the version that the kubelet
+	// Version is the version of Kubernetes that the stand-in emulates. If it is nil, this is the version that the kubelet
 	// reports, or the newest version if the kubelet reports none that can be emulated.
-	Version config.Version
+	Version *config.Version
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
 	// answers to the stand-in's reviews are inferred from the kubelet's responses. If the kubelet's responses do not
 	// show an answer, the responses that depend on this answer are not compared.
@@ -54,8 +54,8 @@ func (c *CompareOptions) reviewsObserved() bool {
 
 // The method "version" returns the version that the stand-in emulates.
 func (c *CompareOptions) version(seen *observation) config.Version {
-	if c.Version != (config.Version{}) {
-		return c.Version
+	if c.Version != nil {
+		return *c.Version
 	}
 	number, _, _ := strings.Cut(seen.version(), "-") // as in v1.33.5-gke.1162000
 	number, _, _ = strings.Cut(number, "+")          // as in v1.33.5+k3s1

@@ -44,6 +44,9 @@ type object = map[string]any
 
 type gate struct {
 	Name string `json:"name"`
+	// Before is true if versions without the gate behave as if it were on. Kubernetes states this as a stage of version
+	// 1.0, although the gate did not exist then.
+	Before bool `json:"before,omitempty"`
 	stage
 	// Earlier has the stages that ended with a version from 1.30 on, oldest first.
 	Earlier []stage `json:"earlier,omitempty"`
@@ -213,7 +216,12 @@ func measureGates() ([]gate, map[string][]string) {
 	var gates []gate
 	for name, specs := range utilfeature.DefaultMutableFeatureGate.GetAllVersioned() {
 		var stages []stage
-		for _, spec := range specs {
+		before := false
+		for i, spec := range specs {
+			if i == 0 && len(specs) > 1 && spec.Version.EqualTo(version.MajorMinor(1, 0)) {
+				before = spec.Default
+				continue
+			}
 			s := stage{Default: spec.Default, Locked: spec.LockToDefault, Stage: string(spec.PreRelease)}
 			if spec.Version.GreaterThan(oldest) {
 				s.Since = spec.Version.String()
@@ -223,7 +231,7 @@ func measureGates() ([]gate, map[string][]string) {
 			stages = append(stages, s)
 		}
 		last := len(stages) - 1
-		gates = append(gates, gate{Name: string(name), stage: stages[last], Earlier: stages[:last]})
+		gates = append(gates, gate{Name: string(name), Before: before, stage: stages[last], Earlier: stages[:last]})
 	}
 	slices.SortFunc(gates, func(a, b gate) int { return strings.Compare(a.Name, b.Name) })
 	needs := map[string][]string{}

@@ -451,8 +451,8 @@ func TestRBAC(t *testing.T) {
 		t.Errorf("%s\nwant the rules %s, from 3 decisions", body, want)
 	}
 	for query, want := range map[string]string{
-		"user=nobody": `404 no request of user "nobody" is kept; requests are kept of: agent, other`,
-		"":            `404 no request of user "" is kept`,
+		"user=nobody": `404 user "nobody" has sent no request that is still kept; users with requests: agent, other`,
+		"":            `404 user "" has sent no request`,
 		"usr=agent":   `400 unknown parameter "usr"; the only parameter is user`,
 	} {
 		response, body := ask(t, http.MethodGet, url+"/api/rbac?"+query, "")

@@ -51,7 +51,7 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if response.Decisions == 0 {
-		return errorf(http.StatusNotFound, "no request of user %q is kept; requests are kept of: %s", user, namesOf(users))
+		return errorf(http.StatusNotFound, "user %q has sent no request that is still kept; users with requests: %s", user, namesOf(users))
 	}
 	response.Roles = leastprivilege.Roles(slices.Collect(maps.Keys(requests)))
 	for i := range response.Roles {
@@ -65,7 +65,7 @@ func namesOf(users map[string]bool) string {
 	const most = 10
 	names := slices.Sorted(maps.Keys(users))
 	if len(names) == 0 {
-		return "no user"
+		return "none"
 	}
 	more := ""
 	if len(names) > most {

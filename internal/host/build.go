@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"fauxlet/config"
 )
@@ -15,8 +16,13 @@ type Build struct {
 	Platform   string `json:"platform"`
 }
 
-// NewBuild describes this program, given its version.
+// NewBuild describes this program. The argument is the version that the linker has set. If it is "unknown" because the
+// program was built with go install, the version is that of the module.
 func NewBuild(version string) Build {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "unknown" && info.Main.Version != "" &&
+		info.Main.Version != "(devel)" {
+		version = info.Main.Version
+	}
 	return Build{version, config.Version{}.GitVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 // setLibraryGates sets the feature gates of k8s.io/apiserver, which are global in the process, to the kubelet's feature
-// gates. In a kubelet, both are the same set of feature gates.
+// gates. In a kubelet, both are the same set of feature gates. A gate that is stable or locked in the library is left
+// alone, although an emulated older version can have another value: the library has no other behavior any more.
 func setLibraryGates(cfg *config.Config) error {
 	kubelet, ok := cfg.FeatureGates.(featuregate.MutableFeatureGate)
 	if !ok {
@@ -22,7 +23,9 @@ func setLibraryGates(cfg *config.Config) error {
 	library := utilfeature.DefaultMutableFeatureGate
 	known, set := library.GetAll(), map[string]bool{}
 	for gate := range kubelet.GetAll() {
-		if _, shared := known[gate]; shared && kubelet.Enabled(gate) != library.Enabled(gate) {
+		spec, shared := known[gate]
+		if shared && !spec.LockToDefault && spec.PreRelease != featuregate.GA &&
+			kubelet.Enabled(gate) != library.Enabled(gate) {
 			set[string(gate)] = kubelet.Enabled(gate)
 		}
 	}

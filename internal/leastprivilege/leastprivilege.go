@@ -3,9 +3,10 @@
 package leastprivilege
 
 import (
-	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,6 +26,9 @@ type Rule struct {
 	Verbs       []string `json:"verbs"`       // sorted
 	// Requests are the requests that need the rule, as method and path, with an ellipsis in place of the names of pods.
 	Requests []string `json:"requests"`
+	// AlsoAllows are requests that another, narrower right would allow, too. The role lacks this right, because the rule is
+	// needed anyway.
+	AlsoAllows []string `json:"alsoAllows,omitempty"`
 }
 
 // Role is the smallest role for the kubelets of some versions.
@@ -32,9 +36,11 @@ type Role struct {
 	From  string `json:"from"` // the first minor version for which this is the smallest role, such as 1.33
 	To    string `json:"to"`   // the last one
 	Rules []Rule `json:"rules"`
-	// Impossible are requests that only the verb "*" would allow, because their method has no verb, such as HEAD. No
-	// rule allows them.
+	// Impossible are requests that only the verb "*" would allow: for a method such as HEAD, a kubelet checks an empty
+	// verb. No rule allows them.
 	Impossible []string `json:"impossible,omitempty"`
+	// NotServed are requests that the kubelets do not serve with their default feature gates. They need no right.
+	NotServed []string `json:"notServed,omitempty"`
 }
 
 // Roles returns the smallest role for each version. Neighbouring versions with the same role share one entry.
@@ -42,7 +48,8 @@ func Roles(requests []Request) []Role {
 	var roles []Role
 	for _, v := range config.Versions() {
 		role := For(v, requests)
-		if last := len(roles) - 1; last >= 0 && slices.EqualFunc(roles[last].Rules, role.Rules, sameRule) {
+		if last := len(roles) - 1; last >= 0 && slices.EqualFunc(roles[last].Rules, role.Rules, sameRule) &&
+			slices.Equal(roles[last].NotServed, role.NotServed) {
 			roles[last].To = role.To
 			continue
 		}
@@ -52,45 +59,51 @@ func Roles(requests []Request) []Role {
 }
 
 func sameRule(a, b Rule) bool {
-	return a.Subresource == b.Subresource && slices.Equal(a.Verbs, b.Verbs) && slices.Equal(a.Requests, b.Requests)
+	return a.Subresource == b.Subresource && slices.Equal(a.Verbs, b.Verbs) && slices.Equal(a.Requests, b.Requests) &&
+		slices.Equal(a.AlsoAllows, b.AlsoAllows)
 }
 
 type permission struct{ subresource, verb string }
 
 // For returns the smallest role for the kubelets of one version, with their default feature gates. A request that
 // several subresources allow gets the right to the first one, which is the narrowest, unless another request needs one
-// of the others anyway.
+// of them anyway.
 func For(v config.Version, requests []Request) Role {
 	role := Role{From: v.String(), To: v.String()}
-	needed := map[permission]map[string]bool{}
-	impossible := map[string]bool{}
-	add := func(p permission, r Request) {
-		if needed[p] == nil {
-			needed[p] = map[string]bool{}
+	needed, also := map[permission]map[string]bool{}, map[permission]map[string]bool{}
+	add := func(to map[permission]map[string]bool, p permission, r Request) {
+		if to[p] == nil {
+			to[p] = map[string]bool{}
 		}
-		needed[p][shorten(r)] = true
+		to[p][shorten(r)] = true
 	}
+	impossible, notServed := map[string]bool{}, map[string]bool{}
 	var choices []Request
 	for _, r := range requests {
 		verb, subresources := authchain.Verb(r.Method), server.Subresources(r.Path, v)
 		switch {
+		case !servedByDefault(r.Path, v):
+			notServed[shorten(r)] = true
 		case verb == "":
 			impossible[shorten(r)] = true
 		case len(subresources) == 1:
-			add(permission{subresources[0], verb}, r)
+			add(needed, permission{subresources[0], verb}, r)
 		default:
 			choices = append(choices, r)
 		}
 	}
+	for p := range needed { // the rights of requests without a choice
+		also[p] = map[string]bool{}
+	}
 	for _, r := range choices {
 		verb, subresources := authchain.Verb(r.Method), server.Subresources(r.Path, v)
-		chosen := subresources[0]
-		for _, other := range subresources[1:] {
-			if needed[permission{other, verb}] != nil {
-				chosen = other
-			}
+		i := slices.IndexFunc(subresources, func(s string) bool { return also[permission{s, verb}] != nil })
+		switch {
+		case i > 0:
+			add(also, permission{subresources[i], verb}, r)
+		default:
+			add(needed, permission{subresources[0], verb}, r)
 		}
-		add(permission{chosen, verb}, r)
 	}
 	rules := map[string]*Rule{}
 	for p, from := range needed {
@@ -101,15 +114,26 @@ func For(v config.Version, requests []Request) Role {
 		}
 		rule.Verbs = append(rule.Verbs, p.verb)
 		rule.Requests = append(rule.Requests, slices.Collect(maps.Keys(from))...)
+		rule.AlsoAllows = append(rule.AlsoAllows, slices.Collect(maps.Keys(also[p]))...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		rule := rules[name]
 		slices.Sort(rule.Verbs)
 		slices.Sort(rule.Requests)
+		slices.Sort(rule.AlsoAllows)
 		role.Rules = append(role.Rules, *rule)
 	}
-	role.Impossible = slices.Sorted(maps.Keys(impossible))
+	role.Impossible, role.NotServed = slices.Sorted(maps.Keys(impossible)), slices.Sorted(maps.Keys(notServed))
 	return role
+}
+
+// servedByDefault reports whether the kubelet of version v serves a path with its default feature gates. A kubelet
+// answers other paths with 404, without authentication.
+func servedByDefault(path string, v config.Version) bool {
+	root, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	gate := map[string]string{"statusz": "ComponentStatusz", "flagz": "ComponentFlagz",
+		"allocatedPods": "KubeletAllocatedPodsEndpoint"}[root]
+	return gate == "" || v.EnabledByDefault(gate) && v.Has(config.ZPages)
 }
 
 // shorten returns the method and the path of a request, without the names of namespaces, pods, containers and files.
@@ -138,28 +162,37 @@ func (r *Role) ClusterRole(name string) *rbacv1.ClusterRole {
 }
 
 // Manifest returns the role and its binding to a user as YAML, with a comment for each rule: which requests need it, and
-// what it allows beyond them. The names of both objects are derived from the name of the user.
+// what is dangerous about it. The names of both objects are derived from the name of the user and, if the role is not for
+// all versions, from the versions.
 func (r *Role) Manifest(user string) string {
 	var b strings.Builder
-	name := "kubelet-" + objectName(user)
-	versions := "Kubernetes " + r.From
+	name, versions := "kubelet-access-"+objectName(user), r.From
 	if r.To != r.From {
 		versions += " to " + r.To
 	}
-	fmt.Fprintf(&b, "# %s: what %s needs at the kubelet\n", versions, oneLine(user))
-	for _, request := range r.Impossible {
-		fmt.Fprintf(&b, "# not allowed: %s, because its method has no verb; only the verb \"*\" would allow it\n",
-			oneLine(request))
+	if all := config.Versions(); r.From != all[0].String() || r.To != all[len(all)-1].String() {
+		name += "-" + strings.ReplaceAll(versions, " ", "-")
 	}
+	comment := func(format string, requests []string) {
+		for _, request := range requests {
+			fmt.Fprintf(&b, "# "+format+"\n", oneLine(request))
+		}
+	}
+	fmt.Fprintf(&b, "# Kubernetes %s: what %s needs at the kubelet\n", versions, oneLine(user))
+	comment("%s needs no right: with their default feature gates, these kubelets do not serve it", r.NotServed)
+	comment("%s is not allowed: the kubelet checks an empty verb, which only \"*\" allows", r.Impossible)
 	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: %s}\nrules:%s\n", name,
 		map[bool]string{true: " []"}[len(r.Rules) == 0])
 	for _, rule := range r.Rules {
-		for _, request := range rule.Requests {
-			fmt.Fprintf(&b, "# needed by %s\n", oneLine(request))
-		}
-		if rule.Subresource == "proxy" {
-			fmt.Fprintf(&b, "# Caution: nodes/proxy also allows all other paths of the kubelet with these verbs. With the "+
-				"verb get, this\n# client can run commands in every container of the node, by WebSocket.\n")
+		comment("needed by %s", rule.Requests)
+		comment("also allows %s, for which a narrower right would be enough", rule.AlsoAllows)
+		switch {
+		case rule.Subresource != "proxy":
+		case slices.Contains(rule.Verbs, "get"):
+			b.WriteString("# Caution: with this right, the client can run commands in every container of a node, because " +
+				"exec by\n# WebSocket is a GET, and it can read all logs.\n")
+		case slices.Contains(rule.Verbs, "create"):
+			b.WriteString("# Caution: with this right, the client can run commands in every container of a node.\n")
 		}
 		fmt.Fprintf(&b, "- {apiGroups: [\"\"], resources: [nodes/%s], verbs: [%s]}\n", rule.Subresource,
 			strings.Join(rule.Verbs, ", "))
@@ -180,15 +213,24 @@ func subject(user string) string {
 	return fmt.Sprintf("{apiGroup: rbac.authorization.k8s.io, kind: User, name: %q}", user)
 }
 
-// objectName turns a user name into a part of an object's name: lower-case letters, digits and dashes.
+var (
+	plainUser      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,50}$`)
+	serviceAccount = regexp.MustCompile(`^system:serviceaccount:([a-z0-9-]{1,30}):([a-z0-9][a-z0-9.-]{0,30})$`)
+	other          = regexp.MustCompile(`[^a-z0-9]+`)
+)
+
+// objectName turns a user name into a part of an object's name. Different users get different names: for a service
+// account NAMESPACE.NAME, and for a user with other characters than a-z, 0-9 and dashes, or with a long name, a hash is
+// added.
 func objectName(user string) string {
-	name := strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
-			return c
-		}
-		return '-'
-	}, strings.ToLower(strings.TrimPrefix(user, "system:serviceaccount:")))
-	return cmp.Or(strings.Trim(name[:min(len(name), 40)], "-"), "client")
+	if m := serviceAccount.FindStringSubmatch(user); m != nil {
+		return m[1] + "." + m[2]
+	}
+	if plainUser.MatchString(user) {
+		return user
+	}
+	name := other.ReplaceAllString(user, "-")
+	return fmt.Sprintf("%s-%.8x", strings.Trim("user-"+name[:min(len(name), 30)], "-"), sha256.Sum256([]byte(user)))
 }
 
 // oneLine quotes a text with characters that could end a comment.

@@ -66,11 +66,13 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 		for range 1 + random.IntN(8) {
 			requests = append(requests, Request{methods[random.IntN(len(methods))], paths[random.IntN(len(paths))]})
 		}
-		possible := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return authchain.Verb(r.Method) == "" })
 		for _, v := range config.Versions() {
 			made := For(v, requests)
-			if none := len(possible) == len(requests); none != (len(made.Impossible) == 0) {
-				t.Errorf("%s, %v: impossible are %q", v, requests, made.Impossible)
+			possible := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool {
+				return authchain.Verb(r.Method) == "" || !servedByDefault(r.Path, v)
+			})
+			if all := len(possible) == len(requests); all != (len(made.Impossible)+len(made.NotServed) == 0) {
+				t.Errorf("%s, %v: impossible are %q, not served %q", v, requests, made.Impossible, made.NotServed)
 			}
 			role, binding := objects(t, made.Manifest(agent))
 			denied := func(role *rbacv1.ClusterRole) bool {
@@ -113,9 +115,24 @@ func TestRoles(t *testing.T) {
 	}
 	// A client that needs nodes/proxy anyway needs no other right for /pods.
 	all := Roles([]Request{{"GET", "/pods"}, {"GET", "/containerLogs/a/b/c"}})
-	if len(all) != 1 || len(all[0].Rules) != 1 || all[0].Rules[0].Subresource != "proxy" ||
-		!slices.Equal(all[0].Rules[0].Requests, []string{"GET /containerLogs/…", "GET /pods"}) {
-		t.Errorf("got %+v, want one role with nodes/proxy", all)
+	if len(all) != 2 || len(all[0].Rules) != 1 || all[0].Rules[0].Subresource != "proxy" ||
+		!slices.Equal(all[1].Rules[0].AlsoAllows, []string{"GET /pods"}) || len(all[1].Rules) != 1 {
+		t.Errorf("got %+v, want nodes/proxy only", all)
+	}
+	// The kubelets before 1.36 do not serve /statusz by default, so the client needs no right for it.
+	statusz := Roles([]Request{{"GET", "/statusz"}})
+	if len(statusz) != 2 || statusz[0].To != "1.35" || len(statusz[0].Rules) != 0 ||
+		!slices.Equal(statusz[0].NotServed, []string{"GET /statusz"}) || statusz[1].Rules[0].Subresource != "statusz" {
+		t.Errorf("for /statusz: %+v", statusz)
+	}
+	names := map[string]string{}
+	for _, user := range []string{"a-b", "a_b", "A-b", "system:serviceaccount:a:b", "system:serviceaccount:a-b", "a:b", "",
+		strings.Repeat("x", 41), strings.Repeat("x", 42)} {
+		name := objectName(user)
+		if other, taken := names[name]; taken || name == "" {
+			t.Errorf("%q and %q have the object name %q", user, other, name)
+		}
+		names[name] = user
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Changes lists what changes from one version to a newer one.
 type Changes struct {
-	From    string          `json:"from"`
+	From    string          `json:"from"` // a version with its patch version, such as 1.33.13
 	To      string          `json:"to"`
 	Changes []config.Change `json:"changes"`
 }
@@ -23,13 +23,13 @@ func Between(from, to config.Version) (*Changes, error) {
 	if len(all) == 0 && len(config.Changes(to, from)) > 0 {
 		return nil, fmt.Errorf("version %s is newer than %s; give the older version first", from, to)
 	}
-	return &Changes{from.String(), to.String(), append([]config.Change{}, all...)}, nil
+	return &Changes{from.GitVersion()[1:], to.GitVersion()[1:], append([]config.Change{}, all...)}, nil
 }
 
 // Write writes the changes as text, one version after the other, wrapped at the given width.
 func (c *Changes) Write(w io.Writer, width int) {
 	if len(c.Changes) == 0 {
-		fmt.Fprintf(w, "Nothing that fauxlet knows differs between %s and %s.\n", c.From, c.To)
+		fmt.Fprintf(w, "Fauxlet knows no difference between %s and %s.\n", c.From, c.To)
 		return
 	}
 	fmt.Fprintf(w, "What changes for clients of the kubelet from Kubernetes %s to %s:\n", c.From, c.To)

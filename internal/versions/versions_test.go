@@ -79,7 +79,7 @@ func TestBetween(t *testing.T) {
 	}
 	var text bytes.Buffer
 	changes.Write(&text, 60)
-	const want = "KubeletFineGrainedAuthz is always on"
+	const want = "KubeletFineGrainedAuthz is locked to on"
 	if !strings.Contains(text.String(), want) || strings.Contains(text.String(), "since 1.37") {
 		t.Errorf("the text does not contain %q, or contains another version:\n%s", want, &text)
 	}
@@ -96,7 +96,7 @@ func TestBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data, err := json.Marshal(same); err != nil || string(data) != `{"from":"1.34","to":"1.34","changes":[]}` {
+	if data, err := json.Marshal(same); err != nil || string(data) != `{"from":"1.34.4","to":"1.34.4","changes":[]}` {
 		t.Errorf("%s, %v", data, err)
 	}
 }
