@@ -94,6 +94,8 @@ type fixture struct {
 	dir string
 	// args, if not nil, is the whole command line of the Server.
 	args []string
+	// inMemory is true if the Server sends its reviews without a connection, which takes less time.
+	inMemory bool
 	// version is the version of Kubernetes whose kubelet the Server emulates. Empty means the newest.
 	version  string
 	certDir  string // --cert-dir, the directory of self-signed serving certificates
@@ -228,6 +230,14 @@ func (f *fixture) clients(t testing.TB, reviewer string) (authenticationv1.Authe
 	authorizationv1.AuthorizationV1Interface) {
 	t.Helper()
 	config := f.reviews.RESTConfig(f.reviewed)
+	if f.inMemory {
+		config.Wrap(f.node.RoundTripper)
+		tokenReviews, accessReviews, err := reviewapi.ClientsOf(config, f.reviews.Handler())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokenReviews, accessReviews
+	}
 	if reviewer != "" {
 		config = &rest.Config{Host: reviewer, QPS: -1}
 		config.ContentType, config.AcceptContentTypes = "application/json", "application/json"

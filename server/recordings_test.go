@@ -251,7 +251,7 @@ func recordedFixture(t *testing.T, suite *recordings.Suite, setup *recordings.Se
 	dir := t.TempDir()
 	options := fixtureOptions{pods: recordedPods(t, suite, dir), nodeLogs: suite.NodeLogs}
 	options.before = func(f *fixture) {
-		f.certDir, f.ca, f.version = f.path("pki"), ca, version
+		f.certDir, f.ca, f.version, f.inMemory = f.path("pki"), ca, version, true
 		f.write(t, "ca.crt", string(ca.CertPEM()))
 		ttl := map[bool]string{false: "1ns", true: "1h"}[setup.Caches]
 		all := vectors.Settings{
