@@ -70,7 +70,8 @@ type Change struct {
 // compares versions.
 var changes = []Change{
 	{Since: "1.31", Subject: "configuration", fields: []string{"failCgroupV1"},
-		What:   "New field and flag: failCgroupV1. The flag --keep-terminated-pod-volumes is gone.",
+		What: "New field failCgroupV1, and flag --fail-cgroupv1. The flags --keep-terminated-pod-volumes, " +
+			"--iptables-masquerade-bit and --iptables-drop-bit are gone.",
 		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
 	{Since: "1.32", Subject: "configuration", fields: []string{"crashLoopBackOff", "singleProcessOOMKill"},
 		What: "New fields: crashLoopBackOff and singleProcessOOMKill.", Source: "k8s.io/kubelet, config/v1beta1"},

@@ -31,6 +31,9 @@ func Versions() []Version {
 	return all
 }
 
+// Oldest returns the oldest version that fauxlet can emulate, with the patch version 0.
+func Oldest() Version { return Version{oldestMinor, 0} }
+
 // ParseVersion parses a version such as 1.33, v1.33 or 1.33.5. Without a patch version, the result is the newest patch
 // version of the minor version that was compared with a kubelet.
 func ParseVersion(text string) (Version, error) {

@@ -13,7 +13,7 @@ func newVersions() *cobra.Command {
 	c := &cobra.Command{
 		Use: "versions [FROM TO]",
 		RunE: func(c *cobra.Command, args []string) error {
-			from, to := config.Versions()[0], config.Version{}
+			from, to := config.Oldest(), config.Version{}
 			if len(args) != 0 && len(args) != 2 {
 				return usagef(c, "give no version, or two, for example: fauxlet versions 1.32 1.36")
 			}

@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 	if !found {
 		t.Fatalf("%s has no mark for the list", file)
 	}
-	all, err := Between(config.Versions()[0], config.Version{})
+	all, err := Between(config.Oldest(), config.Version{})
 	if err != nil {
 		t.Fatal(err)
 	}
