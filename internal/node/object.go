@@ -75,6 +75,7 @@ func (d *description) template() *v1.Node {
 		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
 	if !c.Enabled("DisableNodeKubeProxyVersion") {
+		//lint:ignore SA1019 older kubelets set this field, although it is deprecated
 		status.NodeInfo.KubeProxyVersion = spec.KubeletVersion
 	}
 	// The apiserver uses this feature to choose the protocol of exec, attach and port-forward streams. Fauxlet declares
