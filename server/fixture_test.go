@@ -41,6 +41,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	redirectKlog()
 	// New starts a goroutine for the queue through which the Server reloads its client CA. If the Server never serves,
 	// this goroutine never ends.
 	unserved := goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop")

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
+	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,29 +40,53 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// captureKlog makes klog write its output to w, as `fauxlet -v` does, until the test ends. Messages above the given
-// verbosity are omitted.
-func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity int) {
-	flags := flag.NewFlagSet("klog", flag.PanicOnError)
-	klog.InitFlags(flags)
-	before := flags.Lookup("v").Value.String()
-	// Once /healthz has been requested, a background goroutine calls klog.Flush every minute
-	// (k8s.io/apiserver/pkg/server/healthz), and klog.Flush reads klog's logger. klog.Flush takes klog's lock, but the
-	// functions that change the logger do not. To prevent a data race, this test calls klog.Flush before and after each
-	// change.
-	change := func(logger func()) {
-		klog.Flush()
-		logger()
-		klog.Flush()
+// klogOutput receives the log of the k8s.io libraries, from before the first test until the process ends. Tests change
+// only where it writes, because klog has no lock for a change of its logger, and libraries may log long after the test that
+// made them work has ended: a stream that a client never opened fails after 30 s.
+var klogOutput redirected
+
+type redirected struct {
+	mu sync.Mutex
+	to io.Writer // standard error if it is nil
+}
+
+func (r *redirected) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.to == nil {
+		return os.Stderr.Write(p)
 	}
-	change(func() {
-		if _, err := logging.New(w, "json", verbosity); err != nil {
-			t.Fatal(err)
-		}
-	})
+	return r.to.Write(p)
+}
+
+func (r *redirected) set(to io.Writer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.to = to
+}
+
+// redirectKlog makes klog write to klogOutput, in the same format as `fauxlet -v` does.
+func redirectKlog() {
+	if _, err := logging.New(&klogOutput, "json", 7); err != nil {
+		panic(err)
+	}
+	setKlogVerbosity(0)
+}
+
+func setKlogVerbosity(verbosity int) {
+	var level klog.Level
+	if err := level.Set(strconv.Itoa(verbosity)); err != nil {
+		panic(err)
+	}
+}
+
+// captureKlog makes klog write its output to w until the test ends. Messages above the given verbosity are omitted.
+func captureKlog(t *testing.T, w io.Writer, verbosity int) {
+	klogOutput.set(w)
+	setKlogVerbosity(verbosity)
 	t.Cleanup(func() {
-		change(klog.ClearLogger)
-		flags.Set("v", before)
+		setKlogVerbosity(0)
+		klogOutput.set(nil)
 	})
 }
 

@@ -27,7 +27,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	for _, test := range []struct{ name, file, from, to, aspect string }{
 		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`,
 			`{"/stats", []string{"metrics"}}`, "\n  reviews: "},
-		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  Status: "},
+		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
 		{"a header", "server/errors.go", `w.Header().Set("Allow", response.allow)`, `_ = response.allow`,
 			"\n  header Allow: "},
 	} {
