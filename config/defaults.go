@@ -17,16 +17,16 @@ type kubeletConfiguration = kubeletconfigv1beta1.KubeletConfiguration
 
 // legacyConfiguration returns the defaults that apply without a configuration file. A kubelet begins with these
 // defaults and then applies its flags. (k8s.io/kubernetes: NewKubeletConfiguration in cmd/kubelet/app/options)
-func legacyConfiguration(gates featuregate.FeatureGate) *kubeletConfiguration {
-	kc := gatedDefaults(gates)
+func legacyConfiguration(v Version, gates featuregate.FeatureGate) *kubeletConfiguration {
+	kc := defaultsOf(v, gates)
 	must(json.Unmarshal(facts().Legacy, kc))
-	setDefaults(kc, gates)
+	setDefaults(kc, v, gates)
 	return kc
 }
 
-// gatedDefaults returns the defaults in kubelet.json without those that need a disabled feature gate. If gates is nil,
-// each gate has its default.
-func gatedDefaults(gates featuregate.FeatureGate) *kubeletConfiguration {
+// defaultsOf returns the defaults in kubelet.json, without those that need a disabled feature gate, and with those that
+// are different in version v. If gates is nil, each gate has its default.
+func defaultsOf(v Version, gates featuregate.FeatureGate) *kubeletConfiguration {
 	defaults := facts().Defaults.DeepCopy()
 	if gates != nil && !enabled(gates, "KubeletCrashLoopBackOffMax") {
 		defaults.CrashLoopBackOff.MaxContainerRestartPeriod = nil
@@ -34,14 +34,20 @@ func gatedDefaults(gates featuregate.FeatureGate) *kubeletConfiguration {
 	if gates != nil && !enabled(gates, "KubeletEnsureSecretPulledImages") {
 		defaults.ImagePullCredentialsVerificationPolicy = ""
 	}
+	if !v.Has(FailOnCgroupV1) {
+		defaults.FailCgroupV1 = ptr.To(false)
+	}
+	if !v.Has(NoThrottlingFactor) {
+		defaults.MemoryThrottlingFactor = ptr.To(0.9)
+	}
 	return defaults
 }
 
 // setDefaults sets missing fields to the values that they have in a kubelet. A kubelet applies the defaults of v1beta1,
 // and converts the configuration to its internal type and back, which also sets fields. For most fields, setDefaults
 // replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates; see
-// gatedDefaults. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
-func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
+// defaultsOf. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
+func setDefaults(kc *kubeletConfiguration, v Version, gates featuregate.FeatureGate) {
 	if kc.NodeStatusReportFrequency.Duration == 0 {
 		kc.NodeStatusReportFrequency = kc.NodeStatusUpdateFrequency
 	}
@@ -53,7 +59,7 @@ func setDefaults(kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&kc.Logging)
 
-	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(gatedDefaults(gates)).Elem())
+	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(defaultsOf(v, gates)).Elem())
 	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(facts().Zero.DeepCopy()).Elem())
 }
 

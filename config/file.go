@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,7 +18,6 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/featuregate"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 )
 
@@ -43,10 +41,7 @@ func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 		return fmt.Errorf("failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
 			err)
 	}
-	if !l.version.Has(FailOnCgroupV1) && kc.FailCgroupV1 == nil {
-		kc.FailCgroupV1 = ptr.To(false)
-	}
-	setDefaults(kc, gates)
+	setDefaults(kc, l.version, gates)
 	return nil
 }
 
@@ -281,6 +276,8 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 		}
 		l.warnf("%s: %s; a kubelet ignores it and logs nothing", path, inOneLine(err))
 	}
-	maps.DeleteFunc(content.Object, func(field string, _ any) bool { return l.version.lacks(field) != "" })
+	for field := range l.version.lacking() {
+		delete(content.Object, field)
+	}
 	return json.Marshal(content.Object)
 }

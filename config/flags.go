@@ -55,7 +55,7 @@ func NewFlags() *Flags {
 	f := &Flags{flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	f.flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
-	shown := reflect.ValueOf(legacyConfiguration(nil)).Elem()
+	shown := reflect.ValueOf(legacyConfiguration(Version{}, nil)).Elem()
 	for _, fact := range facts().Flags {
 		var target reflect.Value
 		if fact.Field != "" {

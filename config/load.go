@@ -16,7 +16,6 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	nodeutil "k8s.io/component-helpers/node/util"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
-	"k8s.io/utils/ptr"
 )
 
 // Load loads the configuration in the kubelet's order. It sets the feature gates of the command line and validates the
@@ -45,10 +44,7 @@ func (f *Flags) Load() (*Config, error) {
 // kubelet makes later, while it starts; see the loader's method "start".
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	gates := newGates(f.Version)
-	kc := legacyConfiguration(gates)
-	if !f.Version.Has(FailOnCgroupV1) {
-		kc.FailCgroupV1 = ptr.To(false)
-	}
+	kc := legacyConfiguration(f.Version, gates)
 	if err := f.replay(kc); err != nil {
 		return nil, nil, FlagError(err)
 	}
@@ -77,7 +73,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	if err := validate(kc, gates, kc.Port == 0 && f.wasGiven("port")); err != nil {
 		return nil, nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
 	}
-	f.Version.adapt(kc)
+	f.Version.removeNewerFields(kc)
 	kc.APIVersion, kc.Kind = kubeletconfigv1beta1.SchemeGroupVersion.String(), "KubeletConfiguration"
 	return kc, l, nil
 }

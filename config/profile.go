@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 )
 
@@ -204,44 +203,30 @@ func (v Version) Has(behavior Behavior) bool {
 	panic("config: unknown behavior")
 }
 
-// lacks returns the first version with a field of KubeletConfiguration, if v is older. Otherwise it returns "".
-func (v Version) lacks(field string) (since string) {
-	for i := range changes {
-		if v.before(changes[i].Since) && slices.Contains(changes[i].fields, field) {
-			return changes[i].Since
-		}
-	}
-	return ""
-}
-
-// adapt changes a configuration into one that the kubelet of version v has: it sets the defaults of that version, and
-// removes the fields that the version does not have.
-func (v Version) adapt(kc *kubeletConfiguration) {
-	if !v.Has(NoThrottlingFactor) && kc.MemoryThrottlingFactor == nil {
-		kc.MemoryThrottlingFactor = ptr.To(0.9)
-	}
-	v.removeNewerFields(kc)
-}
-
-func (v Version) removeNewerFields(kc *kubeletConfiguration) {
+// lacking maps the fields of KubeletConfiguration that version v does not have to the first version that has them.
+func (v Version) lacking() map[string]string {
+	since := map[string]string{}
 	for i := range changes {
 		for _, field := range changes[i].fields {
 			if v.before(changes[i].Since) {
-				fieldAt(reflect.ValueOf(kc).Elem(), field).SetZero()
+				since[field] = changes[i].Since
 			}
 		}
+	}
+	return since
+}
+
+func (v Version) removeNewerFields(kc *kubeletConfiguration) {
+	for field := range v.lacking() {
+		fieldAt(reflect.ValueOf(kc).Elem(), field).SetZero()
 	}
 }
 
 // withoutNewerStructs removes the empty objects that encoding/json writes for fields that the kubelet of version v does
 // not have.
 func (v Version) withoutNewerStructs(configz []byte) []byte {
-	for i := range changes {
-		for _, field := range changes[i].fields {
-			if v.before(changes[i].Since) {
-				configz = bytes.ReplaceAll(configz, []byte(`"`+field+`":{},`), nil)
-			}
-		}
+	for field := range v.lacking() {
+		configz = bytes.ReplaceAll(configz, []byte(`"`+field+`":{},`), nil)
 	}
 	return configz
 }
@@ -253,8 +238,9 @@ func (v Version) newerFields(file []byte) (unknown []error) {
 	if v == (Version{}) || yaml.Unmarshal(file, &content) != nil {
 		return nil
 	}
+	lacking := v.lacking()
 	for _, name := range slices.Sorted(maps.Keys(content)) {
-		since := v.lacks(name)
+		since := lacking[name]
 		if object, ok := content[name].(map[string]any); since == "" || content[name] == nil || ok && len(object) == 0 {
 			continue
 		}
