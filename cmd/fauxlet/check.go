@@ -153,7 +153,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
-	if o.Cluster, o.ClusterOrigin, err = k.cluster.Client("fauxlet/" + host.NewBuild(version).Version); err != nil {
+	if o.Cluster, o.ClusterOrigin, err = k.cluster.Client(host.UserAgent(version)); err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	if k.clientCA != "" {
@@ -171,7 +171,7 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 
 // clusterClient returns a client for the cluster of a kubeconfig.
 func clusterClient(s kubeconfig.Source) (kubernetes.Interface, error) {
-	config, _, err := s.Client("fauxlet/" + host.NewBuild(version).Version)
+	config, _, err := s.Client(host.UserAgent(version))
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request, 
 	warn(stderr, cfg.Warnings)
 	options := offline.Options{Config: cfg}
 	reviewers := offline.Reviewers{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens,
-		UserAgent: "fauxlet/" + host.NewBuild(version).Version}
+		UserAgent: host.UserAgent(version)}
 	if own := (kubeconfig.Source{Context: e.context}); e.context != "" {
 		if reviewers.Apiserver, _, err = own.Client(reviewers.UserAgent); err != nil {
 			return explain.Explanation{}, fmt.Errorf("--context: %w", err)

@@ -77,8 +77,8 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
 	addEmulateVersion(c, &p.version)
-	version := flags.Lookup("emulate-version")
-	version.DefValue, version.Usage = "", "with --compare: the `version` of Kubernetes whose kubelet has the "+
+	emulated := flags.Lookup("emulate-version")
+	emulated.DefValue, emulated.Usage = "", "with --compare: the `version` of Kubernetes whose kubelet has the "+
 		"configuration (default: the version that the kubelet reports)"
 	helptext.UnderHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name",
 		"emulate-version")
@@ -198,7 +198,7 @@ func (p *probeCommand) runNodes(c *cobra.Command, names []string) error {
 	cluster := kubeconfig.Source{Path: p.given.Kubeconfig, Context: p.context}
 	p.given.Kubeconfig = ""
 	klog.SetLogger(logr.Discard())
-	config, _, err := cluster.Client("fauxlet/" + host.NewBuild(version).Version)
+	config, _, err := cluster.Client(host.UserAgent(version))
 	if err != nil {
 		return &exitError{err, exitIncomplete}
 	} else if err = options.ReadFiles(p.given, p.as, p.ca); err != nil {

@@ -29,3 +29,6 @@ func NewBuild(version string) Build {
 func (b Build) String() string {
 	return fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)", b.Version, b.Kubernetes, b.Go, b.Platform)
 }
+
+// UserAgent returns the user agent of this program's requests to an apiserver; see [NewBuild].
+func UserAgent(version string) string { return "fauxlet/" + NewBuild(version).Version }
