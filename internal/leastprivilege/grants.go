@@ -21,11 +21,12 @@ import (
 
 // Grant is what a subject of RBAC manifests may do at kubelets.
 type Grant struct {
-	Kind      string   `json:"kind"` // User, Group or ServiceAccount
-	Name      string   `json:"name"` // of a ServiceAccount, the user name: system:serviceaccount:NAMESPACE:NAME
-	Access    []Access `json:"access"`
-	Cautions  []string `json:"cautions,omitempty"`
-	authorize authorizationv1.SubjectAccessReviewSpec
+	Kind     string   `json:"kind"` // User, Group or ServiceAccount
+	Name     string   `json:"name"` // of a ServiceAccount, the user name: system:serviceaccount:NAMESPACE:NAME
+	Access   []Access `json:"access"`
+	Cautions []string `json:"cautions,omitempty"`
+
+	user authorizationv1.SubjectAccessReviewSpec // the user and the groups of the subject
 }
 
 // Access is a right with the requests that a kubelet allows because of it.
@@ -105,14 +106,14 @@ func newGrant(s rbacv1.Subject) Grant {
 	g := Grant{Kind: s.Kind, Name: s.Name, Access: []Access{}}
 	switch s.Kind {
 	case rbacv1.GroupKind:
-		g.authorize.Groups = []string{s.Name}
+		g.user.Groups = []string{s.Name}
 	case rbacv1.ServiceAccountKind:
 		g.Name = serviceaccount.MakeUsername(s.Namespace, s.Name)
-		g.authorize.User = g.Name
-		g.authorize.Groups = append(serviceaccount.MakeGroupNames(s.Namespace), user.AllAuthenticated)
+		g.user.User = g.Name
+		g.user.Groups = append(serviceaccount.MakeGroupNames(s.Namespace), user.AllAuthenticated)
 	default:
-		g.authorize.User = s.Name
-		g.authorize.Groups = []string{user.AllAuthenticated}
+		g.user.User = s.Name
+		g.user.Groups = []string{user.AllAuthenticated}
 	}
 	return g
 }
@@ -120,7 +121,7 @@ func newGrant(s rbacv1.Subject) Grant {
 // The method "find" sets the access and the cautions of a grant.
 func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	may := func(verb, subresource string) bool {
-		spec := g.authorize
+		spec := g.user
 		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: verb, Version: "v1", Resource: "nodes",
 			Subresource: subresource, Name: "any-node"}
 		return policy.Authorize(spec).Allowed
@@ -142,10 +143,29 @@ func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	case may("create", "proxy"):
 		g.Cautions = append(g.Cautions, "create nodes/proxy lets it run commands in every container of a node")
 	}
-	if may("get", "proxy") {
-		g.Cautions = append(g.Cautions, "since 1.33, give it instead of nodes/proxy: nodes/pods for /pods and "+
-			"/runningpods/, nodes/healthz for /healthz, nodes/configz for /configz")
+	if narrower := g.narrower(); len(narrower) > 0 && may("get", "proxy") {
+		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are enough since 1.33: "+
+			strings.Join(narrower, ", "))
 	}
+}
+
+// narrower returns the requests that the subject may send only because of get nodes/proxy, although newer kubelets check
+// a narrower right first, each with this right.
+func (g *Grant) narrower() (rights []string) {
+	for _, r := range served {
+		subresources := server.Subresources(r.Path, config.Version{})
+		if r.Method != "GET" || len(subresources) < 2 {
+			continue
+		}
+		text := r.Method + " " + r.Path
+		if slices.ContainsFunc(g.Access, func(a Access) bool {
+			return a.Subresource == subresources[0] && slices.Contains(a.Requests, text)
+		}) {
+			continue
+		}
+		rights = append(rights, "nodes/"+subresources[0]+" for "+r.Path)
+	}
+	return rights
 }
 
 func (g *Grant) add(verb, subresource string, r Request, version string) {

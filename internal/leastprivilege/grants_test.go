@@ -15,8 +15,8 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// role returns a ClusterRole with rights such as "get nodes/pods", and a binding to a service account.
-func role(rights ...string) (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding) {
+// roleWith returns a ClusterRole with rights such as "get nodes/pods", and a binding to a service account.
+func roleWith(rights ...string) (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding) {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "agent"}}
 	for _, right := range rights {
 		verb, resource, _ := strings.Cut(right, " ")
@@ -38,7 +38,7 @@ func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object
 }
 
 func TestGrants(t *testing.T) {
-	role, binding := role("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods", "list nodes/stats")
+	role, binding := roleWith("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods", "list nodes/stats")
 	var b bytes.Buffer
 	WriteGrants(&b, grantsOf(t, config.Versions(), role, binding), 100)
 	const want = `ServiceAccount system:serviceaccount:monitoring:agent
@@ -54,6 +54,26 @@ func TestGrants(t *testing.T) {
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &b, want)
+	}
+
+	// The advice names only what the subject lacks.
+	for _, test := range []struct{ rights, want string }{
+		{"get nodes/proxy", "nodes/pods for /pods, nodes/pods for /runningpods/, nodes/pods for /allocatedPods, " +
+			"nodes/healthz for /healthz, nodes/configz for /configz"},
+		{"get nodes/proxy,get nodes/pods", "nodes/healthz for /healthz, nodes/configz for /configz"},
+		{"get nodes/proxy,get nodes/pods,get nodes/healthz,get nodes/configz", ""},
+		{"get nodes/metrics", ""},
+	} {
+		role, binding := roleWith(strings.Split(test.rights, ",")...)
+		got := ""
+		for _, caution := range grantsOf(t, config.Versions(), role, binding)[0].Cautions {
+			if _, advice, ok := strings.Cut(caution, "enough since 1.33: "); ok {
+				got = advice
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: the advice is %q, want %q", test.rights, got, test.want)
+		}
 	}
 
 	b.Reset()
@@ -79,7 +99,7 @@ func TestGrantsAreComplete(t *testing.T) {
 		for range 1 + random.IntN(4) {
 			rights = append(rights, verbs[random.IntN(len(verbs))]+" "+resources[random.IntN(len(resources))])
 		}
-		role, binding := role(rights...)
+		role, binding := roleWith(rights...)
 		for _, v := range config.Versions() {
 			var listed []string
 			for _, g := range grantsOf(t, []config.Version{v}, role, binding) {
