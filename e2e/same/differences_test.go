@@ -10,8 +10,8 @@ import (
 	"fauxlet/internal/recordings"
 )
 
-// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the recordings.Masks and the exemptions.
-// With FAUXLET_E2E_WRITE_DOCS=1 the test writes the page.
+// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the recordings.Masks and the
+// exemptions. With FAUXLET_E2E_WRITE_DOCS=1 the test writes the page.
 func TestDifferencesPageIsCurrent(t *testing.T) {
 	const path = "../../docs/differences.md"
 	want := differencesPage(readDivergences(t))
