@@ -50,7 +50,7 @@ func TestProbeNodes(t *testing.T) {
 	})
 	probe := func(args ...string) programs.Result {
 		return programs.Run(t, exec.Command(programs.Path(t, "fauxlet"), append([]string{"probe", "--kubeconfig",
-			plane.Kubeconfig, "--read-only-port", "0"}, args...)...))
+			plane.Kubeconfig, "--read-only-port", "0", "--timeout", "1m"}, args...)...)) // the load must not matter
 	}
 	got := probe("--all-nodes")
 	page := guide.New(t, "probe.md", t.TempDir()).Block(t, "Probe the nodes of a cluster", "text")
