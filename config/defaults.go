@@ -45,8 +45,8 @@ func defaultsOf(v Version, gates featuregate.FeatureGate) *kubeletConfiguration 
 
 // setDefaults sets missing fields to the values that they have in a kubelet. A kubelet applies the defaults of v1beta1,
 // and converts the configuration to its internal type and back, which also sets fields. For most fields, setDefaults
-// replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates; see
-// defaultsOf. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
+// replaces a zero value by the value in kubelet.json. The other defaults depend on other fields or on feature gates;
+// see defaultsOf. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(kc *kubeletConfiguration, v Version, gates featuregate.FeatureGate) {
 	if kc.NodeStatusReportFrequency.Duration == 0 {
 		kc.NodeStatusReportFrequency = kc.NodeStatusUpdateFrequency

@@ -21,7 +21,8 @@ func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 		if _, ok := builtin[name]; ok {
 			continue
 		}
-		spec := featuregate.FeatureSpec{Default: g.Before, PreRelease: featuregate.PreAlpha, Version: version.MajorMinor(0, 0)}
+		spec := featuregate.FeatureSpec{Default: g.Before, PreRelease: featuregate.PreAlpha,
+			Version: version.MajorMinor(0, 0)}
 		if stage := g.at(v); stage != nil {
 			spec.Default, spec.LockToDefault, spec.PreRelease = stage.Default, stage.Locked, featuregate.GA
 			switch stage.Stage {
@@ -53,8 +54,8 @@ func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 func setFromMap(gates featuregate.MutableFeatureGate, v Version, values map[string]bool) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if gate := gatesByName()[name]; gate != nil && gate.at(v) == nil {
-			return fmt.Errorf("unrecognized feature gate: %s (kubelets have it since %s; the emulated version is %s)", name,
-				gate.first(), v)
+			return fmt.Errorf("unrecognized feature gate: %s (kubelets have it since %s; the emulated version is %s)",
+				name, gate.first(), v)
 		}
 	}
 	return gates.SetFromMap(values)

@@ -20,7 +20,8 @@ const (
 	_ Behavior = iota
 	// SubresourceList: a 403 lists all subresources that were checked, and ends with a line feed.
 	SubresourceList
-	// CredentialID: reviews of a client certificate's user have the extra attribute authentication.kubernetes.io/credential-id.
+	// CredentialID: reviews of a client certificate's user have the extra attribute
+	// authentication.kubernetes.io/credential-id.
 	CredentialID
 	// CertificateUID: the user of a client certificate can have a UID.
 	CertificateUID

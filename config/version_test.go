@@ -153,12 +153,10 @@ func TestFieldsOfVersions(t *testing.T) {
 		"crashLoopBackOff: {maxContainerRestartPeriod: 11s}\n"); err != nil {
 		t.Error(err)
 	}
+	fields := []string{"failCgroupV1", "memoryThrottlingFactor", "mergeDefaultEvictionSettings", "userNamespaces"}
 	for version, want := range map[string]string{
-		"1.30": "failCgroupV1: none; memoryThrottlingFactor: 0.9; mergeDefaultEvictionSettings: none; userNamespaces: none",
-		"1.31": "failCgroupV1: false; memoryThrottlingFactor: 0.9; mergeDefaultEvictionSettings: none; userNamespaces: none",
-		"1.34": "failCgroupV1: false; memoryThrottlingFactor: 0.9; mergeDefaultEvictionSettings: false; userNamespaces: none",
-		"1.36": "failCgroupV1: true; memoryThrottlingFactor: 0.9; mergeDefaultEvictionSettings: false; userNamespaces: none",
-		"1.37": "failCgroupV1: true; memoryThrottlingFactor: none; mergeDefaultEvictionSettings: false; userNamespaces: none",
+		"1.30": "none 0.9 none none", "1.31": "false 0.9 none none", "1.34": "false 0.9 false none",
+		"1.36": "true 0.9 false none", "1.37": "true none false none",
 	} {
 		c, err := loadFor(t, version, "", true, "")
 		if err != nil {
@@ -172,16 +170,15 @@ func TestFieldsOfVersions(t *testing.T) {
 			t.Errorf("%s: crashLoopBackOff in %s", version, data)
 		}
 		var got []string
-		for _, field := range []string{"failCgroupV1", "memoryThrottlingFactor", "mergeDefaultEvictionSettings",
-			"userNamespaces"} {
+		for _, field := range fields {
 			value := "none"
 			if _, after, ok := strings.Cut(string(data), `"`+field+`":`); ok {
 				value = after[:strings.IndexAny(after, ",}")]
 			}
-			got = append(got, field+": "+value)
+			got = append(got, value)
 		}
-		if strings.Join(got, "; ") != want {
-			t.Errorf("%s: %s\nwant %s", version, strings.Join(got, "; "), want)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q are %q, want %s", version, fields, got, want)
 		}
 	}
 }

@@ -55,9 +55,9 @@ func newOptions(with []Option) *options {
 func WithNodeName(name string) Option { return func(o *options) { o.nodeName = name } }
 
 // WithVersion makes the kubelet behave like the kubelet of a version of Kubernetes, from 1.30 to 1.37. The version is a
-// minor version such as 1.33, or also has a patch version, such as 1.31.5. The default is 1.37. What differs between the
-// versions is printed by the command "fauxlet versions". With another version, the kubelet does not start: New fails the
-// test, and Start returns an error.
+// minor version such as 1.33, or also has a patch version, such as 1.31.5. The default is 1.37. What differs between
+// the versions is printed by the command "fauxlet versions". With another version, the kubelet does not start: New
+// fails the test, and Start returns an error.
 func WithVersion(version string) Option { return func(o *options) { o.version = version } }
 
 // WithCA sets the CA that signs the serving certificate and the users' client certificates. By default, and if ca is

@@ -17,9 +17,9 @@ import (
 
 // Role returns the smallest ClusterRole that allows the requests that a user has sent to the kubelet so far, whether
 // they were allowed or not. The role is for the version of the kubelet (see [WithVersion]): for GET /pods, the right to
-// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. It assumes the default feature gates of the version,
-// and does not allow requests with a method such as HEAD, for which a kubelet checks an empty verb. The name of the role
-// is kubelet-access. Role fails the test if the user has sent no request.
+// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. It assumes the default feature gates of the
+// version, and does not allow requests with a method such as HEAD, for which a kubelet checks an empty verb. The name
+// of the role is kubelet-access. Role fails the test if the user has sent no request.
 func (k *Kubelet) Role(user string) *rbacv1.ClusterRole {
 	requests, _ := k.requestsOf(user)
 	if len(requests) == 0 {
@@ -30,10 +30,11 @@ func (k *Kubelet) Role(user string) *rbacv1.ClusterRole {
 }
 
 // AssertGranted fails the test if the manifests do not grant a right that a request of the user needed. The manifests
-// are YAML documents with ClusterRoles and ClusterRoleBindings, as for [WithRBAC]; objects of other kinds are skipped. A
-// subject in them must be the user, or one of the user's groups. So a test can run an agent that is allowed everything
-// ([User.Allow] "* *"), and find out whether the manifests that are published with the agent are sufficient. AssertGranted
-// assumes the default feature gates of the kubelet's version. It also fails the test if the user has sent no request.
+// are YAML documents with ClusterRoles and ClusterRoleBindings, as for [WithRBAC]; objects of other kinds are skipped.
+// A subject in them must be the user, or one of the user's groups. So a test can run an agent that is allowed
+// everything ([User.Allow] "* *"), and find out whether the manifests that are published with the agent are sufficient.
+// AssertGranted assumes the default feature gates of the kubelet's version. It also fails the test if the user has sent
+// no request.
 func (k *Kubelet) AssertGranted(t testing.TB, user, manifests string) {
 	t.Helper()
 	objects, err := reviewapi.ParseManifests("manifests", []byte(manifests))

@@ -81,7 +81,8 @@ subjects: [{kind: User, name: agent, apiGroup: ` + rbacv1.GroupName + `}]
 	}
 	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: agent, Allow: []string{"* *"}}))
 	expect(t, k, agent, "/pods", 200, "PodList")
-	for resource, want := range map[string]int{"nodes/pods": 0, "nodes/proxy": 0, "*/pods": 0, "nodes/metrics": 1, "pods": 1} {
+	for resource, want := range map[string]int{"nodes/pods": 0, "nodes/proxy": 0, "*/pods": 0, "nodes/metrics": 1,
+		"pods": 1} {
 		f := &failures{TB: t}
 		k.AssertGranted(f, agent, manifest(resource))
 		if len(f.texts) != want || want > 0 && !strings.Contains(f.texts[0],

@@ -94,17 +94,23 @@ func TestWithVersionErrors(t *testing.T) {
 		options []kubelettest.Option
 		want    string // the error, or "" if the kubelet starts
 	}{
-		{[]kubelettest.Option{kubelettest.WithVersion("1.29")}, `WithVersion: cannot emulate version "1.29"; want one from 1.30`},
+		{[]kubelettest.Option{kubelettest.WithVersion("1.29")},
+			`WithVersion: cannot emulate version "1.29"; want one from 1.30`},
 		{[]kubelettest.Option{kubelettest.WithVersion("newest")}, `WithVersion: "newest" is not a version`},
 		{[]kubelettest.Option{kubelettest.WithVersion("1.35"), gate}, ""},
 		{[]kubelettest.Option{kubelettest.WithVersion("1.36"), gate}, "feature is locked to true"},
-		{[]kubelettest.Option{kubelettest.WithVersion("1.31"), gate}, "unrecognized feature gate: KubeletFineGrainedAuthz"},
+		{[]kubelettest.Option{kubelettest.WithVersion("1.31"), gate},
+			"unrecognized feature gate: KubeletFineGrainedAuthz"},
 	} {
 		k, err := kubelettest.Start(test.options...)
 		if err == nil {
 			k.Close()
 		}
-		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+		wrong := err != nil
+		if test.want != "" {
+			wrong = err == nil || !strings.Contains(err.Error(), test.want)
+		}
+		if wrong {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 	}

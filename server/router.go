@@ -160,8 +160,8 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 }
 
 // accepting returns a handler that answers 406 if the client does not accept the content type in "produces". Otherwise
-// the handler calls "next", whose responses have that content type. Older versions answer 415 to requests such as a POST
-// without a body.
+// the handler calls "next", whose responses have that content type. Older versions answer 415 to requests such as a
+// POST without a body.
 func accepting(produces string, version config.Version, next http.Handler) http.Handler {
 	const available = "\n\nAvailable representations: %s"
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable"+available, produces)

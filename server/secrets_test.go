@@ -41,8 +41,8 @@ func (b *buffer) String() string {
 }
 
 // klogOutput receives the log of the k8s.io libraries, from before the first test until the process ends. Tests change
-// only where it writes, because klog has no lock for a change of its logger, and libraries may log long after the test that
-// made them work has ended: a stream that a client never opened fails after 30 s.
+// only where it writes, because klog has no lock for a change of its logger, and libraries may log long after the test
+// that made them work has ended: a stream that a client never opened fails after 30 s.
 var klogOutput redirected
 
 type redirected struct {

@@ -169,8 +169,8 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	return report, withFile("--compare", err)
 }
 
-// probesNodes reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from a
-// host name.
+// probesNodes reports whether the arguments are names of nodes. A name has no port; --kubeconfig distinguishes it from
+// a host name.
 func probesNodes(flags *pflag.FlagSet) bool {
 	return slices.ContainsFunc([]string{"all-nodes", "context", "through-apiserver"}, flags.Changed) ||
 		flags.NArg() > 1 || flags.Changed("kubeconfig") && flags.NArg() == 1 && !strings.ContainsAny(flags.Arg(0), ":/")

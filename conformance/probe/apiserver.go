@@ -247,7 +247,8 @@ func (r *Report) access() (lines []string) {
 	}{
 		{Admitted, user + " may get"}, {Forbidden, user + " may not get"},
 		{Unauthenticated, "kube-apiserver is not authenticated"},
-		{AuthorizationError, "the kubelet could not authorize"}, {Disabled, "disabled"}, {NotServed, "not served"}, {NoResponse, "no response"},
+		{AuthorizationError, "the kubelet could not authorize"}, {Disabled, "disabled"}, {NotServed, "not served"},
+		{NoResponse, "no response"},
 	} {
 		var paths []string
 		for _, request := range r.Requests {

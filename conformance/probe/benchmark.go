@@ -55,8 +55,8 @@ func servesCheckpoint(v *version.Version) bool {
 	return slices.ContainsFunc(affected, func(r [2]string) bool { return !before(v, r[0]) && before(v, r[1]) })
 }
 
-// subresourcesOf returns the subresources of nodes that authorize a request to a kubelet of this version. If the version
-// is unknown, v1.37 is assumed. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+// subresourcesOf returns the subresources of nodes that authorize a request to a kubelet of this version. If the
+// version is unknown, v1.37 is assumed. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 func (r *row) subresourcesOf(v *version.Version, fineGrained string) []string {
 	for path, since := range map[string]string{"/checkpoint/": "1.30", "/statusz": "1.33", "/flagz": "1.33"} {
 		if strings.HasPrefix(r.path, path) && before(v, since) {

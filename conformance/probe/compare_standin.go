@@ -37,8 +37,8 @@ type CompareOptions struct {
 	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate or,
 	// without such a name, the target's host.
 	NodeName string
-	// Version is the version of Kubernetes that the stand-in emulates. If it is nil, this is the version that the kubelet
-	// reports, or the newest version if the kubelet reports none that can be emulated.
+	// Version is the version of Kubernetes that the stand-in emulates. If it is nil, this is the version that the
+	// kubelet reports, or the newest version if the kubelet reports none that can be emulated.
 	Version *config.Version
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
 	// answers to the stand-in's reviews are inferred from the kubelet's responses. If the kubelet's responses do not

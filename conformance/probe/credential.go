@@ -43,10 +43,10 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	return c, nil
 }
 
-// ReadFiles sets Identities and CA. Identities are the identity "given" with the credential in the given files, if there
-// are any, and an identity for each text NAME=KIND:FILE,KIND:FILE... in the list "as". CA has the certificates in the
-// PEM file "ca", and is nil if the file's name is empty. Errors begin with the name of a field of CredentialFiles, or
-// with "as" or "ca".
+// ReadFiles sets Identities and CA. Identities are the identity "given" with the credential in the given files, if
+// there are any, and an identity for each text NAME=KIND:FILE,KIND:FILE... in the list "as". CA has the certificates in
+// the PEM file "ca", and is nil if the file's name is empty. Errors begin with the name of a field of CredentialFiles,
+// or with "as" or "ca".
 func (o *Options) ReadFiles(given CredentialFiles, as []string, ca string) (err error) {
 	if ca != "" {
 		if o.CA, err = ReadPool(ca); err != nil {

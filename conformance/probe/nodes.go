@@ -88,10 +88,10 @@ func clientIdentity(name string, config *rest.Config) (*Identity, error) {
 	return &Identity{Name: name, Certificate: &pair}, nil
 }
 
-// RunCluster probes the kubelets of the named nodes of a cluster, or of all nodes if there are no names, at most "limit"
-// at once. The user of the client configuration must be allowed to list nodes. If this user has a client certificate,
-// it is the identity "kubeconfig". The options are those of [Run], and Target and NodeVersion are ignored. The function
-// onNode is called after each node, by one goroutine at a time.
+// RunCluster probes the kubelets of the named nodes of a cluster, or of all nodes if there are no names, at most
+// "limit" at once. The user of the client configuration must be allowed to list nodes. If this user has a client
+// certificate, it is the identity "kubeconfig". The options are those of [Run], and Target and NodeVersion are ignored.
+// The function onNode is called after each node, by one goroutine at a time.
 func RunCluster(ctx context.Context, config *rest.Config, names []string, limit int, options Options,
 	onNode func(node NodeReport, done, all int)) (*NodesReport, error) {
 	config = rest.CopyConfig(config)

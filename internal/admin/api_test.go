@@ -428,7 +428,8 @@ func TestRBAC(t *testing.T) {
 	recorder := decisions.NewRecorder(0)
 	record := recorder.For("node-1")
 	for _, path := range []string{"/pods", "/metrics", "/metrics"} {
-		record(&authchain.Decision{Method: http.MethodGet, Path: path, User: &user.DefaultInfo{Name: "agent"}, Status: 403})
+		record(&authchain.Decision{Method: http.MethodGet, Path: path, User: &user.DefaultInfo{Name: "agent"},
+			Status: 403})
 	}
 	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", User: &user.DefaultInfo{Name: "other"}})
 	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", Status: 401})

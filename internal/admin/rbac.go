@@ -51,7 +51,8 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if response.Decisions == 0 {
-		return errorf(http.StatusNotFound, "user %q has sent no request that is still kept; users with requests: %s", user, namesOf(users))
+		return errorf(http.StatusNotFound, "user %q has sent no request that is still kept; users with requests: %s",
+			user, namesOf(users))
 	}
 	response.Roles = leastprivilege.Roles(slices.Collect(maps.Keys(requests)))
 	for i := range response.Roles {

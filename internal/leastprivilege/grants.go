@@ -75,7 +75,8 @@ func Grants(policy Authorizer, objects []runtime.Object, versions []config.Versi
 		}
 		for _, s := range binding.Subjects {
 			g := newGrant(s)
-			if slices.ContainsFunc(grants, func(other Grant) bool { return other.Kind == g.Kind && other.Name == g.Name }) {
+			known := func(other Grant) bool { return other.Kind == g.Kind && other.Name == g.Name }
+			if slices.ContainsFunc(grants, known) {
 				continue
 			}
 			if g.find(policy, versions); len(g.Access) > 0 {
@@ -149,8 +150,8 @@ func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	}
 }
 
-// narrower returns the requests that the subject may send only because of get nodes/proxy, although newer kubelets check
-// a narrower right first, each with this right.
+// narrower returns the requests that the subject may send only because of get nodes/proxy, although newer kubelets
+// check a narrower right first, each with this right.
 func (g *Grant) narrower() (rights []string) {
 	for _, r := range served {
 		subresources := server.Subresources(r.Path, config.Version{})

@@ -26,8 +26,8 @@ type Rule struct {
 	Verbs       []string `json:"verbs"`       // sorted
 	// Requests are the requests that need the rule, as method and path, with an ellipsis in place of the names of pods.
 	Requests []string `json:"requests"`
-	// AlsoAllows are requests that another, narrower right would allow, too. The role lacks this right, because the rule is
-	// needed anyway.
+	// AlsoAllows are requests that another, narrower right would allow, too. The role lacks this right, because the
+	// rule is needed anyway.
 	AlsoAllows []string `json:"alsoAllows,omitempty"`
 }
 
@@ -161,9 +161,9 @@ func (r *Role) ClusterRole(name string) *rbacv1.ClusterRole {
 	return role
 }
 
-// Manifest returns the role and its binding to a user as YAML, with a comment for each rule: which requests need it, and
-// what is dangerous about it. The names of both objects are derived from the name of the user and, if the role is not for
-// all versions, from the versions.
+// Manifest returns the role and its binding to a user as YAML, with a comment for each rule: which requests need it,
+// and what is dangerous about it. The names of both objects are derived from the name of the user and, if the role is
+// not for all versions, from the versions.
 func (r *Role) Manifest(user string) string {
 	var b strings.Builder
 	name, versions := "kubelet-access-"+objectName(user), r.From

@@ -45,15 +45,18 @@ func objects(t *testing.T, manifest string) (*rbacv1.ClusterRole, *rbacv1.Cluste
 }
 
 // allows evaluates a request as the kubelet of version v does, with the review API.
-func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole, binding *rbacv1.ClusterRoleBinding) bool {
+func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole,
+	binding *rbacv1.ClusterRoleBinding) bool {
 	t.Helper()
 	policy, err := reviewapi.NewPolicy(role, binding)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return slices.ContainsFunc(server.Subresources(r.Path, v), func(subresource string) bool {
-		return policy.Authorize(authorizationv1.SubjectAccessReviewSpec{User: agent, ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: authchain.Verb(r.Method), Version: "v1", Resource: "nodes", Subresource: subresource, Name: "node-1"}}).Allowed
+		spec := authorizationv1.SubjectAccessReviewSpec{User: agent}
+		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: authchain.Verb(r.Method), Version: "v1",
+			Resource: "nodes", Subresource: subresource, Name: "node-1"}
+		return policy.Authorize(spec).Allowed
 	})
 }
 
@@ -85,7 +88,8 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 				for j, verb := range rule.Verbs {
 					less := role.DeepCopy()
 					less.Rules[i].Verbs = slices.Delete(less.Rules[i].Verbs, j, j+1)
-					less.Rules = slices.DeleteFunc(less.Rules, func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 })
+					less.Rules = slices.DeleteFunc(less.Rules,
+						func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 })
 					if !denied(less) {
 						t.Errorf("%s: %v are allowed without %s %s:\n%s", v, possible, verb, rule.Resources,
 							made.Manifest(agent))
@@ -102,7 +106,8 @@ func TestRoles(t *testing.T) {
 	for _, r := range Roles([]Request{{"GET", "/pods"}, {"GET", "/metrics/resource"}, {"GET", "/pods"}}) {
 		var rules []string
 		for _, rule := range r.Rules {
-			rules = append(rules, fmt.Sprintf("%s %q for %s", rule.Subresource, rule.Verbs, strings.Join(rule.Requests, ", ")))
+			rules = append(rules, fmt.Sprintf("%s %q for %s", rule.Subresource, rule.Verbs,
+				strings.Join(rule.Requests, ", ")))
 		}
 		got = append(got, r.From+" to "+r.To+": "+strings.Join(rules, "; "))
 	}

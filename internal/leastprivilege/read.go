@@ -10,8 +10,8 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Read reads manifest files, and returns what their subjects may do at kubelets of the given versions, as [Grants] does,
-// with warnings as [MissingRoles] returns them. The file name - stands for the reader.
+// Read reads manifest files, and returns what their subjects may do at kubelets of the given versions, as [Grants]
+// does, with warnings as [MissingRoles] returns them. The file name - stands for the reader.
 func Read(standardInput io.Reader, files []string, versions []config.Version) ([]Grant, []string, error) {
 	var objects []runtime.Object
 	for _, name := range files {

@@ -237,8 +237,8 @@ func Compare(want, got Observation) []Difference {
 	return all
 }
 
-// invalidName matches the error of Go's HTTP client for a request with invalid names of headers. It names one of them at
-// random.
+// invalidName matches the error of Go's HTTP client for a request with invalid names of headers. It names one of them
+// at random.
 var invalidName = regexp.MustCompile(`(invalid header field name) ".*"$`)
 
 // endOf describes how the exchange ended.

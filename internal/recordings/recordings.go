@@ -62,8 +62,8 @@ type Recording struct {
 	// Measured is true if the recording has the bodies of statistics and the output of commands. The servers of older
 	// minors run without them.
 	Measured bool `json:"measured"`
-	// Answers has the different answers. Given has the answers to the requests of each configuration, in their order, as
-	// indexes of Answers. The index -1 means that two servers of this version answered differently.
+	// Answers has the different answers. Given has the answers to the requests of each configuration, in their order,
+	// as indexes of Answers. The index -1 means that two servers of this version answered differently.
 	Answers []Answer         `json:"answers"`
 	Given   map[string][]int `json:"given"`
 	// Refused has the configurations with which the server did not start, and its errors. If the reasons are feature
