@@ -12,20 +12,19 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/internal/leastprivilege"
 	"fauxlet/internal/reviewapi"
-	"fauxlet/server"
 )
 
 // Role returns the smallest ClusterRole that allows the requests that a user has sent to the kubelet so far, whether
 // they were allowed or not. The role is for the version of the kubelet (see [WithVersion]): for GET /pods, the right to
-// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. It assumes the default feature gates of the
-// version, and does not allow requests with a method such as HEAD, for which a kubelet checks an empty verb. The name
-// of the role is kubelet-access. Role fails the test if the user has sent no request.
+// nodes/proxy is needed before 1.33, and nodes/pods is enough from 1.33 on. The feature gates are those of the kubelet
+// (see [WithConfig]). The role does not allow requests with a method such as HEAD, for which a kubelet checks an empty
+// verb. The name of the role is kubelet-access. Role fails the test if the user has sent no request.
 func (k *Kubelet) Role(user string) *rbacv1.ClusterRole {
 	requests, _ := k.requestsOf(user)
 	if len(requests) == 0 {
 		k.test.Fatalf("Role: user %s has sent no request", user)
 	}
-	role := leastprivilege.For(k.config.Version, requests)
+	role := leastprivilege.For(leastprivilege.Like(k.config), requests)
 	return role.ClusterRole("kubelet-access")
 }
 
@@ -33,8 +32,8 @@ func (k *Kubelet) Role(user string) *rbacv1.ClusterRole {
 // are YAML documents with ClusterRoles and ClusterRoleBindings, as for [WithRBAC]; objects of other kinds are skipped.
 // A subject in them must be the user, or one of the user's groups. So a test can run an agent that is allowed
 // everything ([User.Allow] "* *"), and find out whether the manifests that are published with the agent are sufficient.
-// AssertGranted assumes the default feature gates of the kubelet's version. It also fails the test if the user has sent
-// no request.
+// The version and the feature gates are those of the kubelet. AssertGranted also fails the test if the user has sent no
+// request.
 func (k *Kubelet) AssertGranted(t testing.TB, user, manifests string) {
 	t.Helper()
 	objects, err := reviewapi.ParseManifests("manifests", []byte(manifests))
@@ -50,7 +49,7 @@ func (k *Kubelet) AssertGranted(t testing.TB, user, manifests string) {
 		t.Fatalf("AssertGranted: user %s has sent no request", user)
 	}
 	for _, r := range requests {
-		subresources := server.Subresources(r.Path, k.config.Version)
+		subresources := leastprivilege.Like(k.config).Subresources(r.Path)
 		if !slices.ContainsFunc(subresources, func(subresource string) bool {
 			return policy.Authorize(authorizationv1.SubjectAccessReviewSpec{User: user, Groups: info.GetGroups(),
 				ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: authchain.Verb(r.Method), Version: "v1",

@@ -114,10 +114,10 @@ func (s *Server) loadChain() error {
 }
 
 // Subresources returns the node's subresources that the kubelet of version v checks for a request with the given path,
-// in the order of the checks, with the default feature gates of that version.
-func Subresources(path string, v config.Version) []string {
+// in the order of the checks. The argument fineGrained is the value of its feature gate KubeletFineGrainedAuthz.
+func Subresources(path string, v config.Version, fineGrained bool) []string {
 	l := legacy(v)
-	return l.Subresources(path, v.EnabledByDefault("KubeletFineGrainedAuthz"))
+	return l.Subresources(path, fineGrained)
 }
 
 // The function "legacy" returns what the kubelet of an emulated version does differently from a kubelet v1.37.

@@ -39,12 +39,7 @@ func newFault() *cobra.Command {
 	remove.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return f.names(c), cobra.ShellCompDirectiveNoFileComp
 	}
-	kinds := &cobra.Command{Use: "kinds", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
-		if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
-			return err
-		}
-		return f.listKinds(c)
-	}}
+	kinds := &cobra.Command{Use: "kinds", Args: noArgs, RunE: f.listKinds}
 	c.AddCommand(f.subcommand("list", f.list), f.newAdd(), remove, f.subcommand("clear", f.clear), kinds)
 	return c
 }
@@ -143,7 +138,10 @@ func (f *faultCommand) names(c *cobra.Command) []string {
 	return names
 }
 
-func (f *faultCommand) listKinds(c *cobra.Command) error {
+func (f *faultCommand) listKinds(c *cobra.Command, _ []string) error {
+	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
+		return err
+	}
 	var text strings.Builder
 	for _, kind := range faults.Kinds() {
 		fmt.Fprintf(&text, "%s\n    %s\n", kind.Name, kind.Explains)

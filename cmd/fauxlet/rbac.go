@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/config"
-	"fauxlet/internal/helptext"
 	"fauxlet/internal/leastprivilege"
 )
 
@@ -19,9 +18,6 @@ func newRBAC() *cobra.Command {
 		if c.Flags().Changed("emulate-version") {
 			versions = []config.Version{version}
 		}
-		if err := checkOneOf(c, "output", output, "text", "json"); err != nil {
-			return err
-		}
 		if len(files) == 0 {
 			return usagef(c, "--filename: give a file with RBAC manifests, or - for the standard input")
 		}
@@ -30,11 +26,7 @@ func newRBAC() *cobra.Command {
 			return fmt.Errorf("--filename: %w", err)
 		}
 		warn(c.ErrOrStderr(), warnings)
-		if output == "json" {
-			return writeJSON(c.OutOrStdout(), grants)
-		}
-		leastprivilege.WriteGrants(c.OutOrStdout(), grants, helptext.TerminalWidth(c.OutOrStdout()))
-		return nil
+		return printReport(c, output, grants)
 	}}
 	flags := c.Flags()
 	flags.StringArrayVarP(&files, "filename", "f", nil, "`file` with RBAC manifests, or - for the standard input; may be "+

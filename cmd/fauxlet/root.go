@@ -66,6 +66,18 @@ func warn(w io.Writer, warnings []string) {
 	}
 }
 
+// printReport prints a report in the format of the flag --output.
+func printReport(c *cobra.Command, output string, report interface{ Write(w io.Writer, width int) }) error {
+	switch out := c.OutOrStdout(); output {
+	case "text":
+		report.Write(out, helptext.TerminalWidth(out))
+		return nil
+	case "json":
+		return writeJSON(out, report)
+	}
+	return checkOneOf(c, "output", output, "text", "json")
+}
+
 // usageError is a mistake in the command line. In addition to the error, run prints a hint to the command's --help.
 type usageError struct {
 	error

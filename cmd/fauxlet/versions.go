@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/config"
-	"fauxlet/internal/helptext"
 	"fauxlet/internal/versions"
 )
 
@@ -26,14 +25,7 @@ func newVersions() *cobra.Command {
 			if err != nil {
 				return usagef(c, "%w", err)
 			}
-			switch output {
-			case "text":
-				changes.Write(c.OutOrStdout(), helptext.TerminalWidth(c.OutOrStdout()))
-				return nil
-			case "json":
-				return writeJSON(c.OutOrStdout(), changes)
-			}
-			return checkOneOf(c, "output", output, "text", "json")
+			return printReport(c, output, changes)
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")

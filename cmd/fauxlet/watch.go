@@ -36,6 +36,8 @@ func newWatch() *cobra.Command {
 	flags.StringVar(&w.filter.Status, "status", "", "only this status code, as in 403 or 4xx")
 	flags.StringVar(&w.rbac, "rbac", "", "instead of decisions, print the smallest ClusterRoles that allow what this "+
 		"`user` has requested so far, one for each range of Kubernetes versions, and end")
+	flags.StringArrayVar(&w.files, "filename", nil, "with --rbac, compare the user's requests with its rights in this "+
+		"`file` of RBAC manifests, or - for the standard input; may be repeated")
 	w.remote.addTo(c)
 	completeFlag(c, "outcome", decisions.Outcomes...)
 	completeFlag(c, "output", "text", "json")
@@ -43,12 +45,12 @@ func newWatch() *cobra.Command {
 }
 
 type watchCommand struct {
-	remote          remoteFlags
-	verbose, follow bool
-	output, since   string
-	rbac            string
-	tail            int
-	filter          decisions.Filter
+	remote              remoteFlags
+	verbose, follow     bool
+	output, since, rbac string
+	files               []string // of --filename
+	tail                int
+	filter              decisions.Filter
 }
 
 func (w *watchCommand) run(c *cobra.Command) error {
@@ -89,8 +91,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	// The option After makes the stream begin after the decisions that have been printed already. The filter must not
-	// specify another beginning.
+	// The stream begins after the printed decisions (option After), so the filter must not specify another beginning.
 	w.filter.After, w.filter.Since = 0, time.Time{}
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
@@ -116,11 +117,15 @@ func (w *watchCommand) printRoles(c *cobra.Command, client *admin.Client) error 
 		return usagef(c, "--rbac: give the name of a user")
 	case err != nil:
 		return w.remote.addRemedy(err)
-	case w.output == "json":
-		return writeJSON(c.OutOrStdout(), roles)
+	case len(w.files) == 0:
+		return printReport(c, w.output, roles)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "# from %d requests\n%s", roles.Decisions, strings.Join(roles.Manifests, "---\n"))
-	return nil
+	report, warnings, err := roles.Compare(c.InOrStdin(), w.files)
+	if err != nil {
+		return fmt.Errorf("--filename: %w", err)
+	}
+	warn(c.ErrOrStderr(), warnings)
+	return printReport(c, w.output, report)
 }
 
 func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
@@ -140,6 +145,9 @@ func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
 func (w *watchCommand) readFlags(c *cobra.Command) error {
 	if err := checkOneOf(c, "output", w.output, "text", "json"); err != nil {
 		return err
+	}
+	if len(w.files) > 0 && !c.Flags().Changed("rbac") {
+		return usagef(c, "--filename: compares manifests with the requests of a user; add --rbac USER")
 	}
 	if w.tail < -1 {
 		return usagef(c, "--tail: %d: must be a number of decisions, or -1 for all", w.tail)

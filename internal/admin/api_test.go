@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"fauxlet/authchain"
+	"fauxlet/config"
 	"fauxlet/internal/admin"
 	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
@@ -428,8 +431,8 @@ func TestRBAC(t *testing.T) {
 	recorder := decisions.NewRecorder(0)
 	record := recorder.For("node-1")
 	for _, path := range []string{"/pods", "/metrics", "/metrics"} {
-		record(&authchain.Decision{Method: http.MethodGet, Path: path, User: &user.DefaultInfo{Name: "agent"},
-			Status: 403})
+		record(&authchain.Decision{Method: http.MethodGet, Path: path,
+			User: &user.DefaultInfo{Name: "agent", Groups: []string{"agents"}}, Status: 403})
 	}
 	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", User: &user.DefaultInfo{Name: "other"}})
 	record(&authchain.Decision{Method: http.MethodGet, Path: "/stats/summary", Status: 401})
@@ -448,8 +451,35 @@ func TestRBAC(t *testing.T) {
 		}
 	}
 	if want := "1.30 metrics,1.30 proxy,1.33 metrics,1.33 pods"; strings.Join(rules, ",") != want || got.Decisions != 3 ||
-		len(got.Manifests) != 2 {
+		len(got.Manifests) != 2 || fmt.Sprint(got.Requests, got.Groups) != "[{GET /metrics} {GET /pods}] [agents]" {
 		t.Errorf("%s\nwant the rules %s, from 3 decisions", body, want)
+	}
+
+	// For its own version, the feature gates of the stand-in count.
+	flags := config.NewFlags()
+	if err := errors.Join(flags.Version.Set("1.35"), flags.Set("hostname-override", "node-1"),
+		flags.Set("feature-gates", "KubeletFineGrainedAuthz=false")); err != nil {
+		t.Fatal(err)
+	}
+	own, err := flags.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, gated := serve(t, admin.Options{Recorder: recorder, Facts: func(node string) explain.Facts {
+		return map[string]explain.Facts{"node-1": {Config: own}}[node]
+	}})
+	_, body = ask(t, http.MethodGet, gated+"/api/rbac?user=agent", "")
+	got = admin.RBAC{}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || len(got.Roles) != 4 {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if got.Version != "v1.35.4" || fmt.Sprint(got.Gates) != "[KubeletFineGrainedAuthz=false]" {
+		t.Errorf("the stand-in is %s with %q", got.Version, got.Gates)
+	}
+	if role := got.Roles[2]; role.From != "1.35" || role.To != "1.35" || role.Rules[1].Subresource != "proxy" ||
+		!strings.Contains(got.Manifests[2],
+			"# with the feature gate KubeletFineGrainedAuthz=false, as this stand-in has it\n") {
+		t.Errorf("the role for the stand-in's own version: %+v\n%s", role, got.Manifests[2])
 	}
 	for query, want := range map[string]string{
 		"user=nobody": `404 user "nobody" has sent no request that is still kept; users with requests: agent, other`,

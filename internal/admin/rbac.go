@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -14,10 +15,17 @@ import (
 
 // RBAC is the response of /api/rbac: the smallest roles for the requests of a user.
 type RBAC struct {
-	User string `json:"user"`
+	User   string   `json:"user"`
+	Groups []string `json:"groups"` // of the user, at its latest request
 	// Decisions is the number of Decisions about the user's requests. Only the kept Decisions count.
-	Decisions int                   `json:"decisions"`
-	Roles     []leastprivilege.Role `json:"roles"`
+	Decisions int `json:"decisions"`
+	// Requests are the different requests of the user, sorted by path and method.
+	Requests []leastprivilege.Request `json:"requests"`
+	// Version is the version of the stand-in that answered the user's latest request, such as v1.35.4. Gates are its
+	// feature gates, as [leastprivilege.Kubelets.Gates] returns them.
+	Version string                `json:"version,omitempty"`
+	Gates   []string              `json:"gates,omitempty"`
+	Roles   []leastprivilege.Role `json:"roles"`
 	// Manifests has a ClusterRole and a ClusterRoleBinding for each element of Roles, as YAML.
 	Manifests []string `json:"manifests"`
 }
@@ -38,7 +46,9 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	entries, _ := s.recorder.After(0)
-	response, requests, users := RBAC{User: user}, map[leastprivilege.Request]bool{}, map[string]bool{}
+	node := "" // of the user's latest request
+	response, users := RBAC{User: user, Groups: []string{}}, map[string]bool{}
+	requests := map[leastprivilege.Request]bool{}
 	for _, e := range entries {
 		d := e.Decision
 		if d.User == nil || d.Method == "" {
@@ -47,6 +57,7 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		users[d.User.GetName()] = true
 		if d.User.GetName() == user {
 			response.Decisions++
+			response.Groups, node = d.User.GetGroups(), e.Node
 			requests[leastprivilege.Request{Method: d.Method, Path: d.Path}] = true
 		}
 	}
@@ -54,11 +65,40 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		return errorf(http.StatusNotFound, "user %q has sent no request that is still kept; users with requests: %s",
 			user, namesOf(users))
 	}
-	response.Roles = leastprivilege.Roles(slices.Collect(maps.Keys(requests)))
+	var own *leastprivilege.Kubelets
+	if s.options.Facts != nil {
+		if c := s.options.Facts(node).Config; c != nil {
+			kubelets := leastprivilege.Like(c)
+			own = &kubelets
+			response.Version, response.Gates = c.Version.GitVersion(), kubelets.Gates()
+		}
+	}
+	response.Requests = slices.SortedFunc(maps.Keys(requests), leastprivilege.Request.Compare)
+	response.Roles = leastprivilege.Roles(response.Requests, own)
 	for i := range response.Roles {
 		response.Manifests = append(response.Manifests, response.Roles[i].Manifest(user))
 	}
 	return writeJSON(w, http.StatusOK, response)
+}
+
+// Compare compares the user's requests with the rights that manifest files grant to the user, as
+// [leastprivilege.ReadAndCompare] does.
+func (r *RBAC) Compare(standardInput io.Reader, files []string) (*leastprivilege.Report, []string, error) {
+	var own *leastprivilege.Kubelets
+	if r.Version != "" {
+		kubelets, err := leastprivilege.WithGates(r.Version, r.Gates)
+		if err != nil {
+			return nil, nil, err
+		}
+		own = &kubelets
+	}
+	comparisons, warnings, err := leastprivilege.ReadAndCompare(standardInput, files, r.User, r.Groups, r.Requests, own)
+	return &leastprivilege.Report{User: r.User, Decisions: r.Decisions, Comparisons: comparisons}, warnings, err
+}
+
+// Write writes the manifests of the roles.
+func (r *RBAC) Write(w io.Writer, _ int) {
+	fmt.Fprintf(w, "# from %d requests\n%s", r.Decisions, strings.Join(r.Manifests, "---\n"))
 }
 
 // namesOf lists users for an error.

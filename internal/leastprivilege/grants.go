@@ -16,7 +16,6 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/color"
-	"fauxlet/server"
 )
 
 // Grant is what a subject of RBAC manifests may do at kubelets.
@@ -42,10 +41,10 @@ type Access struct {
 var served = []Request{
 	{"GET", "/pods"}, {"GET", "/runningpods/"}, {"GET", "/allocatedPods"}, {"GET", "/healthz"}, {"GET", "/configz"},
 	{"GET", "/flagz"}, {"GET", "/statusz"}, {"GET", "/metrics"}, {"GET", "/metrics/cadvisor"}, {"GET", "/metrics/probes"},
-	{"GET", "/metrics/resource"}, {"GET", "/stats/summary"}, {"GET", "/logs/…"}, {"GET", "/containerLogs/…"},
-	{"GET", "/exec/…"}, {"GET", "/attach/…"}, {"GET", "/portForward/…"}, {"GET", "/debug/pprof/…"}, {"POST", "/exec/…"},
-	{"POST", "/attach/…"}, {"POST", "/portForward/…"}, {"POST", "/run/…"}, {"POST", "/checkpoint/…"},
-	{"PUT", "/debug/flags/v"},
+	{"GET", "/metrics/resource"}, {"GET", "/metrics/slis"}, {"GET", "/stats/summary"}, {"GET", "/logs/…"},
+	{"GET", "/containerLogs/…"}, {"GET", "/exec/…"}, {"GET", "/attach/…"}, {"GET", "/portForward/…"},
+	{"GET", "/debug/pprof/…"}, {"POST", "/exec/…"}, {"POST", "/attach/…"}, {"POST", "/portForward/…"},
+	{"POST", "/run/…"}, {"POST", "/checkpoint/…"}, {"PUT", "/debug/flags/v"},
 }
 
 // isServed reports whether the kubelet of version v can serve a request, with the right feature gates.
@@ -66,8 +65,8 @@ type Authorizer interface {
 
 // Grants returns what the subjects of ClusterRoleBindings may do at kubelets of the given versions, in the order of the
 // bindings. Subjects that may do nothing there are left out.
-func Grants(policy Authorizer, objects []runtime.Object, versions []config.Version) []Grant {
-	var grants []Grant
+func Grants(policy Authorizer, objects []runtime.Object, versions []config.Version) Subjects {
+	var grants Subjects
 	for _, object := range objects {
 		binding, ok := object.(*rbacv1.ClusterRoleBinding)
 		if !ok {
@@ -130,31 +129,37 @@ func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	for _, r := range served {
 		verb := authchain.Verb(r.Method)
 		for _, v := range versions {
-			i := slices.IndexFunc(server.Subresources(r.Path, v), func(s string) bool { return may(verb, s) })
+			i := slices.IndexFunc(Default(v).Subresources(r.Path), func(s string) bool { return may(verb, s) })
 			if i >= 0 && isServed(r, v) {
-				g.add(verb, server.Subresources(r.Path, v)[i], r, v.String())
+				g.add(verb, Default(v).Subresources(r.Path)[i], r, v.String())
 			}
 		}
 	}
 	g.merge()
-	switch {
-	case may("get", "proxy"):
-		g.Cautions = append(g.Cautions, "get nodes/proxy lets it run commands in every container of a node, by WebSocket "+
-			"at the kubelet's port, and read all logs")
-	case may("create", "proxy"):
-		g.Cautions = append(g.Cautions, "create nodes/proxy lets it run commands in every container of a node")
-	}
+	g.Cautions = cautions(may)
 	if narrower := g.narrower(); len(narrower) > 0 && may("get", "proxy") {
 		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are enough since 1.33: "+
 			strings.Join(narrower, ", "))
 	}
 }
 
+// cautions returns the dangers of the rights to nodes/proxy.
+func cautions(may func(verb, subresource string) bool) []string {
+	switch {
+	case may("get", "proxy"):
+		return []string{"get nodes/proxy lets it run commands in every container of a node, by WebSocket at the " +
+			"kubelet's port, and read all logs"}
+	case may("create", "proxy"):
+		return []string{"create nodes/proxy lets it run commands in every container of a node"}
+	}
+	return nil
+}
+
 // narrower returns the requests that the subject may send only because of get nodes/proxy, although newer kubelets
 // check a narrower right first, each with this right.
 func (g *Grant) narrower() (rights []string) {
 	for _, r := range served {
-		subresources := server.Subresources(r.Path, config.Version{})
+		subresources := Default(config.Version{}).Subresources(r.Path)
 		if r.Method != "GET" || len(subresources) < 2 {
 			continue
 		}
@@ -200,8 +205,11 @@ func (g *Grant) merge() {
 	g.Access = merged
 }
 
-// WriteGrants writes grants as text, wrapped at the given width.
-func WriteGrants(w io.Writer, grants []Grant, width int) {
+// Subjects are subjects of RBAC manifests.
+type Subjects []Grant
+
+// Write writes what the subjects may do as text, wrapped at the given width.
+func (grants Subjects) Write(w io.Writer, width int) {
 	if len(grants) == 0 {
 		fmt.Fprintln(w, "No subject in these manifests may do anything at a kubelet.")
 	}
@@ -211,11 +219,7 @@ func WriteGrants(w io.Writer, grants []Grant, width int) {
 		}
 		fmt.Fprintf(w, "%s %s\n", g.Kind, color.Printable(g.Name))
 		for _, a := range g.Access {
-			versions := a.From
-			if a.To != a.From {
-				versions += " to " + a.To
-			}
-			fmt.Fprintf(w, "  %s nodes/%s, in %s:\n", a.Verb, a.Subresource, versions)
+			fmt.Fprintf(w, "  %s nodes/%s, in %s:\n", a.Verb, a.Subresource, versions(a.From, a.To))
 			for _, line := range color.Wrap(byMethod(a.Requests), width-4) {
 				fmt.Fprintf(w, "    %s\n", line)
 			}

@@ -28,7 +28,7 @@ func roleWith(rights ...string) (*rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "monitoring", Name: "agent"}}}
 }
 
-func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object) []Grant {
+func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object) Subjects {
 	t.Helper()
 	policy, err := reviewapi.NewPolicy(objects...)
 	if err != nil {
@@ -40,10 +40,10 @@ func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object
 func TestGrants(t *testing.T) {
 	role, binding := roleWith("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods", "list nodes/stats")
 	var b bytes.Buffer
-	WriteGrants(&b, grantsOf(t, config.Versions(), role, binding), 100)
+	grantsOf(t, config.Versions(), role, binding).Write(&b, 100)
 	const want = `ServiceAccount system:serviceaccount:monitoring:agent
   get nodes/metrics, in 1.30 to 1.37:
-    GET /metrics, /metrics/cadvisor, /metrics/probes, /metrics/resource
+    GET /metrics, /metrics/cadvisor, /metrics/probes, /metrics/resource, /metrics/slis
   get nodes/pods, in 1.33 to 1.37:
     GET /pods, /runningpods/
   get nodes/pods, in 1.37:
@@ -77,7 +77,7 @@ func TestGrants(t *testing.T) {
 	}
 
 	b.Reset()
-	WriteGrants(&b, nil, 80)
+	Subjects(nil).Write(&b, 80)
 	if want := "No subject in these manifests may do anything at a kubelet.\n"; b.String() != want {
 		t.Errorf("got %q, want %q", &b, want)
 	}

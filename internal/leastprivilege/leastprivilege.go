@@ -3,6 +3,7 @@
 package leastprivilege
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -18,7 +19,15 @@ import (
 )
 
 // Request is a request to a kubelet. Only its verb and its path matter to authorization.
-type Request struct{ Method, Path string }
+type Request struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+}
+
+// Compare orders requests by path, then by method.
+func (r Request) Compare(other Request) int {
+	return cmp.Or(strings.Compare(r.Path, other.Path), strings.Compare(r.Method, other.Method))
+}
 
 // Rule is a rule of a role for one subresource of nodes, with the requests that need it.
 type Rule struct {
@@ -31,31 +40,98 @@ type Rule struct {
 	AlsoAllows []string `json:"alsoAllows,omitempty"`
 }
 
+// Kubelets are kubelets of one version with the same feature gates.
+type Kubelets struct {
+	Version config.Version
+	// Enabled reports whether a feature gate is on.
+	Enabled func(gate string) bool
+}
+
+// Default returns the kubelets of version v with their default feature gates.
+func Default(v config.Version) Kubelets { return Kubelets{v, v.EnabledByDefault} }
+
+// Like returns the kubelets with the version and the feature gates of a configuration.
+func Like(c *config.Config) Kubelets { return Kubelets{c.Version, c.Enabled} }
+
+// authorizationGates are the feature gates that decide which right a request needs.
+var authorizationGates = []string{fineGrained, "ComponentStatusz", "ComponentFlagz", "KubeletAllocatedPodsEndpoint"}
+
+const fineGrained = "KubeletFineGrainedAuthz"
+
+// Gates returns the feature gates that matter to authorization and that do not have the default of the version, as in
+// NAME=false.
+func (k Kubelets) Gates() (changed []string) {
+	for _, gate := range authorizationGates {
+		if on := k.Enabled(gate); on != k.Version.EnabledByDefault(gate) {
+			changed = append(changed, fmt.Sprintf("%s=%t", gate, on))
+		}
+	}
+	return changed
+}
+
+// WithGates returns the kubelets of a version, such as v1.35.4, with changed feature gates as [Kubelets.Gates] returns
+// them. The other gates have their default.
+func WithGates(version string, changed []string) (Kubelets, error) {
+	v, err := config.ParseVersion(version)
+	return Kubelets{v, func(gate string) bool {
+		return slices.Contains(changed, gate+"=true") ||
+			v.EnabledByDefault(gate) && !slices.Contains(changed, gate+"=false")
+	}}, err
+}
+
+// Subresources returns the node's subresources that the kubelets check for a request with the given path, in the order
+// of the checks. A client needs the right to one of them.
+func (k Kubelets) Subresources(path string) []string {
+	return server.Subresources(path, k.Version, k.Enabled(fineGrained))
+}
+
+// serves reports whether the kubelets serve a path, as far as that depends on the version and the feature gates. A
+// kubelet answers other paths with 404, without authentication.
+func (k Kubelets) serves(path string) bool {
+	root, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	gate := map[string]string{"statusz": "ComponentStatusz", "flagz": "ComponentFlagz",
+		"allocatedPods": "KubeletAllocatedPodsEndpoint"}[root]
+	return gate == "" || k.Enabled(gate) && k.Version.Has(config.ZPages)
+}
+
 // Role is the smallest role for the kubelets of some versions.
 type Role struct {
-	From  string `json:"from"` // the first minor version for which this is the smallest role, such as 1.33
-	To    string `json:"to"`   // the last one
-	Rules []Rule `json:"rules"`
+	From string `json:"from"` // the first minor version for which this is the smallest role, such as 1.33
+	To   string `json:"to"`   // the last one
+	// Gates are the feature gates of the kubelets, as [Kubelets.Gates] returns them.
+	Gates []string `json:"gates,omitempty"`
+	Rules []Rule   `json:"rules"`
 	// Impossible are requests that only the verb "*" would allow: for a method such as HEAD, a kubelet checks an empty
 	// verb. No rule allows them.
 	Impossible []string `json:"impossible,omitempty"`
-	// NotServed are requests that the kubelets do not serve with their default feature gates. They need no right.
+	// NotServed are requests that the kubelets do not serve with these feature gates. They need no right.
 	NotServed []string `json:"notServed,omitempty"`
 }
 
-// Roles returns the smallest role for each version. Neighbouring versions with the same role share one entry.
-func Roles(requests []Request) []Role {
+// Roles returns the smallest role for each version. Neighbouring versions with the same role share one entry. The
+// feature gates are the defaults of each version. If "own" is not nil, the role for its version is for its feature
+// gates.
+func Roles(requests []Request, own *Kubelets) []Role {
 	var roles []Role
 	for _, v := range config.Versions() {
-		role := For(v, requests)
-		if last := len(roles) - 1; last >= 0 && slices.EqualFunc(roles[last].Rules, role.Rules, sameRule) &&
-			slices.Equal(roles[last].NotServed, role.NotServed) {
+		role := For(Default(v), requests)
+		if own != nil && own.Version.String() == v.String() {
+			if changed := For(*own, requests); !changed.same(&role) {
+				role = changed
+			}
+		}
+		if last := len(roles) - 1; last >= 0 && roles[last].same(&role) && slices.Equal(roles[last].Gates, role.Gates) {
 			roles[last].To = role.To
 			continue
 		}
 		roles = append(roles, role)
 	}
 	return roles
+}
+
+// same reports whether two roles have the same content, apart from the versions and the feature gates.
+func (r *Role) same(other *Role) bool {
+	return slices.EqualFunc(r.Rules, other.Rules, sameRule) && slices.Equal(r.NotServed, other.NotServed)
 }
 
 func sameRule(a, b Rule) bool {
@@ -65,11 +141,11 @@ func sameRule(a, b Rule) bool {
 
 type permission struct{ subresource, verb string }
 
-// For returns the smallest role for the kubelets of one version, with their default feature gates. A request that
-// several subresources allow gets the right to the first one, which is the narrowest, unless another request needs one
-// of them anyway.
-func For(v config.Version, requests []Request) Role {
-	role := Role{From: v.String(), To: v.String()}
+// For returns the smallest role for kubelets. A request that several subresources allow gets the right to the first
+// one, which is the narrowest, unless another request needs one of them anyway.
+func For(kubelets Kubelets, requests []Request) Role {
+	v := kubelets.Version.String()
+	role := Role{From: v, To: v, Gates: kubelets.Gates()}
 	needed, also := map[permission]map[string]bool{}, map[permission]map[string]bool{}
 	add := func(to map[permission]map[string]bool, p permission, r Request) {
 		if to[p] == nil {
@@ -80,9 +156,9 @@ func For(v config.Version, requests []Request) Role {
 	impossible, notServed := map[string]bool{}, map[string]bool{}
 	var choices []Request
 	for _, r := range requests {
-		verb, subresources := authchain.Verb(r.Method), server.Subresources(r.Path, v)
+		verb, subresources := authchain.Verb(r.Method), kubelets.Subresources(r.Path)
 		switch {
-		case !servedByDefault(r.Path, v):
+		case !kubelets.serves(r.Path):
 			notServed[shorten(r)] = true
 		case verb == "":
 			impossible[shorten(r)] = true
@@ -96,7 +172,7 @@ func For(v config.Version, requests []Request) Role {
 		also[p] = map[string]bool{}
 	}
 	for _, r := range choices {
-		verb, subresources := authchain.Verb(r.Method), server.Subresources(r.Path, v)
+		verb, subresources := authchain.Verb(r.Method), kubelets.Subresources(r.Path)
 		i := slices.IndexFunc(subresources, func(s string) bool { return also[permission{s, verb}] != nil })
 		switch {
 		case i > 0:
@@ -125,15 +201,6 @@ func For(v config.Version, requests []Request) Role {
 	}
 	role.Impossible, role.NotServed = slices.Sorted(maps.Keys(impossible)), slices.Sorted(maps.Keys(notServed))
 	return role
-}
-
-// servedByDefault reports whether the kubelet of version v serves a path with its default feature gates. A kubelet
-// answers other paths with 404, without authentication.
-func servedByDefault(path string, v config.Version) bool {
-	root, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	gate := map[string]string{"statusz": "ComponentStatusz", "flagz": "ComponentFlagz",
-		"allocatedPods": "KubeletAllocatedPodsEndpoint"}[root]
-	return gate == "" || v.EnabledByDefault(gate) && v.Has(config.ZPages)
 }
 
 // shorten returns the method and the path of a request, without the names of namespaces, pods, containers and files.
@@ -179,7 +246,9 @@ func (r *Role) Manifest(user string) string {
 		}
 	}
 	fmt.Fprintf(&b, "# Kubernetes %s: what %s needs at the kubelet\n", versions, oneLine(user))
-	comment("%s needs no right: with their default feature gates, these kubelets do not serve it", r.NotServed)
+	comment("with the feature gate %s, as this stand-in has it", r.Gates)
+	comment("%s needs no right: with "+map[bool]string{true: "their default", false: "these"}[len(r.Gates) == 0]+
+		" feature gates, these kubelets do not serve it", r.NotServed)
 	comment("%s is not allowed: the kubelet checks an empty verb, which only \"*\" allows", r.Impossible)
 	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: %s}\nrules:%s\n", name,
 		map[bool]string{true: " []"}[len(r.Rules) == 0])

@@ -15,7 +15,6 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/reviewapi"
-	"fauxlet/server"
 )
 
 var (
@@ -52,7 +51,7 @@ func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(server.Subresources(r.Path, v), func(subresource string) bool {
+	return slices.ContainsFunc(Default(v).Subresources(r.Path), func(subresource string) bool {
 		spec := authorizationv1.SubjectAccessReviewSpec{User: agent}
 		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: authchain.Verb(r.Method), Version: "v1",
 			Resource: "nodes", Subresource: subresource, Name: "node-1"}
@@ -70,9 +69,9 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 			requests = append(requests, Request{methods[random.IntN(len(methods))], paths[random.IntN(len(paths))]})
 		}
 		for _, v := range config.Versions() {
-			made := For(v, requests)
+			made := For(Default(v), requests)
 			possible := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool {
-				return authchain.Verb(r.Method) == "" || !servedByDefault(r.Path, v)
+				return authchain.Verb(r.Method) == "" || !Default(v).serves(r.Path)
 			})
 			if all := len(possible) == len(requests); all != (len(made.Impossible)+len(made.NotServed) == 0) {
 				t.Errorf("%s, %v: impossible are %q, not served %q", v, requests, made.Impossible, made.NotServed)
@@ -103,7 +102,7 @@ func TestRolesAreSufficientAndMinimal(t *testing.T) {
 // TestRoles checks the roles of an agent that reads pods and metrics.
 func TestRoles(t *testing.T) {
 	var got []string
-	for _, r := range Roles([]Request{{"GET", "/pods"}, {"GET", "/metrics/resource"}, {"GET", "/pods"}}) {
+	for _, r := range Roles([]Request{{"GET", "/pods"}, {"GET", "/metrics/resource"}, {"GET", "/pods"}}, nil) {
 		var rules []string
 		for _, rule := range r.Rules {
 			rules = append(rules, fmt.Sprintf("%s %q for %s", rule.Subresource, rule.Verbs,
@@ -119,13 +118,13 @@ func TestRoles(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	// A client that needs nodes/proxy anyway needs no other right for /pods.
-	all := Roles([]Request{{"GET", "/pods"}, {"GET", "/containerLogs/a/b/c"}})
+	all := Roles([]Request{{"GET", "/pods"}, {"GET", "/containerLogs/a/b/c"}}, nil)
 	if len(all) != 2 || len(all[0].Rules) != 1 || all[0].Rules[0].Subresource != "proxy" ||
 		!slices.Equal(all[1].Rules[0].AlsoAllows, []string{"GET /pods"}) || len(all[1].Rules) != 1 {
 		t.Errorf("got %+v, want nodes/proxy only", all)
 	}
 	// The kubelets before 1.36 do not serve /statusz by default, so the client needs no right for it.
-	statusz := Roles([]Request{{"GET", "/statusz"}})
+	statusz := Roles([]Request{{"GET", "/statusz"}}, nil)
 	if len(statusz) != 2 || statusz[0].To != "1.35" || len(statusz[0].Rules) != 0 ||
 		!slices.Equal(statusz[0].NotServed, []string{"GET /statusz"}) || statusz[1].Rules[0].Subresource != "statusz" {
 		t.Errorf("for /statusz: %+v", statusz)
@@ -144,8 +143,8 @@ func TestRoles(t *testing.T) {
 // TestManifestsOfOddUsers checks that names and paths cannot break a manifest.
 func TestManifestsOfOddUsers(t *testing.T) {
 	odd := "a\nb: [c] # d\x1b\u202e\"'é"
-	role := For(config.Version{}, []Request{{"GET", "/pods\nrules: [{verbs: ['*']}]"}, {"GET", "/metrics/\x1b[2J"},
-		{"HEAD", "/x\ny"}})
+	role := For(Default(config.Version{}), []Request{{"GET", "/pods\nrules: [{verbs: ['*']}]"},
+		{"GET", "/metrics/\x1b[2J"}, {"HEAD", "/x\ny"}})
 	for _, user := range []string{odd, "", strings.Repeat("x", 300), "system:serviceaccount:a", "UPPER"} {
 		manifest := role.Manifest(user)
 		made, binding := objects(t, manifest)

@@ -12,7 +12,26 @@ import (
 
 // Read reads manifest files, and returns what their subjects may do at kubelets of the given versions, as [Grants]
 // does, with warnings as [MissingRoles] returns them. The file name - stands for the reader.
-func Read(standardInput io.Reader, files []string, versions []config.Version) ([]Grant, []string, error) {
+func Read(standardInput io.Reader, files []string, versions []config.Version) (Subjects, []string, error) {
+	policy, objects, err := readPolicy(standardInput, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Grants(policy, objects, versions), MissingRoles(objects), nil
+}
+
+// ReadAndCompare reads manifest files, and compares what they grant to a user, or to its groups, with the user's
+// requests, as [Compare] does. Files and warnings are as in [Read].
+func ReadAndCompare(standardInput io.Reader, files []string, user string, groups []string, requests []Request,
+	own *Kubelets) ([]Comparison, []string, error) {
+	policy, objects, err := readPolicy(standardInput, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Compare(policy.ClusterRules(user, groups), requests, own), MissingRoles(objects), nil
+}
+
+func readPolicy(standardInput io.Reader, files []string) (*reviewapi.Policy, []runtime.Object, error) {
 	var objects []runtime.Object
 	for _, name := range files {
 		var data []byte
@@ -32,8 +51,5 @@ func Read(standardInput io.Reader, files []string, versions []config.Version) ([
 		objects = append(objects, parsed...)
 	}
 	policy, err := reviewapi.NewPolicy(objects...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return Grants(policy, objects, versions), MissingRoles(objects), nil
+	return policy, objects, err
 }

@@ -79,6 +79,22 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authori
 	return status
 }
 
+// ClusterRules returns the rules of the roles that ClusterRoleBindings bind to a user, as in the field User of a spec,
+// or to its groups. A binding whose role does not exist has no rules. The caller must not change the returned rules.
+func (p *Policy) ClusterRules(name string, groups []string) (rules []rbacv1.PolicyRule) {
+	if slices.Contains(groups, user.SystemPrivilegedGroup) {
+		return []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}}
+	}
+	spec := authorizationv1.SubjectAccessReviewSpec{User: name, Groups: groups}
+	for _, b := range p.bindings[""] {
+		if slices.ContainsFunc(b.Subjects, func(s rbacv1.Subject) bool { return subjectMatches(s, &spec, "") }) {
+			bound, _ := p.rulesOf(b)
+			rules = append(rules, bound...)
+		}
+	}
+	return rules
+}
+
 // describe describes a binding and its subject as in kube-apiserver's reason: `ClusterRoleBinding "b" of ClusterRole
 // "r" to User "u"`. Names with a namespace have the form name/namespace.
 func describe(b *rbacv1.RoleBinding, subject rbacv1.Subject) string {
