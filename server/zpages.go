@@ -3,7 +3,7 @@ package server
 import (
 	"k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/apiserver/pkg/server/statusz"
-	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/component-base/compatibility"
 
 	"fauxlet/config"
 )
@@ -25,8 +25,8 @@ func (r *router) installZPages(c *config.Config, debug bool) {
 	open := c.Version.Has(config.OpenStatusz) && !c.Version.Has(config.ProtectedStatusz)
 	if (debug || open) && c.Enabled("ComponentStatusz") {
 		r.buckets["statusz"] = false
-		statusz.Install(r, component,
-			statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
+		version := compatibility.NewEffectiveVersionFromString(c.Version.String(), "", "")
+		statusz.Install(r, component, statusz.NewRegistry(version, statusz.WithListedPaths(r.handled)))
 	}
 }
 

@@ -23,7 +23,6 @@ import (
 	"syscall"
 	"time"
 
-	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -102,7 +101,7 @@ func run(ctx context.Context, args []string) error {
 	if host.containers, err = newStreamed(host.store); err != nil {
 		return err
 	}
-	tracers := nooptrace.NewTracerProvider()
+	tracers := newTracers()
 	address := netutils.ParseIPSloppy(config.Address)
 	open := addresses{Secure: net.JoinHostPort(address.String(), strconv.Itoa(int(config.Port)))}
 	go serve(ctx, host, analyzer, o, tlsConfig, auth, tracers)

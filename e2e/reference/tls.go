@@ -12,7 +12,6 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/kubernetes/pkg/features"
-	"k8s.io/kubernetes/pkg/kubelet/certificate"
 	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
@@ -34,7 +33,7 @@ func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (
 
 	var current func() *tls.Certificate
 	if reloadsServingCertificate() {
-		manager, err := certificate.NewKubeletServerCertificateDynamicFileManager(chosen.CertFile, chosen.KeyFile)
+		manager, err := newServingCertificates(chosen.CertFile, chosen.KeyFile)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 
-	"k8s.io/kubernetes/pkg/kubelet/certificate"
 	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
@@ -27,7 +26,7 @@ func newTLSConfig(ctx context.Context, o *settings, _ server.AuthInterface) (ser
 	if !reloadsServingCertificate() {
 		return chosen, nil // ListenAndServeKubeletServer reads the files
 	}
-	manager, err := certificate.NewKubeletServerCertificateDynamicFileManager(chosen.CertFile, chosen.KeyFile)
+	manager, err := newServingCertificates(chosen.CertFile, chosen.KeyFile)
 	if err != nil {
 		return nil, err
 	}
