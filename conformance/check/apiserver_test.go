@@ -397,7 +397,7 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 		handler = naive{a, location}
 	}
 	query := r.URL.Query()
-	if len(features) == 0 {
+	if len(features) == 0 || a.defect == "translates WebSockets for all Nodes" {
 		options := translator.Options{
 			Stdin:  query.Get("stdin") == "true",
 			Stdout: query.Get("stdout") == "true",

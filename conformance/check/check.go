@@ -52,6 +52,9 @@ type Check struct {
 	Proves string
 	// Needs lists the IDs of checks that must pass before this check runs. The default is reach.dialled.
 	Needs []string
+	// Since is the first version of kube-apiserver that has what the check is about, such as v1.36. If it is empty, all
+	// supported versions have it. The check does not apply to older kube-apiservers.
+	Since string
 
 	// remedy is a flag or a command that the user can paste to solve the problems that the check finds. A check with
 	// several remedies sets finding.remedy instead.

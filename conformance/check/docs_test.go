@@ -64,7 +64,11 @@ func TestDocs(t *testing.T) {
 		for i, need := range c.Needs {
 			needs[i] = "`" + need + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", c.ID, about, strings.Join(needs, ", "), c.Title, c.Proves)
+		proves := c.Proves
+		if c.Since != "" {
+			proves += " It does not apply to a kube-apiserver before " + c.Since + "."
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", c.ID, about, strings.Join(needs, ", "), c.Title, proves)
 	}
 	const path = "../../docs/checks.md"
 	if *update {

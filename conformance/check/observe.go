@@ -37,6 +37,7 @@ func (s *observed) describe() string {
 type request struct {
 	Protocol string // HTTP/1.1 or HTTP/2.0
 	text     string // the protocol, the method and the URL, without headers, which may contain a credential
+	upgrade  string // the requested protocol, such as SPDY/3.1 or websocket; may be empty
 	Ended    bool   // the kubelet has responded
 }
 
@@ -105,7 +106,8 @@ func recordRequests(next http.Handler) http.Handler {
 		c.change(func(s *observed) {
 			index = len(s.Requests)
 			text := r.Proto + " " + r.Method + " " + r.Host + r.URL.RequestURI()
-			s.Requests = append(slices.Clone(s.Requests), request{Protocol: r.Proto, text: text})
+			s.Requests = append(slices.Clone(s.Requests), request{Protocol: r.Proto, text: text,
+				upgrade: r.Header.Get("Upgrade")})
 		})
 		defer c.change(func(s *observed) {
 			s.Requests = slices.Clone(s.Requests)

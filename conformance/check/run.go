@@ -12,6 +12,7 @@ import (
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -123,7 +124,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 		r.ctx = ctx
 		checks := slices.Clone(r.options.Checks)
 		for i := range checks {
-			checks[i].run = unlessLost(checks[i].run)
+			checks[i].run = checks[i].unlessOlder(report.TargetVersion, unlessLost(checks[i].run))
 		}
 		report.Results = schedule(ctx, r, checks, r.options.OnResult)
 		err = context.Cause(ctx)
@@ -206,6 +207,20 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 		r.hostname = "localhost"
 	}
 	return nil
+}
+
+// unlessOlder returns the given run function of the check. If a kube-apiserver of the version does not have what the
+// check is about, unlessOlder returns a run function of a check that does not apply. A version that cannot be read
+// counts as the newest.
+func (c Check) unlessOlder(version string, check runFunc) runFunc {
+	target, err := utilversion.ParseSemantic(version)
+	if err != nil || c.Since == "" || target.Major() == 0 || // a build without a version is v0.0.0
+		utilversion.MajorMinor(target.Major(), target.Minor()).AtLeast(utilversion.MustParseGeneric(c.Since)) {
+		return check
+	}
+	return func(context.Context, *run, *finding) error {
+		return notApplicable(fmt.Sprintf("kube-apiserver has it since %s; this is %s", c.Since, version))
+	}
 }
 
 // unlessLost wraps the run function of a check. If the check has failed, unlessLost tests whether kube-apiserver still

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,12 +31,12 @@ func streamChecks() []Check {
 		{ID: "streams.exec-spdy", Title: "exec works with SPDY",
 			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
 				"protocol of kubectl before v1.31.", run: withNode("exec-spdy", checkExec(bySPDY))},
-		{ID: "streams.exec-websocket", Title: "exec works with WebSocket",
+		{ID: "streams.exec-websocket", Title: "exec works with WebSocket", Since: "v1.30",
 			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
 				"the kubelet.", run: withNode("exec-websocket", checkExec(byWebSocket))},
 		{ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet)},
+			Since: "v1.36", run: withNode("exec-websocket-k", toKubelet(checkExec(byWebSocket)), webSocketsToKubelet),
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol."},
 		{ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
 			Proves: "Input reaches the container, and its output comes back at once.",
 			run:    withNode("attach", checkAttach)},
@@ -43,11 +44,12 @@ func streamChecks() []Check {
 			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
 				"separately.", run: withNode("forward-spdy", checkPortForward(bySPDY))},
 		{ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
-			Proves: "The same with the protocol of kubectl since v1.31.",
-			run:    withNode("forward-websocket", checkPortForward(byWebSocket))},
+			Proves: "The same with the protocol of kubectl since v1.31.", Since: "v1.31",
+			run: withNode("forward-websocket", checkPortForward(byWebSocket))},
 		{ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet)},
+			Since:  "v1.36",
+			run:    withNode("forward-websocket-k", toKubelet(checkPortForward(byWebSocket)), webSocketsToKubelet),
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol."},
 		{ID: "streams.latency", Title: "a line of a followed log arrives at once",
 			Proves: "Nothing between the kubelet and the user buffers lines.", run: withNode("latency", checkLatency),
 			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off"},
@@ -68,9 +70,25 @@ func streamChecks() []Check {
 	}
 }
 
-// toKubelet is a feature that a Node can declare. It means that the Node's kubelet translates WebSockets itself. For
-// other Nodes, the kube-apiserver translates WebSockets.
-const toKubelet = "ExtendWebSocketsToKubelet"
+// webSocketsToKubelet is a feature that a Node can declare. It means that the Node's kubelet translates WebSockets
+// itself. For other Nodes, the kube-apiserver translates WebSockets.
+const webSocketsToKubelet = "ExtendWebSocketsToKubelet"
+
+// toKubelet returns a check that calls the given check, and does not apply if the kubelet then got no WebSocket. A
+// kube-apiserver translates WebSockets for all Nodes if one of its feature gates is off.
+func toKubelet(check func(context.Context, *kubelet, *finding) error) func(context.Context, *kubelet, *finding) error {
+	return func(ctx context.Context, k *kubelet, f *finding) error {
+		if err := check(ctx, k, f); err != nil || len(f.problems) > 0 {
+			return err
+		}
+		if slices.ContainsFunc(requests(k.states.All()),
+			func(r request) bool { return strings.EqualFold(r.upgrade, "websocket") }) {
+			return nil
+		}
+		return notApplicable("kube-apiserver translates WebSockets for all Nodes; its feature gate " +
+			webSocketsToKubelet + " or NodeDeclaredFeatures is off")
+	}
+}
 
 // withNode calls withKubelet for a stand-in kubelet whose Node has the given name and declared features.
 func withNode(name string, check func(context.Context, *kubelet, *finding) error, features ...string) runFunc {
