@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
@@ -32,23 +33,26 @@ type usage struct {
 
 // TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. The command "kubectl
 // top", which reads the numbers of metrics-server through kube-apiserver, must print the numbers that the kubelet
-// reported.
+// reported. metrics-server must send the requests that docs/least-privilege.md names.
 func TestMetricsServer(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
 	port := programs.FreePort(t)
 	plane := controlplane.NewWithMetricsAPI(t, port)
-	token, _ := plane.Token(t, "scraper")
+	token, scraper := plane.Token(t, "scraper")
+	own, observer := plane.Token(t, "observer") // for the requests of the test
+	plane.Bind(t, controlplane.KubeletAPIAdmin, observer)
 	listed := measuredPods()
-	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.ServingCertificate(t), Pods: listed})
+	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.ServingCertificate(t), Pods: listed,
+		Args: withAdmin()})
 	plane.Register(t, k.Node, k.Port, listed...)
-	declareCapacity(t, k, plane, token)
+	declareCapacity(t, k, plane, own)
 	plane.StartMetricsServer(t, token, port)
 
 	// The map "seen" has the numbers that the kubelet reported. Each key is the time at which the kubelet measured the
 	// numbers.
 	seen := map[time.Time]map[string]reported{}
-	listen := func() { recordSummary(t, k, token, seen) }
+	listen := func() { recordSummary(t, k, own, seen) }
 	var node usage
 	running := map[string]usage{}
 	read := func() string {
@@ -90,6 +94,8 @@ func TestMetricsServer(t *testing.T) {
 		return ""
 	}
 	expect.Eventually(t, 12*podstats.Interval, "the metrics API lists everything that runs", read)
+
+	assertRecordedRequests(t, k, serviceaccount.MakeUsername(scraper.Namespace, scraper.Name), "metrics-server")
 
 	// kubectl top prints rounded numbers. The numbers of the node and of its pods must come from the same measurement.
 	expect.Eventually(t, 3*podstats.Interval, "kubectl top prints one measurement", func() string {

@@ -1,9 +1,11 @@
 package tools
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -13,6 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"fauxlet/e2e/internal/controlplane"
@@ -226,7 +231,8 @@ func debian(t testing.TB, program, pkg string) string {
 	return path
 }
 
-// TestPrometheusScrapes lets a real Prometheus scrape with a service account's token and with a client certificate.
+// TestPrometheusScrapes lets a real Prometheus scrape with a service account's token, with a client certificate, and as
+// the service account of kube-prometheus, with the RBAC manifests and the paths of kube-prometheus.
 func TestPrometheusScrapes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -236,22 +242,31 @@ func TestPrometheusScrapes(t *testing.T) {
 	token, _ := plane.Token(t, "scraper")
 	certFile, keyFile, err := plane.PKI.Pair("scraper", plane.PKI.ClientPair("scraper"))
 	expect.NoError(t, err)
-	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.ServingCertificate(t), Pods: measuredPods()})
+	published, user := publishedPrometheus(t, plane)
+	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.ServingCertificate(t), Pods: measuredPods(),
+		Args: withAdmin()})
 
 	dir := t.TempDir()
 	paths := []string{"/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes"}
+	pathsOf := map[string][]string{"token": paths, "certificate": paths}
+	for _, request := range recordedRequests(t, "prometheus") {
+		pathsOf["published"] = append(pathsOf["published"], strings.TrimPrefix(request, "GET "))
+	}
 	var jobs []map[string]any
-	for _, path := range paths {
-		for _, credential := range []string{"token", "certificate"} {
+	for credential, paths := range pathsOf {
+		for _, path := range paths {
 			job := map[string]any{
 				"job_name": credential + " " + path, "scheme": "https", "metrics_path": path, "scrape_interval": "1s",
 				"scrape_timeout": "1s",
 				"static_configs": []any{map[string]any{"targets": []string{k.Secure}}},
 			}
 			tls := map[string]any{"ca_file": plane.PKI.CAFile}
-			if credential == "token" {
+			switch credential {
+			case "token":
 				job["authorization"] = map[string]any{"credentials": token}
-			} else {
+			case "published":
+				job["authorization"] = map[string]any{"credentials": published}
+			default:
 				tls["cert_file"], tls["key_file"] = certFile, keyFile
 			}
 			job["tls_config"] = tls
@@ -299,6 +314,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return ""
 	})
+	assertRecordedRequests(t, k, user, "prometheus")
 	// Prometheus must read the same values from /metrics/cadvisor and /metrics/resource, and compute the rates that the
 	// kubelet reports.
 	expect.Eventually(t, 5*podstats.Interval, "each endpoint has a rate", func() string {
@@ -339,6 +355,22 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// publishedPrometheus applies the RBAC manifests of kube-prometheus, and returns a token of its service account and the
+// user of the token.
+func publishedPrometheus(t testing.TB, plane *controlplane.Plane) (token, user string) {
+	t.Helper()
+	manifests, err := os.ReadFile(filepath.Join(agents, "prometheus.yaml"))
+	expect.NoError(t, err)
+	const namespace, name = "monitoring", "prometheus-k8s"
+	plane.Apply(t, string(manifests)+"---\n"+
+		"{apiVersion: v1, kind: Namespace, metadata: {name: "+namespace+"}}\n---\n"+
+		"{apiVersion: v1, kind: ServiceAccount, metadata: {name: "+name+", namespace: "+namespace+"}}\n")
+	request, err := plane.Client.CoreV1().ServiceAccounts(namespace).CreateToken(context.Background(), name,
+		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	expect.NoError(t, err)
+	return request.Status.Token, serviceaccount.MakeUsername(namespace, name)
 }
 
 // summaryOf requests /stats/summary and returns the response.
