@@ -57,7 +57,7 @@ func (s *Server) getRBAC(w http.ResponseWriter, r *http.Request) error {
 		users[d.User.GetName()] = true
 		if d.User.GetName() == user {
 			response.Decisions++
-			response.Groups, node = d.User.GetGroups(), e.Node
+			response.Groups, node = append([]string{}, d.User.GetGroups()...), e.Node
 			requests[leastprivilege.Request{Method: d.Method, Path: d.Path}] = true
 		}
 	}

@@ -263,3 +263,63 @@ func BenchmarkAuthorize(b *testing.B) {
 		}
 	}
 }
+
+// TestClusterRules checks which rules a user has because of its name, its groups and its service account.
+func TestClusterRules(t *testing.T) {
+	objects, err := ParseManifests("rbac.yaml", []byte(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: metrics}
+rules: [{apiGroups: [""], resources: [nodes/metrics], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: metrics}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: alice}
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: scrapers}
+- {kind: ServiceAccount, namespace: monitoring, name: agent}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: admin}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:kubelet-api-admin"}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: alice}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: missing}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: missing}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: bob}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: metrics, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: bob}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := NewPolicy(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := len(defaultRoles["system:kubelet-api-admin"])
+	for _, test := range []struct {
+		user  string
+		group string
+		want  int // number of rules
+	}{
+		{"alice", "", 1 + admin}, {"bob", "", 0}, {"bob", "scrapers", 1},
+		{"system:serviceaccount:monitoring:agent", "", 1}, {"system:serviceaccount:other:agent", "", 0},
+	} {
+		if got := policy.ClusterRules(test.user, []string{test.group}); len(got) != test.want {
+			t.Errorf("%s in group %q has the rules %v, want %d", test.user, test.group, got, test.want)
+		}
+	}
+	if got := policy.ClusterRules("bob", []string{"system:masters"}); len(got) != 1 || got[0].Verbs[0] != "*" {
+		t.Errorf("a member of system:masters has the rules %v", got)
+	}
+}
