@@ -28,7 +28,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## build, and run the demo in ./demo (stop it with Ctrl-C; ARGS="--port 20250" passes flags)
@@ -56,6 +56,21 @@ race: ## run the tests of the module with the race detector, which takes more th
 e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes; ARGS=-short runs the quick ones)
 	cd e2e && CGO_ENABLED=0 go run ./preflight
 	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
+
+# What the tests of e2e-versions show: the statements of docs/claims.md, a node that joins, logs, streams, and a check that
+# passes.
+VERSIONS_TESTS = $(shell grep -o 'Test[A-Za-z]*' docs/claims.md | sort -u) TestNodeJoins TestKubectlLogsOptions \
+	TestKubectlLogsFollow TestKubectlExec TestKubectlExecTerminal TestKubectlAttach TestKubectlPortForward TestKubectlCopy \
+	TestCheckPasses TestCheckWithIssuedCertificate
+empty :=
+
+.PHONY: e2e-versions
+e2e-versions: ## join, logs, exec, check and docs/claims.md against the kube-apiservers of APISERVERS (1.31 1.34 1.36; the first build of each takes about 15 minutes)
+	cd e2e && CGO_ENABLED=0 go run ./preflight
+	@failed=; for minor in $(or $(APISERVERS),1.31 1.34 1.36); do echo "== kube-apiserver $$minor"; \
+		(cd e2e && FAUXLET_E2E_APISERVER=$$minor CGO_ENABLED=0 go test -count=1 -timeout 80m \
+			-run '^($(subst $(empty) $(empty),|,$(strip $(VERSIONS_TESTS))))$$' $(ARGS) ./cluster ./node) || failed+=" $$minor"; \
+	done; [ -z "$$failed" ] || { echo "e2e-versions: failed with kube-apiserver$$failed" >&2; exit 1; }
 
 .PHONY: compare
 compare: ## compare the answers to N (1000000) generated requests with the kubelet's own server, from SEED (1) on, up to LIMIT (20) differences

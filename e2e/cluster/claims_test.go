@@ -278,7 +278,7 @@ func TestRecipes(t *testing.T) {
 // because it always uses TLS to connect to kubelets.
 func TestRemovedFlags(t *testing.T) {
 	t.Parallel()
-	p, err := programs.Start("kube-apiserver", programs.Path(t, "kube-apiserver"), "--kubelet-https=false")
+	p, err := programs.Start("kube-apiserver", programs.Path(t, programs.APIServer()), "--kubelet-https=false")
 	expect.NoError(t, err)
 	<-p.Ended
 	expect.Contains(t, "kube-apiserver", p.Out.String(), "unknown flag: --kubelet-https")

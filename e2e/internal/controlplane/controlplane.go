@@ -130,7 +130,7 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 		Etcd:       etcd,
 		URL:        fmt.Sprintf("https://127.0.0.1:%d", port),
 		Kubeconfig: filepath.Join(dir, "admin.kubeconfig"),
-		path:       programs.Path(t, "kube-apiserver"),
+		path:       programs.Path(t, programs.APIServer()),
 	}
 	cert, key, err := p.Pair("apiserver", func() (*testcerts.Pair, error) {
 		return p.CA.Server("kube-apiserver", []string{"127.0.0.1", "localhost", "kubernetes.default.svc"})

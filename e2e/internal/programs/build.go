@@ -116,8 +116,8 @@ func cached(name string) (string, error) {
 		return path, err
 	}
 	temporary := path + ".tmp"
-	if minor, older := strings.CutPrefix(name, OlderReference); older {
-		err = buildOlder(temporary, minor)
+	if minor, older := minorOf(name); older {
+		err = buildOlder(temporary, name, minor)
 	} else if strings.Contains(Modules[name], "@") {
 		temporary, err = goInstall(dir, name)
 	} else {
@@ -158,8 +158,8 @@ func sources(name string) (string, error) {
 		fmt.Fprintln(hash, Modules[name])
 		return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
 	}
-	if minor, older := strings.CutPrefix(name, OlderReference); older {
-		err := writeOlderSources(hash, minor)
+	if minor, older := minorOf(name); older {
+		err := writeOlderSources(hash, name, minor)
 		return fmt.Sprintf("%x", hash.Sum(nil)[:6]), err
 	}
 	versions, err := moduleVersions(moduleOf(name))
