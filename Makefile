@@ -25,6 +25,8 @@ PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+KREW := sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.5.0
 
 .PHONY: help
 help: ## list the commands
@@ -109,7 +111,7 @@ soak: ## run fauxlet in a cluster under all kinds of requests, and fail if gorou
 PLATFORMS := darwin/arm64 windows/amd64 linux/arm64
 
 .PHONY: lint
-lint: ## run gofmt, go vet (also for other platforms), staticcheck, go mod tidy -diff and govulncheck
+lint: ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, go mod tidy -diff and govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		[ -z "$$unformatted" ] || { echo "gofmt these files:"; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
@@ -120,6 +122,7 @@ lint: ## run gofmt, go vet (also for other platforms), staticcheck, go mod tidy 
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 go vet ./...; done
 	go run $(STATICCHECK) ./...
 	cd e2e && CGO_ENABLED=0 go run $(STATICCHECK) ./...
+	go run $(ACTIONLINT) -shellcheck= -pyflakes=
 	@set -o pipefail; out=$$(mktemp); trap 'rm -f $$out' EXIT; \
 		if go run $(GOVULNCHECK) ./... >$$out 2>&1; then echo "govulncheck: no known vulnerability is reached"; \
 		elif grep -qE 'Vulnerability #' $$out; then cat $$out; exit 1; \
@@ -145,6 +148,13 @@ cover: ## measure the coverage of the tests of the module, into coverage.html
 .PHONY: image
 image: build ## build the container image fauxlet:latest with buildah, from no base image at all (IMAGE names it otherwise)
 	buildah bud --isolation chroot --target binary $(addprefix --tag ,$(or $(IMAGE),fauxlet:latest fauxlet:$(VERSION))) .
+
+.PHONY: packaging
+packaging: ## fill the templates for krew and Homebrew from the archives in DIR (dist), for OWNER and VERSION (such as v0.1.0)
+	@[ "$(origin VERSION)" = "command line" ] && [ -n "$(OWNER)" ] || \
+		{ echo "make packaging: set OWNER and VERSION, for example OWNER=octocat VERSION=v0.1.0" >&2; exit 2; }
+	packaging/fill.sh "$(OWNER)" "$(VERSION)" "$(or $(DIR),dist)"
+	go run $(KREW) -skip-install -manifest "$(or $(DIR),dist)/krew/fauxlet.yaml"
 
 .PHONY: clean
 clean: ## remove build results and the folder of the demo

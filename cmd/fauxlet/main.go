@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/color"
+	"fauxlet/internal/helptext"
 	"fauxlet/internal/logging"
 )
 
@@ -23,7 +24,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // stop catching signals, so that a second one ends the process at once
 	context.AfterFunc(ctx, logging.EndBatches)
-	os.Exit(run(ctx, newRoot(), os.Args[1:]))
+	os.Exit(run(ctx, helptext.ForProgram(newRoot(), os.Args[0]), os.Args[1:]))
 }
 
 // The function "run" runs a command line and returns the exit code of the process.

@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fauxlet": main})
+	testscript.Main(m, map[string]func(){"fauxlet": main, "kubectl-fauxlet": main})
 }
 
 // TestScripts runs the scripts in testdata. A script checks what its commands print and which files they leave. To
@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			// remaining goroutines. GORACE turns this off here. A script that tests the end of a server unsets GORACE.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			e.Setenv("DOCS", filepath.Join(here, "../../docs"))
+			e.Setenv("REPOSITORY", filepath.Join(here, "../.."))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
