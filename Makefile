@@ -86,6 +86,16 @@ compare: ## compare the answers to N (1000000) generated requests with the kubel
 record: ## record the answers of the kubelet's server of VERSION (such as 1.33) for make test (the first build takes about 10 minutes)
 	@[ "$(origin VERSION)" = "command line" ] || { echo "make record: set VERSION, for example VERSION=1.33" >&2; exit 2; }
 	cd e2e && FAUXLET_E2E_RECORD=$(VERSION) CGO_ENABLED=0 go test -count=1 -timeout 80m -v -run '^TestRecord$$' ./same
+	[ ! -e e2e/record/$(VERSION).mod ] || $(MAKE) older-facts
+
+# The facts about an older kubelet are its feature gates, flags, defaults, and results of loading configurations.
+.PHONY: older-facts
+older-facts:
+	@mkdir -p $(BIN)
+	cd e2e && CGO_ENABLED=0 go build -o ../$(BIN)/older-facts -mod=mod -modfile=record/$(VERSION).mod -tags older ./kubeletfacts
+	$(BIN)/older-facts facts > $(BIN)/older.json && mv $(BIN)/older.json config/testdata/older/$(VERSION).json
+	$(BIN)/older-facts loads > $(BIN)/older.json && mv $(BIN)/older.json config/testdata/older/$(VERSION)-loads.json
+	go test ./config -count=1 -run TestVersionFacts -update
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs found before

@@ -68,7 +68,7 @@ type Config struct {
 func (c *Config) Flagz() map[string]string { return c.flagz }
 
 // Enabled reports whether a feature gate is enabled. Unknown gates are disabled.
-func (c *Config) Enabled(gate string) bool { return enabled(c.FeatureGates, gate) }
+func (c *Config) Enabled(gate string) bool { return enabled(c.FeatureGates, c.Version, gate) }
 
 // ServingFiles returns the names of the files with the serving certificate and its key. If neither is configured and
 // serverTLSBootstrap is off, selfSigned is true. The files are then kubelet.crt and kubelet.key in CertDir, which a

@@ -28,10 +28,10 @@ func legacyConfiguration(v Version, gates featuregate.FeatureGate) *kubeletConfi
 // are different in version v. If gates is nil, each gate has its default.
 func defaultsOf(v Version, gates featuregate.FeatureGate) *kubeletConfiguration {
 	defaults := facts().Defaults.DeepCopy()
-	if gates != nil && !enabled(gates, "KubeletCrashLoopBackOffMax") {
+	if gates != nil && !enabled(gates, v, "KubeletCrashLoopBackOffMax") {
 		defaults.CrashLoopBackOff.MaxContainerRestartPeriod = nil
 	}
-	if gates != nil && !enabled(gates, "KubeletEnsureSecretPulledImages") {
+	if gates != nil && !enabled(gates, v, "KubeletEnsureSecretPulledImages") {
 		defaults.ImagePullCredentialsVerificationPolicy = ""
 	}
 	if !v.Has(FailOnCgroupV1) {

@@ -37,7 +37,8 @@ func (l *loader) warnf(format string, args ...any) {
 // gates in the configuration override the feature gates of the command line.
 func (l *loader) setDefaults(kc *kubeletConfiguration) error {
 	gates := l.gates.DeepCopy()
-	if err := setFromMap(gates, l.version, kc.FeatureGates); err != nil {
+	err := setFromMap(gates, l.version, kc.FeatureGates)
+	if err != nil && l.version.Has(GatedDefaults) {
 		return fmt.Errorf("failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
 			err)
 	}
@@ -240,11 +241,17 @@ func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte) (*kubeletConf
 		merged, err = jsonpatch.MergePatch(merged, patches[i])
 	}
 	out := &kubeletConfiguration{}
+	if !l.version.Has(GatedDefaults) {
+		out = base // a field that the merged JSON does not have keeps its value
+	}
 	if err == nil {
 		err = json.Unmarshal(merged, out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to unmarshal merged JSON into kubelet configuration: %w", err)
+	}
+	if !l.version.Has(GatedDefaults) {
+		return out, nil
 	}
 	return out, l.setDefaults(out)
 }
@@ -264,6 +271,7 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, failed(err)
+	case !l.version.Has(GatedDefaults):
 	case gvk.Empty():
 		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, no apiVersion/kind", name)
 	case *gvk != kubeletconfigv1beta1.SchemeGroupVersion.WithKind("KubeletConfiguration"):

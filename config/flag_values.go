@@ -30,7 +30,7 @@ var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
 	"pflag.int64Value":       builtin((*pflag.FlagSet).Int64Var),
 	"pflag.durationValue":    builtin((*pflag.FlagSet).DurationVar),
 	"pflag.stringSliceValue": builtin((*pflag.FlagSet).StringSliceVar),
-	"pflag.flagValueWrapper": over(goDurationValue),
+	"pflag.flagValueWrapper": goValue,
 
 	"flag.MapStringBool":                      over(cliflag.NewMapStringBool),
 	"flag.MapStringString":                    over(cliflag.NewMapStringString),
@@ -128,12 +128,26 @@ func (v customValue) Type() string       { return v.kind }
 func (v customValue) Set(s string) error { return v.set(s) }
 func (v customValue) String() string     { return v.show() }
 
-// goDurationValue parses a duration with package flag instead of package pflag, because their error texts differ, and
-// the kubelet uses package flag for some of its flags.
-func goDurationValue(d *time.Duration) pflag.Value {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	fs.DurationVar(d, "flag", *d, "")
-	return pflag.PFlagFromGoFlag(fs.Lookup("flag")).Value
+// goValue parses a value with package flag instead of package pflag, because their error texts differ, and the kubelet
+// uses package flag for some of its flags.
+func goValue(f flagFact, target reflect.Value) pflag.Value {
+	switch f.Type {
+	case "bool":
+		return over(fromGo((*flag.FlagSet).BoolVar))(f, target)
+	case "int":
+		return over(fromGo((*flag.FlagSet).IntVar))(f, target)
+	case "string":
+		return over(fromGo((*flag.FlagSet).StringVar))(f, target)
+	}
+	return over(fromGo((*flag.FlagSet).DurationVar))(f, target)
+}
+
+func fromGo[T any](add func(*flag.FlagSet, *T, string, T, string)) func(*T) pflag.Value {
+	return func(p *T) pflag.Value {
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		add(fs, p, "flag", *p, "")
+		return pflag.PFlagFromGoFlag(fs.Lookup("flag")).Value
+	}
 }
 
 func configurationMapValue(m *cliflag.ConfigurationMap) pflag.Value {

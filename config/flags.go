@@ -50,13 +50,14 @@ type assignment struct {
 	value string
 }
 
-// NewFlags returns the kubelet's flags with the kubelet's defaults.
+// NewFlags returns the kubelet's flags with the defaults of a kubelet v1.37. They include the flags that only older
+// kubelets have, which are hidden; Load refuses a flag that the emulated version does not have.
 func NewFlags() *Flags {
 	f := &Flags{flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	f.flags.SetOutput(io.Discard) // discards the warnings about deprecated flags
 	shown := reflect.ValueOf(legacyConfiguration(Version{}, nil)).Elem()
-	for _, fact := range facts().Flags {
+	for _, fact := range slices.Concat(facts().Flags, removedFlags()) {
 		var target reflect.Value
 		if fact.Field != "" {
 			target = fieldAt(shown, fact.Field)
@@ -65,7 +66,7 @@ func NewFlags() *Flags {
 		}
 		value := &recorder{newValue(fact, target), fact, f}
 		flag := f.flags.VarPF(value, fact.Name, fact.Shorthand, fact.Usage)
-		flag.NoOptDefVal, flag.Deprecated = fact.NoOptDefVal, fact.Deprecated
+		flag.NoOptDefVal, flag.Deprecated, flag.Hidden = fact.NoOptDefVal, fact.Deprecated, Version{}.lacksFlag(fact.Name) != ""
 	}
 	return f
 }
@@ -142,6 +143,46 @@ func (f *Flags) ignored() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// lacksFlag returns why the kubelet of version v does not have a flag, or "" if it has the flag.
+func (v Version) lacksFlag(name string) string {
+	for _, flag := range history().Flags {
+		switch {
+		case flag.Name != name:
+		case v.before(flag.Since):
+			return "kubelets have it since " + flag.Since
+		case flag.Until != "" && !v.before(flag.Until):
+			return "kubelets do not have it since " + flag.Until
+		}
+	}
+	return ""
+}
+
+// removedFlags returns the flags that only older versions have.
+func removedFlags() (removed []flagFact) {
+	for _, flag := range history().Flags {
+		if flag.Until != "" {
+			removed = append(removed, flag.flagFact)
+		}
+	}
+	return removed
+}
+
+// flagz returns the flags and values that /flagz shows.
+func (f *Flags) flagz() map[string]string {
+	values := map[string]string{"help": "false"}
+	defaults := reflect.ValueOf(legacyConfiguration(f.Version, nil)).Elem()
+	for _, fact := range slices.Concat(facts().Flags, removedFlags()) {
+		switch {
+		case f.Version.lacksFlag(fact.Name) != "":
+		case fact.Field != "" && !f.wasGiven(fact.Name):
+			values[fact.Name] = newValue(fact, fieldAt(defaults, fact.Field)).String()
+		default:
+			values[fact.Name] = f.value(fact.Name)
+		}
+	}
+	return values
 }
 
 func (f *Flags) value(name string) string { return f.flags.Lookup(name).Value.String() }

@@ -10,38 +10,35 @@ import (
 	"k8s.io/component-base/featuregate"
 )
 
-// newGates returns the feature gates that the kubelet of version v has, with their defaults. The gates that only newer
-// versions have are disabled, and setFromMap refuses them.
+// newGates returns the feature gates that the kubelet of version v has, with their defaults.
 func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 	gates := featuregate.NewFeatureGate()
 	specs := map[featuregate.Feature]featuregate.VersionedSpecs{}
 	builtin := gates.GetAll() // AllAlpha and AllBeta
-	for _, g := range facts().Gates {
-		name := featuregate.Feature(g.Name)
-		if _, ok := builtin[name]; ok {
+	for name := range history().Gates {
+		stage := v.gate(name)
+		if _, ok := builtin[featuregate.Feature(name)]; ok || stage == nil {
 			continue
 		}
-		spec := featuregate.FeatureSpec{Default: g.Before, PreRelease: featuregate.PreAlpha,
-			Version: version.MajorMinor(0, 0)}
-		if stage := g.at(v); stage != nil {
-			spec.Default, spec.LockToDefault, spec.PreRelease = stage.Default, stage.Locked, featuregate.GA
-			switch stage.Stage {
-			case "ALPHA":
-				spec.PreRelease = featuregate.Alpha
-			case "BETA":
-				spec.PreRelease = featuregate.Beta
-			case "DEPRECATED":
-				spec.PreRelease = featuregate.Deprecated
-			}
+		spec := featuregate.FeatureSpec{Default: stage.Default, LockToDefault: stage.Locked,
+			PreRelease: featuregate.GA, Version: version.MajorMinor(0, 0)}
+		switch stage.Stage {
+		case "ALPHA":
+			spec.PreRelease = featuregate.Alpha
+		case "BETA":
+			spec.PreRelease = featuregate.Beta
+		case "DEPRECATED":
+			spec.PreRelease = featuregate.Deprecated
 		}
-		specs[name] = featuregate.VersionedSpecs{spec}
+		specs[featuregate.Feature(name)] = featuregate.VersionedSpecs{spec}
 	}
 	must(gates.AddVersioned(specs))
+	dependencies := facts().Dependencies
 	if v != (Version{}) {
-		return gates // the dependencies between the gates of older versions are not known
+		dependencies = history().Dependencies[v.String()]
 	}
 	needs := map[featuregate.Feature][]featuregate.Feature{}
-	for name, others := range facts().Dependencies {
+	for name, others := range dependencies {
 		for _, other := range others {
 			needs[featuregate.Feature(name)] = append(needs[featuregate.Feature(name)], featuregate.Feature(other))
 		}
@@ -50,12 +47,15 @@ func newGates(v Version) featuregate.MutableVersionedFeatureGate {
 	return gates
 }
 
-// setFromMap sets feature gates by name. Gates that the kubelet of version v does not have are unknown to it.
+// setFromMap sets feature gates by name. The error about a gate that only other versions have says which these are.
 func setFromMap(gates featuregate.MutableFeatureGate, v Version, values map[string]bool) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if gate := gatesByName()[name]; gate != nil && gate.at(v) == nil {
-			return fmt.Errorf("unrecognized feature gate: %s (kubelets have it since %s; the emulated version is %s)",
-				name, gate.first(), v)
+		if changes := history().Gates[name]; changes != nil && v.gate(name) == nil {
+			when := "kubelets have it since " + changes[0].Since
+			if last := changes[len(changes)-1]; last.Removed && !v.before(last.Since) {
+				when = "kubelets do not have it since " + last.Since
+			}
+			return fmt.Errorf("unrecognized feature gate: %s (%s; the emulated version is %s)", name, when, v)
 		}
 	}
 	return gates.SetFromMap(values)
@@ -64,40 +64,46 @@ func setFromMap(gates featuregate.MutableFeatureGate, v Version, values map[stri
 // EnabledByDefault reports whether a feature gate is on by default in the kubelet of version v. Gates that the version
 // does not have are off.
 func (v Version) EnabledByDefault(name string) bool {
-	gate := gatesByName()[name]
-	return gate != nil && gate.at(v) != nil && gate.at(v).Default
+	stage := v.gate(name)
+	return stage != nil && stage.Default
 }
 
-// at returns the stage of a gate in version v, or nil if that version does not have the gate.
-func (g *gateFact) at(v Version) *gateStage {
-	if !v.before(g.Since) {
-		return &g.gateStage
-	}
-	for i := len(g.Earlier) - 1; i >= 0; i-- {
-		if !v.before(g.Earlier[i].Since) {
-			return &g.Earlier[i]
+// gate returns the stage of a feature gate in version v, or nil if that version does not have the gate.
+func (v Version) gate(name string) *gateStage {
+	var stage *gateStage
+	changes := history().Gates[name]
+	for i := range changes {
+		switch {
+		case v.before(changes[i].Since):
+			return stage
+		case changes[i].Removed:
+			stage = nil
+		default:
+			stage = &changes[i].gateStage
 		}
 	}
-	return nil
+	return stage
 }
 
-// first returns the first version that has a gate.
-func (g *gateFact) first() string {
-	if len(g.Earlier) > 0 {
-		return g.Earlier[0].Since
+// enabled reports whether a feature gate is on. If version v does not have the gate, the kubelet of that version
+// behaves as if it were off, except for a few gates. In place of that, FeatureGate.Enabled would panic.
+func enabled(gates featuregate.FeatureGate, v Version, name string) bool {
+	switch {
+	case gates == nil:
+		return false
+	case v.gate(name) == nil:
+		return onBefore()[name] && v.before(history().Gates[name][0].Since)
 	}
-	return g.Since
+	return gates.Enabled(featuregate.Feature(name))
 }
 
-// enabled looks up a gate by name. Unknown gates are disabled; FeatureGate.Enabled would panic.
-func enabled(gates featuregate.FeatureGate, name string) bool {
-	return gatesByName()[name] != nil && gates != nil && gates.Enabled(featuregate.Feature(name))
-}
-
-var gatesByName = sync.OnceValue(func() map[string]*gateFact {
-	all := map[string]*gateFact{}
-	for i := range facts().Gates {
-		all[facts().Gates[i].Name] = &facts().Gates[i]
+// onBefore has the names of the feature gates that older versions do not have, but behave as if they were on.
+var onBefore = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for _, gate := range facts().Gates {
+		if gate.Before {
+			names[gate.Name] = true
+		}
 	}
-	return all
+	return names
 })

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -31,8 +30,7 @@ func (f *Flags) Load() (*Config, error) {
 	c := &Config{Version: f.Version, Kubelet: *kc, CertDir: f.value("cert-dir"), RootDir: f.value("root-dir"),
 		Kubeconfig: f.value("kubeconfig"), BootstrapKubeconfig: f.value("bootstrap-kubeconfig"), FeatureGates: l.gates,
 		Ignored: f.ignored(), HasConfigFile: f.value("config") != "", NodeIP: f.value("node-ip"),
-		NodeLabels: maps.Clone(f.labels), flagz: map[string]string{"help": "false"}}
-	f.flags.VisitAll(func(flag *pflag.Flag) { c.flagz[flag.Name] = flag.Value.String() })
+		NodeLabels: maps.Clone(f.labels), flagz: f.flagz()}
 	if err := l.start(c, f); err != nil {
 		return nil, err
 	}
@@ -43,6 +41,12 @@ func (f *Flags) Load() (*Config, error) {
 // effective returns the validated configuration, and the loader that read it. It does not make the checks that a
 // kubelet makes later, while it starts; see the loader's method "start".
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
+	for _, g := range f.given {
+		if why := f.Version.lacksFlag(g.flag.Name); why != "" {
+			return nil, nil, FlagError(fmt.Errorf("unknown flag: --%s (%s; the emulated version is %s)", g.flag.Name, why,
+				f.Version))
+		}
+	}
 	gates := newGates(f.Version)
 	kc := legacyConfiguration(f.Version, gates)
 	if err := f.replay(kc); err != nil {
@@ -70,7 +74,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
 		return nil, nil, fmt.Errorf("initialize logging: %w", errs.ToAggregate())
 	}
-	if err := validate(kc, gates, kc.Port == 0 && f.wasGiven("port")); err != nil {
+	if err := validate(kc, gates, f.Version, kc.Port == 0 && f.wasGiven("port")); err != nil {
 		return nil, nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
 	}
 	f.Version.removeNewerFields(kc)

@@ -43,6 +43,16 @@ const (
 	OmitsZeroTimes
 	// AlwaysNotAcceptable: a request for another content type is answered with 406.
 	AlwaysNotAcceptable
+	// GatedDefaults: some defaults depend on feature gates, and are set again after the drop-ins are merged. The
+	// apiVersion and kind of a drop-in are checked.
+	GatedDefaults
+	// NoRunOnce: runOnce is refused.
+	NoRunOnce
+	// CompressibleReserved: enforceNodeAllocatable can have system-reserved-compressible and
+	// kube-reserved-compressible.
+	CompressibleReserved
+	// NamesLogQuery: the error about the feature gate NodeLogQuery names the field enableSystemLogQuery.
+	NamesLogQuery
 	// FailOnCgroupV1: the default of failCgroupV1 is true.
 	FailOnCgroupV1
 	// NoThrottlingFactor: memoryThrottlingFactor has no default.
@@ -63,27 +73,21 @@ type Change struct {
 	Source string `json:"source"`
 
 	behavior Behavior
-	fields   []string // the KubeletConfiguration fields that are new
 }
 
 // changes lists what differs between the emulated versions, oldest change first. It is the only place in which code
 // compares versions.
 var changes = []Change{
-	{Since: "1.31", Subject: "configuration", fields: []string{"failCgroupV1"},
-		What: "New field failCgroupV1, and flag --fail-cgroupv1. The flags --keep-terminated-pod-volumes, " +
-			"--iptables-masquerade-bit and --iptables-drop-bit are gone.",
-		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
-	{Since: "1.32", Subject: "configuration", fields: []string{"crashLoopBackOff", "singleProcessOOMKill"},
-		What: "New fields: crashLoopBackOff and singleProcessOOMKill.", Source: "k8s.io/kubelet, config/v1beta1"},
-	{Since: "1.33", Subject: "configuration", fields: []string{"imagePullCredentialsVerificationPolicy",
-		"mergeDefaultEvictionSettings", "preloadedImagesVerificationAllowlist", "userNamespaces"},
-		What: "New fields: imagePullCredentialsVerificationPolicy, mergeDefaultEvictionSettings, " +
-			"preloadedImagesVerificationAllowlist and userNamespaces.", Source: "k8s.io/kubelet, config/v1beta1"},
-	{Since: "1.36", Subject: "configuration", fields: []string{"memoryReservationPolicy", "tlsCurvePreferences"},
-		What:   "New fields: memoryReservationPolicy and tlsCurvePreferences.",
-		Source: "k8s.io/kubelet, config/v1beta1"},
-	{Since: "1.37", Subject: "configuration", fields: []string{"defaultPodSysctls"},
-		What: "New field: defaultPodSysctls.", Source: "k8s.io/kubelet, config/v1beta1"},
+	{Since: "1.32", Subject: "configuration", behavior: GatedDefaults, What: "A field that is 0 or null in a drop-in " +
+		"gets its default, and a drop-in with another apiVersion or kind is refused. Before, 0 stays, null has no " +
+		"effect, and neither is checked.", Source: "k8s.io/kubernetes/cmd/kubelet/app, mergeKubeletConfigurations"},
+	{Since: "1.32", Subject: "configuration", behavior: NoRunOnce, What: "runOnce: true is refused.",
+		Source: "pkg/kubelet/apis/config/validation"},
+	{Since: "1.32", Subject: "configuration", behavior: CompressibleReserved, What: "enforceNodeAllocatable can have " +
+		"system-reserved-compressible and kube-reserved-compressible.", Source: "pkg/kubelet/apis/config/validation"},
+	{Since: "1.35", Subject: "configuration", behavior: NamesLogQuery, What: "The error about enableSystemLogQuery " +
+		"without the feature gate NodeLogQuery names this field. Before, it names enableSystemLogHandler.",
+		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "authorization", behavior: SubresourceList, What: "A 403 lists the subresources that " +
 		"were checked, as in `subresource(s)=[proxy]`, and ends with a line feed. Before, it names one, as in " +
 		"`subresource=proxy`.", Source: "pkg/kubelet/server/server.go, InstallAuthFilter"},
@@ -107,15 +111,11 @@ var changes = []Change{
 	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
-	{Since: "1.34", Subject: "configuration", What: "The flags --cloud-config and --register-schedulable are gone.",
-		Source: "k8s.io/kubernetes/cmd/kubelet/app/options"},
 	{Since: "1.34", Subject: "paths", behavior: OmitsZeroTimes, What: "The pods in /runningpods have no field " +
 		"creationTimestamp. Before, it is null.", Source: "k8s.io/apimachinery, ObjectMeta"},
 	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "If the Accept header does not " +
 		"allow the path's content type, a POST, PUT or PATCH without Content-Length gets 406. Before, it gets 415.",
 		Source: "go-restful v3.12, Route selection"},
-	{Since: "1.35", Subject: "configuration", What: "The flag --pod-infra-container-image is gone.",
-		Source: "pkg/kubelet/config/flags.go"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
@@ -144,10 +144,51 @@ func Changes(from, to Version) []Change {
 			}
 		}
 		if from.before(minor.String()) && !to.before(minor.String()) {
+			here = append(here, newFields(minor)...)
+			here = append(here, flagChanges(minor)...)
 			here = append(here, gateChanges(minor)...)
 		}
 		slices.SortStableFunc(here, func(a, b Change) int { return strings.Compare(a.Subject, b.Subject) })
 		all = append(all, here...)
+	}
+	return all
+}
+
+// newFields returns the fields of KubeletConfiguration that a minor version has first.
+func newFields(minor Version) []Change {
+	var names []string
+	for field, since := range history().Fields {
+		if since == minor.String() {
+			names = append(names, field)
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return nil
+	}
+	return []Change{{Since: minor.String(), Subject: "configuration", Source: "k8s.io/kubelet, config/v1beta1",
+		What: "New fields: " + strings.Join(names, ", ") + "."}}
+}
+
+// flagChanges returns the flags that a minor version has first, and the flags that it does not have any more.
+func flagChanges(minor Version) (all []Change) {
+	var added, removed []string
+	for _, flag := range history().Flags {
+		switch minor.String() {
+		case flag.Since:
+			added = append(added, "--"+flag.Name)
+		case flag.Until:
+			removed = append(removed, "--"+flag.Name)
+		}
+	}
+	for _, change := range []struct {
+		what  string
+		names []string
+	}{{"New flags: ", added}, {"These flags are gone: ", removed}} {
+		if len(change.names) > 0 {
+			all = append(all, Change{Since: minor.String(), Subject: "configuration",
+				What: change.what + strings.Join(change.names, ", ") + ".", Source: "k8s.io/kubernetes/cmd/kubelet/app/options"})
+		}
 	}
 	return all
 }
@@ -163,31 +204,32 @@ var GatesWithEffect = []string{"AllowDNSOnlyNodeCSR", "ComponentFlagz", "Compone
 func gateChanges(minor Version) (all []Change) {
 	states := map[bool]string{false: "off", true: "on"}
 	for _, name := range GatesWithEffect {
-		gate := gatesByName()[name]
-		for i, stages := 0, append(slices.Clone(gate.Earlier), gate.gateStage); i < len(stages); i++ {
-			stage := stages[i]
-			if stage.Since != minor.String() {
+		changes := history().Gates[name]
+		for i, change := range changes {
+			if change.Since != minor.String() {
 				continue
 			}
 			what := fmt.Sprintf("%s is on by default", name)
 			switch {
-			case stage.Locked:
+			case change.Removed:
+				what = name + " is gone: a configuration that sets it is refused"
+			case change.Locked:
 				what = fmt.Sprintf("%s is locked to %s: a configuration that sets it to %v is refused", name,
-					states[stage.Default], !stage.Default)
-			case !stage.Default:
+					states[change.Default], !change.Default)
+			case !change.Default:
 				what = fmt.Sprintf("%s is off by default", name)
 			}
 			switch {
-			case i == 0 && gate.Before:
+			case i == 0 && onBefore()[name]:
 				what = "New: " + what + " (before, kubelets behave as if it were on)"
 			case i == 0:
 				what = "New: " + what
-			case stages[i-1].Default != stage.Default || stage.Locked:
-				what += fmt.Sprintf(" (before: %s by default)", states[stages[i-1].Default])
+			case changes[i-1].Default != change.Default || change.Locked || change.Removed:
+				what += fmt.Sprintf(" (before: %s by default)", states[changes[i-1].Default])
 			default:
 				continue // only the stage has changed, for example from alpha to beta
 			}
-			all = append(all, Change{Since: stage.Since, Subject: "feature gates", What: what + ".",
+			all = append(all, Change{Since: change.Since, Subject: "feature gates", What: what + ".",
 				Source: "pkg/features/kube_features.go"})
 		}
 	}
@@ -207,11 +249,9 @@ func (v Version) Has(behavior Behavior) bool {
 // lacking maps the fields of KubeletConfiguration that version v does not have to the first version that has them.
 func (v Version) lacking() map[string]string {
 	since := map[string]string{}
-	for i := range changes {
-		for _, field := range changes[i].fields {
-			if v.before(changes[i].Since) {
-				since[field] = changes[i].Since
-			}
+	for field, first := range history().Fields {
+		if v.before(first) {
+			since[field] = first
 		}
 	}
 	return since

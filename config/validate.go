@@ -14,9 +14,10 @@ import (
 
 // checker collects the errors in a configuration.
 type checker struct {
-	kc    *kubeletConfiguration
-	gates featuregate.FeatureGate
-	errs  []error
+	kc      *kubeletConfiguration
+	gates   featuregate.FeatureGate
+	version Version
+	errs    []error
 }
 
 // refuse adds an error with the kubelet's text if wrong is true.
@@ -32,7 +33,7 @@ func (c *checker) oneOf(text, value string, allowed ...any) {
 	c.refuse(!slices.Contains(allowed, any(value)), text, append([]any{value}, allowed...)...)
 }
 
-func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
+func (c *checker) enabled(gate string) bool { return enabled(c.gates, c.version, gate) }
 
 // value returns the value to which a pointer field points. Defaulting sets the fields for which value is called, so the
 // pointer should not be nil. If it is nil, value returns the zero value.
@@ -40,8 +41,9 @@ func value[T any](p *T) T { return ptr.Deref(p, *new(T)) }
 
 // validate returns all errors that a kubelet's validation of its configuration returns. If freePort is true, validate
 // accepts port 0, which a kubelet refuses. (k8s.io/kubernetes: pkg/kubelet/apis/config/validation)
-func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatureGate, freePort bool) error {
-	c := &checker{kc: kc, gates: gates}
+func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatureGate, v Version,
+	freePort bool) error {
+	c := &checker{kc: kc, gates: gates, version: v}
 	c.errs = append(c.errs, gates.Validate()...)
 	c.server(freePort)
 	c.node()
@@ -64,10 +66,14 @@ func (c *checker) server(freePort bool) {
 	c.refuse(c.kc.ServerTLSBootstrap && !c.enabled("RotateKubeletServerCertificate"),
 		"serverTLSBootstrap %v requires feature gate RotateKubeletServerCertificate", c.kc.ServerTLSBootstrap)
 	query := value(c.kc.EnableSystemLogQuery)
-	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for enableSystemLogQuery")
+	named := "enableSystemLogQuery"
+	if !c.version.Has(NamesLogQuery) {
+		named = "enableSystemLogHandler"
+	}
+	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for %s", named)
 	c.refuse(query && !value(c.kc.EnableSystemLogHandler), "enableSystemLogHandler is required for "+
 		"enableSystemLogQuery")
-	c.refuse(c.kc.RunOnce, "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
+	c.refuse(c.kc.RunOnce && c.version.Has(NoRunOnce), "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
 		c.kc.RunOnce)
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 
@@ -146,7 +147,13 @@ func (c *checker) reservedMemory() {
 
 // enforcement checks enforceNodeAllocatable.
 func (c *checker) enforcement() {
-	const flag = "enforceNodeAllocatable (--enforce-node-allocatable)"
+	const flag, text = "enforceNodeAllocatable (--enforce-node-allocatable)",
+		"option %q specified for %s. Valid options are %s"
+	valid := `"pods", "system-reserved", "system-reserved-compressible", "kube-reserved", ` +
+		`"kube-reserved-compressible" or "none"`
+	if !c.version.Has(CompressibleReserved) {
+		valid = `"pods", "system-reserved", "kube-reserved", or "none"`
+	}
 	levels := c.kc.EnforceNodeAllocatable
 	for _, kind := range []string{"system-reserved", "kube-reserved"} {
 		c.refuse(slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
@@ -155,6 +162,10 @@ func (c *checker) enforcement() {
 	for i, level := range levels {
 		if slices.Contains(levels[:i], level) {
 			c.refuse(true, "duplicated enforcements %q in %s", level, flag)
+			continue
+		}
+		if strings.HasSuffix(level, "-compressible") && !c.version.Has(CompressibleReserved) {
+			c.refuse(true, text, level, flag, valid)
 			continue
 		}
 		switch level {
@@ -169,8 +180,7 @@ func (c *checker) enforcement() {
 			c.refuse(len(levels) > 1, "%s may not contain additional enforcements when %q is specified", flag, level)
 			continue
 		default:
-			c.refuse(true, `option %q specified for %s. Valid options are "pods", "system-reserved", `+
-				`"system-reserved-compressible", "kube-reserved", "kube-reserved-compressible" or "none"`, level, flag)
+			c.refuse(true, text, level, flag, valid)
 			continue
 		}
 		c.refuse(!value(c.kc.CgroupsPerQOS), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+

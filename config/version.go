@@ -86,7 +86,12 @@ func (v *Version) Type() string { return "version" }
 
 // before reports whether v is older than the minor version in text, such as 1.33.
 func (v Version) before(text string) bool {
-	return text != "" && version.MustParseGeneric(v.String()).LessThan(version.MustParseGeneric(text))
+	if text == "" {
+		return false
+	}
+	minor, err := strconv.Atoi(strings.TrimPrefix(text, "1."))
+	must(err)
+	return v.full().minor < minor
 }
 
 // has reports whether v has a change that came with a minor version, and with patch versions of older minor versions.

@@ -46,7 +46,7 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	kubelet.AddTo(flags)
 	flags.VisitAll(func(flag *pflag.Flag) {
-		flag.Hidden = !shown(flag.Name)
+		flag.Hidden = flag.Hidden || !shown(flag.Name) // flags that only older kubelets have stay hidden
 		flag.Deprecated = ""
 		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
 	})

@@ -9,9 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/util/version"
-	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/featuregate"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	_ "k8s.io/kubernetes/cmd/kubelet/app" // this import registers the kubelet's feature gates
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
@@ -34,34 +33,16 @@ type facts struct {
 	Paths []string `json:"paths"`
 	// EvictionHard is the value of the field evictionHard if the configuration file does not set it.
 	EvictionHard map[string]string `json:"evictionHard"`
-	Gates        []gate            `json:"gates"`
-	// Dependencies maps each feature gate to the other feature gates that it depends on.
-	Dependencies map[string][]string `json:"dependencies"`
+	// Fields lists the paths of all fields of KubeletConfiguration v1beta1. It is empty for the newest version.
+	Fields []string `json:"fields,omitempty"`
+	// Gates has a value of another type for older kubelets.
+	Gates any `json:"gates"`
+	// Dependencies maps each feature gate to the other feature gates that it depends on. It is nil for older kubelets.
+	Dependencies map[string][]string `json:"dependencies,omitempty"`
 	Flags        []flag              `json:"flags"`
 }
 
 type object = map[string]any
-
-type gate struct {
-	Name string `json:"name"`
-	// Before is true if versions without the gate behave as if it were on. Kubernetes states this as a stage of version
-	// 1.0, although the gate did not exist then.
-	Before bool `json:"before,omitempty"`
-	stage
-	// Earlier has the stages that ended with a version from 1.30 on, oldest first.
-	Earlier []stage `json:"earlier,omitempty"`
-}
-
-// stage is the state of a feature gate from one minor version on.
-type stage struct {
-	Default bool   `json:"default"`
-	Locked  bool   `json:"locked,omitempty"`
-	Stage   string `json:"stage,omitempty"`
-	Since   string `json:"since,omitempty"` // for example 1.33; empty if the version is before the oldest emulated one
-}
-
-// oldest is the oldest minor version that fauxlet emulates.
-var oldest = version.MajorMinor(1, 30)
 
 type flag struct {
 	Name      string `json:"name"`
@@ -74,7 +55,7 @@ type flag struct {
 	NoOptDefVal string `json:"noOptDefault,omitempty"`
 	// Field is the path of the KubeletConfiguration field that the flag sets.
 	Field      string `json:"field,omitempty"`
-	Usage      string `json:"usage"`
+	Usage      string `json:"usage,omitempty"`
 	Deprecated string `json:"deprecated,omitempty"`
 }
 
@@ -109,8 +90,35 @@ func measureFacts() (*facts, error) {
 		return nil, err
 	}
 	f.Gates, f.Dependencies = measureGates()
+	if !newest {
+		f.Fields = appendFields(nil, "", reflect.TypeFor[kubeletconfigv1beta1.KubeletConfiguration]())
+	}
 	f.Flags, err = measureFlags(legacy)
 	return f, err
+}
+
+// appendFields appends the paths of the fields of a type. The path of a field in the items of a list contains [].
+func appendFields(paths []string, prefix string, in reflect.Type) []string {
+	for in.Kind() == reflect.Slice || in.Kind() == reflect.Pointer {
+		if in.Kind() == reflect.Slice {
+			prefix = strings.TrimSuffix(prefix, ".") + "[]."
+		}
+		in = in.Elem()
+	}
+	if in.Kind() != reflect.Struct || reflect.PointerTo(in).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return paths
+	}
+	for i := range in.NumField() {
+		field := in.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "" && field.Anonymous {
+			paths = appendFields(paths, prefix, field.Type)
+			continue
+		}
+		paths = append(paths, prefix+name)
+		paths = appendFields(paths, prefix+name+".", field.Type)
+	}
+	return paths
 }
 
 // versionedJSON converts a configuration as the kubelet does for /configz.
@@ -212,36 +220,15 @@ func measurePaths() ([]string, error) {
 	return paths, nil
 }
 
-func measureGates() ([]gate, map[string][]string) {
-	var gates []gate
-	for name, specs := range utilfeature.DefaultMutableFeatureGate.GetAllVersioned() {
-		var stages []stage
-		before := false
-		for i, spec := range specs {
-			if i == 0 && len(specs) > 1 && spec.Version.EqualTo(version.MajorMinor(1, 0)) {
-				before = spec.Default
-				continue
-			}
-			s := stage{Default: spec.Default, Locked: spec.LockToDefault, Stage: string(spec.PreRelease)}
-			if spec.Version.GreaterThan(oldest) {
-				s.Since = spec.Version.String()
-			} else {
-				stages = nil // an even older stage is not emulated
-			}
-			stages = append(stages, s)
-		}
-		last := len(stages) - 1
-		gates = append(gates, gate{Name: string(name), Before: before, stage: stages[last], Earlier: stages[:last]})
-	}
-	slices.SortFunc(gates, func(a, b gate) int { return strings.Compare(a.Name, b.Name) })
+func dependencies(of map[featuregate.Feature][]featuregate.Feature) map[string][]string {
 	needs := map[string][]string{}
-	for name, others := range utilfeature.DefaultMutableFeatureGate.Dependencies() {
+	for name, others := range of {
 		for _, other := range others {
 			needs[string(name)] = append(needs[string(name)], string(other))
 		}
 		slices.Sort(needs[string(name)])
 	}
-	return gates, needs
+	return needs
 }
 
 // kubeletFlags returns the flag set of the kubelet, built in the same way as in the kubelet's command.
@@ -278,6 +265,9 @@ func measureFlags(legacy object) ([]flag, error) {
 		one := flag{
 			Name: f.Name, Shorthand: f.Shorthand, Type: f.Value.Type(), Value: valueType(f.Value), Default: f.DefValue,
 			NoOptDefVal: f.NoOptDefVal, Usage: f.Usage, Deprecated: f.Deprecated,
+		}
+		if !newest {
+			one.Usage = "" // fauxlet shows only the usage of the newest version's flags
 		}
 		if err = measureField(&one, legacy); err == nil {
 			out = append(out, one)

@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/kubernetes/cmd/kubelet/app"
 	"sigs.k8s.io/yaml"
@@ -53,6 +55,16 @@ type result struct {
 	Marked  bool     `json:"marked"`
 }
 
+// newKubeletCommand returns the kubelet's command. Before 1.34, the function in package app has no argument.
+func newKubeletCommand() *cobra.Command {
+	var args []reflect.Value
+	build := reflect.ValueOf(app.NewKubeletCommand)
+	if build.Type().NumIn() > 0 {
+		args = append(args, reflect.ValueOf(context.Background()))
+	}
+	return build.Call(args)[0].Interface().(*cobra.Command)
+}
+
 // runChild runs the kubelet's command in the child process.
 func runChild(argsJSON string) {
 	out := result{}
@@ -67,7 +79,7 @@ func runChild(argsJSON string) {
 			out.Error = err.Error()
 			return
 		}
-		cmd := app.NewKubeletCommand(context.Background())
+		cmd := newKubeletCommand()
 		cmd.SetArgs(args)
 		cmd.SilenceErrors = true
 		err := cmd.Execute()
@@ -102,6 +114,9 @@ func measureLoads() ([]load, error) {
 	for i := range cases {
 		if err := cases[i].measure(known.Defaults); err != nil {
 			return nil, fmt.Errorf("%s: %w", cases[i].Name, err)
+		}
+		if !newest {
+			cases[i].Files = nil // they are the same for the newest version
 		}
 	}
 	return cases, nil
@@ -164,8 +179,8 @@ func (l *load) measure(defaults object) error {
 		l.Invalid = append(l.Invalid, hide(text))
 	}
 	slices.Sort(l.Invalid)
-	if len(l.Invalid) > 0 {
-		return nil
+	if len(l.Invalid) > 0 || !newest {
+		return nil // an older kubelet does not log its configuration before it validates it
 	}
 	config, err := effective(hide(logs))
 	if err != nil {

@@ -7,6 +7,9 @@
 //
 //	go run ./kubeletfacts facts > ../config/kubelet.json
 //	go run ./kubeletfacts loads > ../config/testdata/loads.json
+//
+// Built with the tag "older", from the modules of an older version, it prints the same facts about the kubelet of that
+// version. "make record" writes them to config/testdata/older.
 package main
 
 import (
