@@ -130,7 +130,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 			})
 		}
 		s.peer = &recordings.Peer{Secure: s.Secure, ReadOnly: s.ReadOnly, Clients: clients, Take: s.reviews.Take,
-			Same: strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))}
+			Same: recordings.NewNames([]string{address, "127.0.0.1", dir, filepath.Join(root, "a")}, nil)}
 		sides[i] = s
 	}
 	return sides

@@ -322,7 +322,7 @@ func recordBoth(t *testing.T, setup *recordings.Setup, program string, clients m
 }
 
 // forRecording replaces the addresses and the files of a server by names that the recordings have.
-func forRecording(t *testing.T, s *side) *strings.Replacer {
+func forRecording(t *testing.T, s *side) *recordings.Names {
 	t.Helper()
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
@@ -342,5 +342,5 @@ func forRecording(t *testing.T, s *side) *strings.Replacer {
 	if _, err := strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
-	return strings.NewReplacer(append(pairs, host, "127.0.0.1", port, "10250", readOnly, "10255")...)
+	return recordings.NewNames(append(pairs, host, "127.0.0.1"), map[string]string{port: "10250", readOnly: "10255"})
 }

@@ -105,7 +105,7 @@ type Peer struct {
 	Take func() []reviewapi.Record
 	// Same replaces addresses and folders in the server's answers, so that the answers can be compared with the answers
 	// of another server.
-	Same *strings.Replacer
+	Same *Names
 
 	sessions map[string]tls.ClientSessionCache // the TLS sessions of each client, for quick conversations
 }

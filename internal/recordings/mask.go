@@ -267,3 +267,31 @@ var roots = []string{
 	"logs", "stats", "metrics", "healthz",
 	"configz", "flagz", "statusz", "debug",
 }
+
+// Names replaces what is different in each process, such as the names of files, by the names that the recordings have.
+type Names struct {
+	texts   *strings.Replacer
+	numbers *regexp.Regexp
+	ports   map[string]string
+}
+
+// NewNames returns Names for alternating old and new texts, and for port numbers. A port number within a longer number is
+// not replaced.
+func NewNames(texts []string, ports map[string]string) *Names {
+	n := &Names{texts: strings.NewReplacer(texts...), ports: ports}
+	numbers := slices.Collect(maps.Keys(ports))
+	numbers = slices.DeleteFunc(numbers, func(port string) bool { return port == "" }) // a port that is not open
+	if len(numbers) > 0 {
+		n.numbers = regexp.MustCompile(`\b(` + strings.Join(numbers, "|") + `)\b`)
+	}
+	return n
+}
+
+// Replace returns a text with all replacements.
+func (n *Names) Replace(text string) string {
+	text = n.texts.Replace(text)
+	if n.numbers == nil {
+		return text
+	}
+	return n.numbers.ReplaceAllStringFunc(text, func(port string) string { return n.ports[port] })
+}

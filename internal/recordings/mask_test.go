@@ -18,3 +18,13 @@ func TestLengthOfMaskedBodies(t *testing.T) {
 		}
 	}
 }
+
+// TestNames checks that a port number within another number stays: the generated requests have long numbers.
+func TestNames(t *testing.T) {
+	names := NewNames([]string{"/tmp/1/ca.crt", "/ca.crt"}, map[string]string{"23372": "10250", "40001": "10255"})
+	const text = `{"clientCAFile":"/tmp/1/ca.crt","port":23372,"readOnlyPort":40001} node-1:23372 seconds=9223372037`
+	const want = `{"clientCAFile":"/ca.crt","port":10250,"readOnlyPort":10255} node-1:10250 seconds=9223372037`
+	if got := names.Replace(text); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
