@@ -48,6 +48,8 @@ const (
 	GatedDefaults
 	// NoRunOnce: runOnce is refused.
 	NoRunOnce
+	// EnforcesPerLevel: with cgroupsPerQOS: false, enforceNodeAllocatable can be none.
+	EnforcesPerLevel
 	// CompressibleReserved: enforceNodeAllocatable can have system-reserved-compressible and
 	// kube-reserved-compressible.
 	CompressibleReserved
@@ -78,6 +80,8 @@ type Change struct {
 // changes lists what differs between the emulated versions, oldest change first. It is the only place in which code
 // compares versions.
 var changes = []Change{
+	{Since: "1.31", Subject: "configuration", behavior: EnforcesPerLevel, What: "With cgroupsPerQOS: false, " +
+		"enforceNodeAllocatable can be [none]. Before, it must be empty.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "configuration", behavior: GatedDefaults, What: "A field that is 0 or null in a drop-in " +
 		"gets its default, and a drop-in with another apiVersion or kind is refused. Before, 0 stays, null has no " +
 		"effect, and neither is checked.", Source: "k8s.io/kubernetes/cmd/kubelet/app, mergeKubeletConfigurations"},

@@ -159,6 +159,8 @@ func (c *checker) enforcement() {
 		c.refuse(slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
 			"both %q and %q cannot be specified together in %s", kind, kind+"-compressible", flag)
 	}
+	c.refuse(!value(c.kc.CgroupsPerQOS) && len(levels) > 0 && !c.version.Has(EnforcesPerLevel), flag+" is not supported "+
+		"unless cgroupsPerQOS (--cgroups-per-qos) is set to true")
 	for i, level := range levels {
 		if slices.Contains(levels[:i], level) {
 			c.refuse(true, "duplicated enforcements %q in %s", level, flag)
@@ -183,7 +185,7 @@ func (c *checker) enforcement() {
 			c.refuse(true, text, level, flag, valid)
 			continue
 		}
-		c.refuse(!value(c.kc.CgroupsPerQOS), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+
+		c.refuse(!value(c.kc.CgroupsPerQOS) && c.version.Has(EnforcesPerLevel), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+
 			"contained in %s", level, flag)
 	}
 }
