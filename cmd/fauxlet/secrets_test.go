@@ -35,7 +35,7 @@ func sharedFolder(t *testing.T) string {
 // The flags below have such names but name no file with a secret.
 func TestSecretFilesAreClassified(t *testing.T) {
 	others := []string{"authentication-token-webhook", "authentication-token-webhook-cache-ttl", "bad-token",
-		"token-identity", "write-kubeconfig"}
+		"storage-driver-password", "token-identity", "write-kubeconfig"}
 	var check func(c *cobra.Command)
 	check = func(c *cobra.Command) {
 		c.LocalFlags().VisitAll(func(flag *pflag.Flag) {
