@@ -29,6 +29,16 @@ func APIServer() string {
 	return "kube-apiserver"
 }
 
+// APIServerMinor returns the number of the minor of APIServer, such as 34 for 1.34.
+func APIServerMinor() int {
+	minor, older := strings.CutPrefix(APIServer(), olderAPIServer+"1.")
+	if !older {
+		minor = strings.Split(Version, ".")[1]
+	}
+	number, _ := strconv.Atoi(minor)
+	return number
+}
+
 // minorOf returns the minor of a program that is built from older modules, such as 1.33 for "reference-1.33".
 func minorOf(name string) (string, bool) {
 	for _, begin := range []string{OlderReference, olderAPIServer} {
