@@ -71,9 +71,23 @@ func TestCredentialsByConfiguration(t *testing.T) {
 			{403, serviceAccount}, {403, serviceAccount}, refused, {200, serviceAccount}, refused}},
 	}
 
-	for i, column := range columns {
-		t.Run(column.name, func(t *testing.T) {
+	// The statuses and users are the same for all versions. Only the text of a 403 differs.
+	kubelets := []struct {
+		name, forbidden string
+		fineGrained     bool
+		legacy          authchain.Legacy
+	}{
+		{"1.33 and newer", "subresource(s)=[pods proxy])\n", true, authchain.Legacy{}},
+		{"1.32", "subresource(s)=[proxy])\n", false, authchain.Legacy{NoUID: true}},
+		{"1.31 and older", "subresource=proxy)", false,
+			authchain.Legacy{OneSubresource: true, NoCredentialID: true, NoUID: true}},
+	}
+	for k := range len(kubelets) * len(columns) {
+		kubelet, i := kubelets[k/len(columns)], k%len(columns)
+		column := columns[i]
+		t.Run(kubelet.name+"/"+column.name, func(t *testing.T) {
 			config := webhookConfig(p, a)
+			config.FineGrained, config.Legacy = kubelet.fineGrained, kubelet.legacy
 			if column.configure != nil {
 				column.configure(&config)
 			}
@@ -101,8 +115,7 @@ func TestCredentialsByConfiguration(t *testing.T) {
 							t.Errorf("body %q", body)
 						}
 					case 403:
-						if want := "Forbidden (user=" + user +
-							", verb=get, resource=nodes, subresource(s)=[pods proxy])\n"; body != want {
+						if want := "Forbidden (user=" + user + ", verb=get, resource=nodes, " + kubelet.forbidden; body != want {
 							t.Errorf("body %q, want %q", body, want)
 						}
 					}

@@ -35,9 +35,12 @@ func Versions() []Version {
 func Oldest() Version { return Version{oldestMinor, 0} }
 
 // ParseVersion parses a version such as 1.33, v1.33 or 1.33.5. Without a patch version, the result is the newest patch
-// version of the minor version that was compared with a kubelet.
+// version of the minor version that was compared with a kubelet. What a distribution appends, as in v1.33.5-gke.100 or
+// v1.33.5+k3s1, is ignored.
 func ParseVersion(text string) (Version, error) {
-	parts := strings.Split(strings.TrimPrefix(text, "v"), ".")
+	number, _, _ := strings.Cut(strings.TrimPrefix(text, "v"), "+")
+	number, _, _ = strings.Cut(number, "-")
+	parts := strings.Split(number, ".")
 	var numbers []int
 	for _, part := range parts {
 		n, err := strconv.Atoi(part)

@@ -9,7 +9,8 @@ import (
 
 func TestParseVersion(t *testing.T) {
 	for text, want := range map[string]string{"1.30": "v1.30.14", "v1.33": "v1.33.13", "1.31.5": "v1.31.5",
-		"v1.36.0": "v1.36.0", "1.37": "v1.37.2", "1.37.2": "v1.37.2", "1.37.9": "v1.37.9"} {
+		"v1.36.0": "v1.36.0", "1.37": "v1.37.2", "1.37.2": "v1.37.2", "1.37.9": "v1.37.9",
+		"v1.33.5-gke.100": "v1.33.5", "v1.33.5+k3s1": "v1.33.5", "v1.31.5-eks-1234": "v1.31.5"} {
 		v, err := ParseVersion(text)
 		if err != nil || v.GitVersion() != want {
 			t.Errorf("%s: %s, %v; want %s", text, v.GitVersion(), err, want)

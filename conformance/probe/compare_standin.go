@@ -57,9 +57,7 @@ func (c *CompareOptions) version(seen *observation) config.Version {
 	if c.Version != nil {
 		return *c.Version
 	}
-	number, _, _ := strings.Cut(seen.version(), "-") // as in v1.33.5-gke.1162000
-	number, _, _ = strings.Cut(number, "+")          // as in v1.33.5+k3s1
-	v, _ := config.ParseVersion(number)              // in case of an error, v is the zero value
+	v, _ := config.ParseVersion(seen.version()) // in case of an error, v is the zero value
 	return v
 }
 
