@@ -85,8 +85,8 @@ func (v Version) gate(name string) *gateStage {
 	return stage
 }
 
-// enabled reports whether a feature gate is on. If version v does not have the gate, the kubelet of that version
-// behaves as if it were off, except for a few gates. In place of that, FeatureGate.Enabled would panic.
+// enabled reports whether a feature gate is on. If version v does not have the gate, the kubelet of that version behaves
+// as if it were off, except for the gates in onBefore. FeatureGate.Enabled panics for such a gate, so it is not called.
 func enabled(gates featuregate.FeatureGate, v Version, name string) bool {
 	switch {
 	case gates == nil:
@@ -97,7 +97,7 @@ func enabled(gates featuregate.FeatureGate, v Version, name string) bool {
 	return gates.Enabled(featuregate.Feature(name))
 }
 
-// onBefore has the names of the feature gates that older versions do not have, but behave as if they were on.
+// onBefore has the names of the feature gates whose effect older kubelets have, although they do not have the gate.
 var onBefore = sync.OnceValue(func() map[string]bool {
 	names := map[string]bool{}
 	for _, gate := range facts().Gates {

@@ -103,9 +103,9 @@ func parsed[T any](name string, text []byte) *T {
 	return out
 }
 
-// must panics if err is not nil. Such an error means that the embedded kubelet.json is invalid.
+// must panics if err is not nil. Such an error means that the embedded kubelet.json or versions.json is invalid.
 func must(err error) {
 	if err != nil {
-		panic("config: embedded kubelet.json: " + err.Error())
+		panic("config: embedded kubelet.json or versions.json: " + err.Error())
 	}
 }

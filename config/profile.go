@@ -15,7 +15,7 @@ import (
 type Behavior int
 
 // These are the behaviours that the code of fauxlet asks for. Each has a row in the table named changes. What depends
-// on a feature gate is not listed: kubelet.json has the history of the gates.
+// on a feature gate is not listed: versions.json has the history of the gates.
 const (
 	_ Behavior = iota
 	// SubresourceList: a 403 lists all subresources that were checked, and ends with a line feed.
@@ -57,6 +57,10 @@ const (
 	NamesLogQuery
 	// FailOnCgroupV1: the default of failCgroupV1 is true.
 	FailOnCgroupV1
+	// ChecksLogFiles: containerLogMaxFiles must be 2 or more.
+	ChecksLogFiles
+	// ChecksMinimumAge: imageMinimumGCAge must not be negative.
+	ChecksMinimumAge
 	// NoThrottlingFactor: memoryThrottlingFactor has no default.
 	NoThrottlingFactor
 )
@@ -77,11 +81,11 @@ type Change struct {
 	behavior Behavior
 }
 
-// changes lists what differs between the emulated versions, oldest change first. It is the only place in which code
-// compares versions.
+// changes lists the behaviours that differ between the emulated versions. versions.json has the feature gates, fields and
+// flags of each version.
 var changes = []Change{
 	{Since: "1.31", Subject: "configuration", behavior: EnforcesPerLevel, What: "With cgroupsPerQOS: false, " +
-		"enforceNodeAllocatable can be [none]. Before, it must be empty.", Source: "pkg/kubelet/apis/config/validation"},
+		"enforceNodeAllocatable can be [none]; before, it must be empty. A repeated entry is refused.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "configuration", behavior: GatedDefaults, What: "A field that is 0 or null in a drop-in " +
 		"gets its default, and a drop-in with another apiVersion or kind is refused. Before, 0 stays, null has no " +
 		"effect, and neither is checked.", Source: "k8s.io/kubernetes/cmd/kubelet/app, mergeKubeletConfigurations"},
@@ -120,10 +124,16 @@ var changes = []Change{
 	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "If the Accept header does not " +
 		"allow the path's content type, a POST, PUT or PATCH without Content-Length gets 406. Before, it gets 415.",
 		Source: "go-restful v3.12, Route selection"},
+	{Since: "1.33", Subject: "configuration", behavior: ChecksLogFiles, What: "containerLogMaxFiles: 1 is refused when " +
+		"the configuration is validated. Before, a kubelet ends a little later.",
+		Source: "pkg/kubelet/apis/config/validation"},
+	{Since: "1.36", Subject: "configuration", behavior: ChecksMinimumAge, What: "A negative imageMinimumGCAge is " +
+		"refused.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
-		What:   "memoryThrottlingFactor has no default. Before, it is 0.9.",
+		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. Before, " +
+			"the default is 0.9.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "If the feature gate ComponentStatusz is on, " +
 		"/statusz is served on the read-only port too, and even with enableDebuggingHandlers: false.",

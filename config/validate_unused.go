@@ -64,6 +64,9 @@ func (c *checker) node() {
 		c.refuse(taint.TimeAdded != nil, "taint.TimeAdded is not nil")
 	}
 	c.errs = append(c.errs, metrics.ValidateShowHiddenMetricsVersion(c.kc.ShowHiddenMetricsForVersion)...)
+	// The gate is locked since 1.34.
+	c.refuse(c.kc.Tracing != nil && c.version.gate("KubeletTracing") != nil && !c.enabled("KubeletTracing"),
+		"tracing should not be configured if KubeletTracing feature flag is disabled.")
 	for _, err := range tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")) {
 		c.errs = append(c.errs, err)
 	}
@@ -107,7 +110,7 @@ func (c *checker) resources() {
 		c.refuse(err != nil, "unable to parse reservedSystemCPUs (--reserved-cpus) %v, error: %w", cpus, err)
 	}
 	if factor := kc.MemoryThrottlingFactor; factor != nil {
-		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9, "memoryThrottlingFactor must not be set when MemoryQoS "+
+		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9 && c.version.Has(NoThrottlingFactor), "memoryThrottlingFactor must not be set when MemoryQoS "+
 			"feature gate is disabled")
 		c.refuse(*factor <= 0 || *factor > 1, "memoryThrottlingFactor %v must be greater than 0 and less than or "+
 			"equal to 1.0", *factor)
@@ -149,35 +152,42 @@ func (c *checker) reservedMemory() {
 func (c *checker) enforcement() {
 	const flag, text = "enforceNodeAllocatable (--enforce-node-allocatable)",
 		"option %q specified for %s. Valid options are %s"
+	compressible := c.version.Has(CompressibleReserved)
 	valid := `"pods", "system-reserved", "system-reserved-compressible", "kube-reserved", ` +
 		`"kube-reserved-compressible" or "none"`
-	if !c.version.Has(CompressibleReserved) {
+	if !compressible {
 		valid = `"pods", "system-reserved", "kube-reserved", or "none"`
 	}
 	levels := c.kc.EnforceNodeAllocatable
+	which := func(kind string) string { // part of an error that a cgroup is missing
+		if !compressible {
+			return fmt.Sprintf("%q contained", kind)
+		}
+		return fmt.Sprintf("%q or %q included", kind, kind+"-compressible")
+	}
 	for _, kind := range []string{"system-reserved", "kube-reserved"} {
-		c.refuse(slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
+		c.refuse(compressible && slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
 			"both %q and %q cannot be specified together in %s", kind, kind+"-compressible", flag)
 	}
 	c.refuse(!value(c.kc.CgroupsPerQOS) && len(levels) > 0 && !c.version.Has(EnforcesPerLevel), flag+" is not supported "+
 		"unless cgroupsPerQOS (--cgroups-per-qos) is set to true")
 	for i, level := range levels {
 		if slices.Contains(levels[:i], level) {
-			c.refuse(true, "duplicated enforcements %q in %s", level, flag)
+			c.refuse(c.version.Has(EnforcesPerLevel), "duplicated enforcements %q in %s", level, flag)
 			continue
 		}
-		if strings.HasSuffix(level, "-compressible") && !c.version.Has(CompressibleReserved) {
+		if strings.HasSuffix(level, "-compressible") && !compressible {
 			c.refuse(true, text, level, flag, valid)
 			continue
 		}
 		switch level {
 		case "pods":
 		case "system-reserved", "system-reserved-compressible":
-			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be "+
-				`specified when "system-reserved" or "system-reserved-compressible" included in %s`, flag)
+			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be specified "+
+				"when %s in %s", which("system-reserved"), flag)
 		case "kube-reserved", "kube-reserved-compressible":
 			c.refuse(c.kc.KubeReservedCgroup == "", "kubeReservedCgroup (--kube-reserved-cgroup) must be specified "+
-				`when "kube-reserved" or "kube-reserved-compressible" included in %s`, flag)
+				"when %s in %s", which("kube-reserved"), flag)
 		case "none":
 			c.refuse(len(levels) > 1, "%s may not contain additional enforcements when %q is specified", flag, level)
 			continue
@@ -222,7 +232,7 @@ func (c *checker) images() {
 	least, most := kc.ImageMinimumGCAge.Duration, kc.ImageMaximumGCAge.Duration
 	c.refuse(most != 0 && !c.enabled("ImageMaximumGCAge"), "ImageMaximumGCAge feature gate is required for Kubelet "+
 		"configuration option imageMaximumGCAge")
-	c.refuse(least < 0, "imageMinimumGCAge %v must not be negative", least)
+	c.refuse(least < 0 && c.version.Has(ChecksMinimumAge), "imageMinimumGCAge %v must not be negative", least)
 	c.refuse(most < 0, "imageMaximumGCAge %v must not be negative", most)
 	c.refuse(most > 0 && most <= least, "imageMaximumGCAge %v must be greater than imageMinimumGCAge %v", most, least)
 	if pulls := kc.MaxParallelImagePulls; pulls != nil {
@@ -252,7 +262,7 @@ func (c *checker) containers() {
 	c.refuse(value(kc.ContainerLogMaxWorkers) < 1, "containerLogMaxWorkers must be greater than or equal to 1")
 	c.refuse(value(kc.ContainerLogMonitorInterval).Duration < 3*time.Second,
 		"containerLogMonitorInterval must be a positive time duration greater than or equal to 3s")
-	c.refuse(value(kc.ContainerLogMaxFiles) <= 1, "containerLogMaxFiles must be greater than 1")
+	c.refuse(value(kc.ContainerLogMaxFiles) <= 1 && c.version.Has(ChecksLogFiles), "containerLogMaxFiles must be greater than 1")
 	c.refuse(kc.PodLogsDir == "", "podLogsDir was not specified")
 	c.refuse(!filepath.IsAbs(kc.PodLogsDir), "pod logs path %q must be absolute path", kc.PodLogsDir)
 	c.refuse(filepath.Clean(kc.PodLogsDir) != kc.PodLogsDir, "pod logs path %q must be normalized", kc.PodLogsDir)

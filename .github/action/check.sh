@@ -41,8 +41,9 @@ while IFS= read -r line; do
 	if [ -n "$line" ]; then args+=("$line"); fi
 done <<<"${FAUXLET_ARGS:-}"
 
-rm -f -- "$report"
-mkdir -p -- "$(dirname -- "$report")"
+if [ -d "$report" ]; then invalid report "\"$report\" is a folder; give the path of a file"; fi
+mkdir -p -- "$(dirname -- "$report")" && rm -f -- "$report" && : >"$report.part" ||
+	invalid report "\"$report\" cannot be written"
 # If no check ran, for example because kube-apiserver cannot be reached, fauxlet prints no report.
 status=0
 "$program" check ${args[@]+"${args[@]}"} --output=junit >"$report.part" || status=$?

@@ -127,8 +127,11 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if err := checkOneOf(c, "output", k.output, conformance.Formats()...); err != nil {
 		return nil, err
 	}
-	if k.timeout <= 0 || k.wait <= 0 {
-		return nil, usagef(c, "--timeout: %v, --approver-wait: %v: both must be more than 0", k.timeout, k.wait)
+	if k.timeout <= 0 {
+		return nil, usagef(c, "--timeout: %v: must be more than 0", k.timeout)
+	}
+	if k.wait <= 0 {
+		return nil, usagef(c, "--approver-wait: %v: must be more than 0", k.wait)
 	}
 	if (k.servingCA == "") != (k.servingCAKey == "") {
 		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: give both or neither")

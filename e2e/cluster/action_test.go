@@ -12,8 +12,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestActionScript runs the script of action.yaml against a kube-apiserver without mistakes, and then with the CA of
-// other kubelets, which do not trust its client certificate.
+// TestActionScript runs the script of action.yaml against a kube-apiserver without mistakes, and then with a client
+// CA that did not sign the client certificate of this kube-apiserver.
 func TestActionScript(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, checkable)

@@ -253,10 +253,28 @@ var written = []load{
 			"3m\nimageMaximumGCAge: 1m\ncrashLoopBackOff: {maxContainerRestartPeriod: " +
 			"1ms}\nenforceNodeAllocatable: [pods, pods, none, x, system-reserved, " +
 			"kube-reserved-compressible]\ncgroupsPerQOS: false\nmemoryThrottlingFactor: " +
-			"2\nmemoryReservationPolicy: x\nuserNamespaces: {idsPerPod: 1}\nreservedSystemCPUs: " +
-			"x\nkubeReservedCgroup: y\nsystemCgroups: z\nimagePullCredentialsVerificationPolicy: " +
+			"2\nmemoryReservationPolicy: x\nreservedSystemCPUs: " +
+			"x\nkubeReservedCgroup: /y\nsystemCgroups: z\nimagePullCredentialsVerificationPolicy: " +
 			"x\ncpuCFSQuotaPeriod: 1s\nmaxParallelImagePulls: 3\nserializeImagePulls: true\npodLogsDir: " +
-			"/a/../b\u00fc\nshowHiddenMetricsForVersion: x\n")},
+			"/a/../b\u00fc\n")},
+	{Name: "throttling factor without its gate", Args: []string{config}, Files: file("memoryThrottlingFactor: 0.8\n")},
+	{Name: "negative age of images", Args: []string{config}, Files: file("imageMinimumGCAge: -1m\n")},
+	{Name: "one log file", Args: []string{config}, Files: file("containerLogMaxFiles: 1\n")},
+	{Name: "enforcement twice", Args: []string{config}, Files: file("enforceNodeAllocatable: [pods, pods]\n")},
+	{Name: "enforcement without its cgroup", Args: []string{config},
+		Files: file("enforceNodeAllocatable: [system-reserved, kube-reserved]\n")},
+	{Name: "enforcement of all and of what is compressible", Args: []string{config},
+		Files: file("enforceNodeAllocatable: [system-reserved, system-reserved-compressible]\nsystemReservedCgroup: /a\n")},
+	{Name: "tracing without its gate", Args: []string{config},
+		Files: file("tracing: {endpoint: \"192.0.2.1:1\"}\nfeatureGates: {KubeletTracing: false}\n")},
+	{Name: "tracing", Args: []string{config}, Files: file("tracing: {samplingRatePerMillion: -1}\n")},
+	{Name: "short restart period", Args: []string{config},
+		Files: file("crashLoopBackOff: {maxContainerRestartPeriod: 1ms}\n")},
+	{Name: "swap without failing on it", Args: []string{config},
+		Files: file("failSwapOn: false\nmemorySwap: {swapBehavior: LimitedSwap}\n")},
+	{Name: "swap behavior without its gate", Args: []string{config},
+		Files: file("memorySwap: {swapBehavior: LimitedSwap}\nfeatureGates: {NodeSwap: false}\n")},
+	{Name: "eviction of an unknown signal", Args: []string{config}, Files: file("evictionHard: {foo: 1Mi}\n")},
 	{Name: "system log query without its gate", Args: []string{config},
 		Files: file("enableSystemLogQuery: true\nfeatureGates: {NodeLogQuery: false}\n")},
 	{Name: "system log query without the handler", Args: []string{config},

@@ -37,7 +37,7 @@ type facts struct {
 	Fields []string `json:"fields,omitempty"`
 	// Gates has a value of another type for older kubelets.
 	Gates any `json:"gates"`
-	// Dependencies maps each feature gate to the other feature gates that it depends on. It is nil for older kubelets.
+	// Dependencies maps each feature gate to the other feature gates that it depends on. It is empty before 1.35.
 	Dependencies map[string][]string `json:"dependencies,omitempty"`
 	Flags        []flag              `json:"flags"`
 }

@@ -98,7 +98,7 @@ func (r *RBAC) Compare(standardInput io.Reader, files []string) (*leastprivilege
 
 // Write writes the manifests of the roles.
 func (r *RBAC) Write(w io.Writer, _ int) {
-	fmt.Fprintf(w, "# from %d requests\n%s", r.Decisions, strings.Join(r.Manifests, "---\n"))
+	fmt.Fprintf(w, "# from %s\n%s", leastprivilege.CountRequests(r.Decisions), strings.Join(r.Manifests, "---\n"))
 }
 
 // namesOf lists users for an error.

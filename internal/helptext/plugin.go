@@ -24,7 +24,7 @@ func ForProgram(root *cobra.Command, program string) *cobra.Command {
 	for _, c := range root.Commands() {
 		names = append(names, regexp.QuoteMeta(c.Name()))
 	}
-	commands := regexp.MustCompile(`(^|[\s(])(` + regexp.QuoteMeta(root.Name()) + ` (?:` + strings.Join(names, "|") +
+	commands := regexp.MustCompile(`(^|[\s("])(` + regexp.QuoteMeta(root.Name()) + ` (?:` + strings.Join(names, "|") +
 		`)\b)`)
 	rename(root, func(text string) string { return commands.ReplaceAllString(text, "${1}kubectl $2") })
 	if root.Annotations == nil {

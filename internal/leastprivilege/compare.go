@@ -64,7 +64,8 @@ func (r *Right) String() string {
 	return text
 }
 
-// compare orders rights from specific to general ones, and equally general rights by resource and verb.
+// compare orders rights for all nodes before rights for some nodes, among these specific before general rights, and equally
+// general rights by resource and verb.
 func (r Right) compare(other Right) int {
 	general := func(r Right) (level int) {
 		subresource := strings.HasPrefix(r.Resource, "*/")
@@ -244,9 +245,17 @@ type Report struct {
 	Comparisons []Comparison `json:"comparisons"`
 }
 
+// CountRequests returns a number of requests as text, as in "2 requests".
+func CountRequests(n int) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return fmt.Sprintf("%d requests", n)
+}
+
 // Write writes the report as text, wrapped at the given width.
 func (r *Report) Write(w io.Writer, width int) {
-	fmt.Fprintf(w, "%s: %d requests, compared with the manifests\n", color.Printable(r.User), r.Decisions)
+	fmt.Fprintf(w, "%s: %s, compared with the manifests\n", color.Printable(r.User), CountRequests(r.Decisions))
 	line := func(head, text string) {
 		for i, part := range color.Wrap(text, width-14) {
 			fmt.Fprintf(w, "  %-10s%s%s\n", map[bool]string{true: head}[i == 0], strings.Repeat("  ", min(i, 1)), part)

@@ -16,6 +16,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/color"
+	"fauxlet/internal/reviewapi"
 )
 
 // Grant is what a subject of RBAC manifests may do at kubelets.
@@ -86,12 +87,12 @@ func Grants(policy Authorizer, objects []runtime.Object, versions []config.Versi
 	return grants
 }
 
-// MissingRoles returns a warning for each ClusterRoleBinding whose role is not among the objects. What such a binding
-// grants is unknown.
+// MissingRoles returns a warning for each ClusterRoleBinding whose role is not among the objects, and is no default role
+// of a cluster with known rights. What such a binding grants is unknown.
 func MissingRoles(objects []runtime.Object) (warnings []string) {
 	for _, object := range objects {
 		binding, ok := object.(*rbacv1.ClusterRoleBinding)
-		if ok && !slices.ContainsFunc(objects, func(o runtime.Object) bool {
+		if ok && !reviewapi.IsDefaultRole(binding.RoleRef.Name) && !slices.ContainsFunc(objects, func(o runtime.Object) bool {
 			role, ok := o.(*rbacv1.ClusterRole)
 			return ok && role.Name == binding.RoleRef.Name
 		}) {
@@ -137,7 +138,7 @@ func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	}
 	g.merge()
 	g.Cautions = cautions(may)
-	if narrower := g.narrower(); len(narrower) > 0 && may("get", "proxy") {
+	if narrower := narrower(may); len(narrower) > 0 && may("get", "proxy") {
 		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are enough since 1.33: "+
 			strings.Join(narrower, ", "))
 	}
@@ -155,24 +156,23 @@ func cautions(may func(verb, subresource string) bool) []string {
 	return nil
 }
 
-// narrower returns the requests that the subject may send only because of get nodes/proxy, although newer kubelets
-// check a narrower right first, each with this right.
-func (g *Grant) narrower() (rights []string) {
+// narrower returns the requests that a subject may send only because of get nodes/proxy, although newer kubelets check a
+// narrower right first, each with this right. Only the paths that kubelets serve since 1.33 are meant.
+func narrower(may func(verb, subresource string) bool) (rights []string) {
 	for _, r := range served {
-		subresources := Default(config.Version{}).Subresources(r.Path)
-		if r.Method != "GET" || len(subresources) < 2 {
-			continue
+		subresources := Default(since133).Subresources(r.Path)
+		if r.Method == "GET" && len(subresources) > 1 && isServed(r, since133) && !may("get", subresources[0]) {
+			rights = append(rights, "nodes/"+subresources[0]+" for "+r.Path)
 		}
-		text := r.Method + " " + r.Path
-		if slices.ContainsFunc(g.Access, func(a Access) bool {
-			return a.Subresource == subresources[0] && slices.Contains(a.Requests, text)
-		}) {
-			continue
-		}
-		rights = append(rights, "nodes/"+subresources[0]+" for "+r.Path)
 	}
 	return rights
 }
+
+// since133 is the first version that checks narrower rights by default.
+var since133 = func() config.Version {
+	v, _ := config.ParseVersion("1.33")
+	return v
+}()
 
 func (g *Grant) add(verb, subresource string, r Request, version string) {
 	text := r.Method + " " + r.Path

@@ -58,7 +58,7 @@ func TestGrants(t *testing.T) {
 
 	// The advice names only what the subject lacks.
 	for _, test := range []struct{ rights, want string }{
-		{"get nodes/proxy", "nodes/pods for /pods, nodes/pods for /runningpods/, nodes/pods for /allocatedPods, " +
+		{"get nodes/proxy", "nodes/pods for /pods, nodes/pods for /runningpods/, " +
 			"nodes/healthz for /healthz, nodes/configz for /configz"},
 		{"get nodes/proxy,get nodes/pods", "nodes/healthz for /healthz, nodes/configz for /configz"},
 		{"get nodes/proxy,get nodes/pods,get nodes/healthz,get nodes/configz", ""},
@@ -84,6 +84,18 @@ func TestGrants(t *testing.T) {
 	missing := MissingRoles([]runtime.Object{binding})
 	if len(missing) != 1 || !strings.Contains(missing[0], `ClusterRole "agent" is not in the manifests`) {
 		t.Errorf("without the role: %q", missing)
+	}
+	binding.RoleRef.Name = "cluster-admin"
+	if missing := MissingRoles([]runtime.Object{binding}); len(missing) > 0 {
+		t.Errorf("a default role: %q", missing)
+	}
+
+	// A kubelet 1.31 does not check nodes/pods, but the subject has this right already.
+	v, _ := config.ParseVersion("1.31")
+	role, binding = roleWith("get nodes/proxy", "get nodes/pods")
+	if cautions := grantsOf(t, []config.Version{v}, role, binding)[0].Cautions; strings.Contains(
+		strings.Join(cautions, " "), "nodes/pods") {
+		t.Errorf("1.31: %q advise a right that the subject has", cautions)
 	}
 }
 

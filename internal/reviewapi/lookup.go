@@ -50,3 +50,6 @@ var defaultRoles = map[string][]rbacv1.PolicyRule{
 			"nodes/stats", "nodes/log", "nodes/pods", "nodes/healthz", "nodes/configz"}},
 	},
 }
+
+// IsDefaultRole reports whether every kube-apiserver creates a ClusterRole of this name, with rights at kubelets.
+func IsDefaultRole(name string) bool { return defaultRoles[name] != nil }
