@@ -115,7 +115,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 							t.Errorf("body %q", body)
 						}
 					case 403:
-						if want := "Forbidden (user=" + user + ", verb=get, resource=nodes, " + kubelet.forbidden; body != want {
+						want := "Forbidden (user=" + user + ", verb=get, resource=nodes, " + kubelet.forbidden
+						if body != want {
 							t.Errorf("body %q, want %q", body, want)
 						}
 					}
