@@ -70,8 +70,8 @@ type Config struct {
 	UnauthorizedTTL time.Duration
 
 	// If FineGrained is true, the chain checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the
-	// paths that have such a subresource (feature gate KubeletFineGrainedAuthz). A kubelet v1.36 or v1.37 always does so;
-	// false is the behaviour of older kubelets.
+	// paths that have such a subresource (feature gate KubeletFineGrainedAuthz). A kubelet v1.36 or v1.37 always does
+	// so; false is the behaviour of older kubelets.
 	FineGrained bool
 
 	// Legacy turns on what older kubelets do. Its zero value is the behaviour of a kubelet v1.37.

@@ -85,8 +85,9 @@ func (v Version) gate(name string) *gateStage {
 	return stage
 }
 
-// enabled reports whether a feature gate is on. If version v does not have the gate, the kubelet of that version behaves
-// as if it were off, except for the gates in onBefore. FeatureGate.Enabled panics for such a gate, so it is not called.
+// enabled reports whether a feature gate is on. If version v does not have the gate, the kubelet of that version
+// behaves as if it were off, except for the gates in onBefore. FeatureGate.Enabled panics for such a gate, so it is not
+// called.
 func enabled(gates featuregate.FeatureGate, v Version, name string) bool {
 	switch {
 	case gates == nil:

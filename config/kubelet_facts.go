@@ -47,9 +47,9 @@ type gateStage struct {
 	Stage string `json:"stage,omitempty"`
 }
 
-// versionFacts is the content of versions.json: the feature gates, fields and flags of all emulated versions. It is made of
-// testdata/older, which has the same facts of the kubelets of older versions, and of kubelet.json, by
-// "go test ./config -run TestVersionFacts -update".
+// versionFacts is the content of versions.json: the feature gates, fields and flags of all emulated versions. It is
+// made of testdata/older, which has the same facts of the kubelets of older versions, and of kubelet.json, by "go test
+// ./config -run TestVersionFacts -update".
 type versionFacts struct {
 	// Gates has the history of each feature gate, oldest change first.
 	Gates map[string][]gateChange `json:"gates"`

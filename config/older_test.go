@@ -78,7 +78,8 @@ func parseStage(text string) (s gateStage) {
 
 // TestVersionFacts makes versions.json of the facts of all emulated versions, and compares it with the committed file.
 func TestVersionFacts(t *testing.T) {
-	made := versionFacts{Fields: map[string]string{}, Gates: map[string][]gateChange{}, Dependencies: map[string]map[string][]string{}}
+	made := versionFacts{Fields: map[string]string{}, Gates: map[string][]gateChange{},
+		Dependencies: map[string]map[string][]string{}}
 	flags := map[string]*versionFlag{}
 	var before olderFacts
 	for i, v := range Versions() {
@@ -103,7 +104,8 @@ func TestVersionFacts(t *testing.T) {
 				made.Fields[field] = v.String()
 			}
 		}
-		if i := slices.IndexFunc(before.Fields, func(field string) bool { return !slices.Contains(f.Fields, field) }); i >= 0 {
+		gone := func(field string) bool { return !slices.Contains(f.Fields, field) }
+		if i := slices.IndexFunc(before.Fields, gone); i >= 0 {
 			t.Errorf("%s does not have the field %s; the code expects that no field is removed", v, before.Fields[i])
 		}
 		if v != (Version{}) && len(f.Dependencies) > 0 {
@@ -201,7 +203,8 @@ func compareDefaults(t *testing.T, v Version, want json.RawMessage, got *kubelet
 var texts = []string{"drop-in of another type", "drop-in of a gate not a bool", "drop-in of a number as a string",
 	"drop-in with a list for a map"}
 
-// panics lists the cases of testdata/loads.json that make older kubelets panic. Fauxlet has the errors of newer kubelets.
+// panics lists the cases of testdata/loads.json that make older kubelets panic. Fauxlet has the errors of newer
+// kubelets.
 var panics = []string{"log flush negative"}
 
 // TestOlderLoads loads the command lines and files of testdata/loads.json in each older version. The errors must be the

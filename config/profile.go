@@ -81,11 +81,12 @@ type Change struct {
 	behavior Behavior
 }
 
-// changes lists the behaviours that differ between the emulated versions. versions.json has the feature gates, fields and
-// flags of each version.
+// changes lists the behaviours that differ between the emulated versions. versions.json has the feature gates, fields
+// and flags of each version.
 var changes = []Change{
 	{Since: "1.31", Subject: "configuration", behavior: EnforcesPerLevel, What: "With cgroupsPerQOS: false, " +
-		"enforceNodeAllocatable can be [none]; before, it must be empty. A repeated entry is refused.", Source: "pkg/kubelet/apis/config/validation"},
+		"enforceNodeAllocatable can be [none]; before, it must be empty. A repeated entry is refused.",
+		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "configuration", behavior: GatedDefaults, What: "A field that is 0 or null in a drop-in " +
 		"gets its default, and a drop-in with another apiVersion or kind is refused. Before, 0 stays, null has no " +
 		"effect, and neither is checked.", Source: "k8s.io/kubernetes/cmd/kubelet/app, mergeKubeletConfigurations"},
@@ -113,8 +114,8 @@ var changes = []Change{
 	{Since: "1.33", Subject: "authorization", behavior: CertificateUID, What: "The user of a client certificate has " +
 		"the UID in the certificate's subject, unless the feature gate AllowParsingUserUIDFromCertAuth is off.",
 		Source: "k8s.io/apiserver, request/x509"},
-	{Since: "1.33", Subject: "authorization", behavior: ZPages, What: "/statusz needs nodes/statusz, and /flagz needs " +
-		"nodes/configz, if the feature gates ComponentStatusz and ComponentFlagz are on. Before, kubelets do not serve " +
+	{Since: "1.33", Subject: "authorization", behavior: ZPages, What: "/statusz needs nodes/statusz, and /flagz " +
+		"needs nodes/configz, if the feature gates ComponentStatusz and ComponentFlagz are on. Before, kubelets do not serve " +
 		"them: 404, without authentication.", Source: "pkg/kubelet/server/auth.go"},
 	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
@@ -124,16 +125,16 @@ var changes = []Change{
 	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "If the Accept header does not " +
 		"allow the path's content type, a POST, PUT or PATCH without Content-Length gets 406. Before, it gets 415.",
 		Source: "go-restful v3.12, Route selection"},
-	{Since: "1.33", Subject: "configuration", behavior: ChecksLogFiles, What: "containerLogMaxFiles: 1 is refused when " +
-		"the configuration is validated. Before, a kubelet ends a little later.",
+	{Since: "1.33", Subject: "configuration", behavior: ChecksLogFiles, What: "containerLogMaxFiles: 1 is refused " +
+		"when the configuration is validated. Before, a kubelet ends a little later.",
 		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.36", Subject: "configuration", behavior: ChecksMinimumAge, What: "A negative imageMinimumGCAge is " +
 		"refused.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
-		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. Before, " +
-			"the default is 0.9.",
+		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. " +
+			"Before, the default is 0.9.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "If the feature gate ComponentStatusz is on, " +
 		"/statusz is served on the read-only port too, and even with enableDebuggingHandlers: false.",
@@ -201,7 +202,8 @@ func flagChanges(minor Version) (all []Change) {
 	}{{"New flags: ", added}, {"These flags are gone: ", removed}} {
 		if len(change.names) > 0 {
 			all = append(all, Change{Since: minor.String(), Subject: "configuration",
-				What: change.what + strings.Join(change.names, ", ") + ".", Source: "k8s.io/kubernetes/cmd/kubelet/app/options"})
+				What:   change.what + strings.Join(change.names, ", ") + ".",
+				Source: "k8s.io/kubernetes/cmd/kubelet/app/options"})
 		}
 	}
 	return all

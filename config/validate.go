@@ -73,7 +73,8 @@ func (c *checker) server(freePort bool) {
 	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for %s", named)
 	c.refuse(query && !value(c.kc.EnableSystemLogHandler), "enableSystemLogHandler is required for "+
 		"enableSystemLogQuery")
-	c.refuse(c.kc.RunOnce && c.version.Has(NoRunOnce), "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
+	c.refuse(c.kc.RunOnce && c.version.Has(NoRunOnce), "runOnce (--runOnce) %v, Runonce mode has been "+
+		"deprecated and should not be set",
 		c.kc.RunOnce)
 }
 

@@ -110,8 +110,8 @@ func (c *checker) resources() {
 		c.refuse(err != nil, "unable to parse reservedSystemCPUs (--reserved-cpus) %v, error: %w", cpus, err)
 	}
 	if factor := kc.MemoryThrottlingFactor; factor != nil {
-		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9 && c.version.Has(NoThrottlingFactor), "memoryThrottlingFactor must not be set when MemoryQoS "+
-			"feature gate is disabled")
+		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9 && c.version.Has(NoThrottlingFactor),
+			"memoryThrottlingFactor must not be set when MemoryQoS feature gate is disabled")
 		c.refuse(*factor <= 0 || *factor > 1, "memoryThrottlingFactor %v must be greater than 0 and less than or "+
 			"equal to 1.0", *factor)
 	}
@@ -169,8 +169,8 @@ func (c *checker) enforcement() {
 		c.refuse(compressible && slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
 			"both %q and %q cannot be specified together in %s", kind, kind+"-compressible", flag)
 	}
-	c.refuse(!value(c.kc.CgroupsPerQOS) && len(levels) > 0 && !c.version.Has(EnforcesPerLevel), flag+" is not supported "+
-		"unless cgroupsPerQOS (--cgroups-per-qos) is set to true")
+	c.refuse(!value(c.kc.CgroupsPerQOS) && len(levels) > 0 && !c.version.Has(EnforcesPerLevel),
+		flag+" is not supported unless cgroupsPerQOS (--cgroups-per-qos) is set to true")
 	for i, level := range levels {
 		if slices.Contains(levels[:i], level) {
 			c.refuse(c.version.Has(EnforcesPerLevel), "duplicated enforcements %q in %s", level, flag)
@@ -183,8 +183,8 @@ func (c *checker) enforcement() {
 		switch level {
 		case "pods":
 		case "system-reserved", "system-reserved-compressible":
-			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be specified "+
-				"when %s in %s", which("system-reserved"), flag)
+			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be "+
+				"specified when %s in %s", which("system-reserved"), flag)
 		case "kube-reserved", "kube-reserved-compressible":
 			c.refuse(c.kc.KubeReservedCgroup == "", "kubeReservedCgroup (--kube-reserved-cgroup) must be specified "+
 				"when %s in %s", which("kube-reserved"), flag)
@@ -195,8 +195,8 @@ func (c *checker) enforcement() {
 			c.refuse(true, text, level, flag, valid)
 			continue
 		}
-		c.refuse(!value(c.kc.CgroupsPerQOS) && c.version.Has(EnforcesPerLevel), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+
-			"contained in %s", level, flag)
+		c.refuse(!value(c.kc.CgroupsPerQOS) && c.version.Has(EnforcesPerLevel), "cgroupsPerQOS "+
+			"(--cgroups-per-qos) must be set to true when %q contained in %s", level, flag)
 	}
 }
 
@@ -262,7 +262,8 @@ func (c *checker) containers() {
 	c.refuse(value(kc.ContainerLogMaxWorkers) < 1, "containerLogMaxWorkers must be greater than or equal to 1")
 	c.refuse(value(kc.ContainerLogMonitorInterval).Duration < 3*time.Second,
 		"containerLogMonitorInterval must be a positive time duration greater than or equal to 3s")
-	c.refuse(value(kc.ContainerLogMaxFiles) <= 1 && c.version.Has(ChecksLogFiles), "containerLogMaxFiles must be greater than 1")
+	c.refuse(value(kc.ContainerLogMaxFiles) <= 1 && c.version.Has(ChecksLogFiles), "containerLogMaxFiles must "+
+		"be greater than 1")
 	c.refuse(kc.PodLogsDir == "", "podLogsDir was not specified")
 	c.refuse(!filepath.IsAbs(kc.PodLogsDir), "pod logs path %q must be absolute path", kc.PodLogsDir)
 	c.refuse(filepath.Clean(kc.PodLogsDir) != kc.PodLogsDir, "pod logs path %q must be normalized", kc.PodLogsDir)

@@ -54,7 +54,8 @@ func (r *Report) writeJUnit(w io.Writer) error {
 			out = append(out, "flag: "+result.Flag, "remedy: "+result.Remedy)
 		}
 		test.SystemOut = &junit.Output{Data: color.PrintableLines(strings.Join(out, "\n"))}
-		problem := &junit.Result{Message: color.PrintableLines(result.Reason), Type: result.Flag, Data: color.PrintableLines(result.Remedy)}
+		problem := &junit.Result{Message: color.PrintableLines(result.Reason), Type: result.Flag,
+			Data: color.PrintableLines(result.Remedy)}
 		switch {
 		case result.Incomplete:
 			test.Error = problem

@@ -60,8 +60,8 @@ func execLimit(options *remotecommand.Options) func(protocol string) streamLimit
 	}
 }
 
-// upgradesToSPDY reports whether the libraries would upgrade the connection to SPDY. They accept more than the protocol's
-// exact name. (k8s.io/streaming/pkg/httpstream/spdy, UpgradeResponse)
+// upgradesToSPDY reports whether the libraries would upgrade the connection to SPDY. They accept more than the
+// protocol's exact name. (k8s.io/streaming/pkg/httpstream/spdy, UpgradeResponse)
 func upgradesToSPDY(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "spdy/3.1")
 }

@@ -133,8 +133,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecInput checks that a command gets all input and its end, although it leaves the input unread at first, and that
-// the client then gets all output.
+// TestExecInput checks that a command gets all input and its end, although it leaves the input unread at first, and
+// that the client then gets all output.
 func TestExecInput(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	input := strings.Repeat("0123456789abcdef", 1<<17) // more than all buffers on the way hold

@@ -72,8 +72,8 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 	}
 }
 
-// TestSelfSignedCertificateDoesNotFollowLinks checks that symbolic links in the place of the certificate and the key are
-// replaced, and that nothing is written where they point.
+// TestSelfSignedCertificateDoesNotFollowLinks checks that symbolic links in the place of the certificate and the key
+// are replaced, and that nothing is written where they point.
 func TestSelfSignedCertificateDoesNotFollowLinks(t *testing.T) {
 	f := newFixture(t, fixtureOptions{before: func(f *fixture) {
 		f.certDir = f.path("own")

@@ -13,7 +13,8 @@ func newRBAC() *cobra.Command {
 	var version config.Version
 	var files []string
 	var output string
-	c := &cobra.Command{Use: "rbac -f FILE...", Args: noArgsBut("filename"), RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "rbac -f FILE...", Args: noArgsBut("filename")}
+	c.RunE = func(*cobra.Command, []string) error {
 		versions := config.Versions()
 		if c.Flags().Changed("emulate-version") {
 			versions = []config.Version{version}
@@ -27,10 +28,9 @@ func newRBAC() *cobra.Command {
 		}
 		warn(c.ErrOrStderr(), warnings)
 		return printReport(c, output, grants)
-	}}
+	}
 	flags := c.Flags()
-	flags.StringArrayVarP(&files, "filename", "f", nil, "`file` with RBAC manifests, or - for the standard input; may be "+
-		"repeated")
+	flags.StringArrayVarP(&files, "filename", "f", nil, "`file` with RBAC manifests, or - for stdin; may be repeated")
 	addEmulateVersion(c, &version)
 	only := flags.Lookup("emulate-version")
 	only.DefValue, only.Usage = "", "only the kubelet of this `version` of Kubernetes (default: 1.30 to 1.37)"

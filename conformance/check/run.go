@@ -219,7 +219,8 @@ func (c Check) unlessOlder(version string, check runFunc) runFunc {
 		return check
 	}
 	return func(context.Context, *run, *finding) error {
-		return notApplicable(fmt.Sprintf("this check is about a feature that kube-apiserver has since %s; this one is %s", c.Since, version))
+		return notApplicable(fmt.Sprintf("this check is about a feature that kube-apiserver has since %s; this "+
+			"one is %s", c.Since, version))
 	}
 }
 

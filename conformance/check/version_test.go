@@ -31,7 +31,8 @@ func TestOlderVersions(t *testing.T) {
 			var reason notApplicable
 			if err := c.unlessOlder(version, ran)(t.Context(), nil, nil); errors.As(err, &reason) {
 				got = append(got, c.ID)
-				if want := "this check is about a feature that kube-apiserver has since " + c.Since + "; this one is " + version; string(reason) != want {
+				if want := "this check is about a feature that kube-apiserver has since " + c.Since +
+					"; this one is " + version; string(reason) != want {
 					t.Errorf("%s: reason %q, want %q", c.ID, reason, want)
 				}
 			} else if err != nil {

@@ -78,7 +78,8 @@ func servingCAFlags(p *controlplane.PKI) []string {
 func passed(r conformance.Result) bool {
 	return r.Verdict == conformance.Pass || r.NotApplicable && (strings.Contains(r.Reason, "address not allowed") ||
 		strings.Contains(r.Reason, "impersonation by address is possible") ||
-		strings.Contains(r.Reason, "a feature that kube-apiserver has since ") && programs.APIServer() != "kube-apiserver")
+		strings.Contains(r.Reason, "a feature that kube-apiserver has since ") &&
+			programs.APIServer() != "kube-apiserver")
 }
 
 // The method "passes" verifies that every conformance check has passed, and that the command "fauxlet check" has

@@ -264,7 +264,8 @@ var written = []load{
 	{Name: "enforcement without its cgroup", Args: []string{config},
 		Files: file("enforceNodeAllocatable: [system-reserved, kube-reserved]\n")},
 	{Name: "enforcement of all and of what is compressible", Args: []string{config},
-		Files: file("enforceNodeAllocatable: [system-reserved, system-reserved-compressible]\nsystemReservedCgroup: /a\n")},
+		Files: file("enforceNodeAllocatable: [system-reserved, " +
+			"system-reserved-compressible]\nsystemReservedCgroup: /a\n")},
 	{Name: "tracing without its gate", Args: []string{config},
 		Files: file("tracing: {endpoint: \"192.0.2.1:1\"}\nfeatureGates: {KubeletTracing: false}\n")},
 	{Name: "tracing", Args: []string{config}, Files: file("tracing: {samplingRatePerMillion: -1}\n")},

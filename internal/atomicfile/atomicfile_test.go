@@ -25,8 +25,8 @@ func wantContent(t *testing.T, path, want string) {
 	}
 }
 
-// TestWriteDoesNotFollowLinks checks that a symbolic link in the place of a file is replaced, and that the file to which
-// it links is not changed.
+// TestWriteDoesNotFollowLinks checks that a symbolic link in the place of a file is replaced, and that the file to
+// which it links is not changed.
 func TestWriteDoesNotFollowLinks(t *testing.T) {
 	for name, target := range map[string]string{"a link to a file": "victim", "a dangling link": "missing"} {
 		t.Run(name, func(t *testing.T) {

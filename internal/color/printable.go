@@ -12,15 +12,16 @@ import (
 	"unicode/utf8"
 )
 
-// Printable escapes all characters that are not printable, and bytes that are not UTF-8. Texts from clients and servers,
-// such as paths, user names and errors, could otherwise control a terminal or change the direction of its text.
+// Printable escapes all characters that are not printable, and bytes that are not UTF-8. Texts from clients and
+// servers, such as paths, user names and errors, could otherwise control a terminal or change the direction of its
+// text.
 func Printable(s string) string { return escape(s, "") }
 
 // PrintableLines is Printable for a text of several lines: it keeps line feeds and tabs.
 func PrintableLines(s string) string { return escape(s, "\n\t") }
 
-// WriteJSON writes a value as JSON, with all characters escaped that are not printable, and a line feed at the end. Each
-// level is indented by "indent"; if it is empty, the JSON is one line.
+// WriteJSON writes a value as JSON, with all characters escaped that are not printable, and a line feed at the end.
+// Each level is indented by "indent"; if it is empty, the JSON is one line.
 func WriteJSON(w io.Writer, value any, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -28,8 +28,8 @@ type Folder struct {
 }
 
 // OpenFolder creates the folder if it does not exist, and writes the files that are missing. It does not change
-// existing files, so a user can edit them and run the demo again. It returns an error if another user can create files in
-// the folder, or if the kubeconfig has a credential plugin: the demo trusts these files, and would run the plugin.
+// existing files, so a user can edit them and run the demo again. It returns an error if another user can create files
+// in the folder, or if the kubeconfig has a credential plugin: the demo trusts these files, and would run the plugin.
 func OpenFolder(dir string) (*Folder, error) {
 	f := &Folder{dir: dir}
 	if err := atomicfile.MkdirAll(dir); err != nil {

@@ -62,8 +62,8 @@ type Scope struct {
 	User  string `json:"user,omitempty"`
 	Group string `json:"group,omitempty"`
 	// Namespace, Pod and Container match the names in the path of a request. For a fault of resource usage, they match
-	// the container whose usage is measured. Pod also matches a static pod's name without the ending "-" and the name of
-	// the node, because the Scenario file has the name without it.
+	// the container whose usage is measured. Pod also matches a static pod's name without the ending "-" and the name
+	// of the node, because the Scenario file has the name without it.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`

@@ -64,8 +64,8 @@ func (r *Right) String() string {
 	return text
 }
 
-// compare orders rights for all nodes before rights for some nodes, among these specific before general rights, and equally
-// general rights by resource and verb.
+// compare orders rights for all nodes before rights for some nodes, among these specific before general rights, and
+// equally general rights by resource and verb.
 func (r Right) compare(other Right) int {
 	general := func(r Right) (level int) {
 		subresource := strings.HasPrefix(r.Resource, "*/")

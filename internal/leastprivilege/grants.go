@@ -41,7 +41,8 @@ type Access struct {
 // served lists the requests that a kubelet serves.
 var served = []Request{
 	{"GET", "/pods"}, {"GET", "/runningpods/"}, {"GET", "/allocatedPods"}, {"GET", "/healthz"}, {"GET", "/configz"},
-	{"GET", "/flagz"}, {"GET", "/statusz"}, {"GET", "/metrics"}, {"GET", "/metrics/cadvisor"}, {"GET", "/metrics/probes"},
+	{"GET", "/flagz"}, {"GET", "/statusz"}, {"GET", "/metrics"}, {"GET", "/metrics/cadvisor"},
+	{"GET", "/metrics/probes"},
 	{"GET", "/metrics/resource"}, {"GET", "/metrics/slis"}, {"GET", "/stats/summary"}, {"GET", "/logs/…"},
 	{"GET", "/containerLogs/…"}, {"GET", "/exec/…"}, {"GET", "/attach/…"}, {"GET", "/portForward/…"},
 	{"GET", "/debug/pprof/…"}, {"POST", "/exec/…"}, {"POST", "/attach/…"}, {"POST", "/portForward/…"},
@@ -87,17 +88,18 @@ func Grants(policy Authorizer, objects []runtime.Object, versions []config.Versi
 	return grants
 }
 
-// MissingRoles returns a warning for each ClusterRoleBinding whose role is not among the objects, and is no default role
-// of a cluster with known rights. What such a binding grants is unknown.
+// MissingRoles returns a warning for each ClusterRoleBinding whose role is not among the objects, and is no default
+// role of a cluster with known rights. What such a binding grants is unknown.
 func MissingRoles(objects []runtime.Object) (warnings []string) {
 	for _, object := range objects {
 		binding, ok := object.(*rbacv1.ClusterRoleBinding)
-		if ok && !reviewapi.IsDefaultRole(binding.RoleRef.Name) && !slices.ContainsFunc(objects, func(o runtime.Object) bool {
+		isRole := func(o runtime.Object) bool {
 			role, ok := o.(*rbacv1.ClusterRole)
 			return ok && role.Name == binding.RoleRef.Name
-		}) {
-			warnings = append(warnings, fmt.Sprintf("ClusterRoleBinding %q: ClusterRole %q is not in the manifests, so its "+
-				"rights are not shown; add it with another --filename", binding.Name, binding.RoleRef.Name))
+		}
+		if ok && !reviewapi.IsDefaultRole(binding.RoleRef.Name) && !slices.ContainsFunc(objects, isRole) {
+			warnings = append(warnings, fmt.Sprintf("ClusterRoleBinding %q: ClusterRole %q is not in the "+
+				"manifests, so its rights are not shown; add it with another --filename", binding.Name, binding.RoleRef.Name))
 		}
 	}
 	return warnings
@@ -139,8 +141,8 @@ func (g *Grant) find(policy Authorizer, versions []config.Version) {
 	g.merge()
 	g.Cautions = cautions(may)
 	if narrower := narrower(may); len(narrower) > 0 && may("get", "proxy") {
-		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are enough since 1.33: "+
-			strings.Join(narrower, ", "))
+		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are "+
+			"enough since 1.33: "+strings.Join(narrower, ", "))
 	}
 }
 
@@ -156,8 +158,8 @@ func cautions(may func(verb, subresource string) bool) []string {
 	return nil
 }
 
-// narrower returns the requests that a subject may send only because of get nodes/proxy, although newer kubelets check a
-// narrower right first, each with this right. Only the paths that kubelets serve since 1.33 are meant.
+// narrower returns the requests that a subject may send only because of get nodes/proxy, although newer kubelets check
+// a narrower right first, each with this right. Only the paths that kubelets serve since 1.33 are meant.
 func narrower(may func(verb, subresource string) bool) (rights []string) {
 	for _, r := range served {
 		subresources := Default(since133).Subresources(r.Path)

@@ -38,7 +38,8 @@ func grantsOf(t *testing.T, versions []config.Version, objects ...runtime.Object
 }
 
 func TestGrants(t *testing.T) {
-	role, binding := roleWith("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods", "list nodes/stats")
+	role, binding := roleWith("get nodes/metrics", "get nodes/pods", "create nodes/proxy", "get pods",
+		"list nodes/stats")
 	var b bytes.Buffer
 	grantsOf(t, config.Versions(), role, binding).Write(&b, 100)
 	const want = `ServiceAccount system:serviceaccount:monitoring:agent

@@ -250,7 +250,8 @@ func (r *Role) Manifest(user string) string {
 	comment("%s needs no right: with "+map[bool]string{true: "their default", false: "these"}[len(r.Gates) == 0]+
 		" feature gates, these kubelets do not serve it", r.NotServed)
 	comment("%s is not allowed: the kubelet checks an empty verb, which only \"*\" allows", r.Impossible)
-	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: %s}\nrules:%s\n", name,
+	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: %s}\nrules:%s\n",
+		name,
 		map[bool]string{true: " []"}[len(r.Rules) == 0])
 	for _, rule := range r.Rules {
 		comment("needed by %s", rule.Requests)
@@ -258,7 +259,8 @@ func (r *Role) Manifest(user string) string {
 		switch {
 		case rule.Subresource != "proxy":
 		case slices.Contains(rule.Verbs, "get"):
-			b.WriteString("# Caution: with this right, the client can run commands in every container of a node, because " +
+			b.WriteString("# Caution: with this right, the client can run commands in every container of a " +
+				"node, because " +
 				"exec by\n# WebSocket is a GET, and it can read all logs.\n")
 		case slices.Contains(rule.Verbs, "create"):
 			b.WriteString("# Caution: with this right, the client can run commands in every container of a node.\n")

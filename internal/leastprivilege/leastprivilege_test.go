@@ -130,7 +130,8 @@ func TestRoles(t *testing.T) {
 		t.Errorf("for /statusz: %+v", statusz)
 	}
 	names := map[string]string{}
-	for _, user := range []string{"a-b", "a_b", "A-b", "system:serviceaccount:a:b", "system:serviceaccount:a-b", "a:b", "",
+	for _, user := range []string{"a-b", "a_b", "A-b", "system:serviceaccount:a:b", "system:serviceaccount:a-b",
+		"a:b", "",
 		strings.Repeat("x", 41), strings.Repeat("x", 42)} {
 		name := objectName(user)
 		if other, taken := names[name]; taken || name == "" {

@@ -171,13 +171,16 @@ func (f *Fleet) remedy(err error) zap.Field {
 	case apierrors.IsUnauthorized(err):
 		remedy = "replace the credential in the kubeconfig: the apiserver does not know it, or it has expired"
 	case apierrors.IsForbidden(err):
-		remedy = "use the node's own credential in the kubeconfig (CN=system:node:NAME, O=system:nodes, with the name of " +
+		remedy = "use the node's own credential in the kubeconfig (CN=system:node:NAME, O=system:nodes, with " +
+			"the name of " +
 			"the node), or one that may create Nodes"
 	case errors.As(err, &certificate):
-		remedy = "correct certificate-authority and server in the kubeconfig: the apiserver's serving certificate must be " +
+		remedy = "correct certificate-authority and server in the kubeconfig: the apiserver's serving " +
+			"certificate must be " +
 			"valid for that server, and signed by that CA"
 	case errors.As(err, &unreachable):
-		remedy = "start the apiserver, or correct server in the kubeconfig; the node registers as soon as the apiserver " +
+		remedy = "start the apiserver, or correct server in the kubeconfig; the node registers as soon as the " +
+			"apiserver " +
 			"answers"
 	default:
 		return zap.Skip()

@@ -132,7 +132,8 @@ func allocatable(capacity v1.ResourceList, systemReserved, kubeReserved map[stri
 		} {
 			amount, err := resource.ParseQuantity(cmp.Or(reserved, "0"))
 			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %q: must be a quantity, as in 500m or 1Gi: %w", field, name, reserved, err)
+				return nil, fmt.Errorf("%s: %s: %q: must be a quantity, as in 500m or 1Gi: %w", field, name, reserved,
+					err)
 			}
 			left[name] = less(left[name], amount)
 		}

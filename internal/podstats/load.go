@@ -123,8 +123,8 @@ func (w wave) at(ms int64) uint64 {
 }
 
 // The method "sum" returns the integral of the wave between two times, rounded down. The times are in milliseconds
-// since 1970. The integral is in the unit of the wave, multiplied by seconds: for example core-seconds for a wave in cores.
-// With the same start, a later end never gives a smaller integral.
+// since 1970. The integral is in the unit of the wave, multiplied by seconds: for example core-seconds for a wave in
+// cores. With the same start, a later end never gives a smaller integral.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0

@@ -275,8 +275,8 @@ type Names struct {
 	ports   map[string]string
 }
 
-// NewNames returns Names for alternating old and new texts, and for port numbers. A port number within a longer number is
-// not replaced.
+// NewNames returns Names for alternating old and new texts, and for port numbers. A port number within a longer number
+// is not replaced.
 func NewNames(texts []string, ports map[string]string) *Names {
 	n := &Names{texts: strings.NewReplacer(texts...), ports: ports}
 	numbers := slices.Collect(maps.Keys(ports))

@@ -122,7 +122,8 @@ func (s *Suite) Load(minor string) (*Recording, error) {
 		return nil, fmt.Errorf("internal/recordings/data/%s.json.gz: %w", minor, err)
 	}
 	if r.Suite != s.hash {
-		return nil, fmt.Errorf("internal/recordings/data/%s.json.gz was made with other requests than requests.json.gz; "+
+		return nil, fmt.Errorf("internal/recordings/data/%s.json.gz was made with other requests than "+
+			"requests.json.gz; "+
 			"run make record VERSION=%s", minor, minor)
 	}
 	return r, nil

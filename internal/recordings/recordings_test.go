@@ -79,7 +79,8 @@ func TestConversationInJSON(t *testing.T) {
 func TestWithoutGates(t *testing.T) {
 	s := Setup{Settings: map[string]any{"port": 1, "featureGates": map[string]any{"A": true, "B": false}}}
 	got := s.WithoutGates([]string{"A"})
-	if diff := cmp.Diff(map[string]any{"port": 1, "featureGates": map[string]any{"B": false}}, got.Settings); diff != "" {
+	if diff := cmp.Diff(map[string]any{"port": 1, "featureGates": map[string]any{"B": false}},
+		got.Settings); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	if len(s.Settings["featureGates"].(map[string]any)) != 2 {
@@ -88,7 +89,8 @@ func TestWithoutGates(t *testing.T) {
 }
 
 func TestSharedMetrics(t *testing.T) {
-	want, got := Answer{Body: "# HELP a x\n# TYPE a counter\n"}, Answer{Body: "# HELP a x\n# HELP b x\n# TYPE a counter\n"}
+	want, got := Answer{Body: "# HELP a x\n# TYPE a counter\n"}, Answer{Body: "# HELP a x\n# HELP b x\n# TYPE a " +
+		"counter\n"}
 	want.SharedMetrics(&got)
 	if got.Body != want.Body {
 		t.Errorf("metrics %q, want %q", got.Body, want.Body)

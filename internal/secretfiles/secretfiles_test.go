@@ -34,8 +34,8 @@ func TestWarnsOfSharedFolder(t *testing.T) {
 	}
 }
 
-// TestPipeIsNotRead checks that a kubeconfig in a pipe is left for the command that uses it. Reading it would block this
-// test, because nothing is written to the pipe.
+// TestPipeIsNotRead checks that a kubeconfig in a pipe is left for the command that uses it. Reading it would block
+// this test, because nothing is written to the pipe.
 func TestPipeIsNotRead(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

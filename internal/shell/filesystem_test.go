@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRelativeLinks writes through links with relative targets. A target begins at the directory that has the link, even
-// if the path leads there through another link.
+// TestRelativeLinks writes through links with relative targets. A target begins at the directory that has the link,
+// even if the path leads there through another link.
 func TestRelativeLinks(t *testing.T) {
 	for _, test := range []struct{ name, script, stdout, stderr string }{
 		{"new file", `mkdir -p /a/b /y/deep; ln -s /a/b /l; ln -s ../y /a/b/x; echo kept > /y/deep/file; ` +

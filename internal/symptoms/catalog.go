@@ -34,8 +34,8 @@ type Entry struct {
 	Consequence bool `json:"consequence"`
 	// Proof names the test that reproduces the error: the package, a space, and the test function.
 	Proof string `json:"proof"`
-	// Unproved states why no test of this project can reproduce the error. Most such errors are in testdata, from public
-	// reports.
+	// Unproved states why no test of this project can reproduce the error. Most such errors are in testdata, from
+	// public reports.
 	Unproved string `json:"unproved"`
 }
 

@@ -184,8 +184,8 @@ func (f *Facts) concernsKubelet() bool {
 	return f.onKubelet() || f.Callee == "cAdvisor" || f.Writer == kubelet || f.Caller == kubelet || f.Callee == ""
 }
 
-// mayConcernAPIServer reports whether kube-apiserver may be the caller. Only then does fauxlet check help, because it tests
-// kube-apiserver.
+// mayConcernAPIServer reports whether kube-apiserver may be the caller. Only then does fauxlet check help, because it
+// tests kube-apiserver.
 func (f *Facts) mayConcernAPIServer() bool {
 	return slices.Contains([]string{"", kubeAPIServer, "kubectl", "k3s", "RKE2"}, f.Caller)
 }
