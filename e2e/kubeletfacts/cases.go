@@ -268,7 +268,7 @@ var written = []load{
 			"system-reserved-compressible]\nsystemReservedCgroup: /a\n")},
 	{Name: "tracing without its gate", Args: []string{config},
 		Files: file("tracing: {endpoint: \"192.0.2.1:1\"}\nfeatureGates: {KubeletTracing: false}\n")},
-	{Name: "tracing", Args: []string{config}, Files: file("tracing: {samplingRatePerMillion: -1}\n")},
+	{Name: "negative rate of tracing", Args: []string{config}, Files: file("tracing: {samplingRatePerMillion: -1}\n")},
 	{Name: "short restart period", Args: []string{config},
 		Files: file("crashLoopBackOff: {maxContainerRestartPeriod: 1ms}\n")},
 	{Name: "swap without failing on it", Args: []string{config},

@@ -111,7 +111,12 @@ func measureLoads() ([]load, error) {
 		return nil, err
 	}
 	cases := append(slices.Clone(written), flagCases(known.Flags)...)
+	names := map[string]bool{}
 	for i := range cases {
+		if names[cases[i].Name] {
+			return nil, fmt.Errorf("two cases are named %q", cases[i].Name)
+		}
+		names[cases[i].Name] = true
 		if err := cases[i].measure(known.Defaults); err != nil {
 			return nil, fmt.Errorf("%s: %w", cases[i].Name, err)
 		}
