@@ -46,6 +46,7 @@ func Example() {
 
 	stop()
 	fmt.Println(<-served)
-	// Output: true RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to
-	// User "kubelet-client" <nil>
+	// Output:
+	// true RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to User "kubelet-client"
+	// <nil>
 }
