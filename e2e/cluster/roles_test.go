@@ -31,7 +31,7 @@ func TestSmallestRoles(t *testing.T) {
 		sets = append(sets, s)
 		manifests = append(manifests, s.role.Manifest(s.user()))
 		for i := range s.rights {
-			less := leastprivilege.Role{From: s.role.From, To: s.role.To}
+			less := leastprivilege.Role{Span: s.role.Span}
 			for _, kept := range slices.Delete(slices.Clone(s.rights), i, i+1) {
 				less.Rules = append(less.Rules, leastprivilege.Rule{Subresource: kept.subresource,
 					Verbs: []string{kept.verb}})

@@ -11,17 +11,14 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/config"
 	"fauxlet/internal/color"
 )
 
 // Comparison compares the rights at kubelets that a user has with the rights that its requests need, for the kubelets
 // of some versions.
 type Comparison struct {
-	From   string   `json:"from"`            // the first minor version with this result, such as 1.33
-	To     string   `json:"to"`              // the last one
-	Gates  []string `json:"gates,omitempty"` // the feature gates, as [Kubelets.Gates] returns them
-	Rights []Right  `json:"rights"`          // first the used ones, then the unused ones, then the missing ones
+	Span
+	Rights []Right `json:"rights"` // first the used ones, then the unused ones, then the missing ones
 	// Cautions name the dangers of the rights that the user has.
 	Cautions []string `json:"cautions,omitempty"`
 }
@@ -109,21 +106,8 @@ func rightsIn(rules []rbacv1.PolicyRule) (rights []Right) {
 // right is unused if its removal would deny none of the requests. Rights that are only for some nodes count as if the
 // requests had been sent to these nodes.
 func Compare(rules []rbacv1.PolicyRule, requests []Request, own *Kubelets) []Comparison {
-	var all []Comparison
-	for _, v := range config.Versions() {
-		c := compareFor(Default(v), rules, requests)
-		if own != nil && own.Version.String() == v.String() {
-			if changed := compareFor(*own, rules, requests); !changed.same(&c) {
-				c = changed
-			}
-		}
-		if last := len(all) - 1; last >= 0 && all[last].same(&c) && slices.Equal(all[last].Gates, c.Gates) {
-			all[last].To = c.To
-			continue
-		}
-		all = append(all, c)
-	}
-	return all
+	return perVersion(own, func(k Kubelets) Comparison { return compareFor(k, rules, requests) }, (*Comparison).same,
+		func(c *Comparison) *Span { return &c.Span })
 }
 
 // same reports whether two comparisons have the same content, apart from the versions and the feature gates.
@@ -134,8 +118,7 @@ func (c *Comparison) same(other *Comparison) bool {
 }
 
 func compareFor(kubelets Kubelets, rules []rbacv1.PolicyRule, requests []Request) Comparison {
-	v := kubelets.Version.String()
-	c := Comparison{From: v, To: v, Gates: kubelets.Gates(), Rights: rightsIn(rules)}
+	c := Comparison{Span: spanOf(kubelets), Rights: rightsIn(rules)}
 	using := make([][]Request, len(c.Rights))
 	var denied []Request
 	for _, r := range requests {

@@ -42,8 +42,7 @@ type Access struct {
 var served = []Request{
 	{"GET", "/pods"}, {"GET", "/runningpods/"}, {"GET", "/allocatedPods"}, {"GET", "/healthz"}, {"GET", "/configz"},
 	{"GET", "/flagz"}, {"GET", "/statusz"}, {"GET", "/metrics"}, {"GET", "/metrics/cadvisor"},
-	{"GET", "/metrics/probes"},
-	{"GET", "/metrics/resource"}, {"GET", "/metrics/slis"}, {"GET", "/stats/summary"}, {"GET", "/logs/…"},
+	{"GET", "/metrics/probes"}, {"GET", "/metrics/resource"}, {"GET", "/metrics/slis"}, {"GET", "/stats/summary"}, {"GET", "/logs/…"},
 	{"GET", "/containerLogs/…"}, {"GET", "/exec/…"}, {"GET", "/attach/…"}, {"GET", "/portForward/…"},
 	{"GET", "/debug/pprof/…"}, {"POST", "/exec/…"}, {"POST", "/attach/…"}, {"POST", "/portForward/…"},
 	{"POST", "/run/…"}, {"POST", "/checkpoint/…"}, {"PUT", "/debug/flags/v"},
@@ -51,13 +50,7 @@ var served = []Request{
 
 // isServed reports whether the kubelet of version v can serve a request, with the right feature gates.
 func isServed(r Request, v config.Version) bool {
-	switch r.Path {
-	case "/allocatedPods":
-		return v.Has(config.AllocatedPods)
-	case "/flagz", "/statusz":
-		return v.Has(config.ZPages)
-	}
-	return true
+	return Kubelets{v, func(string) bool { return true }}.serves(r.Path)
 }
 
 // Authorizer evaluates SubjectAccessReviews, as the policy of the review API does.

@@ -85,22 +85,59 @@ func (k Kubelets) Subresources(path string) []string {
 	return server.Subresources(path, k.Version, k.Enabled(fineGrained))
 }
 
+// gated has the paths that need a feature gate, by their first segment, and since which version kubelets can serve
+// them.
+var gated = map[string]struct {
+	gate  string
+	since config.Behavior
+}{
+	"statusz":       {"ComponentStatusz", config.ZPages},
+	"flagz":         {"ComponentFlagz", config.ZPages},
+	"allocatedPods": {"KubeletAllocatedPodsEndpoint", config.AllocatedPods},
+}
+
 // serves reports whether the kubelets serve a path, as far as that depends on the version and the feature gates. A
 // kubelet answers other paths with 404, without authentication.
 func (k Kubelets) serves(path string) bool {
 	root, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	gate := map[string]string{"statusz": "ComponentStatusz", "flagz": "ComponentFlagz",
-		"allocatedPods": "KubeletAllocatedPodsEndpoint"}[root]
-	return gate == "" || k.Enabled(gate) && k.Version.Has(config.ZPages)
+	g, ok := gated[root]
+	return !ok || k.Version.Has(g.since) && k.Enabled(g.gate)
+}
+
+// Span says to which kubelets a result applies.
+type Span struct {
+	From string `json:"from"` // the first minor version, such as 1.33
+	To   string `json:"to"`   // the last one
+	// Gates are the feature gates of the kubelets, as [Kubelets.Gates] returns them.
+	Gates []string `json:"gates,omitempty"`
+}
+
+func spanOf(k Kubelets) Span { return Span{k.Version.String(), k.Version.String(), k.Gates()} }
+
+// perVersion finds a result for each version, with the default feature gates. Neighbouring versions with the same
+// result share one. If "own" is not nil, the result for its version is for its feature gates.
+func perVersion[T any](own *Kubelets, find func(Kubelets) T, same func(a, b *T) bool, span func(*T) *Span) (all []T) {
+	for _, v := range config.Versions() {
+		result := find(Default(v))
+		if own != nil && own.Version.String() == v.String() {
+			if changed := find(*own); !same(&changed, &result) {
+				result = changed
+			}
+		}
+		last := len(all) - 1
+		if last >= 0 && same(&all[last], &result) && slices.Equal(span(&all[last]).Gates, span(&result).Gates) {
+			span(&all[last]).To = span(&result).To
+			continue
+		}
+		all = append(all, result)
+	}
+	return all
 }
 
 // Role is the smallest role for the kubelets of some versions.
 type Role struct {
-	From string `json:"from"` // the first minor version for which this is the smallest role, such as 1.33
-	To   string `json:"to"`   // the last one
-	// Gates are the feature gates of the kubelets, as [Kubelets.Gates] returns them.
-	Gates []string `json:"gates,omitempty"`
-	Rules []Rule   `json:"rules"`
+	Span
+	Rules []Rule `json:"rules"`
 	// Impossible are requests that only the verb "*" would allow: for a method such as HEAD, a kubelet checks an empty
 	// verb. No rule allows them.
 	Impossible []string `json:"impossible,omitempty"`
@@ -112,21 +149,8 @@ type Role struct {
 // feature gates are the defaults of each version. If "own" is not nil, the role for its version is for its feature
 // gates.
 func Roles(requests []Request, own *Kubelets) []Role {
-	var roles []Role
-	for _, v := range config.Versions() {
-		role := For(Default(v), requests)
-		if own != nil && own.Version.String() == v.String() {
-			if changed := For(*own, requests); !changed.same(&role) {
-				role = changed
-			}
-		}
-		if last := len(roles) - 1; last >= 0 && roles[last].same(&role) && slices.Equal(roles[last].Gates, role.Gates) {
-			roles[last].To = role.To
-			continue
-		}
-		roles = append(roles, role)
-	}
-	return roles
+	return perVersion(own, func(k Kubelets) Role { return For(k, requests) }, (*Role).same,
+		func(r *Role) *Span { return &r.Span })
 }
 
 // same reports whether two roles have the same content, apart from the versions and the feature gates.
@@ -144,8 +168,7 @@ type permission struct{ subresource, verb string }
 // For returns the smallest role for kubelets. A request that several subresources allow gets the right to the first
 // one, which is the narrowest, unless another request needs one of them anyway.
 func For(kubelets Kubelets, requests []Request) Role {
-	v := kubelets.Version.String()
-	role := Role{From: v, To: v, Gates: kubelets.Gates()}
+	role := Role{Span: spanOf(kubelets)}
 	needed, also := map[permission]map[string]bool{}, map[permission]map[string]bool{}
 	add := func(to map[permission]map[string]bool, p permission, r Request) {
 		if to[p] == nil {
