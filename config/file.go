@@ -229,20 +229,21 @@ func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfigur
 	if err != nil {
 		return nil, fmt.Errorf("failed to walk through kubelet dropin directory %q: %w", dir, err)
 	}
-	return l.merge(kc, patches)
+	return l.merge(kc, patches, l.version.Has(GatedDefaults))
 }
 
-// merge applies JSON merge patches to kc, and sets defaults.
-func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte) (*kubeletConfiguration, error) {
+// merge applies JSON merge patches to kc. If defaults is true, a field that is then zero or missing gets its default.
+// Otherwise, a zero stays, and a null in a patch has no effect.
+func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte, defaults bool) (*kubeletConfiguration, error) {
 	base := kc.DeepCopy()
 	base.APIVersion, base.Kind = "", ""
 	merged, err := json.Marshal(base)
 	for i := 0; i < len(patches) && err == nil; i++ {
 		merged, err = jsonpatch.MergePatch(merged, patches[i])
 	}
-	out := &kubeletConfiguration{}
-	if !l.version.Has(GatedDefaults) {
-		out = base // a field that the merged JSON does not have keeps its value
+	out := base // a field that the merged JSON does not have keeps its value
+	if defaults {
+		out = &kubeletConfiguration{}
 	}
 	if err == nil {
 		err = json.Unmarshal(merged, out)
@@ -250,10 +251,10 @@ func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte) (*kubeletConf
 	if err != nil {
 		return nil, fmt.Errorf("failed to unmarshal merged JSON into kubelet configuration: %w", err)
 	}
-	if !l.version.Has(GatedDefaults) {
-		return out, nil
+	if defaults {
+		err = l.setDefaults(out)
 	}
-	return out, l.setDefaults(out)
+	return out, err
 }
 
 // dropIn reads one drop-in and returns it as JSON.

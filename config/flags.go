@@ -66,7 +66,8 @@ func NewFlags() *Flags {
 		}
 		value := &recorder{newValue(fact, target), fact, f}
 		flag := f.flags.VarPF(value, fact.Name, fact.Shorthand, fact.Usage)
-		flag.NoOptDefVal, flag.Deprecated, flag.Hidden = fact.NoOptDefVal, fact.Deprecated, Version{}.lacksFlag(fact.Name) != ""
+		flag.NoOptDefVal, flag.Deprecated = fact.NoOptDefVal, fact.Deprecated
+		flag.Hidden = Version{}.lacksFlag(fact.Name) != ""
 	}
 	return f
 }

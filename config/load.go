@@ -64,7 +64,7 @@ func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 		return nil, nil, err
 	}
 	if len(f.overrides) > 0 {
-		if kc, err = l.merge(kc, f.overrides); err != nil {
+		if kc, err = l.merge(kc, f.overrides, true); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -47,24 +48,27 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 		{"a struct", []string{"--config=kubelet.yaml"}, "authentication.anonymous", "{enabled: true}",
 			func(kc *kubeletConfiguration) bool { return *kc.Authentication.Anonymous.Enabled }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
-			writeFiles(t, ".", map[string]string{"kubelet.yaml": file})
-			f, err := parse(append(test.args, "--hostname-override=node-1"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Override(test.field, test.value); err != nil {
-				t.Fatal(err)
-			}
-			c, err := f.Load()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !test.holds(&c.Kubelet) {
-				t.Errorf("the override %s=%s has the wrong effect: %+v", test.field, test.value, c.Kubelet)
-			}
-		})
+		// An override does the same in all versions, although drop-ins do not.
+		for _, version := range []string{"1.31", "1.37"} {
+			t.Run(version+"/"+test.name, func(t *testing.T) {
+				t.Chdir(t.TempDir())
+				writeFiles(t, ".", map[string]string{"kubelet.yaml": file})
+				f, err := parse(append(test.args, "--hostname-override=node-1"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(f.Version.Set(version), f.Override(test.field, test.value)); err != nil {
+					t.Fatal(err)
+				}
+				c, err := f.Load()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !test.holds(&c.Kubelet) {
+					t.Errorf("the override %s=%s has the wrong effect: %+v", test.field, test.value, c.Kubelet)
+				}
+			})
+		}
 	}
 }
 

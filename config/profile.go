@@ -81,8 +81,8 @@ type Change struct {
 	behavior Behavior
 }
 
-// changes lists the behaviours that differ between the emulated versions. versions.json has the feature gates, fields
-// and flags of each version.
+// changes lists the behaviours that differ between the emulated versions, oldest change first. versions.json has the
+// feature gates, fields and flags of each version.
 var changes = []Change{
 	{Since: "1.31", Subject: "configuration", behavior: EnforcesPerLevel, What: "With cgroupsPerQOS: false, " +
 		"enforceNodeAllocatable can be [none]; before, it must be empty. A repeated entry is refused.",
@@ -94,9 +94,6 @@ var changes = []Change{
 		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "configuration", behavior: CompressibleReserved, What: "enforceNodeAllocatable can have " +
 		"system-reserved-compressible and kube-reserved-compressible.", Source: "pkg/kubelet/apis/config/validation"},
-	{Since: "1.35", Subject: "configuration", behavior: NamesLogQuery, What: "The error about enableSystemLogQuery " +
-		"without the feature gate NodeLogQuery names this field. Before, it names enableSystemLogHandler.",
-		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.32", Subject: "authorization", behavior: SubresourceList, What: "A 403 lists the subresources that " +
 		"were checked, as in `subresource(s)=[proxy]`, and ends with a line feed. Before, it names one, as in " +
 		"`subresource=proxy`.", Source: "pkg/kubelet/server/server.go, InstallAuthFilter"},
@@ -120,28 +117,31 @@ var changes = []Change{
 	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},
+	{Since: "1.33", Subject: "configuration", behavior: ChecksLogFiles, What: "containerLogMaxFiles: 1 is refused " +
+		"when the configuration is validated. Before, a kubelet ends a little later.",
+		Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.34", Subject: "paths", behavior: OmitsZeroTimes, What: "The pods in /runningpods have no field " +
 		"creationTimestamp. Before, it is null.", Source: "k8s.io/apimachinery, ObjectMeta"},
 	{Since: "1.34", Subject: "paths", behavior: AlwaysNotAcceptable, What: "If the Accept header does not " +
 		"allow the path's content type, a POST, PUT or PATCH without Content-Length gets 406. Before, it gets 415.",
 		Source: "go-restful v3.12, Route selection"},
-	{Since: "1.33", Subject: "configuration", behavior: ChecksLogFiles, What: "containerLogMaxFiles: 1 is refused " +
-		"when the configuration is validated. Before, a kubelet ends a little later.",
+	{Since: "1.35", Subject: "configuration", behavior: NamesLogQuery, What: "The error about enableSystemLogQuery " +
+		"without the feature gate NodeLogQuery names this field. Before, it names enableSystemLogHandler.",
 		Source: "pkg/kubelet/apis/config/validation"},
-	{Since: "1.36", Subject: "configuration", behavior: ChecksMinimumAge, What: "A negative imageMinimumGCAge is " +
-		"refused.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.35", Subject: "configuration", behavior: FailOnCgroupV1, What: "failCgroupV1 is true by default.",
-		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
-	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
-		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. " +
-			"Before, the default is 0.9.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.35", Subject: "paths", behavior: OpenStatusz, What: "If the feature gate ComponentStatusz is on, " +
 		"/statusz is served on the read-only port too, and even with enableDebuggingHandlers: false.",
 		Source: "pkg/kubelet/server/server.go, installStatusZ"},
+	{Since: "1.36", Subject: "configuration", behavior: ChecksMinimumAge, What: "A negative imageMinimumGCAge is " +
+		"refused.", Source: "pkg/kubelet/apis/config/validation"},
 	{Since: "1.36", Subject: "paths", behavior: ProtectedStatusz, What: "As before 1.35, /statusz is served " +
 		"only on the secure port, and only with enableDebuggingHandlers: true.",
 		Source: "pkg/kubelet/server/server.go, InstallZPages"},
+	{Since: "1.37", Subject: "configuration", behavior: NoThrottlingFactor,
+		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. " +
+			"Before, the default is 0.9.",
+		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
 	{Since: "1.37", Subject: "authorization", behavior: AllocatedPods, What: "/allocatedPods needs nodes/pods or " +
 		"nodes/proxy, if the feature gate KubeletAllocatedPodsEndpoint is on. Before, kubelets do not serve it: 404, " +
 		"without authentication.", Source: "pkg/kubelet/server/auth.go"},

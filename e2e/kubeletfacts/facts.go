@@ -98,6 +98,8 @@ func measureFacts() (*facts, error) {
 }
 
 // appendFields appends the paths of the fields of a type. The path of a field in the items of a list contains [].
+// Package config does the same for the newest version. This program is also built with the modules of older versions,
+// with which package config cannot be built.
 func appendFields(paths []string, prefix string, in reflect.Type) []string {
 	for in.Kind() == reflect.Slice || in.Kind() == reflect.Pointer {
 		if in.Kind() == reflect.Slice {
