@@ -67,7 +67,7 @@ VERSIONS_TESTS = $(shell grep -o 'Test[A-Za-z]*' docs/claims.md | sort -u) TestN
 empty :=
 
 .PHONY: e2e-versions
-e2e-versions: ## join, logs, exec, check and docs/claims.md against the kube-apiservers of APISERVERS (1.31 1.34 1.36; the first build of each takes about 15 minutes)
+e2e-versions: ## join, logs, exec, check and docs/claims.md against the kube-apiservers of APISERVERS (1.31 1.34 1.36; the first build of each takes 5 to 15 minutes)
 	cd e2e && CGO_ENABLED=0 go run ./preflight
 	@failed=; for minor in $(or $(APISERVERS),1.31 1.34 1.36); do echo "== kube-apiserver $$minor"; \
 		(cd e2e && FAUXLET_E2E_APISERVER=$$minor CGO_ENABLED=0 go test -count=1 -timeout 80m \
