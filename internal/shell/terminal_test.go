@@ -263,7 +263,9 @@ func TestInterruptOfReaders(t *testing.T) {
 		"sh -c cat",
 		"while read x; do echo; done", "{ cat; } < /dev/tty", "timeout 1000 cat", "env cat", "f() { cat; }; f",
 		"cat /dev/tty",
-		"cat <<< a - ", "tail -f -", "if cat; then echo; fi", "eval cat", ". /dev/stdin; cat",
+		"cat <<< a - ", "tail -f -", "if cat; then echo; fi", "eval cat",
+		// This shell has no /dev/stdin for ".". Its error could come between ^C and the prompt.
+		". /dev/stdin 2> /dev/null; cat",
 	} {
 		t.Run(command, func(t *testing.T) {
 			text, exit := typed(t, newContainer(t), nil, []string{"sh"}, "/ # ", "echo g''o; "+command+"\r",
