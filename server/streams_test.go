@@ -192,16 +192,18 @@ func TestTooManyExpectedStreams(t *testing.T) {
 	}
 }
 
-// TestErrorsHideCredentials checks that an error that contains the headers of a request does not contain its token.
+// TestErrorsHideCredentials checks that an error that contains the headers of a request does not contain its token. Each
+// request has its own connection, because like a kubelet, the Server closes the connection after a request to upgrade it,
+// and does not announce this in the response.
 func TestErrorsHideCredentials(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
-	client := f.client(t, f.certificate(t, "kubelet-client"))
 	const protocol = "base64url.bearer.authorization.k8s.io."
 	for _, test := range []struct{ path, header, want string }{
 		{"/exec/default/nginx/nginx?output=1", "Authorization: Bearer s3cret", `"Authorization":[]string{"removed"}`},
 		{"/attach/default/nginx/nginx?input=1", "Sec-WebSocket-Protocol: " + protocol + "czNjcmV0, v4.channel.k8s.io",
 			`"` + protocol + `removed, v4.channel.k8s.io"`},
 	} {
+		client := f.client(t, f.certificate(t, "kubelet-client"))
 		_, body := f.ask(t, client, http.MethodPost, test.path, "Connection: Upgrade", "Upgrade: other",
 			"X-Stream-Protocol-Version: v4.channel.k8s.io", test.header)
 		if !strings.Contains(body, test.want) || strings.Contains(body, "s3cret") || strings.Contains(body, "czNjcmV0") {
