@@ -9,36 +9,46 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	sdkresource "go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	"k8s.io/component-base/tracing"
 	tracingapi "k8s.io/component-base/tracing/api/v1"
 
 	"fauxlet/authchain"
 )
 
-// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a span
+// Spans exports Decisions as OpenTelemetry spans, with the kubelet's libraries and configuration. Each request is a span
 // in the trace of its client. This span has a child span for each authentication step and each authorization check.
 type Spans struct {
 	follower *Follower
-	provider tracing.TracerProvider
+	provider *sdktrace.TracerProvider
 	tracer   oteltrace.Tracer
 }
 
 // spansTimeout limits the export of the remaining spans when Run ends.
 const spansTimeout = 2 * time.Second
 
-// NewSpans returns Spans for the Decisions that r records from now on. The caller must call Run. As in the kubelet,
-// spans are sent to the endpoint without TLS, and samplingRatePerMillion sets the share of requests that are exported.
-// A request to the secure port is always exported if the client has set the sampling flag. If the endpoint does not
-// accept spans, they are lost. The argument "host" is the name of the machine. (k8s.io/kubernetes: newTracerProvider in
-// cmd/kubelet/app/server.go)
+// NewSpans returns Spans for the Decisions that r records from now on. The caller must call Run. The configuration and
+// environment variables select the collector, see newExporter. As in the kubelet, samplingRatePerMillion sets the share
+// of requests that are exported. A request to the secure port is always exported if the client has set the sampling
+// flag. If the collector does not accept spans, they are lost. The argument "host" is the name of the machine.
+// (k8s.io/kubernetes: newTracerProvider in cmd/kubelet/app/server.go; NewProvider in k8s.io/component-base/tracing)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
-	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
-	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})
+	exporter, err := newExporter(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	resource, err := sdkresource.New(ctx,
+		sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host)))
+	if err != nil {
+		return nil, err
+	}
+	sampler := sdktrace.NeverSample()
+	if c.SamplingRatePerMillion != nil {
+		sampler = sdktrace.TraceIDRatioBased(float64(*c.SamplingRatePerMillion) / 1_000_000)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sampler)),
+		sdktrace.WithBatcher(exporter), sdktrace.WithResource(resource))
 	return &Spans{follower: r.Follow(r.LastID()), provider: provider, tracer: provider.Tracer("fauxlet/decisions")}, nil
 }
 

@@ -43,10 +43,10 @@ func (c *collecting) Export(_ context.Context,
 }
 
 // The function "collect" starts a collector and returns its address.
-func collect(t *testing.T) (*collecting, string) {
+func collect(t *testing.T, options ...grpc.ServerOption) (*collecting, string) {
 	t.Helper()
 	c := &collecting{got: make(chan *spans.ResourceSpans, 100)}
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	collector.RegisterTraceServiceServer(server, c)
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	served := make(chan error, 1)

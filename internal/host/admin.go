@@ -83,8 +83,8 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 }
 
 // spansLost is the log message for spans that could not be exported.
-const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a collector that accepts OTLP over gRPC " +
-	"without TLS"
+const spansLost = "OpenTelemetry: spans are lost; check that a collector accepts OTLP at tracing.endpoint or " +
+	"OTEL_EXPORTER_OTLP_ENDPOINT, with the same protocol and the same choice of TLS"
 
 func (a *adminListener) checkReady() error {
 	if !a.ready.Load() {

@@ -66,6 +66,11 @@ func (f *Files) AddKubelet(cfg *config.Config) {
 		f.AddKey("--cert-dir", filepath.Join(cfg.CertDir, "kubelet-"+kind+"-current.pem"))
 	}
 	f.folders = append(f.folders, file{"--cert-dir", cfg.CertDir})
+	if cfg.Kubelet.Tracing != nil {
+		for _, name := range []string{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"} {
+			f.AddKey(name, os.Getenv(name))
+		}
+	}
 	f.AddKubeconfig("--kubeconfig", cfg.Kubeconfig)
 	f.AddKubeconfig("--bootstrap-kubeconfig", cfg.BootstrapKubeconfig)
 }

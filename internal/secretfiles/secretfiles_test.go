@@ -3,11 +3,14 @@
 package secretfiles
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	tracingapi "k8s.io/component-base/tracing/api/v1"
 
 	"fauxlet/config"
 )
@@ -30,6 +33,34 @@ func TestWarnsOfSharedFolder(t *testing.T) {
 		files.AddKubelet(&config.Config{CertDir: dir})
 		if got := strings.Join(files.Warnings(), "\n"); !strings.HasPrefix(got, want) || want == "" && got != "" {
 			t.Errorf("mode %o: warnings %q, want %q", mode, got, want)
+		}
+	}
+}
+
+// TestWarnsOfCollectorKey checks that the private key for an OpenTelemetry collector gets a warning if all users of the
+// machine can read it. Without tracing the key is not used.
+func TestWarnsOfCollectorKey(t *testing.T) {
+	dir, err := os.MkdirTemp("", "fauxlet-key-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	key := filepath.Join(dir, "collector.key")
+	if err := os.WriteFile(key, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(key, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", key)
+	for _, tracing := range []*tracingapi.TracingConfiguration{nil, {}} {
+		cfg := &config.Config{}
+		cfg.Kubelet.Tracing = tracing
+		var files Files
+		files.AddKubelet(cfg)
+		const want = "OTEL_EXPORTER_OTLP_CLIENT_KEY: every user of this machine can read "
+		if got := strings.Join(files.Warnings(), "\n"); strings.Contains(got, want) != (tracing != nil) {
+			t.Errorf("tracing %v: warnings %q", tracing, got)
 		}
 	}
 }
