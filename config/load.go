@@ -43,8 +43,8 @@ func (f *Flags) Load() (*Config, error) {
 func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
 	for _, g := range f.given {
 		if why := f.Version.lacksFlag(g.flag.Name); why != "" {
-			return nil, nil, FlagError(fmt.Errorf("unknown flag: --%s (%s; the emulated version is %s)", g.flag.Name, why,
-				f.Version))
+			return nil, nil, FlagError(fmt.Errorf("unknown flag: --%s (%s; the emulated version is %s)", g.flag.Name,
+				why, f.Version))
 		}
 	}
 	gates := newGates(f.Version)
@@ -93,8 +93,8 @@ func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguratio
 	if file != "" {
 		if kc, err = l.file(file); err != nil {
 			return nil, &FileError{File: file, err: err, text: fmt.Sprintf(
-				"failed to load kubelet config file, path: %[1]s, error: failed to load Kubelet config file %[1]s, error %[2]v",
-				file, err)}
+				"failed to load kubelet config file, path: %[1]s, error: failed to load Kubelet config file %[1]s, "+
+					"error %[2]v", file, err)}
 		}
 	}
 	if dir != "" {

@@ -112,8 +112,8 @@ var changes = []Change{
 		"the UID in the certificate's subject, unless the feature gate AllowParsingUserUIDFromCertAuth is off.",
 		Source: "k8s.io/apiserver, request/x509"},
 	{Since: "1.33", Subject: "authorization", behavior: ZPages, What: "/statusz needs nodes/statusz, and /flagz " +
-		"needs nodes/configz, if the feature gates ComponentStatusz and ComponentFlagz are on. Before, kubelets do not serve " +
-		"them: 404, without authentication.", Source: "pkg/kubelet/server/auth.go"},
+		"needs nodes/configz, if the feature gates ComponentStatusz and ComponentFlagz are on. Before, kubelets do " +
+		"not serve them: 404, without authentication.", Source: "pkg/kubelet/server/auth.go"},
 	{Since: "1.33", Subject: "authorization", What: "/pods and /runningpods need nodes/pods, /healthz needs " +
 		"nodes/healthz, and /configz needs nodes/configz; nodes/proxy is enough, too. Before, they need nodes/proxy " +
 		"(in 1.32, unless the feature gate KubeletFineGrainedAuthz is on).", Source: "pkg/kubelet/server/auth.go"},

@@ -51,8 +51,8 @@ func ParseVersion(text string) (Version, error) {
 		numbers = append(numbers, n)
 	}
 	if len(numbers) < 2 || len(numbers) > 3 || numbers[0] != 1 || numbers[1] < oldestMinor || numbers[1] > newestMinor {
-		return Version{}, fmt.Errorf("cannot emulate version %q; want one from 1.%d to 1.%d, for example 1.%d or 1.%d.5",
-			text, oldestMinor, newestMinor, newestMinor, newestMinor-1)
+		return Version{}, fmt.Errorf("cannot emulate version %q; want one from 1.%d to 1.%d, for example 1.%d or "+
+			"1.%d.5", text, oldestMinor, newestMinor, newestMinor, newestMinor-1)
 	}
 	v := Version{numbers[1], patches[numbers[1]-oldestMinor]}
 	if len(numbers) == 3 {

@@ -23,8 +23,8 @@ func TestParseVersion(t *testing.T) {
 	}
 	for text, want := range map[string]string{"": "is not a version", "1": "want one from 1.30 to 1.37",
 		"1.29": "want one from 1.30 to 1.37", "1.38": "want one from 1.30 to 1.37", "2.33": "want one from",
-		"1.33.1.1": "want one from", "1.x": "is not a version", "1.+33": "is not a version", "1.-33": "is not a version",
-		"1.33.": "is not a version", "latest": "for example 1.37"} {
+		"1.33.1.1": "want one from", "1.x": "is not a version", "1.+33": "is not a version",
+		"1.-33": "is not a version", "1.33.": "is not a version", "latest": "for example 1.37"} {
 		if v, err := ParseVersion(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v; want an error with %q", text, v, err, want)
 		}

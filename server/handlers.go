@@ -49,8 +49,8 @@ func (s *Server) newHandlers() handlers {
 			expected:    &expectedStreams{},
 		},
 		statsHandlers: statsHandlers{
-			version: s.config.Version, pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
-			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"), metrics: s.metrics,
+			version: s.config.Version, pods: store, machine: machine, clockSkew: s.options.clockSkew,
+			usage: s.options.Usage, cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"), metrics: s.metrics,
 			requests: s.options.Requests, volumes: kubelet.VolumeStatsAggPeriod.Duration > 0,
 		},
 		nodeLogHandlers: nodeLogHandlers{sync.OnceValues(func() (*nodeLogs, error) {

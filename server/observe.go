@@ -139,8 +139,8 @@ func logMessage(d *authchain.Decision) string {
 // servingCertificateRemedy is the remedy that is logged when a client refuses the serving certificate. A kubelet's
 // self-signed certificate has no IP address, so a kube-apiserver reports "doesn't contain any IP SANs" for it.
 const servingCertificateRemedy = "use a serving certificate that is signed by a CA of the client " +
-	"(kube-apiserver's --kubelet-certificate-authority) and contains the address that the client connects to, unlike a " +
-	"self-signed one: set tlsCertFile and tlsPrivateKeyFile (fauxlet certs server issues a pair), or " +
+	"(kube-apiserver's --kubelet-certificate-authority) and contains the address that the client connects to, " +
+	"unlike a self-signed one: set tlsCertFile and tlsPrivateKeyFile (fauxlet certs server issues a pair), or " +
 	"serverTLSBootstrap: true and run kubectl certificate approve"
 
 var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}

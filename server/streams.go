@@ -119,8 +119,8 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 			return statusErrorf(http.StatusBadRequest, "%v", err)
 		}
 		if len(options.Ports) > maxWebSocketPorts {
-			return statusErrorf(http.StatusBadRequest, "query parameter \"port\": %d ports, at most %d can be forwarded",
-				len(options.Ports), maxWebSocketPorts)
+			return statusErrorf(http.StatusBadRequest, "query parameter \"port\": %d ports, at most %d can be "+
+				"forwarded", len(options.Ports), maxWebSocketPorts)
 		}
 	}
 	at, err := locate(h.pods, r)

@@ -26,8 +26,8 @@ func newReviews() *cobra.Command {
 	flags.StringVar(&r.tokens, "tokens", "", "token file. Without one, no token is valid")
 	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with a credential "+
 		"for the review API; only its owner can read it")
-	flags.StringVar(&r.node, "node-name", "", "node for which the kubeconfig also gets a client certificate. A kubelet "+
-		"with rotateCertificates: true needs it, because it presents no token")
+	flags.StringVar(&r.node, "node-name", "", "node for which the kubeconfig also gets a client certificate. A "+
+		"kubelet with rotateCertificates: true needs it, because it presents no token")
 	r.log.addTo(c)
 	return c
 }

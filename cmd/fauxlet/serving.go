@@ -37,8 +37,8 @@ func (s *serving) addTo(c *cobra.Command) {
 }
 
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
-	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: host.NewBuild(version).Version,
-		Logger: logger}
+	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics,
+		Version: host.NewBuild(version).Version, Logger: logger}
 	var err error
 	if o.Nodes, err = s.nodes.options(); err != nil {
 		return o, err

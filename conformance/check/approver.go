@@ -72,7 +72,8 @@ var approverTrials = []approverTrial{
 	{name: correctRequest, title: "a node's correct serving certificate request is approved and signed",
 		proves: "A request of a node for a serving certificate with its own name and the addresses in its Node is " +
 			"approved, and the issued certificate is what was requested. If nothing answers, the result is a " +
-			"warning: requests may be approved by hand, as in a cluster of kubeadm, and the other checks do not apply."},
+			"warning: requests may be approved by hand, as in a cluster of kubeadm, and the other checks do not " +
+			"apply."},
 	{name: "other-node", title: "a request with another node's name is not approved",
 		proves: "The common name is `system:node:` and the name of another node. With the admission plugin " +
 			"NodeRestriction, kube-apiserver refuses such a request.",

@@ -36,7 +36,8 @@ func streamChecks() []Check {
 				"the kubelet.", run: withNode("exec-websocket", checkExec(byWebSocket))},
 		{ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
 			Since: "v1.36", run: withNode("exec-websocket-k", toKubelet(checkExec(byWebSocket)), webSocketsToKubelet),
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol."},
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the " +
+				"protocol."},
 		{ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
 			Proves: "Input reaches the container, and its output comes back at once.",
 			run:    withNode("attach", checkAttach)},
@@ -47,9 +48,10 @@ func streamChecks() []Check {
 			Proves: "The same with the protocol of kubectl since v1.31.", Since: "v1.31",
 			run: withNode("forward-websocket", checkPortForward(byWebSocket))},
 		{ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
-			Since:  "v1.36",
-			run:    withNode("forward-websocket-k", toKubelet(checkPortForward(byWebSocket)), webSocketsToKubelet),
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol."},
+			Since: "v1.36",
+			run:   withNode("forward-websocket-k", toKubelet(checkPortForward(byWebSocket)), webSocketsToKubelet),
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the " +
+				"protocol."},
 		{ID: "streams.latency", Title: "a line of a followed log arrives at once",
 			Proves: "Nothing between the kubelet and the user buffers lines.", run: withNode("latency", checkLatency),
 			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off"},

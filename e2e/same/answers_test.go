@@ -44,7 +44,8 @@ func TestSameAnswers(t *testing.T) {
 				c.run(written(name, corpus), all[name])
 				c.run(ofVectors(t, name, corpus), all[name])
 				c.run(readDiffered(t, name), all[name])
-				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].peer.OffersHTTP2(), false), all[name])
+				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].peer.OffersHTTP2(), false),
+					all[name])
 				c.handshakes()
 				c.series()
 				c.summarize()

@@ -22,8 +22,8 @@ func TestDifferencesPageIsCurrent(t *testing.T) {
 	got, err := os.ReadFile(path)
 	expect.NoError(t, err)
 	if string(got) != want {
-		t.Errorf("%s does not match divergences.json, recordings.Masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 "+
-			"go test -run %s ./same",
+		t.Errorf("%s does not match divergences.json, recordings.Masks and notAsked; write it with "+
+			"FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./same",
 			path, t.Name())
 	}
 }

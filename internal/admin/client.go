@@ -115,7 +115,8 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 // address is a kubelet's port.
 func (c *Client) notAdmin(problem string) string {
 	return fmt.Sprintf("the server on %s is not a fauxlet admin API: %s; fauxlet writes the address of its admin "+
-		"listener to its log and to its ready file. The ports 10250, 10255 and 10248 are the kubelet's", c.address, problem)
+		"listener to its log and to its ready file. The ports 10250, 10255 and 10248 are the kubelet's", c.address,
+		problem)
 }
 
 // The method "send" sends a request. If body is not nil, it is sent as JSON. If the response has a status code of 300

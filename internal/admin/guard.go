@@ -50,8 +50,8 @@ func (g *guard) requireToken(next http.Handler) http.Handler {
 		if !g.hasToken(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fauxlet"`)
 			writeError(w, errorf(http.StatusUnauthorized,
-				"this server requires a token: send Authorization: Bearer TOKEN, with the token of --admin-token-file, "+
-					"or of the file that the log of the server names"))
+				"this server requires a token: send Authorization: Bearer TOKEN, with the token of "+
+					"--admin-token-file, or of the file that the log of the server names"))
 			return
 		}
 		next.ServeHTTP(w, r)

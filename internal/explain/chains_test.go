@@ -479,7 +479,8 @@ func TestChains(t *testing.T) {
 			if depth, compared := byOpenSSL[g.chain]; compared {
 				counts[fmt.Sprintf("Go: %v, OpenSSL: %v", byGo == nil, depth < 0)]++
 				if depth >= 0 && !good && !g.sameDepth(depth) {
-					t.Errorf("openssl names the certificate at depth %d, but the problems are %s", depth, texts(problems))
+					t.Errorf("openssl names the certificate at depth %d, but the problems are %s", depth,
+						texts(problems))
 				}
 			}
 			if good != (len(g.want) == 0) {

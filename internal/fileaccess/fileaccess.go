@@ -50,8 +50,8 @@ func CheckFolder(dir string) error {
 	case err != nil:
 		return err
 	case foreign(folder):
-		return fmt.Errorf("the folder %s belongs to another user, who can change the files in it; choose another folder",
-			dir)
+		return fmt.Errorf("the folder %s belongs to another user, who can change the files in it; choose another "+
+			"folder", dir)
 	case hasModes && folder.Mode()&writableByAll != 0:
 		return fmt.Errorf("all users can create files in the folder %s; run chmod o-w on it, or choose another folder",
 			dir)

@@ -26,7 +26,8 @@ faults:
 	}
 	a := startAPIServer(t)
 	h := start(t, host.Options{Scenario: path, Config: loadConfig(t, map[string]string{"kubeconfig": a.kubeconfig(t)})})
-	for name, want := range map[string]int{"nginx-node-1": http.StatusServiceUnavailable, "other-node-1": http.StatusOK} {
+	for name, want := range map[string]int{"nginx-node-1": http.StatusServiceUnavailable,
+		"other-node-1": http.StatusOK} {
 		status := http.StatusNotFound
 		for status == http.StatusNotFound { // the static pod is not there yet
 			status, _ = get(t, h.Addresses().Secure, "/containerLogs/default/"+name+"/nginx")

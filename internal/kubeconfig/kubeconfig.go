@@ -112,6 +112,6 @@ func (s Source) notFound() error {
 		return fmt.Errorf("no cluster is configured: the files in $KUBECONFIG are missing or empty: %s; correct the "+
 			"variable, or give the file of a cluster with --kubeconfig", files)
 	}
-	return fmt.Errorf("no cluster is configured: $KUBECONFIG is not set, and %s is missing or empty; give the file of a "+
-		"cluster with --kubeconfig, or set $KUBECONFIG", files)
+	return fmt.Errorf("no cluster is configured: $KUBECONFIG is not set, and %s is missing or empty; give the file "+
+		"of a cluster with --kubeconfig, or set $KUBECONFIG", files)
 }

@@ -86,15 +86,15 @@ func (f *Files) Warnings() []string {
 		user, cluster := currentContext(c.kubeconfig)
 		keys = append(keys, keysOf(c.source, user)...)
 		if cluster != nil && cluster.InsecureSkipTLSVerify {
-			all = append(all, fmt.Sprintf("%s: %s: insecure-skip-tls-verify is true: the apiserver is not verified, so "+
-				"another server in its place gets the requests and their tokens; set certificate-authority instead",
+			all = append(all, fmt.Sprintf("%s: %s: insecure-skip-tls-verify is true: the apiserver is not verified, "+
+				"so another server in its place gets the requests and their tokens; set certificate-authority instead",
 				c.source, cluster.LocationOfOrigin))
 		}
 	}
 	for _, key := range keys {
 		if exposed := fileaccess.Exposed(key.path); exposed != "" {
-			all = append(all, fmt.Sprintf("%s: every user of this machine can %s %s, which contains a private key or a "+
-				"token; run: chmod o= %[3]s", key.source, exposed, key.path))
+			all = append(all, fmt.Sprintf("%s: every user of this machine can %s %s, which contains a private key "+
+				"or a token; run: chmod o= %[3]s", key.source, exposed, key.path))
 		}
 	}
 	for _, folder := range f.folders {
