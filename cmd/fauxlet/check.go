@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
@@ -45,16 +44,12 @@ func newCheck() *cobra.Command {
 			"approver run only if they are named here")
 	flags.DurationVar(&k.wait, "approver-wait", check.DefaultApproverWait, "how long --only approver waits for "+
 		"answers to its CertificateSigningRequests; must be less than --timeout")
-	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
+	flags.BoolVar(&k.list, "list", false, "list the checks as a table or as JSON (--output), and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
 	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "limit for the whole run")
 	completeFlag(c, "output", conformance.Formats()...)
-	var ids []string
-	for _, one := range check.Checks() {
-		ids = append(ids, one.ID+"\t"+one.Title)
-	}
-	completeFlag(c, "only", ids...)
+	completeFlag(c, "only", check.Completions()...)
 	return c
 }
 
@@ -79,11 +74,17 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	if err != nil {
 		return usagef(c, "--only: %w; fauxlet check --list lists them", err)
 	}
-	if k.list && len(k.only) == 0 {
-		checks = all
-	}
 	if k.list {
-		return check.List(c.OutOrStdout(), checks)
+		if len(k.only) == 0 {
+			checks = all
+		}
+		if err := checkOneOf(c, "output", k.output, "table", "json"); err != nil {
+			return fmt.Errorf("%w with --list", err)
+		}
+		return check.List(c.OutOrStdout(), checks, k.output)
+	}
+	if c.Flags().Changed("approver-wait") && !check.Selects(checks, "approver") {
+		return usagef(c, "--approver-wait: has no effect without --only approver")
 	}
 	options, err := k.options(c)
 	if err != nil {
@@ -167,13 +168,4 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 		}
 	}
 	return nil
-}
-
-// clusterClient returns a client for the cluster of a kubeconfig.
-func clusterClient(s kubeconfig.Source) (kubernetes.Interface, error) {
-	config, _, err := s.Client(host.UserAgent(version))
-	if err != nil {
-		return nil, err
-	}
-	return kubernetes.NewForConfig(config)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"fauxlet/config"
@@ -238,7 +239,11 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compareKubeconfig == "" {
 		return &p.compare, nil
 	}
-	client, err := clusterClient(kubeconfig.Source{Path: p.compareKubeconfig})
+	config, _, err := kubeconfig.Source{Path: p.compareKubeconfig}.Client(host.UserAgent(version))
+	if err != nil {
+		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
 	}

@@ -32,6 +32,7 @@ package check
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -43,18 +44,18 @@ import (
 // Check is one check of a kube-apiserver.
 type Check struct {
 	// ID consists of the check's group and its name, for example reach.dialled.
-	ID string
+	ID string `json:"id"`
 	// Title states in a few words what is true if the check passes.
-	Title string
+	Title string `json:"title"`
 	// Flag is the kube-apiserver flag, or another setting, that the check is about. May be empty.
-	Flag string
+	Flag string `json:"flag,omitempty"`
 	// Proves is a sentence for the documentation: what a pass proves.
-	Proves string
+	Proves string `json:"proves"`
 	// Needs lists the IDs of checks that must pass before this check runs. The default is reach.dialled.
-	Needs []string
+	Needs []string `json:"needs,omitempty"`
 	// Since is the first version of kube-apiserver that has what the check is about, such as v1.36. If it is empty, all
 	// supported versions have it. The check does not apply to older kube-apiservers.
-	Since string
+	Since string `json:"since,omitempty"`
 
 	// remedy is a flag or a command that the user can paste to solve the problems that the check finds. A check with
 	// several remedies sets finding.remedy instead.
@@ -85,9 +86,29 @@ func Checks() []Check {
 	return all
 }
 
-// List writes the checks, for a terminal with 80 columns: the ID of each check in a line of its own, and below it the
-// title and the setting that the check is about.
-func List(w io.Writer, checks []Check) error {
+// Completions returns the IDs of all checks for the completion of a shell, each followed by a tab and the title.
+func Completions() []string {
+	var all []string
+	for _, c := range Checks() {
+		all = append(all, c.ID+"\t"+c.Title)
+	}
+	return all
+}
+
+// Selects returns whether one of the checks belongs to the group, the part of an ID before the dot.
+func Selects(checks []Check, group string) bool {
+	return slices.ContainsFunc(checks, func(c Check) bool { return c.group() == group })
+}
+
+// List writes the checks. The format "table" is for a terminal with 80 columns: the ID of each check in a line of its
+// own, and below it the title and the setting that the check is about. The format "json" is a JSON array.
+func List(w io.Writer, checks []Check, format string) error {
+	if format == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(checks)
+	}
 	for _, c := range checks {
 		text := c.Title
 		if c.Flag != "" {
