@@ -2,10 +2,8 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,12 +92,5 @@ func startKWOK(t *testing.T, r *fleetRun) {
 func kwokModule(t *testing.T) string {
 	t.Helper()
 	path, version, _ := strings.Cut(programs.Modules["kwok"], "@")
-	module := strings.TrimSuffix(path, "/cmd/kwok")
-	out, err := exec.Command("go", "mod", "download", "-json", module+"@"+version).Output()
-	if err != nil {
-		t.Fatalf("go mod download %s@%s: %v", module, version, err)
-	}
-	var is struct{ Dir string }
-	expect.NoError(t, json.Unmarshal(out, &is))
-	return is.Dir
+	return programs.ModuleFolder(t, strings.TrimSuffix(path, "/cmd/kwok")+"@"+version)
 }

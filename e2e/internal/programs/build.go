@@ -31,6 +31,7 @@ const Version = "v1.37.2"
 var Modules = map[string]string{
 	"fauxlet":                 "./cmd/fauxlet",
 	"etcd":                    "go.etcd.io/etcd/server/v3",
+	"helm":                    "helm.sh/helm/v3/cmd/helm@v3.22.0",
 	"hollow":                  "./hollow",
 	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
 	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
