@@ -121,7 +121,7 @@ soak: ## run fauxlet in a cluster under all kinds of requests, and fail if gorou
 PLATFORMS := darwin/arm64 windows/amd64 linux/arm64
 
 .PHONY: lint
-lint: ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, go mod tidy -diff and govulncheck
+lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, go mod tidy -diff, govulncheck and make site
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		[ -z "$$unformatted" ] || { echo "gofmt these files:"; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
@@ -137,6 +137,11 @@ lint: ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, 
 		if go run $(GOVULNCHECK) ./... >$$out 2>&1; then echo "govulncheck: no known vulnerability is reached"; \
 		elif grep -qE 'Vulnerability #' $$out; then cat $$out; exit 1; \
 		else echo "govulncheck: NOT RUN, its database cannot be reached:"; tail -3 $$out; fi
+
+.PHONY: site
+site: ## make HTML pages with search from the pages of docs/, into the folder site, and fail if a link is broken
+	cd e2e && CGO_ENABLED=0 go run ./site -out ../site $(ARGS)
+	@echo "open site/index.html"
 
 .PHONY: generate
 generate: ## rewrite the generated pages of docs/ from the code (those made by make e2e are compared there)
@@ -168,4 +173,4 @@ packaging: ## fill the templates for krew and Homebrew from the archives in DIR 
 
 .PHONY: clean
 clean: ## remove build results and the folder of the demo
-	rm -rf $(BIN) demo coverage.out coverage.html
+	rm -rf $(BIN) demo site coverage.out coverage.html

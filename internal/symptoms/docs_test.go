@@ -55,7 +55,8 @@ func docsPage() string {
 		fmt.Fprintf(&sections, "%s.\n\n", f.Meaning)
 		sections.WriteString("| cause | check | remedy |\n|---|---|---|\n")
 		for _, c := range f.Causes {
-			fmt.Fprintf(&sections, "| %s | %s | %s |\n", cell(c.Cause), cell(c.Check), cell(c.Remedy))
+			row := fmt.Sprintf("| %s | %s | %s |\n", cell(c.Cause), cell(c.Check), cell(c.Remedy))
+			sections.WriteString(strings.ReplaceAll(row, "<", "&lt;")) // Markdown allows HTML
 		}
 		fmt.Fprintf(&sections, "\n```sh\n%s\n```\n\n", strings.Join(f.Next, "\n"))
 		if len(s.Reports) > 0 {
