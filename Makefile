@@ -164,6 +164,10 @@ cover: ## measure the coverage of the tests of the module, into coverage.html
 image: build ## build the container image fauxlet:latest with buildah, from no base image at all (IMAGE names it otherwise)
 	buildah bud --isolation chroot --target binary $(addprefix --tag ,$(or $(IMAGE),fauxlet:latest fauxlet:$(VERSION))) .
 
+.PHONY: module
+module: ## give the module another path, in all files (MODULE=github.com/OWNER/fauxlet)
+	@go run ./packaging/module "$(MODULE)"
+
 .PHONY: packaging
 packaging: ## fill the templates for krew and Homebrew from the archives in DIR (dist), for OWNER and VERSION (such as v0.1.0)
 	@[ "$(origin VERSION)" = "command line" ] && [ -n "$(OWNER)" ] || \

@@ -85,7 +85,7 @@ var imports = map[string][]string{
 // may depend only on third-party packages on which server, internal/reviewapi or testcerts depend too, and it must not
 // link the shell or the admin page.
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,Module", "./...").Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -99,6 +99,7 @@ func TestImports(t *testing.T) {
 		var p struct {
 			ImportPath    string
 			Imports, Deps []string
+			Module        struct{ Path string }
 		}
 		if err := decoder.Decode(&p); err == io.EOF {
 			break
@@ -106,9 +107,10 @@ func TestImports(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen++
-		name := strings.TrimPrefix(p.ImportPath, "fauxlet/")
+		module := p.Module.Path + "/"
+		name := strings.TrimPrefix(p.ImportPath, module)
 		for _, imported := range p.Imports {
-			ours, ok := strings.CutPrefix(imported, "fauxlet/")
+			ours, ok := strings.CutPrefix(imported, module)
 			if ok && !slices.Contains(imports[name], ours) {
 				t.Errorf("%s imports %s, and may import only %q of ours", name, ours, imports[name])
 			}
