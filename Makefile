@@ -26,6 +26,7 @@ PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+APIDIFF := golang.org/x/exp/cmd/apidiff@v0.0.0-20260410095643-746e56fc9e2f
 KREW := sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.5.0
 
 .PHONY: help
@@ -163,6 +164,18 @@ cover: ## measure the coverage of the tests of the module, into coverage.html
 .PHONY: image
 image: build ## build the container image fauxlet:latest with buildah, from no base image at all (IMAGE names it otherwise)
 	buildah bud --isolation chroot --target binary $(addprefix --tag ,$(or $(IMAGE),fauxlet:latest fauxlet:$(VERSION))) .
+
+.PHONY: api
+api: ## write the exported API to docs/api.txt, after a deliberate change (docs/api.md says which are allowed)
+	go test -count=1 -run '^TestAPI$$' . -update
+
+.PHONY: api-diff
+api-diff: ## list the changes of the exported API since BASE (a tag or commit), the incompatible ones first
+	@[ -n "$(BASE)" ] || { echo "make api-diff: set BASE, for example BASE=v0.1.0" >&2; exit 2; }
+	@dir=$$(mktemp -d) && trap 'git worktree remove --force "$$dir/base"; rm -r "$$dir"' EXIT && \
+		git worktree add --quiet --detach "$$dir/base" "$(BASE)" && \
+		(cd "$$dir/base" && go run $(APIDIFF) -m -w "$$dir/base.api" "$$(go list -m)" 2> >(grep -v "^Ignoring internal package" >&2)) && \
+		go run $(APIDIFF) -m "$$dir/base.api" "$$(go list -m)" 2> >(grep -v "^Ignoring internal package" >&2)
 
 .PHONY: module
 module: ## give the module another path, in all files (MODULE=github.com/OWNER/fauxlet)
