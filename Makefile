@@ -162,8 +162,13 @@ cover: ## measure the coverage of the tests of the module, into coverage.html
 	go tool cover -func=coverage.out | tail -1
 
 .PHONY: image
-image: build ## build the container image fauxlet:latest with buildah, from no base image at all (IMAGE names it otherwise)
-	buildah bud --isolation chroot --target binary $(addprefix --tag ,$(or $(IMAGE),fauxlet:latest fauxlet:$(VERSION))) .
+image: ## build the container image with buildah for ARCHES (amd64 arm64), from no base image: an OCI layout and archives in DIR (bin/image)
+	VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' packaging/image.sh '$(or $(DIR),bin/image)' \
+		'$(or $(IMAGE),fauxlet:latest)' $(or $(ARCHES),amd64 arm64)
+
+.PHONY: image-check
+image-check: ## build the image of the last commit twice, and fail if the digests differ
+	packaging/image-check.sh $(or $(ARCHES),amd64 arm64)
 
 .PHONY: api
 api: ## write the exported API to docs/api.txt, after a deliberate change (docs/api.md says which are allowed)
