@@ -19,6 +19,7 @@ var imports = map[string][]string{
 	"kubelettest": {"authchain", "internal/atomicfile", "internal/reviewapi", "config", "internal/faults",
 		"internal/faulty", "internal/leastprivilege", "internal/pods", "server", "testcerts", "scenario"},
 	"kubelettest/fakeshell": {"internal/shell", "kubelettest"},
+	"packaging/module":      {"internal/atomicfile"},
 	"scenario":              {"internal/faults"},
 	"internal/apirequests":  {"internal/metric"},
 	"internal/podcounts":    {"internal/metric", "internal/podlife", "internal/podvolumes"},

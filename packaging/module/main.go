@@ -20,6 +20,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"fauxlet/internal/atomicfile"
 )
 
 func main() {
@@ -81,7 +83,11 @@ func rename(module string) (changed int, old string, err error) {
 		}
 	}
 	for file, content := range written {
-		if err := os.WriteFile(file, content, 0o644); err != nil { // the file exists and keeps its mode
+		info, err := os.Stat(file)
+		if err != nil {
+			return 0, "", err
+		}
+		if err := atomicfile.Write(file, content, info.Mode().Perm()); err != nil {
 			return 0, "", err
 		}
 	}
