@@ -40,3 +40,5 @@ FROM base
 COPY LICENSE /licenses/
 COPY --from=build --chown=65532:65532 /folders/ /
 COPY --from=build /fauxlet /fauxlet
+# The OCI image of make image has no health check, because its format has none.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/fauxlet", "ready"]

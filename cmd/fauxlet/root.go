@@ -39,7 +39,7 @@ func newRoot() *cobra.Command {
 		helptext.Write(c.OutOrStdout(), c, helptext.TerminalWidth(c.OutOrStdout()))
 	})
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(),
-		newCerts(), newVersion(), newVersions(), newRBAC())
+		newCerts(), newVersion(), newVersions(), newRBAC(), newReady())
 	addHelpTexts(root)
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/host"
@@ -13,20 +11,9 @@ var version = "unknown"
 
 func newVersion() *cobra.Command {
 	var output string
-	c := &cobra.Command{
-		Use: "version", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			v := host.NewBuild(version)
-			switch output {
-			case "text":
-				_, err := fmt.Fprintln(c.OutOrStdout(), v)
-				return err
-			case "json":
-				return writeJSON(c.OutOrStdout(), v)
-			}
-			return checkOneOf(c, "output", output, "text", "json")
-		},
-	}
+	c := &cobra.Command{Use: "version", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
+		return printReport(c, output, host.NewBuild(version))
+	}}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	completeFlag(c, "output", "text", "json")
 	return c

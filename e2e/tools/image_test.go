@@ -97,9 +97,9 @@ func TestImage(t *testing.T) {
 		!strings.HasPrefix(got.Stdout, "fauxlet ") {
 		t.Errorf("fauxlet version: %+v", got)
 	}
-	port := programs.FreePort(t)
+	port, admin := programs.FreePort(t), fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
 	flags := []string{"serve", "--address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--read-only-port=0",
-		"--healthz-port=0", "--hostname-override=node-1"}
+		"--healthz-port=0", "--hostname-override=node-1", "--admin-address=" + admin}
 	// Only /certs and /tmp are writable.
 	command = within(append(flags, "--cert-dir=/pki")...)
 	got := programs.Run(t, exec.Command(command[0], command[1:]...))
@@ -130,6 +130,10 @@ func TestImage(t *testing.T) {
 		}
 		return ""
 	})
+	command = within("ready", "--address="+admin)
+	if got := programs.Run(t, exec.Command(command[0], command[1:]...)); got != (programs.Result{}) {
+		t.Errorf("fauxlet ready: %+v", got)
+	}
 	expect.Contains(t, "/tmp/ready.json", expect.File(t, filepath.Join(root, "tmp/ready.json")), `"secure"`)
 	info, err := os.Stat(filepath.Join(root, "certs/kubelet.key"))
 	expect.NoError(t, err)

@@ -295,6 +295,16 @@ func TestIndexBuildReady(t *testing.T) {
 		"\n" {
 		t.Errorf("/readyz before the process is ready: %s %q", response.Status, body)
 	}
+	client := admin.NewClient(strings.TrimPrefix(base, "http://"), "")
+	defer client.Close()
+	ready <- io.EOF
+	if err := client.Ready(t.Context()); err == nil || err.Error() != "EOF" {
+		t.Errorf("Ready before the process is ready: %v", err)
+	}
+	ready <- nil
+	if err := client.Ready(t.Context()); err != nil {
+		t.Errorf("Ready when the process is ready: %v", err)
+	}
 	ready <- nil
 	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 200 || body != "ok" {
 		t.Errorf("/readyz when the process is ready: %s %q", response.Status, body)

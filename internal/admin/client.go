@@ -63,6 +63,11 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return e.Message }
 
+// Ready returns an error until all nodes listen. It needs no token.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, nil)
+}
+
 // Decisions returns the Decisions that a filter selects.
 func (c *Client) Decisions(ctx context.Context, filter decisions.Filter) (*Decisions, error) {
 	var response Decisions

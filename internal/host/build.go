@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -59,6 +60,9 @@ func newBuild(version string, info *debug.BuildInfo) Build {
 	}
 	return b
 }
+
+// Write writes the text of String. It does not use the width.
+func (b Build) Write(w io.Writer, _ int) { fmt.Fprintln(w, b) }
 
 func (b Build) String() string {
 	text := fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)\n", b.Version, b.Kubernetes, b.Go, b.Platform)
