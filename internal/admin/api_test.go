@@ -264,6 +264,7 @@ func TestBadRequests(t *testing.T) {
 		"GET /api/decisions/1/settings": `501 what-if is not available on this server`,
 		"POST /api/send":                `501 sending requests is available in fauxlet demo only`,
 		"GET /api/clients":              `501 sending requests is available in fauxlet demo only`,
+		"GET /api/targets":              `501 targets are not available on this server`,
 		"GET /api/nothing":              "404",
 		"GET /nothing":                  "404",
 		"POST /api/decisions":           "405",
@@ -276,6 +277,29 @@ func TestBadRequests(t *testing.T) {
 		_ = json.Unmarshal([]byte(body), &refused)
 		if got := strings.TrimSpace(response.Status[:3] + " " + refused.Error); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
+// TestTargets checks the response to the HTTP service discovery of Prometheus. The type of the response must be JSON,
+// and the list must not be null.
+func TestTargets(t *testing.T) {
+	got := []admin.TargetGroup{}
+	s, base := serve(t, admin.Options{Targets: func(otherwise string) []admin.TargetGroup {
+		if otherwise != "127.0.0.1" {
+			t.Errorf("the client reached the server at %q", otherwise)
+		}
+		return got
+	}})
+	for want, groups := range map[string][]admin.TargetGroup{
+		"[]": {},
+		`[{"targets":["192.0.2.7:10250"],"labels":{"node":"node-1"}}]`: {
+			{Targets: []string{"192.0.2.7:10250"}, Labels: map[string]string{"node": "node-1"}}},
+	} {
+		got = groups
+		response, body := ask(t, "GET", base+"/api/targets", "", "Host: "+s.Addr())
+		if response.Header.Get("Content-Type") != "application/json" || strings.TrimSpace(body) != want {
+			t.Errorf("%s %s, want %s", response.Header.Get("Content-Type"), body, want)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (s *Server) routes() []route {
 		settings = `{"decision": ID, "set": {"authentication.anonymous.enabled": "true"}}`
 		request  = `{"client": NAME, "method": "GET", "path": "/pods"}`
 	)
-	var noFaults, noWhatIf, noSender error
+	var noFaults, noWhatIf, noSender, noTargets error
 	if s.options.Faults == nil {
 		noFaults = errorf(http.StatusNotImplemented, "fault injection is not enabled on this server")
 	}
@@ -31,6 +31,9 @@ func (s *Server) routes() []route {
 	}
 	if s.options.Sender == nil {
 		noSender = errorf(http.StatusNotImplemented, "sending requests is available in fauxlet demo only")
+	}
+	if s.options.Targets == nil {
+		noTargets = errorf(http.StatusNotImplemented, "targets are not available on this server")
 	}
 	return []route{
 		{"GET /api/decisions", s.getDecisions, "the most recent decisions; " + filter, nil},
@@ -48,6 +51,7 @@ func (s *Server) routes() []route {
 		{"GET /api/fault-kinds", s.getFaultKinds, "kinds of faults that can be injected", nil},
 		{"GET /api/clients", s.getClients, "clients that can send requests (demo only)", noSender},
 		{"POST /api/send", s.postSend, "send a request as one of the clients (demo only); " + request, noSender},
+		{"GET /api/targets", s.getTargets, "the nodes, for the HTTP service discovery of Prometheus", noTargets},
 		{"GET /api/build", s.getBuild, "version, and what is available", nil},
 		{"GET /readyz", s.getReady, "ok once all nodes listen", nil},
 		{"GET /api/{$}", s.getIndex, "this list", nil},

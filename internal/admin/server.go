@@ -68,6 +68,9 @@ type Options struct {
 	WhatIf WhatIf
 	// Sender sends the requests of /api/send. Nil: sending is not available.
 	Sender Sender
+	// Targets returns the nodes as targets for Prometheus, for /api/targets. Its argument is the IP address at which
+	// the client reached the Server. It returns an empty list, not nil, if there are no nodes. Nil: not available.
+	Targets func(otherwise string) []TargetGroup
 	// Logger logs changes of faults. Nil: no log.
 	Logger *zap.Logger
 }

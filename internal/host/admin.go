@@ -66,7 +66,7 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	}
 	server, err := admin.Listen(o.Address, admin.Options{Recorder: a.recorder, Facts: h.facts, Faults: set,
 		Token: o.Token, MakeToken: o.MakeToken, Build: NewBuild(h.options.Version), Logger: h.logger, WhatIf: whatIf{h},
-		Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady})
+		Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady, Targets: h.targets})
 	switch {
 	case err == nil:
 		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()),

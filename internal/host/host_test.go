@@ -169,6 +169,54 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 	cluster.awaitNodes(t)
 }
 
+// TestTargets checks the targets for Prometheus: in a cluster, a node that listens on all addresses has the address of
+// its Node object, and otherwise the address at which the client reached the admin listener.
+func TestTargets(t *testing.T) {
+	cluster := startAPIServer(t)
+	targets := func(h *host.Host) string {
+		response, err := http.Get("http://" + h.Addresses().Admin + "/api/targets")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(body))
+	}
+	group := func(host, address, node string) string {
+		_, port, _ := net.SplitHostPort(address)
+		return fmt.Sprintf(`{"targets":["%s:%s"],"labels":{"__scheme__":"https","instance":%q,"node":%q}}`, host, port,
+			node, node)
+	}
+	admin := host.Admin{Address: "127.0.0.1:0"}
+
+	alone := start(t, host.Options{Config: loadConfig(t, map[string]string{"address": "0.0.0.0"}), Admin: admin})
+	if got, want := targets(alone), "["+group("127.0.0.1", alone.Addresses().Secure, "node-1")+"]"; got != want {
+		t.Errorf("one node has the targets %s, want %s", got, want)
+	}
+	none := start(t, host.Options{Config: loadConfig(t, nil), Admin: admin, Nodes: host.Nodes{None: true}})
+	if got := targets(none); got != "[]" {
+		t.Errorf("a host without nodes has the targets %s", got)
+	}
+
+	cfg := loadConfig(t, map[string]string{"kubeconfig": cluster.kubeconfig(t), "address": "0.0.0.0",
+		"node-ip": "192.0.2.7"})
+	cfg.Kubelet.ContentType = "application/json"
+	fleet := start(t, host.Options{Config: cfg, Admin: admin, Nodes: host.Nodes{Count: 2, NamePrefix: "fake-"}})
+	open := fleet.Addresses().Nodes
+	if got, want := targets(fleet), "["+group("192.0.2.7", open["fake-0"], "fake-0")+","+
+		group("192.0.2.7", open["fake-1"], "fake-1")+"]"; got != want {
+		t.Errorf("two nodes have the targets %s, want %s", got, want)
+	}
+	for _, h := range []*host.Host{alone, none, fleet} {
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOptionErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*host.Options)
