@@ -20,6 +20,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -368,6 +369,21 @@ func TestHelmRelease(t *testing.T) {
 		"kubeletAPIAdmin": values{"create": true},
 		"metrics":         values{"enabled": true, "serviceMonitor": values{"create": true}},
 		"dashboards":      values{"create": true},
+		"node": values{"labels": values{"pool": "a"}, "capacity": values{"cpu": "16", "example.com/gpu": 2},
+			"taints": []values{{"key": "fauxlet", "value": "true", "effect": "NoSchedule"}, {"key": "b",
+				"effect": "NoExecute"}}},
+		"kubeletConfiguration": values{"maxPods": 250},
+		"scenario":             values{"containers": []values{{"pod": "job-*", "exits": values{"after": "30s"}}}},
+		"extraArgs":            []string{"--log-format=json"},
+		"extraEnv":             []values{{"name": "GOMEMLIMIT", "value": "400MiB"}},
+		"networkPolicy":        values{"extraEgress": []values{{"ports": []values{{"port": 4317}}}}},
+		"tolerations":          []values{{"operator": "Exists"}},
+		"nodeSelector":         values{"kubernetes.io/os": "linux"},
+		"resources":            values{"limits": values{"memory": "512Mi"}},
+		"imagePullSecrets":     []values{{"name": "registry"}},
+		"podLabels":            values{"team": "a"},
+		"podAnnotations":       values{"team": "a"},
+		"priorityClassName":    "system-cluster-critical",
 	}
 	documented("helm install fauxlet packaging/helm/fauxlet --namespace fauxlet")
 	notes := helmPrints(t, plane, append([]string{"install", "fauxlet", "--namespace", "fauxlet"}, chart(t, v)...)...)
@@ -399,6 +415,17 @@ func TestHelmRelease(t *testing.T) {
 	}
 	expect.Contains(t, "standard error of helm install", got.Stderr,
 		`ClusterRole "fauxlet" in namespace "" exists and cannot`)
+
+	node := plane.AwaitNode(t, "fauxlet-0", "has its labels", func(node *v1.Node) string {
+		if node.Labels["pool"] != "a" || node.Labels["fauxlet/release"] != "fauxlet" {
+			return fmt.Sprintf("labels: %v", node.Labels)
+		}
+		return ""
+	})
+	if got := node.Status.Capacity; got.Cpu().String() != "16" || got.Pods().String() != "250" ||
+		got.Name("example.com/gpu", resource.DecimalSI).String() != "2" {
+		t.Errorf("the capacity of the node is %v", got)
+	}
 
 	v["replicas"], v["node"] = 2, values{"emulateVersion": "1.33"}
 	documented("helm upgrade fauxlet packaging/helm/fauxlet --namespace fauxlet --reuse-values --set replicas=3")
