@@ -406,6 +406,9 @@ func TestHelmRelease(t *testing.T) {
 	expect.NoError(t, err)
 	expect.Contains(t, "the metrics of all nodes", string(metrics), `node="fauxlet-0"`)
 
+	plane.KubectlPrints(t, []string{"fauxlet.json"}, "get", "configmap", "fauxlet-dashboards", "--namespace=fauxlet",
+		"--output=jsonpath={.data}")
+
 	// The nodes of two releases with the same name would have the same names.
 	plane.KubectlPrints(t, nil, "create", "namespace", "other")
 	got := runHelm(t, plane, append([]string{"install", "fauxlet", "--namespace=other"}, chart(t, values{})...)...)
