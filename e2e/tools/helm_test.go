@@ -261,6 +261,7 @@ func TestHelmChartRefusesValues(t *testing.T) {
 			[]string{"scenario.nodes", "set nodesPerReplica"}},
 		{"port in the configuration", values{"kubeletConfiguration": values{"port": 1}},
 			[]string{"kubeletConfiguration.port"}},
+		{"no ServiceAccount", values{"serviceAccount": values{"create": false}}, []string{"set serviceAccount.name"}},
 		{"ServiceMonitor without metrics", values{"metrics": values{"serviceMonitor": values{"create": true}}},
 			[]string{"set metrics.enabled=true"}},
 	} {
@@ -430,9 +431,11 @@ func TestHelmRelease(t *testing.T) {
 		t.Errorf("the capacity of the node is %v", got)
 	}
 
-	v["replicas"], v["node"] = 2, values{"emulateVersion": "1.33"}
-	documented("helm upgrade fauxlet packaging/helm/fauxlet --namespace fauxlet --reuse-values --set replicas=3")
-	helmPrints(t, plane, append([]string{"upgrade", "fauxlet", "--namespace=fauxlet"}, chart(t, v)...)...)
+	const upgrade = "helm upgrade fauxlet packaging/helm/fauxlet --namespace fauxlet --reset-then-reuse-values " +
+		"--set replicas=2"
+	documented(upgrade)
+	helmPrints(t, plane, append(strings.Fields(upgrade)[1:], "--set-string=node.emulateVersion=1.33")...)
+	v["replicas"], v["node"].(values)["emulateVersion"] = 2, "1.33"
 	second := runScheduledPod(t, plane, "fauxlet-1", "127.10.250.21", "")
 	first.end(t, plane)
 	first = runScheduledPod(t, plane, "fauxlet-0", "127.10.250.22", string(first.pod.UID))

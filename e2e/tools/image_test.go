@@ -60,8 +60,8 @@ func TestImage(t *testing.T) {
 	expect.Contains(t, "the archive's manifest", prints("tar", "-xOf", archive, "manifest.json"), `/fauxlet:latest"]`)
 
 	image := prints(buildah, "pull", "--quiet", "oci:"+filepath.Join(first, "oci")+":latest")
-	const format = "{{.OCIv1.Architecture}} {{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}} " +
-		`{{index .OCIv1.Config.Labels "org.opencontainers.image.title"}}`
+	const format = "{{.OCIv1.Architecture}} {{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} " +
+		`{{.OCIv1.Config.Cmd}} {{index .OCIv1.Config.Labels "org.opencontainers.image.title"}}`
 	if got, want := prints(buildah, "inspect", "--type=image", "--format="+format, image),
 		runtime.GOARCH+" 65532:65532 [/fauxlet] [help] fauxlet"; got != want {
 		t.Errorf("the image has %q, want %q", got, want)

@@ -57,6 +57,9 @@ Nodes, which RBAC cannot limit. The list is never empty, because an empty one wo
 {{- if hasKey .Values.kubeletConfiguration "registerWithTaints" }}
 {{- fail "kubeletConfiguration.registerWithTaints: remove it, and set node.taints" }}
 {{- end }}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.create=false needs a ServiceAccount that exists: set serviceAccount.name" }}
+{{- end }}
 {{- if and .Values.metrics.serviceMonitor.create (not .Values.metrics.enabled) }}
 {{- fail "metrics.serviceMonitor.create=true needs the port for metrics: set metrics.enabled=true" }}
 {{- end }}
