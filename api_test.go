@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -140,10 +141,41 @@ func exported(t *testing.T, dir, path string) []string {
 	functions(of.Funcs)
 	for _, one := range of.Types {
 		show(one.Decl)
+		if spec := one.Decl.Specs[0].(*ast.TypeSpec); spec.Assign.IsValid() {
+			all = append(all, aliased(t, spec, files)...)
+		}
 		values(one.Consts)
 		values(one.Vars)
 		functions(one.Funcs)
 		functions(one.Methods)
 	}
 	return all
+}
+
+// aliased returns the declarations of the type in an internal package of which spec is an alias: the type, its
+// constants and its methods.
+func aliased(t *testing.T, spec *ast.TypeSpec, files []*ast.File) (all []string) {
+	t.Helper()
+	selector, ok := spec.Type.(*ast.SelectorExpr)
+	if !ok {
+		return nil
+	}
+	for _, file := range files {
+		for _, imported := range file.Imports {
+			path := strings.Trim(imported.Path.Value, `"`)
+			_, dir, internal := strings.Cut(path, "/internal/")
+			if !internal || !strings.HasSuffix(path, "/"+selector.X.(*ast.Ident).Name) {
+				continue
+			}
+			name := selector.Sel.Name
+			is := regexp.MustCompile(`^type ` + name + ` |^func \(\w+ \*?` + name + `\) |^const[^=]* ` + name + ` +=`)
+			for _, declaration := range exported(t, filepath.Join("internal", dir), path) {
+				if is.MatchString(declaration) {
+					all = append(all, declaration)
+				}
+			}
+			return all
+		}
+	}
+	return nil
 }

@@ -2,10 +2,12 @@ package tools
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/mod/module"
@@ -20,7 +22,7 @@ import (
 // program. The original path must restore every file of the copy.
 func TestModule(t *testing.T) {
 	t.Parallel()
-	const path, version = "fauxlet.example/someone/fauxlet", "v0.1.0"
+	const path = "fauxlet.example/someone/fauxlet"
 	dir := t.TempDir()
 	repository := filepath.Join(dir, "copy")
 	copyRepository(t, repository)
@@ -45,6 +47,15 @@ func TestModule(t *testing.T) {
 		return runIn(t, repository, nil, "git", "write-tree")
 	}
 	changed := tree(path)
+	// A merge brings files that import packages with the original path.
+	merged := filepath.Join(repository, "config/merged_test.go")
+	const source = "package config_test\n\nimport _ \"%s/config\"\n"
+	expect.NoError(t, os.WriteFile(merged, fmt.Appendf(nil, source, was), 0o644))
+	tree(path)
+	if got := expect.File(t, merged); got != fmt.Sprintf(source, path) {
+		t.Errorf("the file of the merge is %q", got)
+	}
+	expect.NoError(t, os.Remove(merged))
 	if tree(path) != changed {
 		t.Error("the same path changes files again")
 	}
@@ -60,8 +71,10 @@ func TestModule(t *testing.T) {
 	runIn(t, repository, nil, "go", "mod", "tidy", "-diff")
 	runIn(t, filepath.Join(repository, "e2e"), nil, "go", "mod", "tidy", "-diff")
 
-	// The module cache of the user has all modules that fauxlet requires. The published one must not stay in it,
-	// because another run publishes the same version with another content.
+	// The go command never reads a version again that it knows, so each content has a version of its own. The module
+	// cache of the user has all modules that fauxlet requires; the published one must not stay in it. A lock makes
+	// concurrent runs wait.
+	version := "v0.1.0-tree" + changed[:12]
 	cache := strings.TrimSpace(runIn(t, repository, nil, "go", "env", "GOMODCACHE"))
 	forget := func() {
 		for _, folder := range []string{"fauxlet.example", "cache/download/fauxlet.example"} {
@@ -70,6 +83,10 @@ func TestModule(t *testing.T) {
 			expect.NoError(t, os.RemoveAll(folder))
 		}
 	}
+	lock, err := os.Create(filepath.Join(cache, "cache/fauxlet.example.lock"))
+	expect.NoError(t, err)
+	t.Cleanup(func() { _ = lock.Close() })
+	expect.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	forget()
 	t.Cleanup(forget)
 	proxy := filepath.Join(dir, "proxy")
@@ -81,8 +98,8 @@ func TestModule(t *testing.T) {
 
 	outside := filepath.Join(dir, "outside")
 	expect.NoError(t, os.Mkdir(outside, 0o755))
-	source := strings.ReplaceAll(expect.File(t, "testdata/outside_test.go.txt"), "MODULE/", path+"/")
-	expect.NoError(t, os.WriteFile(filepath.Join(outside, "outside_test.go"), []byte(source), 0o644))
+	test := strings.ReplaceAll(expect.File(t, "testdata/outside_test.go.txt"), "MODULE/", path+"/")
+	expect.NoError(t, os.WriteFile(filepath.Join(outside, "outside_test.go"), []byte(test), 0o644))
 	runIn(t, outside, environment, "go", "mod", "init", "outside.example")
 	runIn(t, outside, environment, "go", "get", "-t", path+"/kubelettest@"+version)
 	runIn(t, outside, environment, "go", "mod", "tidy")

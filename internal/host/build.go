@@ -14,7 +14,7 @@ import (
 type Build struct {
 	Version string `json:"version"`
 	// Commit is the commit of the sources, with "-dirty" if files were changed. It is empty if the program was built
-	// outside of a git repository, for example by go install.
+	// outside of a git repository, for example by "go install PATH@VERSION".
 	Commit string `json:"commit,omitempty"`
 	// Date is the time of the commit, in the format of RFC 3339. It is not the time of the build, so that building the
 	// same commit twice makes the same program.

@@ -2,8 +2,9 @@
 //
 //	go run ./packaging/module github.com/OWNER/fauxlet
 //
-// The path changes in go.mod, e2e/go.mod, imports, doc comments, string literals and pages. Running it again with the
-// same path changes nothing. Running it with the path that the module had before restores every file.
+// The path changes in go.mod, e2e/go.mod, and wherever it stands before a package of the module: imports, doc comments,
+// string literals and pages. Running it again with the same path changes only files that have the original path, fauxlet,
+// for example after a merge. Running it with the path that the module had before restores every file.
 //
 // The name of the program, of files and folders, of API groups (fauxlet/v1alpha1) and of the user agent stay as they
 // are: only text that names this module or one of its packages changes.
@@ -41,6 +42,9 @@ func main() {
 // go command itself checks the rest ("go mod edit").
 var validPath = regexp.MustCompile(`^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9._~]+)*$`)
 
+// original is the path of the module where it is developed.
+const original = "fauxlet"
+
 // rename changes the path of the module in the current directory. It first prepares all files, so that an error
 // changes none of them, except if a file cannot be written.
 func rename(module string) (changed int, old string, err error) {
@@ -56,7 +60,7 @@ func rename(module string) (changed int, old string, err error) {
 		return 0, "", err
 	}
 	files := strings.Split(strings.TrimSuffix(names, "\x00"), "\x00")
-	mention := mentions(old, packages(files))
+	mention, require := mentions(packages(files), old, original), requirement(old, original)
 	written := map[string][]byte{}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
@@ -72,7 +76,7 @@ func rename(module string) (changed int, old string, err error) {
 		next := mention.ReplaceAll(content, []byte("${1}"+module+"${2}"))
 		switch {
 		case path.Ext(file) == ".mod":
-			next = requirement(old).ReplaceAll(content, []byte("${1}"+module+"${2}"))
+			next = require.ReplaceAll(content, []byte("${1}"+module+"${2}"))
 		case strings.HasSuffix(file, ".go"):
 			if next, err = format.Source(next); err != nil {
 				return 0, "", fmt.Errorf("%s: %w", file, err)
@@ -99,22 +103,31 @@ func packages(files []string) []string {
 	var all []string
 	for _, file := range files {
 		if first, _, found := strings.Cut(file, "/"); found && strings.HasSuffix(file, ".go") {
-			all = append(all, regexp.QuoteMeta(first))
+			all = append(all, first)
 		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// mentions matches the module's path before a package of the module. It does not match within a longer path, as in
+// mentions matches the paths of the module before a package of the module. It does not match within a longer path, as in
 // ./cmd/fauxlet/testdata or in the URL of a repository.
-func mentions(module string, packages []string) *regexp.Regexp {
-	return regexp.MustCompile(`(^|[^-\w./~])` + regexp.QuoteMeta(module) + `(/(?:` + strings.Join(packages, "|") + `)\b)`)
+func mentions(packages []string, modules ...string) *regexp.Regexp {
+	return regexp.MustCompile(`(^|[^-\w./~])` + oneOf(modules) + `(/` + oneOf(packages) + `\b)`)
 }
 
-// requirement matches the module's path in the directives of a go.mod, and of the files that "go build -modfile" reads.
-func requirement(module string) *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^((?:module |require |replace |\t))` + regexp.QuoteMeta(module) + `((?:/e2e)?(?: v| =>|$))`)
+// requirement matches the paths of the module in the directives of a go.mod, and of the files that "go build -modfile" reads.
+func requirement(modules ...string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^(module |require |replace |\t)` + oneOf(modules) + `((?:/e2e)?(?: v| =>|$))`)
+}
+
+// oneOf matches one of the texts.
+func oneOf(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = regexp.QuoteMeta(text)
+	}
+	return "(?:" + strings.Join(quoted, "|") + ")"
 }
 
 func output(name string, args ...string) (string, error) {
