@@ -167,7 +167,7 @@ image: ## build the container image with buildah for ARCHES (amd64 arm64), from 
 		'$(or $(IMAGE),fauxlet:latest)' $(or $(ARCHES),amd64 arm64)
 
 .PHONY: image-check
-image-check: ## build the image of the last commit twice, and fail if the digests differ
+image-check: ## build the image of the last commit twice, and fail if the results differ
 	packaging/image-check.sh $(or $(ARCHES),amd64 arm64)
 
 .PHONY: api

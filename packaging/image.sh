@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the container image with buildah. It needs no base image, no container engine and no network:
+# Builds the container image with buildah. It needs no base image and no container engine:
 #
 #   packaging/image.sh DIR NAME ARCHITECTURE...
 #
 # DIR/oci is an OCI layout with the image for all given architectures, such as amd64. DIR/fauxlet-ARCHITECTURE.tar is an
 # archive with one of these images, for docker load and kind load, in which its name is NAME, such as fauxlet:latest.
+# DIR/fauxlet-ARCHITECTURE.cdx.json is its SBOM, made from the modules that Go records in the program.
 #
 # All times in the image are the time of the commit, and no path of the machine is in it. So two builds of a commit with
 # the same versions of Go and buildah have the same digest. make passes VERSION, TAGS and LDFLAGS.
@@ -34,6 +35,8 @@ cp LICENSE "$context/"
 for arch; do
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -tags "$TAGS" -ldflags "$LDFLAGS" \
 		-o "$context/$arch/fauxlet" ./cmd/fauxlet
+	go run -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -notimestamp \
+		-std -version "$VERSION" -output "$dir/fauxlet-$arch.cdx.json" "$context/$arch/fauxlet"
 	id=$("${buildah[@]}" bud --quiet --isolation chroot --platform "linux/$arch" --file Dockerfile --target binary \
 		--timestamp "$time" --identity-label=false --build-arg "VERSION=$VERSION" --build-arg "REVISION=$commit" \
 		--manifest all "$context" | tail -1)

@@ -51,9 +51,11 @@ func TestImage(t *testing.T) {
 	}
 	entries, err := os.ReadDir(first)
 	expect.NoError(t, err)
-	if len(entries) != 2 {
-		t.Errorf("make image leaves %v, want only an archive and an OCI layout", entries)
+	if len(entries) != 3 {
+		t.Errorf("make image leaves %v, want only an archive, its SBOM and an OCI layout", entries)
 	}
+	expect.Contains(t, "the SBOM", expect.File(t, filepath.Join(first, "fauxlet-"+runtime.GOARCH+".cdx.json")),
+		`"purl": "pkg:golang/k8s.io/client-go@`)
 	archive := filepath.Join(first, "fauxlet-"+runtime.GOARCH+".tar")
 	expect.Contains(t, "docs/containers.md", expect.File(t, "../../docs/containers.md"),
 		"\nkind load image-archive bin/image/fauxlet-amd64.tar\n")
