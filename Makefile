@@ -27,6 +27,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 APIDIFF := golang.org/x/exp/cmd/apidiff@v0.0.0-20260410095643-746e56fc9e2f
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.15.1
 KREW := sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.5.0
 
 .PHONY: help
@@ -122,7 +123,7 @@ soak: ## run fauxlet in a cluster under all kinds of requests, and fail if gorou
 PLATFORMS := darwin/arm64 windows/amd64 linux/arm64
 
 .PHONY: lint
-lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, go mod tidy -diff, govulncheck and make site
+lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionlint, goreleaser check, go mod tidy -diff, govulncheck and make site
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		[ -z "$$unformatted" ] || { echo "gofmt these files:"; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
@@ -134,6 +135,7 @@ lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionl
 	go run $(STATICCHECK) ./...
 	cd e2e && CGO_ENABLED=0 go run $(STATICCHECK) ./...
 	go run $(ACTIONLINT) -shellcheck= -pyflakes=
+	$(REMOTE) $(RELEASE) check
 	@set -o pipefail; out=$$(mktemp); trap 'rm -f $$out' EXIT; \
 		if go run $(GOVULNCHECK) ./... >$$out 2>&1; then echo "govulncheck: no known vulnerability is reached"; \
 		elif grep -qE 'Vulnerability #' $$out; then cat $$out; exit 1; \
@@ -186,6 +188,32 @@ api-diff: ## list the changes of the exported API since BASE (a tag or commit), 
 module: ## give the module another path, in all files (MODULE=github.com/OWNER/fauxlet)
 	@go run ./packaging/module "$(MODULE)"
 
+RELEASE := CGO_ENABLED=0 go run -trimpath -ldflags "-s -w" $(GORELEASER)
+
+# goreleaser needs the URL of a repository on GitHub, even if it uploads nothing. These variables give it one, for a clone
+# without a remote, or with a remote that is a folder.
+ORIGIN = $(shell git remote get-url origin 2>/dev/null)
+REMOTE = GIT_CONFIG_COUNT=1 $(if $(ORIGIN),GIT_CONFIG_KEY_0=url.$(PLACEHOLDER).insteadOf GIT_CONFIG_VALUE_0='$(ORIGIN)',\
+	GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=$(PLACEHOLDER))
+PLACEHOLDER := https://github.com/OWNER/fauxlet
+
+.PHONY: release
+release: ## build archives, packages, SBOMs and checksums into dist, and upload nothing (VERSION=v0.1.0; PLATFORM=linux/amd64 builds for this one only)
+	@mkdir -p $(BIN)
+	@cp .goreleaser.yaml $(BIN)/goreleaser.yaml
+	@[ -z "$(PLATFORM)" ] || sed -i -e 's#goos: \[.*#goos: [$(firstword $(subst /, ,$(PLATFORM)))]#' \
+		-e 's#goarch: \[.*#goarch: [$(lastword $(subst /, ,$(PLATFORM)))]#' $(BIN)/goreleaser.yaml
+	$(REMOTE) $(if $(filter command line,$(origin VERSION)),SNAPSHOT_VERSION=$(VERSION:v%=%)) \
+		$(RELEASE) release --snapshot --clean --config $(BIN)/goreleaser.yaml
+
+.PHONY: release-upload
+release-upload: ## build the release of the tag that is checked out, and make a draft of it on GitHub (.github/workflows/release.yml runs this)
+	$(RELEASE) release --clean
+
+.PHONY: release-check
+release-check: ## build the release of the last commit twice, compare all files, and try the deb in a chroot (ARGS=--fresh compiles everything twice; needs root and mmdebstrap)
+	packaging/check.sh $(ARGS)
+
 .PHONY: packaging
 packaging: ## fill the templates for krew and Homebrew from the archives in DIR (dist), for OWNER and VERSION (such as v0.1.0)
 	@[ "$(origin VERSION)" = "command line" ] && [ -n "$(OWNER)" ] || \
@@ -195,4 +223,4 @@ packaging: ## fill the templates for krew and Homebrew from the archives in DIR 
 
 .PHONY: clean
 clean: ## remove build results and the folder of the demo
-	rm -rf $(BIN) demo site coverage.out coverage.html
+	rm -rf $(BIN) dist demo site coverage.out coverage.html

@@ -167,6 +167,61 @@ func TestCIPage(t *testing.T) {
 	}
 }
 
+// TestReleaseArchives checks that the release has the archives that the templates for krew and Homebrew name, and that
+// packaging/notices collects the licenses of all its platforms.
+func TestReleaseArchives(t *testing.T) {
+	t.Parallel()
+	var release struct {
+		Builds   []struct{ Goos, Goarch []string }
+		Archives []struct {
+			NameTemplate string `json:"name_template"`
+			Formats      []string
+			Overrides    []struct {
+				Goos    string
+				Formats []string
+			} `json:"format_overrides"`
+		}
+	}
+	readYAML(t, readFile(t, ".goreleaser.yaml"), &release)
+	if len(release.Builds) != 1 || len(release.Archives) != 1 {
+		t.Fatalf(".goreleaser.yaml: %+v, want one build and one archive", release)
+	}
+	archive := release.Archives[0]
+	formats := func(goos string) []string {
+		for _, override := range archive.Overrides {
+			if override.Goos == goos {
+				return override.Formats
+			}
+		}
+		return archive.Formats
+	}
+	built, notices := map[string]bool{}, readFile(t, "packaging/notices/main.go")
+	for _, goos := range release.Builds[0].Goos {
+		for _, goarch := range release.Builds[0].Goarch {
+			for _, format := range formats(goos) {
+				name := strings.NewReplacer("v{{ .Version }}", "VERSION", "{{ .Os }}", goos, "{{ .Arch }}", goarch).
+					Replace(archive.NameTemplate)
+				built[name+"."+format] = true
+			}
+			if !strings.Contains(notices, `"`+goos+"/"+goarch+`"`) {
+				t.Errorf("packaging/notices lacks the platform %s/%s of .goreleaser.yaml", goos, goarch)
+			}
+		}
+	}
+	named := regexp.MustCompile(`fauxlet_VERSION_\w+\.[a-z.]+`)
+	for _, template := range []string{"packaging/krew/fauxlet.yaml", "packaging/homebrew/fauxlet.rb"} {
+		names := named.FindAllString(readFile(t, template), -1)
+		if len(names) < 4 {
+			t.Errorf("%s names only the archives %q", template, names)
+		}
+		for _, name := range names {
+			if !built[name] {
+				t.Errorf("%s names %s, which .goreleaser.yaml does not build", template, name)
+			}
+		}
+	}
+}
+
 // TestPackagingTemplates fills the templates for krew and Homebrew, as "make packaging" does, and compares the results
 // with the archives. It does not build the archives: any files will do.
 func TestPackagingTemplates(t *testing.T) {

@@ -65,7 +65,8 @@ func newBuild(version string, info *debug.BuildInfo) Build {
 func (b Build) Write(w io.Writer, _ int) { fmt.Fprintln(w, b) }
 
 func (b Build) String() string {
-	text := fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)\n", b.Version, b.Kubernetes, b.Go, b.Platform)
+	text := fmt.Sprintf("fauxlet %s, standing in for a kubelet %s (%s, %s)\n", b.Version, b.Kubernetes, b.Go,
+		b.Platform)
 	if b.Commit != "" {
 		text += fmt.Sprintf("commit %s of %s\n", b.Commit, b.Date)
 	}

@@ -67,8 +67,8 @@ type collector struct {
 	read     map[string]bool    // folders
 }
 
-// collect returns the notices of all linked packages, in the order of their first files. The error names each file whose
-// license is not allowed, and each module that has none.
+// collect returns the notices of all linked packages, in the order of their first files. The error names each file
+// whose license is not allowed, and each module that has none.
 func collect() ([]*notice, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -102,7 +102,9 @@ func collect() ([]*notice, error) {
 
 // add reads the license files of a package in the folder dir, up to the folder of its module.
 func (c *collector) add(module, root, dir string) error {
-	c.licensed[module] = c.licensed[module]
+	if _, known := c.licensed[module]; !known {
+		c.licensed[module] = false
+	}
 	var problems []error
 	for ; !c.read[dir]; dir = filepath.Dir(dir) {
 		c.read[dir] = true
@@ -207,8 +209,8 @@ func kinds(text string) ([]string, error) {
 	words := strings.Join(strings.Fields(text), " ")
 	for _, condition := range conditions {
 		if strings.Contains(words, condition) {
-			return nil, fmt.Errorf("the license mentions %q: decide whether a release may contain this module, and add the "+
-				"license to packaging/notices, or remove the module", strings.TrimSpace(condition))
+			return nil, fmt.Errorf("the license mentions %q: decide whether a release may contain this module, and add "+
+				"the license to packaging/notices, or remove the module", strings.TrimSpace(condition))
 		}
 	}
 	var found []string

@@ -61,7 +61,8 @@ func TestLicensesAbovePackage(t *testing.T) {
 		t.Error(err)
 	}
 	want := []string{"example.com/m@v1.0.0/a/b/LICENSE.txt", "example.com/m@v1.0.0/LICENSE"}
-	if got := c.notices[mit]; got == nil || !slices.Equal(got.files, want) || !slices.Equal(got.kinds, []string{"MIT"}) {
+	got := c.notices[mit]
+	if got == nil || !slices.Equal(got.files, want) || !slices.Equal(got.kinds, []string{"MIT"}) {
 		t.Errorf("notices: %+v, want %q", got, want)
 	}
 	if len(c.notices) != 2 || c.notices["made by A"] == nil || !c.licensed["example.com/m@v1.0.0"] {

@@ -11,17 +11,19 @@ import (
 
 // tools maps each command that the tests run but do not build to its Debian package.
 var tools = map[string]string{
-	"bash":       "bash",
-	"buildah":    "buildah",
-	"chroot":     "coreutils",
-	"chromium":   "chromium",
-	"curl":       "curl",
-	"ip":         "iproute2",
-	"openssl":    "openssl",
-	"prometheus": "prometheus",
-	"promtool":   "prometheus",
-	"setpriv":    "util-linux",
-	"unshare":    "util-linux",
+	"bash":            "bash",
+	"buildah":         "buildah",
+	"chroot":          "coreutils",
+	"chromium":        "chromium",
+	"curl":            "curl",
+	"dpkg-deb":        "dpkg",
+	"ip":              "iproute2",
+	"openssl":         "openssl",
+	"prometheus":      "prometheus",
+	"promtool":        "prometheus",
+	"setpriv":         "util-linux",
+	"systemd-analyze": "systemd",
+	"unshare":         "util-linux",
 }
 
 // root is an entry in a list of tools for tests that must run as root, because they create network namespaces or
@@ -33,7 +35,8 @@ var needs = map[string][]string{
 	"same":    {},
 	"cluster": {root, "bash", "curl", "ip", "openssl", "setpriv", "unshare"},
 	"node":    {root, "bash", "chroot", "ip", "openssl", "setpriv"},
-	"tools":   {root, "bash", "buildah", "chroot", "curl", "openssl", "prometheus", "promtool", "setpriv"},
+	"tools": {root, "bash", "buildah", "chroot", "curl", "dpkg-deb", "openssl", "prometheus", "promtool", "setpriv",
+		"systemd-analyze"},
 	"browser": {"chromium"},
 	"soak":    {},
 }
