@@ -199,6 +199,10 @@ PLACEHOLDER := https://github.com/OWNER/fauxlet
 
 .PHONY: release
 release: ## build archives, packages, SBOMs and checksums into dist, and upload nothing (VERSION=v0.1.0; PLATFORM=linux/amd64 builds for this one only)
+	@[[ "$(PLATFORM)" =~ ^([a-z0-9]+/[a-z0-9]+)?$$ ]] || \
+		{ echo "make release: PLATFORM: \"$(PLATFORM)\" is not a platform such as linux/amd64" >&2; exit 2; }
+	@[[ "$(origin VERSION)" != "command line" || "$(VERSION)" =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$$ ]] || \
+		{ echo "make release: VERSION: \"$(VERSION)\" is not a version such as v0.1.0" >&2; exit 2; }
 	@mkdir -p $(BIN)
 	@cp .goreleaser.yaml $(BIN)/goreleaser.yaml
 	@[ -z "$(PLATFORM)" ] || sed -i -e 's#goos: \[.*#goos: [$(firstword $(subst /, ,$(PLATFORM)))]#' \

@@ -222,6 +222,23 @@ func TestReleaseArchives(t *testing.T) {
 	}
 }
 
+// TestReleaseArguments checks that make release refuses a version and a platform that are mistyped.
+func TestReleaseArguments(t *testing.T) {
+	t.Parallel()
+	for argument, want := range map[string]string{
+		"VERSION=0.1.0":         "VERSION: \"0.1.0\" is not a version such as v0.1.0",
+		"VERSION=v0.1":          "VERSION: \"v0.1\" is not",
+		"VERSION=":              "VERSION: \"\" is not",
+		"PLATFORM=linux":        "PLATFORM: \"linux\" is not a platform such as linux/amd64",
+		"PLATFORM=linux/amd64/": "PLATFORM: \"linux/amd64/\" is not",
+	} {
+		out, err := exec.Command("make", "release", argument).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "make release: "+want) {
+			t.Errorf("make release %s: %v, %s", argument, err, out)
+		}
+	}
+}
+
 // TestPackagingTemplates fills the templates for krew and Homebrew, as "make packaging" does, and compares the results
 // with the archives. It does not build the archives: any files will do.
 func TestPackagingTemplates(t *testing.T) {
