@@ -28,16 +28,17 @@ COPY . .
 ARG VERSION=unknown
 RUN CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=${VERSION}" -o /fauxlet ./cmd/fauxlet
 RUN mkdir -p /folders/certs /folders/tmp && chmod 0700 /folders/certs && chmod 1777 /folders/tmp
+RUN mkdir /licenses && cp LICENSE /licenses/ && go run ./packaging/notices >/licenses/THIRD_PARTY_LICENSES.txt
 
 # The stage of make image. packaging/image.sh makes its context.
 FROM base AS binary
 ARG TARGETARCH
-COPY LICENSE /licenses/
+COPY licenses/ /licenses/
 COPY --chown=65532:65532 folders/ /
 COPY --chmod=0755 ${TARGETARCH}/fauxlet /fauxlet
 
 FROM base
-COPY LICENSE /licenses/
+COPY --from=build /licenses/ /licenses/
 COPY --from=build --chown=65532:65532 /folders/ /
 COPY --from=build /fauxlet /fauxlet
 # The OCI image of make image has no health check, because its format has none.

@@ -27,10 +27,11 @@ time=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 # The context of the stage "binary" in the Dockerfile.
 context=$dir/context
 rm -rf "$dir"
-mkdir -p "$context/folders/certs" "$context/folders/tmp"
+mkdir -p "$context/folders/certs" "$context/folders/tmp" "$context/licenses"
 chmod 0700 "$context/folders/certs"
 chmod 1777 "$context/folders/tmp"
-cp LICENSE "$context/"
+cp LICENSE "$context/licenses/"
+go run ./packaging/notices >"$context/licenses/THIRD_PARTY_LICENSES.txt"
 
 for arch; do
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -tags "$TAGS" -ldflags "$LDFLAGS" \

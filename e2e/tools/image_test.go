@@ -83,6 +83,8 @@ func TestImage(t *testing.T) {
 			t.Errorf("the image has /%s", entry.Name())
 		}
 	}
+	expect.Contains(t, "the licenses", expect.File(t, filepath.Join(root, "licenses/THIRD_PARTY_LICENSES.txt")),
+		"k8s.io/client-go@")
 	// The linker leaves out unused methods unless the program runs a template, or calls methods by their names. The
 	// binary would then be larger than 65 MB.
 	program, err := os.Stat(filepath.Join(root, "fauxlet"))
