@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,14 +127,6 @@ func TestHelmChartEqualsKustomize(t *testing.T) {
 				want := comparable(t, kustomize(t, plane, overlay, strings.Fields(component)...))
 				delete(want, "Namespace /fauxlet")
 				got := comparable(t, manifest)
-				if overlay == "one-node" && component == "deregister" {
-					// Unlike the component, the chart knows the name of the node, and limits the permission to it.
-					for _, rule := range want["ClusterRole /fauxlet"]["rules"].([]any) {
-						if rule := rule.(map[string]any); slices.Equal(rule["verbs"].([]any), []any{"delete"}) {
-							rule["resourceNames"] = []any{"fauxlet-0"}
-						}
-					}
-				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("the chart (+) differs from deploy/ (-):\n%s", diff)
 				}
@@ -262,6 +255,19 @@ func TestHelmChartRefusesValues(t *testing.T) {
 		{"port in the configuration", values{"kubeletConfiguration": values{"port": 1}},
 			[]string{"kubeletConfiguration.port"}},
 		{"no ServiceAccount", values{"serviceAccount": values{"create": false}}, []string{"set serviceAccount.name"}},
+		{"null", values{"nodesPerReplica": nil}, []string{"missing property 'nodesPerReplica'"}},
+		{"null for a group", values{"certificates": nil}, []string{"missing property 'certificates'"}},
+		{"null in a group", values{"node": values{"labels": nil}}, []string{"at '/node'", "missing property 'labels'"}},
+		{"tag in the repository", values{"image": values{"repository": "fauxlet:v1"}},
+			[]string{"at '/image/repository'", "'fauxlet:v1'"}},
+		{"negative capacity", values{"node": values{"capacity": values{"cpu": -5}}},
+			[]string{"at '/node/capacity/cpu'", "minimum"}},
+		{"quantity that Kubernetes refuses", values{"node": values{"capacity": values{"memory": "5K"}}},
+			[]string{"at '/node/capacity/memory'", "'5K'"}},
+		{"more than all", values{"podDisruptionBudget": values{"maxUnavailable": "150%"}},
+			[]string{"at '/podDisruptionBudget/maxUnavailable'"}},
+		{"anonymous kubelet-api-admin", values{"kubeletAPIAdmin": values{"user": "system:anonymous"}},
+			[]string{"at '/kubeletAPIAdmin/user'"}},
 		{"ServiceMonitor without metrics", values{"metrics": values{"serviceMonitor": values{"create": true}}},
 			[]string{"set metrics.enabled=true"}},
 	} {
@@ -315,12 +321,47 @@ func withoutServiceMonitor(manifest string) string {
 // would allow all.
 func TestHelmChartWithoutReplicas(t *testing.T) {
 	t.Parallel()
-	for _, role := range objects[*rbacv1.ClusterRole](t, rendered(t, values{"replicas": 0}), "ClusterRole") {
-		for _, rule := range role.Rules {
-			if rule.Resources[0] == "nodes/status" && !slices.Equal(rule.ResourceNames, []string{"fauxlet-0"}) {
-				t.Errorf("the names of the rule are %q", rule.ResourceNames)
+	limited := func(v values) (all []string) {
+		manifest := rendered(t, v)
+		var rules []rbacv1.PolicyRule
+		for _, role := range objects[*rbacv1.ClusterRole](t, manifest, "ClusterRole") {
+			rules = append(rules, role.Rules...)
+		}
+		for _, role := range objects[*rbacv1.Role](t, manifest, "Role") {
+			rules = append(rules, role.Rules...)
+		}
+		for _, rule := range rules {
+			if len(rule.ResourceNames) > 0 {
+				all = append(all, fmt.Sprint(rule.Verbs, rule.Resources, rule.ResourceNames))
 			}
 		}
+		return all
+	}
+	want := []string{"[get list watch] [nodes] [fauxlet-0]", "[patch] [nodes/status] [fauxlet-0]",
+		"[get update] [leases] [fauxlet-0]"}
+	for _, replicas := range []int{0, 1} {
+		if got := limited(values{"replicas": replicas}); !slices.Equal(got, want) {
+			t.Errorf("%d replicas: the limited rules are %q, want %q", replicas, got, want)
+		}
+	}
+}
+
+// TestHelmChartNames renders the chart with names that YAML would read as numbers or truth values without quotes.
+func TestHelmChartNames(t *testing.T) {
+	t.Parallel()
+	v := values{"fullnameOverride": "true", "image": values{"repository": "registry.example.com:5000/a/fauxlet"},
+		"serviceAccount": values{"name": "123"}, "node": values{"capacity": values{"cpu": 0.5}},
+		"certificates": values{"source": "secret", "servingSecret": "1e3", "clientCASecret": "0x1"}}
+	manifest := helmPrints(t, nil, append([]string{"template", "12e4", "--namespace=1234"}, chart(t, v)...)...)
+	set := objects[*appsv1.StatefulSet](t, manifest, "StatefulSet")[0]
+	if set.Name != "true" || set.Namespace != "1234" || set.Spec.Template.Spec.ServiceAccountName != "123" {
+		t.Errorf("the names are %q, %q and %q", set.Namespace, set.Name, set.Spec.Template.Spec.ServiceAccountName)
+	}
+	got := runHelm(t, nil, append([]string{"template", "12e4"}, chart(t, values{})...)...)
+	expect.Contains(t, "standard error of helm", got.Stderr, "set fullnameOverride")
+	manifest = helmPrints(t, nil, append([]string{"template", "a.b"}, chart(t, values{})...)...)
+	if name := objects[*v1.Service](t, manifest, "Service")[0].Name; name != "a-b-fauxlet" {
+		t.Errorf("the Service of the release a.b is called %q", name)
 	}
 }
 

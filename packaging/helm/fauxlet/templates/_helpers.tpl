@@ -4,7 +4,7 @@
 {{- if not $name }}
 {{- $name = contains "fauxlet" .Release.Name | ternary .Release.Name (printf "%s-fauxlet" .Release.Name) }}
 {{- end }}
-{{- $name | trunc 50 | trimSuffix "-" }}
+{{- $name | replace "." "-" | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "fauxlet.serviceAccount" -}}
@@ -13,7 +13,7 @@
 
 {{- define "fauxlet.selector" -}}
 app.kubernetes.io/name: fauxlet
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "fauxlet.labels" -}}
@@ -45,6 +45,9 @@ Nodes, which RBAC cannot limit. The list is never empty, because an empty one wo
 {{- if .Values.podVolumes }}
 {{- fail "podVolumes=true is not needed with certificates.source=bootstrap, because a node's own credential may read what its pods refer to: set podVolumes=false" }}
 {{- end }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]" (include "fauxlet.fullname" .)) }}
+{{- fail (printf "the name %q of the objects begins with a digit, which the name of a Service may not: set fullnameOverride" (include "fauxlet.fullname" .)) }}
 {{- end }}
 {{- if hasKey .Values.scenario "nodes" }}
 {{- fail "scenario.nodes would change the number of nodes without their ports and permissions: remove it, and set nodesPerReplica" }}
