@@ -1,6 +1,7 @@
 // Command site makes static HTML pages from the Markdown pages of this repository. The pages work offline, also when
 // they are opened as files: they load nothing from other servers, and the search needs no server. The command fails if
-// a link leads to a missing page, file or heading.
+// a link leads to a missing page, file or heading, or nowhere. It removes what an earlier run wrote and the site no
+// longer has.
 package main
 
 import (
@@ -11,9 +12,12 @@ import (
 	"flag"
 	"fmt"
 	"html/template"
+	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/yuin/goldmark"
@@ -47,6 +51,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// written is the file of the site that lists the files of the site.
+const written = "site-files.txt"
 
 // site is all pages while they are made.
 type site struct {
@@ -301,6 +308,9 @@ func (s *site) resolve(from *page, destination string) (string, error) {
 	if strings.Contains(destination, "://") || strings.HasPrefix(destination, "mailto:") {
 		return destination, nil
 	}
+	if destination == "" {
+		return "", errors.New("the link leads nowhere; write a path, a URL or an anchor between the parentheses")
+	}
 	file, anchor, hasAnchor := strings.Cut(destination, "#")
 	to := from
 	if file != "" {
@@ -385,10 +395,41 @@ func (s *site) write(out string, navigation []group) error {
 		return err
 	}
 	files["search-index.js"] = append([]byte("var searchIndex = "), data...)
+	files[written] = []byte(strings.Join(slices.Sorted(maps.Keys(files)), "\n") + "\n")
+	if err := removeStale(out, files); err != nil {
+		return err
+	}
 	for name, data := range files {
 		file := filepath.Join(out, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, data, 0o644)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// removeStale removes the files that an earlier run wrote to the folder "out" if they are not among the new files.
+// Other files stay, because the folder may also contain what the server of the site needs.
+func removeStale(out string, files map[string][]byte) error {
+	folder, err := os.OpenRoot(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	list, err := folder.ReadFile(written)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for name := range strings.Lines(string(list)) {
+		name = strings.TrimSpace(name)
+		if _, isNew := files[name]; isNew || name == "" {
+			continue
+		}
+		if err := folder.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s lists %s: %w; remove this line", filepath.Join(out, written), name, err)
 		}
 	}
 	return nil

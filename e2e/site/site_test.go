@@ -94,6 +94,8 @@ func TestBrokenLinks(t *testing.T) {
 			"docs/one.md: [two](two.md): the repository has no file docs/two.md; correct the path, which is relative"},
 		"file outside the repository": {"docs/one.md", "# One\n\n[up](../../../etc/passwd)\n",
 			"docs/one.md: [up](../../../etc/passwd): the repository has no file ../../etc/passwd"},
+		"no destination": {"docs/one.md", "# One\n\nSee [two]().\n",
+			"docs/one.md: [two](): the link leads nowhere; write a path, a URL or an anchor between the parentheses"},
 		"missing heading": {"docs/one.md", "# One\n\n## To the end\n\n[it](#the-end)\n",
 			"[it](#the-end): docs/one.md has no heading with the anchor #the-end; did you mean #to-the-end?"},
 		"missing heading of another page": {"SECURITY.md", "# S\n\n[it](docs/one.md#nothing)\n",
@@ -143,5 +145,47 @@ func TestLinks(t *testing.T) {
 				t.Errorf("with the source URL %q, the page lacks %s:\n%s", source, want, data)
 			}
 		}
+	}
+}
+
+// TestStalePages checks that pages and images of an earlier run are removed once the repository no longer has them.
+// Other files in the folder stay. A file outside it is never removed, even if the list of written files names it.
+func TestStalePages(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	out := filepath.Join(parent, "site")
+	with := repository(t, map[string]string{"docs/images/old.png": "png", "docs/old.md": "# Old\n",
+		"docs/one.md": "# One\n\n[old](old.md)\n\n![old](images/old.png)\n",
+		"docs/README.md": "# Documentation\n\n## Pages\n\n| page |\n|---|\n| [one.md](one.md) |\n" +
+			"| [old.md](old.md) |\n| [c](../CONTRIBUTING.md) |\n| [s](../SECURITY.md) |\n| [l](../CHANGELOG.md) |\n"})
+	if err := build(with, out, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"outside.html", "site/CNAME", "site/mine.html", "site/images/mine.png"} {
+		if err := os.WriteFile(filepath.Join(parent, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := build(repository(t, nil), out, ""); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]bool{"site/old.html": false, "site/images/old.png": false,
+			"site/one.html": true, "site/CNAME": true, "site/mine.html": true, "site/images/mine.png": true} {
+			if _, err := os.Stat(filepath.Join(parent, name)); (err == nil) != want {
+				t.Errorf("%s: %v, must exist: %v", name, err, want)
+			}
+		}
+	}
+	list := filepath.Join(out, "site-files.txt")
+	if err := os.WriteFile(list, []byte("gone.html\n../outside.html\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := build(repository(t, nil), out, "")
+	if err == nil || !strings.Contains(err.Error(), "site-files.txt lists ../outside.html: ") {
+		t.Errorf("error %v, want one about ../outside.html", err)
+	}
+	if _, err := os.Stat(filepath.Join(parent, "outside.html")); err != nil {
+		t.Error(err)
 	}
 }

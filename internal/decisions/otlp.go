@@ -29,42 +29,83 @@ const (
 // tracing.endpoint if that is set, and the library reads the environment variables of the OpenTelemetry specification.
 // In two ways newExporter does more than the kubelet: a URL with the scheme https in a variable means TLS, and the
 // variable for the protocol can select HTTP. An invalid variable is an error, because the library would ignore it.
-func newExporter(ctx context.Context, c *tracingapi.TracingConfiguration) (sdktrace.SpanExporter, error) {
+// Variables that require TLS are an error if there would be none. The warning is for Spans.Warning.
+func newExporter(ctx context.Context, c *tracingapi.TracingConfiguration) (
+	exporter sdktrace.SpanExporter, warning string, err error) {
 	for _, prefix := range []string{allSignals, spansOnly} {
 		for _, v := range variables {
 			if err := v.check(prefix); err != nil {
-				return nil, fmt.Errorf("%s%s: %w", prefix, v.name, err)
+				return nil, "", fmt.Errorf("%s%s: %w", prefix, v.name, err)
 			}
 		}
 	}
-	name, protocol := variable("PROTOCOL")
 	endpoint, address := variable("ENDPOINT")
-	secure := strings.HasPrefix(strings.ToLower(address), "https:")
-	if insecure, value := variable("INSECURE"); secure && strings.EqualFold(value, "true") {
-		return nil, fmt.Errorf("%s: %q contradicts the scheme https in %s; remove one of them", insecure, value,
-			endpoint)
+	insecure, value := variable("INSECURE")
+	scheme, _, _ := strings.Cut(strings.ToLower(address), ":")
+	withTLS, withoutTLS := strings.EqualFold(value, "false"), strings.EqualFold(value, "true")
+	if scheme == "https" && withoutTLS || scheme == "http" && withTLS {
+		return nil, "", fmt.Errorf("%s: %q contradicts the scheme %s in %s; remove one of them", insecure, value,
+			scheme, endpoint)
 	}
-	if protocol == protocolHTTP {
-		if c.Endpoint != nil {
-			return nil, fmt.Errorf("endpoint: %q is for OTLP over gRPC, but %s is %s; remove the endpoint from the "+
-				"configuration, and set %sENDPOINT to a URL such as https://collector.example.com:4318",
-				*c.Endpoint, name, protocol, allSignals)
+	var secure bool
+	if _, protocol := variable("PROTOCOL"); protocol == protocolHTTP {
+		secure = scheme == "https" || address == "" && !withoutTLS
+		exporter, err = newHTTPExporter(ctx, c)
+	} else {
+		_, ca := variable("CERTIFICATE")
+		_, certificate := variable("CLIENT_CERTIFICATE")
+		secure = ca != "" || certificate != "" || scheme == "https" && c.Endpoint == nil
+		if withTLS && !secure {
+			return nil, "", fmt.Errorf("%s: %q requires TLS, which is off; set %sCERTIFICATE, or set %s to a URL with "+
+				"https and leave tracing.endpoint out", insecure, value, allSignals, endpoint)
 		}
-		exporter, err := otlptracehttp.New(ctx)
-		if err != nil { // the only error is about a CA or a client certificate with the scheme http
-			err = fmt.Errorf("%s: %w; use the scheme https, or remove the variables for certificates", endpoint, err)
-		}
-		return exporter, err
+		exporter, err = newGRPCExporter(ctx, c, secure)
 	}
+	if headers, value := variable("HEADERS"); value != "" && !secure {
+		warning = fmt.Sprintf("%s: the headers are sent without TLS, so others on the network can read a token in "+
+			"them; set %s to a URL with https, and leave tracing.endpoint out", headers, endpoint)
+	}
+	return exporter, warning, err
+}
+
+func newGRPCExporter(ctx context.Context, c *tracingapi.TracingConfiguration, secure bool) (sdktrace.SpanExporter,
+	error) {
 	var options []otlptracegrpc.Option
 	if c.Endpoint != nil {
 		options = append(options, otlptracegrpc.WithEndpoint(*c.Endpoint))
+	} else {
+		// The library would take the path as a part of the host's name or port, and lose all spans.
+		endpoint, address := variable("ENDPOINT")
+		if u, err := url.Parse(address); err != nil || strings.Trim(u.Path, "/") != "" {
+			name, _ := variable("PROTOCOL")
+			return nil, fmt.Errorf("%s: a URL for OTLP over gRPC must not have a path; remove the path, or set %s "+
+				"to %s", endpoint, name, protocolHTTP)
+		}
 	}
-	if c.Endpoint != nil || !secure {
-		// This option has no effect if one of the variables names a CA or a client certificate.
+	if !secure {
 		options = append(options, otlptracegrpc.WithInsecure())
 	}
 	return otlptracegrpc.New(ctx, options...)
+}
+
+func newHTTPExporter(ctx context.Context, c *tracingapi.TracingConfiguration) (sdktrace.SpanExporter, error) {
+	if c.Endpoint != nil {
+		name, protocol := variable("PROTOCOL")
+		return nil, fmt.Errorf("endpoint: %q is for OTLP over gRPC, but %s is %s; remove the endpoint from the "+
+			"configuration, and set %sENDPOINT to a URL such as https://collector.example.com:4318",
+			*c.Endpoint, name, protocol, allSignals)
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil { // the only error is about a CA or a client certificate without TLS
+		name, address := variable("ENDPOINT")
+		remedy := "use the scheme https"
+		if address == "" {
+			name, _ = variable("INSECURE")
+			remedy = "remove this variable"
+		}
+		return nil, fmt.Errorf("%s: %w; %s, or remove the variables for certificates", name, err, remedy)
+	}
+	return exporter, nil
 }
 
 const (
@@ -91,7 +132,7 @@ var variables = []struct {
 }{
 	{"PROTOCOL", oneOf("PROTOCOL", protocolGRPC, protocolHTTP)},
 	{"COMPRESSION", oneOf("COMPRESSION", "none", "gzip")},
-	{"INSECURE", oneOf("INSECURE", "true", "false")},
+	{"INSECURE", checkInsecure},
 	{"ENDPOINT", checkURL},
 	{"TIMEOUT", checkTimeout},
 	{"HEADERS", checkHeaders},
@@ -106,6 +147,14 @@ func oneOf(name string, allowed ...string) func(prefix string) error {
 		}
 		return nil
 	}
+}
+
+func checkInsecure(prefix string) error {
+	value := valueOf(prefix + "INSECURE")
+	if value != "" && !strings.EqualFold(value, "true") && !strings.EqualFold(value, "false") {
+		return fmt.Errorf("%q must be one of true, false", value)
+	}
+	return nil
 }
 
 func checkURL(prefix string) error {
@@ -173,8 +222,7 @@ func checkClientCertificate(prefix string) error {
 		return nil
 	}
 	if certificate == "" || key == "" {
-		return fmt.Errorf("%q needs a private key, and %sCLIENT_KEY is %q; set both or neither", certificate, prefix,
-			key)
+		return fmt.Errorf("it is %q, and %sCLIENT_KEY is %q; set both or neither", certificate, prefix, key)
 	}
 	if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
 		return fmt.Errorf("%s and %sCLIENT_KEY %s: %w; give a certificate and its private key in PEM form", certificate,

@@ -71,22 +71,43 @@ func newAuthorities(t *testing.T) *authorities {
 }
 
 // TestCollectorProtocols exports a span to collectors for OTLP over gRPC and over HTTP, with and without TLS. With the
-// wrong choice of TLS, the collector must receive nothing.
+// wrong choice of TLS, the collector must receive nothing. Headers that go out without TLS get a warning.
 func TestCollectorProtocols(t *testing.T) {
-	a := newAuthorities(t)
+	a, other := newAuthorities(t), newAuthorities(t)
 	const plain, secure, mutual = "plain", "TLS", "TLS with a client certificate"
 	const httpProtocol, grpcProtocol = "http", "grpc"
 	for name, test := range map[string]struct {
 		protocol, collector string
 		inConfiguration     bool              // tracing.endpoint has the address, and no variable has it
 		variables           map[string]string // ADDRESS stands for the collector's address
-		lost                bool
+		warning, lost       bool
 	}{
 		"gRPC, endpoint in the configuration": {protocol: grpcProtocol, collector: plain, inConfiguration: true},
 		"gRPC, endpoint in the configuration has precedence": {protocol: grpcProtocol, collector: plain,
-			inConfiguration: true, variables: map[string]string{"ENDPOINT": "https://127.0.0.1:1"}},
+			inConfiguration: true, variables: map[string]string{"ENDPOINT": "https://127.0.0.1:1/v1/traces"}},
 		"gRPC with a CA, endpoint in the configuration": {protocol: grpcProtocol, collector: secure,
 			inConfiguration: true, variables: map[string]string{"CERTIFICATE": a.caFile}},
+		"gRPC with a client certificate, endpoint in the configuration": {protocol: grpcProtocol, collector: mutual,
+			inConfiguration: true, variables: map[string]string{"CERTIFICATE": a.caFile, "INSECURE": "False",
+				"CLIENT_CERTIFICATE": a.certFile, "CLIENT_KEY": a.keyFile, "HEADERS": "Authorization=Bearer%20a"}},
+		"gRPC, TLS is not required": {protocol: grpcProtocol, collector: plain, inConfiguration: true,
+			variables: map[string]string{"INSECURE": "True"}},
+		"gRPC, TLS is not required for spans": {protocol: grpcProtocol, collector: plain, inConfiguration: true,
+			variables: map[string]string{"INSECURE": "false", "TRACES_INSECURE": "TRUE"}},
+		"gRPC, TLS is required": {protocol: grpcProtocol, collector: secure,
+			variables: map[string]string{"ENDPOINT": "https://ADDRESS", "CERTIFICATE": a.caFile, "INSECURE": "FALSE"}},
+		"gRPC, headers without TLS": {protocol: grpcProtocol, collector: plain, inConfiguration: true, warning: true,
+			variables: map[string]string{"TRACES_HEADERS": "Authorization=Bearer%20a"}},
+		"gRPC, http with a CA": {protocol: grpcProtocol, collector: secure,
+			variables: map[string]string{"ENDPOINT": "http://ADDRESS/", "CERTIFICATE": a.caFile}},
+		"gRPC, collector with another CA": {protocol: grpcProtocol, collector: secure, lost: true,
+			variables: map[string]string{"ENDPOINT": "https://ADDRESS", "CERTIFICATE": other.caFile, "TIMEOUT": "200"}},
+		"gRPC, client certificate is missing": {protocol: grpcProtocol, collector: mutual, lost: true,
+			variables: map[string]string{"ENDPOINT": "https://ADDRESS", "CERTIFICATE": a.caFile, "TIMEOUT": "200"}},
+		"gRPC, collector without TLS": {protocol: grpcProtocol, collector: plain, lost: true, inConfiguration: true,
+			variables: map[string]string{"CERTIFICATE": a.caFile, "TIMEOUT": "200"}},
+		"gRPC, collector with TLS and no CA": {protocol: grpcProtocol, collector: secure, lost: true,
+			inConfiguration: true, variables: map[string]string{"TIMEOUT": "200"}},
 		"gRPC without TLS": {protocol: grpcProtocol, collector: plain,
 			variables: map[string]string{"ENDPOINT": "http://ADDRESS", "PROTOCOL": "grpc"}},
 		"gRPC with TLS": {protocol: grpcProtocol, collector: secure,
@@ -96,7 +117,7 @@ func TestCollectorProtocols(t *testing.T) {
 				"TRACES_CLIENT_CERTIFICATE": a.certFile, "TRACES_CLIENT_KEY": a.keyFile}},
 		"gRPC, https, system roots": {protocol: grpcProtocol, collector: plain, lost: true,
 			variables: map[string]string{"ENDPOINT": "HTTPS://ADDRESS", "TIMEOUT": "200"}},
-		"HTTP without TLS": {protocol: httpProtocol, collector: plain,
+		"HTTP without TLS": {protocol: httpProtocol, collector: plain, warning: true,
 			variables: map[string]string{"ENDPOINT": "http://ADDRESS"}},
 		"HTTP with TLS": {protocol: httpProtocol, collector: secure,
 			variables: map[string]string{"ENDPOINT": "https://ADDRESS", "CERTIFICATE": a.caFile,
@@ -152,6 +173,10 @@ func TestCollectorProtocols(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if w := s.Warning(); strings.Contains(w, "HEADERS: the headers are sent without TLS") != test.warning ||
+				!test.warning && w != "" || strings.Contains(w, "Bearer") {
+				t.Errorf("warning %q, want one: %v", w, test.warning)
+			}
 			r.For("node-1")(decision("/pods"))
 			ctx, stop := context.WithCancel(t.Context())
 			stop()
@@ -183,6 +208,27 @@ func TestInvalidVariables(t *testing.T) {
 			`OTEL_EXPORTER_OTLP_INSECURE: "yes" must be one of true, false`},
 		"no TLS for an https URL": {map[string]string{"INSECURE": "true", "ENDPOINT": https}, "",
 			`OTEL_EXPORTER_OTLP_INSECURE: "true" contradicts the scheme https in OTEL_EXPORTER_OTLP_ENDPOINT`},
+		"no TLS for an https URL, in capitals": {map[string]string{"TRACES_INSECURE": "TRUE", "TRACES_ENDPOINT": https},
+			"", `OTEL_EXPORTER_OTLP_TRACES_INSECURE: "TRUE" contradicts the scheme https in ` +
+				`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`},
+		"TLS for an http URL": {map[string]string{"INSECURE": "false", "ENDPOINT": "http://127.0.0.1:4317"}, "",
+			`OTEL_EXPORTER_OTLP_INSECURE: "false" contradicts the scheme http in OTEL_EXPORTER_OTLP_ENDPOINT`},
+		"TLS for an http URL over HTTP": {map[string]string{"PROTOCOL": web, "INSECURE": "False",
+			"ENDPOINT": "HTTP://127.0.0.1:4318"}, "",
+			`OTEL_EXPORTER_OTLP_INSECURE: "False" contradicts the scheme http in OTEL_EXPORTER_OTLP_ENDPOINT`},
+		"TLS for an endpoint in the configuration": {map[string]string{"INSECURE": "false"}, "127.0.0.1:4317",
+			`OTEL_EXPORTER_OTLP_INSECURE: "false" requires TLS, which is off; set OTEL_EXPORTER_OTLP_CERTIFICATE, or ` +
+				`set OTEL_EXPORTER_OTLP_ENDPOINT to a URL with https and leave tracing.endpoint out`},
+		"TLS for an endpoint in the configuration, https URL": {map[string]string{"TRACES_INSECURE": "false",
+			"ENDPOINT": https}, "127.0.0.1:4317", `OTEL_EXPORTER_OTLP_TRACES_INSECURE: "false" requires TLS`},
+		"TLS for the default endpoint": {map[string]string{"INSECURE": "false"}, "",
+			`OTEL_EXPORTER_OTLP_INSECURE: "false" requires TLS, which is off; set`},
+		"path over gRPC": {map[string]string{"TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces/secret"}, "",
+			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: a URL for OTLP over gRPC must not have a path; remove the path, or " +
+				"set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf"},
+		"path over gRPC, protocol for spans": {map[string]string{"ENDPOINT": https + "/otlp",
+			"TRACES_PROTOCOL": "grpc"}, "",
+			"remove the path, or set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL to http/protobuf"},
 		"no scheme": {map[string]string{"ENDPOINT": "collector:4318"}, "",
 			"OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL with http or https and a host"},
 		"password in the URL": {map[string]string{"ENDPOINT": "https://me:secret@collector:4318"}, "",
@@ -198,12 +244,18 @@ func TestInvalidVariables(t *testing.T) {
 		"CA is no certificate": {map[string]string{"TRACES_CERTIFICATE": a.keyFile}, "",
 			"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: " + a.keyFile + ": no certificate found"},
 		"no client key": {map[string]string{"CLIENT_CERTIFICATE": a.certFile}, "",
-			`OTEL_EXPORTER_OTLP_CLIENT_KEY is ""; set both or neither`},
+			`it is "` + a.certFile + `", and OTEL_EXPORTER_OTLP_CLIENT_KEY is ""; set both or neither`},
+		"no client certificate": {map[string]string{"TRACES_CLIENT_KEY": "client.key"}, "",
+			`OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE: it is "", and OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is ` +
+				`"client.key"; set both or neither`},
 		"wrong client key": {map[string]string{"CLIENT_CERTIFICATE": a.certFile, "CLIENT_KEY": a.certFile}, "",
 			"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: " + a.certFile + " and OTEL_EXPORTER_OTLP_CLIENT_KEY "},
 		"CA for a URL without TLS": {map[string]string{"PROTOCOL": web, "ENDPOINT": "http://127.0.0.1:4318",
 			"CERTIFICATE": a.caFile}, "",
 			"OTEL_EXPORTER_OTLP_ENDPOINT: insecure HTTP endpoint cannot use TLS client configuration; use the scheme"},
+		"CA without TLS": {map[string]string{"PROTOCOL": web, "TRACES_INSECURE": "true", "CERTIFICATE": a.caFile}, "",
+			"OTEL_EXPORTER_OTLP_TRACES_INSECURE: insecure HTTP endpoint cannot use TLS client configuration; remove " +
+				"this variable, or remove the variables for certificates"},
 		"HTTP with an endpoint for gRPC": {map[string]string{"PROTOCOL": web}, "127.0.0.1:4317",
 			`endpoint: "127.0.0.1:4317" is for OTLP over gRPC, but OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf`},
 	} {

@@ -23,6 +23,7 @@ type Spans struct {
 	follower *Follower
 	provider *sdktrace.TracerProvider
 	tracer   oteltrace.Tracer
+	warning  string
 }
 
 // spansTimeout limits the export of the remaining spans when Run ends.
@@ -34,7 +35,7 @@ const spansTimeout = 2 * time.Second
 // flag. If the collector does not accept spans, they are lost. The argument "host" is the name of the machine.
 // (k8s.io/kubernetes: newTracerProvider in cmd/kubelet/app/server.go; NewProvider in k8s.io/component-base/tracing)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
-	exporter, err := newExporter(ctx, c)
+	exporter, warning, err := newExporter(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +50,13 @@ func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfigurati
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sampler)),
 		sdktrace.WithBatcher(exporter), sdktrace.WithResource(resource))
-	return &Spans{follower: r.Follow(r.LastID()), provider: provider, tracer: provider.Tracer("fauxlet/decisions")}, nil
+	return &Spans{follower: r.Follow(r.LastID()), provider: provider, tracer: provider.Tracer("fauxlet/decisions"),
+		warning: warning}, nil
 }
+
+// Warning returns a text for the log if headers for the collector, which often contain a token, are sent without TLS.
+// It is empty otherwise.
+func (s *Spans) Warning() string { return s.warning }
 
 // Run exports spans until ctx is done. It then exports the Decisions that are already recorded, for at most 2 s, and
 // returns an error if this time is too short. Run reads Decisions from the Recorder in its own goroutine, so requests

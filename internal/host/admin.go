@@ -40,6 +40,9 @@ func (h *Host) openAdmin() (*adminListener, error) {
 		if a.spans, err = decisions.NewSpans(h.running, a.recorder, c, h.options.Config.NodeName); err != nil {
 			return nil, fmt.Errorf("tracing: %w", err)
 		}
+		if warning := a.spans.Warning(); warning != "" {
+			h.logger.Warn(warning)
+		}
 		h.group.Go(func() error {
 			if err := a.spans.Run(h.running); err != nil {
 				h.logger.Warn(spansLost, zap.Error(err))
