@@ -9,7 +9,7 @@ copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 for copy in first another/folder; do
 	git clone --quiet . "$copies/$copy"
-	make --no-print-directory -C "$copies/$copy" image ARCHES="$*"
+	make --no-print-directory -C "$copies/$copy" image ARCHES="$*" DIR=bin/image
 done
 diff --recursive --brief "$copies/first/bin/image" "$copies/another/folder/bin/image"
 echo "both builds have the same files"
