@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "write docs/api.txt")
 // docs/api.txt. After a deliberate change "make api" writes the file anew; docs/api.md says which changes are allowed.
 func TestAPI(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command("go", "list", "-f", "{{if ne .Name \"main\"}}{{.Dir}}\t{{.ImportPath}}\t{{.Module.Path}}{{end}}",
-		"./...").Output()
+	const columns = "{{if ne .Name `main`}}{{.Dir}}\t{{.ImportPath}}\t{{.Module.Path}}{{end}}"
+	out, err := exec.Command("go", "list", "-f", columns, "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,8 @@ func exported(t *testing.T, dir, path string) []string {
 	var all []string
 	show := func(node ast.Node) {
 		var text strings.Builder
-		if err := (&printer.Config{Mode: printer.UseSpaces | printer.TabIndent, Tabwidth: 8}).Fprint(&text, token.NewFileSet(), node); err != nil {
+		like := printer.Config{Mode: printer.UseSpaces | printer.TabIndent, Tabwidth: 8} // gofmt
+		if err := like.Fprint(&text, token.NewFileSet(), node); err != nil {
 			t.Fatal(err)
 		}
 		withoutComment := strings.ReplaceAll(text.String(), "// contains filtered or unexported fields", "")

@@ -6,8 +6,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Parse reads a Scenario: here one pod, whose container has logged a line and answers one command. A field that does not
-// exist is an error.
+// Parse reads a Scenario: here one pod, whose container has logged a line and answers one command. A field that does
+// not exist is an error.
 func ExampleParse() {
 	loaded, err := scenario.Parse([]byte(`
 apiVersion: fauxlet/v1alpha1

@@ -192,9 +192,9 @@ func TestTooManyExpectedStreams(t *testing.T) {
 	}
 }
 
-// TestErrorsHideCredentials checks that an error that contains the headers of a request does not contain its token. Each
-// request has its own connection, because like a kubelet, the Server closes the connection after a request to upgrade it,
-// and does not announce this in the response.
+// TestErrorsHideCredentials checks that an error that contains the headers of a request does not contain its token.
+// Each request has its own connection, because like a kubelet, the Server closes the connection after a request to
+// upgrade it, and does not announce this in the response.
 func TestErrorsHideCredentials(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	const protocol = "base64url.bearer.authorization.k8s.io."

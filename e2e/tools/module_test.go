@@ -31,7 +31,8 @@ func TestModule(t *testing.T) {
 	original := runIn(t, repository, nil, "git", "write-tree")
 	was := strings.TrimSpace(runIn(t, repository, nil, "go", "list", "-m"))
 
-	for _, refused := range []string{"", "github.com/someone/", "someone/fauxlet", "https://github.com/someone/fauxlet"} {
+	for _, refused := range []string{"", "github.com/someone/", "someone/fauxlet",
+		"https://github.com/someone/fauxlet"} {
 		cmd := exec.Command("make", "-s", "module", "MODULE="+refused)
 		cmd.Dir = repository
 		out, err := cmd.CombinedOutput()
@@ -42,7 +43,8 @@ func TestModule(t *testing.T) {
 	}
 
 	tree := func(path string) string {
-		expect.Contains(t, "the output", runIn(t, repository, nil, "make", "-s", "module", "MODULE="+path), "files changed")
+		out := runIn(t, repository, nil, "make", "-s", "module", "MODULE="+path)
+		expect.Contains(t, "the output", out, "files changed")
 		runIn(t, repository, nil, "git", "add", "-A")
 		return runIn(t, repository, nil, "git", "write-tree")
 	}
@@ -103,7 +105,8 @@ func TestModule(t *testing.T) {
 	runIn(t, outside, environment, "go", "mod", "init", "outside.example")
 	runIn(t, outside, environment, "go", "get", "-t", path+"/kubelettest@"+version)
 	runIn(t, outside, environment, "go", "mod", "tidy")
-	expect.Contains(t, "go test", runIn(t, outside, environment, "go", "test", "-count=1", "-v", "."), "--- PASS: TestOutside")
+	out := runIn(t, outside, environment, "go", "test", "-count=1", "-v", ".")
+	expect.Contains(t, "go test", out, "--- PASS: TestOutside")
 
 	runIn(t, outside, environment, "go", "install", path+"/cmd/fauxlet@"+version)
 	expect.Contains(t, "fauxlet version", runIn(t, outside, nil, filepath.Join(dir, "bin/fauxlet"), "version"), version)
@@ -134,8 +137,9 @@ func publish(t *testing.T, repository, proxy string, version module.Version) {
 	expect.NoError(t, os.MkdirAll(dir, 0o755))
 	info, err := json.Marshal(map[string]string{"Version": version.Version, "Time": "2026-01-01T00:00:00Z"})
 	expect.NoError(t, err)
-	for name, content := range map[string]string{"list": version.Version + "\n", version.Version + ".info": string(info),
-		version.Version + ".mod": expect.File(t, filepath.Join(repository, "go.mod"))} {
+	for name, content := range map[string]string{"list": version.Version + "\n",
+		version.Version + ".info": string(info),
+		version.Version + ".mod":  expect.File(t, filepath.Join(repository, "go.mod"))} {
 		expect.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
 	}
 	file, err := os.Create(filepath.Join(dir, version.Version+".zip"))

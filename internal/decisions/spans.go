@@ -17,8 +17,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// Spans exports Decisions as OpenTelemetry spans, with the kubelet's libraries and configuration. Each request is a span
-// in the trace of its client. This span has a child span for each authentication step and each authorization check.
+// Spans exports Decisions as OpenTelemetry spans, with the kubelet's libraries and configuration. Each request is a
+// span in the trace of its client. This span has a child span for each authentication step and each authorization check.
 type Spans struct {
 	follower *Follower
 	provider *sdktrace.TracerProvider

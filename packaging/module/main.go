@@ -3,8 +3,8 @@
 //	go run ./packaging/module github.com/OWNER/fauxlet
 //
 // The path changes in go.mod, e2e/go.mod, and wherever it stands before a package of the module: imports, doc comments,
-// string literals and pages. Running it again with the same path changes only files that have the original path, fauxlet,
-// for example after a merge. Running it with the path that the module had before restores every file.
+// string literals and pages. Running it again with the same path changes only files that have the original path,
+// fauxlet, for example after a merge. Running it with the path that the module had before restores every file.
 //
 // The name of the program, of files and folders, of API groups (fauxlet/v1alpha1) and of the user agent stay as they
 // are: only text that names this module or one of its packages changes.
@@ -50,7 +50,8 @@ const original = "fauxlet"
 func rename(module string) (changed int, old string, err error) {
 	first, _, slash := strings.Cut(module, "/")
 	if !validPath.MatchString(module) || slash && !strings.Contains(first, ".") || path.Clean(module) != module {
-		return 0, "", fmt.Errorf("MODULE %q: want a path that the go command can fetch, as github.com/OWNER/fauxlet", module)
+		return 0, "", fmt.Errorf("MODULE %q: want a path that the go command can fetch, as github.com/OWNER/fauxlet",
+			module)
 	}
 	if old, err = output("go", "list", "-m"); err != nil {
 		return 0, "", err
@@ -110,13 +111,14 @@ func packages(files []string) []string {
 	return slices.Compact(all)
 }
 
-// mentions matches the paths of the module before a package of the module. It does not match within a longer path, as in
-// ./cmd/fauxlet/testdata or in the URL of a repository.
+// mentions matches the paths of the module before a package of the module. It does not match within a longer path, as
+// in ./cmd/fauxlet/testdata or in the URL of a repository.
 func mentions(packages []string, modules ...string) *regexp.Regexp {
 	return regexp.MustCompile(`(^|[^-\w./~])` + oneOf(modules) + `(/` + oneOf(packages) + `\b)`)
 }
 
-// requirement matches the paths of the module in the directives of a go.mod, and of the files that "go build -modfile" reads.
+// requirement matches the paths of the module in the directives of a go.mod, and of the files that "go build -modfile"
+// reads.
 func requirement(modules ...string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^(module |require |replace |\t)` + oneOf(modules) + `((?:/e2e)?(?: v| =>|$))`)
 }
