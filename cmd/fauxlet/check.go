@@ -47,7 +47,8 @@ func newCheck() *cobra.Command {
 	flags.BoolVar(&k.list, "list", false, "list the checks as a table or as JSON (--output), and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
-	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "limit for the whole run")
+	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "limit for the whole run; each check has at most a quarter of "+
+		"it, or 30 s if that is more")
 	completeFlag(c, "output", conformance.Formats()...)
 	completeFlag(c, "only", check.Completions()...)
 	return c

@@ -212,6 +212,15 @@ func TestScheduleStops(t *testing.T) {
 		if got["h.e"] != over || got["g.a"] != over+": no answer" {
 			t.Errorf("wrong results after the time limit: %q", got)
 		}
+
+		// With more time for the run, a check has more time too.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		began = time.Now()
+		scheduled(t, ctx, does{"h.e": wait})
+		if took := time.Since(began); took != 150*time.Second {
+			t.Errorf("the run took %v, want a quarter of 10 minutes", took)
+		}
 	})
 }
 

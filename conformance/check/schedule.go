@@ -15,7 +15,8 @@ import (
 const (
 	// parallelism is the number of checks that run at once. It is high because checks mostly wait.
 	parallelism = 8
-	// timeLimit is the maximum duration of one check. A check of CSR approvers has Options.ApproverWait in addition.
+	// timeLimit is the maximum duration of one check, unless a quarter of the time for the whole run is more. A check of
+	// CSR approvers has Options.ApproverWait in addition.
 	timeLimit = 30 * time.Second
 )
 
@@ -48,6 +49,10 @@ func Select(all []Check, only []string) ([]Check, error) {
 
 // schedule runs each check after the checks that it needs. It calls onResult with each result; calls do not overlap.
 func schedule(ctx context.Context, r *run, checks []Check, onResult func(conformance.Result)) []conformance.Result {
+	limit := timeLimit
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(limit, (time.Until(deadline) / 4).Round(time.Second))
+	}
 	results := make([]conformance.Result, len(checks))
 	byID := make(map[string]*conformance.Result, len(checks))
 	ended := make(map[string]chan struct{}, len(checks))
@@ -82,7 +87,7 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 			if err == nil {
 				slots <- struct{}{}
 				began := time.Now()
-				err = runOne(ctx, r, c, f)
+				err = runOne(ctx, r, c, f, limit)
 				took = time.Since(began)
 				<-slots
 			}
@@ -98,8 +103,7 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 }
 
 // runOne runs a check with a time limit. It returns an error if the check did not reach a verdict.
-func runOne(ctx context.Context, r *run, c Check, f *finding) error {
-	limit := timeLimit
+func runOne(ctx context.Context, r *run, c Check, f *finding, limit time.Duration) error {
 	if c.onRequest {
 		limit += r.options.ApproverWait
 	}

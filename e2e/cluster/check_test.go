@@ -39,7 +39,7 @@ type checked struct {
 func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(programs.Path(t, "fauxlet"),
-		append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json"}, args...)...)
+		append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json", "--timeout", "10m"}, args...)...)
 	cmd.Env = []string{"HOME=" + programs.Scratch}
 	return cmd
 }
