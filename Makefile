@@ -58,7 +58,7 @@ race: ## run the tests of the module with the race detector, which takes more th
 
 .PHONY: e2e
 e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes; ARGS=-short runs the quick ones)
-	cd e2e && CGO_ENABLED=0 go run ./preflight
+	cd e2e && CGO_ENABLED=0 go run ./preflight $(if $(ARGS),,-build)
 	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
 
 # What the tests of e2e-versions show: the statements of docs/claims.md, a node that joins, logs, streams, and a check that

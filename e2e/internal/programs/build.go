@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,20 @@ func Path(t testing.TB, name string) string {
 	}
 	p.path = path
 	return path
+}
+
+// BuildAll builds all programs that the cache lacks, except kwok, which only one test on request uses. If the tests
+// built them, other tests would run at the same time on a busy machine, and some of these compare durations.
+func BuildAll() error {
+	for _, name := range slices.Sorted(maps.Keys(Modules)) {
+		if name == "kwok" {
+			continue
+		}
+		if _, err := cached(name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // cached returns the file of a program in the cache folder. If the file is missing, cached builds the program.
