@@ -274,27 +274,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 	}
 	config := sample.WriteYAML(t, filepath.Join(dir, "prometheus.yaml"), map[string]any{"scrape_configs": jobs})
-	address := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	p, err := programs.Start("prometheus", prometheus, "--config.file="+config,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
-	expect.NoError(t, err)
-	t.Cleanup(func() {
-		if err := p.Stop(); err != nil {
-			t.Error(err)
-		}
-		p.LogOnFailure(t, 0)
-	})
-	ask := func(path string, into any) string {
-		answer, err := http.Get("http://" + address + "/api/v1/" + path)
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
-			return err.Error()
-		}
-		return ""
-	}
+	ask := startPrometheus(t, prometheus, config)
 	expect.Eventually(t, time.Minute, "all targets are up", func() string {
 		var targets struct {
 			Data struct {
@@ -383,4 +363,31 @@ func summaryOf(t testing.TB, k *kubelet.Kubelet, as kubelet.Credential) *statsap
 	var summary statsapi.Summary
 	expect.NoError(t, json.Unmarshal([]byte(got.Body), &summary))
 	return &summary
+}
+
+// startPrometheus starts Prometheus with a configuration file. The returned function gets a path below /api/v1/ and
+// decodes the JSON answer. It returns the empty string, or an error as text for expect.Eventually.
+func startPrometheus(t testing.TB, prometheus, config string) (ask func(path string, into any) string) {
+	t.Helper()
+	address := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
+	p, err := programs.Start("prometheus", prometheus, "--config.file="+config,
+		"--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+address, "--log.level=warn")
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+		p.LogOnFailure(t, 0)
+	})
+	return func(path string, into any) string {
+		answer, err := http.Get("http://" + address + "/api/v1/" + path)
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
 }

@@ -194,27 +194,7 @@ func TestWatchingFleet(t *testing.T) {
 	config := write("prometheus.yaml", strings.NewReplacer("127.0.0.1:10240", open.Admin, "127.0.0.1:9250", metrics,
 		"refresh_interval: 30s", "refresh_interval: 1s").Replace(configuration)+
 		"global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n")
-	address := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	p, err := programs.Start("prometheus", prometheus, "--config.file="+config,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
-	expect.NoError(t, err)
-	t.Cleanup(func() {
-		if err := p.Stop(); err != nil {
-			t.Error(err)
-		}
-		p.LogOnFailure(t, 0)
-	})
-	ask := func(path string, into any) string {
-		answer, err := http.Get("http://" + address + "/api/v1/" + path)
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
-			return err.Error()
-		}
-		return ""
-	}
+	ask := startPrometheus(t, prometheus, config)
 	up := func(names ...string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("the nodes %v are up", names), func() string {
