@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"time"
 )
@@ -24,11 +25,14 @@ type Certificate struct {
 	Node string `json:"node,omitempty"`
 	// ForHost is true if the certificate is valid for the target's host, or for Options.ServerName if that is set.
 	ForHost bool `json:"forHost"`
-	// Verified is "yes", "no" (Error has the reason), or "unknown" if no CA was given.
+	// Verified is "yes", "no" (Error has the reason), or "unknown" if no CA was given. If the host is the only reason,
+	// ForHost is false, and the given CA has signed the certificate.
 	Verified string `json:"verified"`
 	Error    string `json:"error,omitempty"`
 
-	weakness string // describes a weak key or signature; may be empty
+	otherHost bool   // the given CA verifies the certificate, but not for the host
+	loopback  bool   // the host is a loopback address or localhost
+	weakness  string // describes a weak key or signature; may be empty
 }
 
 // CertificateKind is the apparent origin of a serving certificate.
@@ -58,7 +62,8 @@ func describeCertificate(chain []*x509.Certificate, host string, roots *x509.Cer
 	leaf := chain[0]
 	c := &Certificate{Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
 		Names: append([]string{}, leaf.DNSNames...), NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
-		Signature: leaf.SignatureAlgorithm.String(), ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown}
+		Signature: leaf.SignatureAlgorithm.String(), ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown,
+		loopback: isLoopback(host)}
 	if match := nodeName.FindStringSubmatch(leaf.Subject.CommonName); match != nil {
 		c.Node = match[1]
 	}
@@ -89,12 +94,25 @@ func describeCertificate(chain []*x509.Certificate, host string, roots *x509.Cer
 	for _, above := range chain[1:] {
 		intermediates.AddCert(above)
 	}
-	options := x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: intermediates, CurrentTime: now}
 	c.Verified = "yes"
-	if _, err := leaf.Verify(options); err != nil {
+	options := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now}
+	_, err := leaf.Verify(options)
+	// Verify the host separately. If the options have a host, Verify returns the error about the host, also for a
+	// certificate of an unknown CA.
+	if err == nil {
+		err = leaf.VerifyHostname(host)
+		c.otherHost = err != nil
+	}
+	if err != nil {
 		c.Verified, c.Error = "no", err.Error()
 	}
 	return c
+}
+
+// isLoopback reports whether a host is this machine's own. A kubelet's serving certificate is not for such a host.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // nodeText describes for which node the certificate passes a verification of the node's name (KEP-4872).

@@ -347,7 +347,7 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			Evidence: "subject " + c.Subject + ", issuer " + c.Issuer,
 			Risk:     impostor, Configuration: bootstrapOn, Remedy: giveCA})
 	case len(all) > 0 && all[0].Severity != Note: // the dates in the certificate explain why it is not verified
-	case c.Verified == "no":
+	case c.Verified == "no" && !c.otherHost:
 		add(Finding{ID: "certificate-unverified", Severity: High,
 			What:     "The given CA does not verify the serving certificate.",
 			Evidence: c.Error, Risk: impostor, Configuration: bootstrapOn, Remedy: renew})
@@ -356,10 +356,19 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			What:     "The serving certificate is signed by its own key: no client has a CA to verify it.",
 			Evidence: "subject " + c.Subject, Risk: impostor, Configuration: bootstrapOn, Remedy: giveCA})
 	case !c.ForHost:
-		add(Finding{ID: "certificate-other-host", Severity: Note,
+		f := Finding{ID: "certificate-other-host", Severity: Note,
 			What:     "The serving certificate is not for the host that was probed.",
 			Evidence: list(c.Names, "it has no host names"),
-			Remedy:   "If clients use another name, give --server-name. Otherwise they cannot verify it. " + renew})
+			Remedy: "Give --server-name with the name or address that clients use. If they use this host, they cannot " +
+				"verify the certificate. " + renew}
+		if c.otherHost {
+			f.What = "The given CA verifies the serving certificate, but not for the host that was probed."
+			f.Evidence = c.Error + "; names in the certificate: " + list(c.Names, "none")
+		}
+		if c.otherHost && !c.loopback { // clients on other machines may use this host, and no loopback address
+			f.Severity, f.Risk = Medium, unusable
+		}
+		add(f)
 	}
 	if c.weakness != "" {
 		add(Finding{ID: "certificate-weak", Severity: Medium,

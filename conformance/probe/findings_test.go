@@ -68,7 +68,7 @@ func TestFindings(t *testing.T) {
 		{name: "other host", serving: func(w *world) (*testcerts.Pair, error) {
 			return w.ca.Server("x",
 				[]string{"192.0.2.1"})
-		}, want: []string{"high certificate-unverified"}},
+		}, want: []string{"note certificate-other-host"}},
 		{name: "self-signed by the kubelet", serving: func(*world) (*testcerts.Pair,
 			error) {
 			return testcerts.KubeletSelfSigned("node-1", nil)
@@ -115,6 +115,62 @@ func TestFindings(t *testing.T) {
 			dangerous := slices.ContainsFunc(test.want, func(f string) bool { return !strings.HasPrefix(f, "note ") })
 			if report.Dangerous() != dangerous {
 				t.Errorf("Dangerous is %v, which does not match the expected severities", report.Dangerous())
+			}
+		})
+	}
+}
+
+// TestOtherHost checks the finding for a certificate that the given CA verifies, but not for the host. Behind a tunnel,
+// the host is a loopback address.
+func TestOtherHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	k := w.start(t, nil) // its certificate is only for 127.0.0.1
+	other, err := testcerts.NewAuthority("other-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, serverName string
+		ca               *testcerts.Authority // nil: no CA is given
+		want, evidence   string               // the severity and ID of the finding; a part of its evidence
+		verified         string               // a part of the report
+	}{
+		{name: "the host of the certificate", serverName: "127.0.0.1", ca: w.ca, verified: "by the given CA\n"},
+		{name: "another name", serverName: "node-1", ca: w.ca, want: "medium certificate-other-host",
+			evidence: "wanted to match node-1; names in the certificate: 127.0.0.1",
+			verified: "by the given CA, but not for the host: x509: certificate is not valid for any names"},
+		{name: "another address", serverName: "192.0.2.1", ca: w.ca, want: "medium certificate-other-host",
+			evidence: "certificate is valid for 127.0.0.1, not 192.0.2.1", verified: "by the given CA, but not for the host"},
+		{name: "another loopback address", serverName: "::1", ca: w.ca, want: "note certificate-other-host",
+			evidence: "certificate is valid for 127.0.0.1, not ::1", verified: "by the given CA, but not for the host"},
+		{name: "localhost", serverName: "localhost", ca: w.ca, want: "note certificate-other-host",
+			evidence: "wanted to match localhost", verified: "by the given CA, but not for the host"},
+		{name: "another name, and no CA", serverName: "node-1", want: "note certificate-other-host",
+			evidence: "127.0.0.1", verified: "no CA was given"},
+		{name: "another name and another CA", serverName: "node-1", ca: other, want: "high certificate-unverified",
+			evidence: "unknown authority", verified: "not by the given CA: x509: certificate signed by unknown authority"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			options := probe.Options{Target: k.target, ServerName: test.serverName, ReadOnlyPort: k.readOnly}
+			if test.ca != nil {
+				options.CA = test.ca.Pool()
+			}
+			report := run(t, options)
+			got, evidence := "", ""
+			for _, f := range report.Findings {
+				got, evidence = got+string(f.Severity)+" "+f.ID, f.Evidence
+				looksRight(t, f)
+				if f.ID == "certificate-other-host" && !strings.Contains(f.Remedy, "--server-name") {
+					t.Errorf("the remedy %q does not name the option", f.Remedy)
+				}
+			}
+			if got != test.want || !strings.Contains(evidence, test.evidence) {
+				t.Errorf("the finding is %q, because %q; want %q, because %q", got, evidence, test.want, test.evidence)
+			}
+			if text := table(t, report); !strings.Contains(text, test.verified) {
+				t.Errorf("the report does not contain %q:\n%s", test.verified, text)
 			}
 		})
 	}

@@ -137,6 +137,9 @@ func (r *Report) writeTLS(b *strings.Builder) {
 		}
 		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error,
 			unknown: "no CA was given (--ca)"}
+		if c.otherHost {
+			verified["no"] = "by the given CA, but not for the host: " + c.Error
+		}
 		rows = append(rows, [][]string{{"ALPN", list(r.TLS.Protocols, "none")}, {"client certificate", requested},
 			{"serving certificate", c.Subject + ", issued by " + c.Issuer + ": " + string(c.Kind)},
 			{"names", list(c.Names, "none")}, {"node", c.nodeText()},
