@@ -92,19 +92,19 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 // inGroup returns a resource in Kubernetes' notation, for example leases.coordination.k8s.io.
 func inGroup(resource, group string) string { return strings.TrimSuffix(resource+"."+group, ".") }
 
-// review calls the given function isAllowed for each permission, and makes several calls at once. The results have the
-// same order as the permissions.
-func review(
-	ctx context.Context, all []attributes, isAllowed func(context.Context, *attributes) (bool, error),
-) ([]bool, error) {
-	allowed := make([]bool, len(all))
+// review calls the given function for each permission, and makes several calls at once. The results have the same order
+// as the permissions.
+func review[T any](
+	ctx context.Context, all []attributes, ask func(context.Context, *attributes) (T, error),
+) ([]T, error) {
+	answers := make([]T, len(all))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelism)
 	for i := range all {
 		group.Go(func() (err error) {
-			allowed[i], err = isAllowed(ctx, &all[i])
+			answers[i], err = ask(ctx, &all[i])
 			return err
 		})
 	}
-	return allowed, group.Wait()
+	return answers, group.Wait()
 }

@@ -35,9 +35,10 @@ const bindRemedy = "kubectl create clusterrolebinding kubelet-client --clusterro
 
 // user is the user of the kube-apiserver's client certificate.
 type user struct {
-	run    *run
-	name   string
-	groups []string
+	run           *run
+	name          string
+	organizations []string // the groups in the certificate
+	groups        []string // all groups
 }
 
 // withUser returns the run function of a check that examines the user of the client certificate.
@@ -45,14 +46,14 @@ func withUser(check func(context.Context, *finding, user) error) runFunc {
 	return withHandshake(func(ctx context.Context, r *run, f *finding, first *observed) error {
 		subject := first.TLS.PeerCertificates[0].Subject
 		groups := append(slices.Clone(subject.Organization), "system:authenticated")
-		return check(ctx, f, user{r, subject.CommonName, groups})
+		return check(ctx, f, user{r, subject.CommonName, subject.Organization, groups})
 	})
 }
 
 // The method "may" asks the API server whether the user has each of the given permissions. It sends
 // SubjectAccessReviews, as a kubelet does. The results have the same order as the permissions.
-func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
-	return review(ctx, all, func(ctx context.Context, a *attributes) (bool, error) {
+func (u user) may(ctx context.Context, all []attributes) ([]authorizationv1.SubjectAccessReviewStatus, error) {
+	return review(ctx, all, func(ctx context.Context, a *attributes) (authorizationv1.SubjectAccessReviewStatus, error) {
 		a.Version = "v1"
 		if a.Resource == "nodes" {
 			a.Name = u.run.objects.Name()
@@ -60,7 +61,7 @@ func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
 		spec := authorizationv1.SubjectAccessReviewSpec{User: u.name, Groups: u.groups, ResourceAttributes: a}
 		review, err := u.run.client.AuthorizationV1().SubjectAccessReviews().
 			Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
-		return review.Status.Allowed, err
+		return review.Status, err
 	})
 }
 
@@ -84,7 +85,7 @@ func checkSufficient(ctx context.Context, f *finding, u user) error {
 		sub := authchain.Subresources(request.path, fineGrained)[0]
 		all = append(all, attributes{Verb: request.verb, Resource: "nodes", Subresource: sub})
 	}
-	allowed, err := u.may(ctx, all)
+	answers, err := u.may(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -92,10 +93,10 @@ func checkSufficient(ctx context.Context, f *finding, u user) error {
 	for i, request := range kubeletRequests {
 		permission, word := request.verb+" nodes/"+all[i].Subresource, "may"
 		switch {
-		case allowed[i]:
+		case answers[i].Allowed:
 		// For some paths, a kubelet checks two subresources, of which the second is proxy. Access to one of them is
-		// sufficient. The first element of "allowed" is the user's access to proxy.
-		case len(authchain.Subresources(request.path, fineGrained)) > 1 && allowed[0]:
+		// sufficient. The first element of "answers" is the user's access to proxy.
+		case len(authchain.Subresources(request.path, fineGrained)) > 1 && answers[0].Allowed:
 			word = "may, with nodes/proxy,"
 		default:
 			word = "may not"
@@ -126,29 +127,50 @@ func checkExcess(ctx context.Context, f *finding, u user) error {
 	for _, p := range adminPermissions {
 		all = append(all, attributes{Verb: p.verb, Group: p.group, Resource: p.resource, Subresource: p.sub})
 	}
-	allowed, err := u.may(ctx, all)
+	answers, err := u.may(ctx, all)
 	if err != nil {
 		return err
 	}
-	f.remedy = "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " +
-		shellword.Quote(u.name) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
-	if slices.Contains(u.groups, "system:masters") {
+	if slices.Contains(u.organizations, "system:masters") {
 		f.note("its certificate has the group system:masters, which may do everything regardless of RBAC")
-		f.remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " +
-			shellword.Quote("/CN="+u.name) + "\n" + bindRemedy + shellword.Quote(u.name)
 	}
 	var permissions []string
 	for i, p := range adminPermissions {
 		text := inGroup(strings.TrimSuffix(p.verb+" "+p.resource+"/"+p.sub, "/"), p.group)
 		permissions = append(permissions, text)
-		if allowed[i] {
-			f.note("%s may %s: it can %s", u.name, text, p.use)
+		if answers[i].Allowed {
+			// The reason of RBAC names the binding and its subject. Another authorizer may give no reason.
+			reason := strings.TrimSuffix("; "+answers[i].Reason, "; ")
+			f.note("%s may %s: it can %s%s", u.name, text, p.use, reason)
 		}
 	}
 	if len(f.evidence) > 0 {
-		return f.warn("user %q may do more than use kubelets: anyone who gets the key of that certificate controls "+
+		f.warn("user %q may do more than use kubelets: anyone who gets the key of that certificate controls "+
 			"the cluster", u.name)
+		return u.limit(ctx, f, all)
 	}
 	f.note("%s, in groups %q, has none of these permissions: %s", u.name, u.groups, strings.Join(permissions, ", "))
 	return nil
+}
+
+// limit sets the remedy for a user that has some of the given permissions. Administrators may have the same groups,
+// such as kubeadm:cluster-admins. So the remedy is a certificate without groups, and the groups keep their bindings.
+func (u user) limit(ctx context.Context, f *finding, all []attributes) error {
+	name := shellword.Quote(u.name)
+	unbind := "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -e " + name +
+		" -e system:authenticated # remove the bindings that the evidence names, except to system:kubelet-api-admin"
+	if len(u.organizations) == 0 {
+		f.remedy = unbind
+		return nil
+	}
+	f.remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " +
+		shellword.Quote("/CN="+u.name) + "\n" + bindRemedy + name
+	u.groups = []string{"system:authenticated"}
+	answers, err := u.may(ctx, all)
+	isAllowed := func(a authorizationv1.SubjectAccessReviewStatus) bool { return a.Allowed }
+	if slices.ContainsFunc(answers, isAllowed) {
+		f.note("without the organization, it still has some of these permissions")
+		f.remedy += "\n" + unbind
+	}
+	return err
 }
