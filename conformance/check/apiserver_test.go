@@ -97,6 +97,7 @@ func startAPIServerWith(t *testing.T, defect string, configMaps map[string]map[s
 		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"gitVersion":"v1.37.2"}`) },
 	)
 	mux.HandleFunc("POST /api/v1/nodes", func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.nodes) })
+	mux.HandleFunc("PATCH /api/v1/nodes/{node}/status", a.patchNode)
 	mux.HandleFunc(
 		"POST /api/v1/namespaces/{namespace}/pods",
 		func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.pods) },
@@ -196,27 +197,67 @@ func (a *apiserver) alone(do func()) {
 	do()
 }
 
+// patchNode merges a patch into a Node.
+func (a *apiserver) patchNode(w http.ResponseWriter, r *http.Request) {
+	patch, err := io.ReadAll(r.Body)
+	if err != nil {
+		answerError(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	node := a.nodes[r.PathValue("node")].DeepCopy()
+	node.Status.Addresses = nil // a merge patch replaces lists
+	if err := json.Unmarshal(patch, node); err != nil {
+		answerError(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	a.nodes[node.Name] = node
+	answerJSON(w, 200, node)
+}
+
+// An API server with a defect that begins with withAddressTypes dials only addresses of the types that follow, in this
+// order. The others dial the first address of a Node.
+const withAddressTypes = "--kubelet-preferred-address-types="
+
 // kubeletOf returns the address of a Node's kubelet.
-func (a *apiserver) kubeletOf(name string) *url.URL {
+func (a *apiserver) kubeletOf(name string) (*url.URL, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	node := a.nodes[name]
+	preferred := node.Status.Addresses
+	if types, ok := strings.CutPrefix(a.defect, withAddressTypes); ok {
+		preferred = nil
+		for t := range strings.SplitSeq(types, ",") {
+			for _, address := range node.Status.Addresses {
+				if string(address.Type) == t {
+					preferred = append(preferred, address)
+				}
+			}
+		}
+	}
+	if len(preferred) == 0 {
+		return nil, fmt.Errorf("no preferred addresses found; known addresses: %v", node.Status.Addresses)
+	}
 	return &url.URL{
 		Scheme: "https",
 		Host: net.JoinHostPort(
-			node.Status.Addresses[0].Address,
+			preferred[0].Address,
 			strconv.Itoa(int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)),
 		),
-	}
+	}, nil
 }
 
 // location returns the URL at which the kubelet serves a pod's subresource, and the declared features of the Node.
-func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string) {
+func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string, error) {
 	a.mu.Lock()
 	pod := a.pods[r.PathValue("pod")]
 	features := a.nodes[pod.Spec.NodeName].Status.DeclaredFeatures
 	a.mu.Unlock()
-	to := a.kubeletOf(pod.Spec.NodeName)
+	to, err := a.kubeletOf(pod.Spec.NodeName)
+	if err != nil {
+		return nil, nil, err
+	}
 	to.Path = "/" + verb + "/" + pod.Namespace + "/" + pod.Name
 	if verb != "portForward" {
 		to.Path += "/" + container
@@ -228,7 +269,7 @@ func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string) 
 		}
 	}
 	to.RawQuery = query.Encode()
-	return to, features
+	return to, features, nil
 }
 
 func (a *apiserver) log(w http.ResponseWriter, r *http.Request) {
@@ -240,7 +281,11 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		answerError(w, apierrors.NewInternalError(errors.New("no connection")))
 		return
 	}
-	location, _ := a.location(r, "containerLogs")
+	location, _, err := a.location(r, "containerLogs")
+	if err != nil {
+		answerError(w, err)
+		return
+	}
 	follow := r.URL.Query().Get("follow") == "true"
 	resource := schema.GroupResource{Resource: "pods/log"}
 	streamer := &genericrest.LocationStreamer{
@@ -386,7 +431,11 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 		answerError(w, apierrors.NewInternalError(errors.New("no connection")))
 		return
 	}
-	location, features := a.location(r, verb)
+	location, features, err := a.location(r, verb)
+	if err != nil {
+		answerError(w, err)
+		return
+	}
 	if a.defect == "speaks no "+map[bool]string{true: "WebSocket", false: "SPDY"}[r.Method == http.MethodGet] {
 		answerError(w, apierrors.NewBadRequest("Upgrade request required"))
 		return
@@ -485,7 +534,11 @@ type replayed struct {
 func (r *replayed) Read(p []byte) (int, error) { return r.from.Read(p) }
 
 func (a *apiserver) proxy(w http.ResponseWriter, r *http.Request) {
-	to := a.kubeletOf(r.PathValue("node"))
+	to, err := a.kubeletOf(r.PathValue("node"))
+	if err != nil {
+		answerError(w, err)
+		return
+	}
 	ip := netip.MustParseAddr(to.Hostname())
 	if !ip.IsGlobalUnicast() && a.defect != "goes anywhere by nodes/proxy" {
 		answerError(w, apierrors.NewBadRequest("address not allowed"))

@@ -253,7 +253,7 @@ type dialed struct {
 	message   string
 }
 
-// connectTo makes the kube-apiserver connect to a kubelet, without verification of the kubelet's certificate.
+// connectTo makes the kube-apiserver connect to a new kubelet, without verification of the kubelet's certificate.
 func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 	o.selfSigned = true
 	k, err := r.kubelet(ctx, o)
@@ -261,10 +261,15 @@ func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
 		return dialed{}, err
 	}
 	defer k.Close()
+	return k.connect(ctx)
+}
+
+// connect makes the kube-apiserver connect to the kubelet, without verification of the kubelet's certificate. The
+// result has the first connection to the kubelet.
+func (k *kubelet) connect(ctx context.Context) (d dialed, err error) {
 	noResponse := fmt.Errorf("no response from kube-apiserver within %v", arrival)
 	limited, cancel := context.WithTimeoutCause(ctx, arrival, noResponse)
 	defer cancel()
-	d := dialed{}
 	d.message, err = k.logsInsecurely(limited).text()
 	if err != nil && errors.Is(context.Cause(limited), noResponse) {
 		d.message, err = noResponse.Error(), nil

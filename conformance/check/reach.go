@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,8 +34,10 @@ func reachChecks() []Check {
 				"this machine"},
 		{ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers",
 			Flag: preferredTypes,
-			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name " +
-				"cannot be resolved, unless `--node-hostname` is given.", run: checkUsual, remedy: internalFirstRemedy},
+			Proves: "For a Node with an InternalIP and a Hostname that cannot be resolved, kube-apiserver dials the " +
+				"InternalIP. If it dials the Hostname, as it does by default, the check warns: this works if kube-apiserver " +
+				"can resolve the names of all nodes. If it does not dial the InternalIP even of a Node without a " +
+				"Hostname, the check fails.", run: checkUsual, remedy: internalFirstRemedy},
 		{ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
 			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and " +
 				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has " +
@@ -103,14 +104,40 @@ func (r *run) mustConnect(ctx context.Context, f *finding, o kubeletOptions, pro
 	return nil
 }
 
+// checkUsual never offers --node-hostname: a connection would not show whether kube-apiserver dialed the address or the
+// name.
 func checkUsual(ctx context.Context, r *run, f *finding) error {
-	name := cmp.Or(r.options.NodeHostname, unresolvable("hostname"))
 	offered := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: r.nodeIP.String()},
-		{Type: v1.NodeHostName, Address: name}}
+		{Type: v1.NodeHostName, Address: unresolvable("hostname")}}
+	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "usual", addresses: offered}, selfSigned: true})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
 	f.note("registered with %s", addressesText(offered))
-	return r.mustConnect(ctx, f, kubeletOptions{node: nodeOptions{name: "usual", addresses: offered}},
-		"kube-apiserver does not dial the InternalIP of a node that has InternalIP and Hostname, and the host "+
-			"name cannot be resolved")
+	d, err := k.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if d.observed != nil {
+		f.note("%s", d.describe())
+		return nil
+	}
+	f.note("answered: %s", d.message)
+	// Without the Hostname, kube-apiserver dials the InternalIP if it is one of the preferred types.
+	if err := k.updateNode(ctx, offered[:1], k.port()); err != nil {
+		return err
+	}
+	f.note("then only with %s", addressesText(offered[:1]))
+	if d, err = k.connect(ctx); err != nil {
+		return err
+	}
+	if d.observed != nil {
+		f.note("%s", d.describe())
+		return f.warn("kube-apiserver prefers host names; it works only if it can resolve the names of all nodes")
+	}
+	f.note("answered: %s", d.message)
+	return f.fail("kube-apiserver never dials the InternalIP of a node")
 }
 
 // checkFamily returns the run function of a check that fails if the kube-apiserver cannot connect to an address of the

@@ -102,7 +102,7 @@ func mistakes() []mistake {
 		{what: "serving certificates are verified with another CA", verdict: fail, id: "serving.accepted",
 			flag: servingCAFlag,
 			with: []string{servingCAFlag + "=unknown-ca.crt"}},
-		{what: "the address types are the default, and host names cannot be resolved", verdict: fail, id: "reach.usual",
+		{what: "the address types are the default: host names come first", verdict: warn, id: "reach.usual",
 			flag: addressTypesFlag, without: []string{addressTypesFlag}},
 		{what: "the only address type is Hostname", verdict: fail, id: "reach.usual", flag: addressTypesFlag,
 			with: []string{addressTypesFlag + "=Hostname"}},
