@@ -120,11 +120,11 @@ func (s requestSet) String() string {
 // use them.
 func (s requestSet) uses(t testing.TB, objects string) {
 	t.Helper()
-	all, _, err := leastprivilege.ReadAndCompare(strings.NewReader(objects), []string{"-"}, s.user(), nil, s.requests,
-		nil)
+	report, _, err := leastprivilege.ReadAndCompare(strings.NewReader(objects), []string{"-"}, s.user(), nil,
+		s.requests, nil)
 	expect.NoError(t, err)
 	v := s.kubelets.Version.String()
-	for _, c := range all {
+	for _, c := range report.Comparisons {
 		if v < c.From || v > c.To {
 			continue
 		}

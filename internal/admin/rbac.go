@@ -92,8 +92,12 @@ func (r *RBAC) Compare(standardInput io.Reader, files []string) (*leastprivilege
 		}
 		own = &kubelets
 	}
-	comparisons, warnings, err := leastprivilege.ReadAndCompare(standardInput, files, r.User, r.Groups, r.Requests, own)
-	return &leastprivilege.Report{User: r.User, Decisions: r.Decisions, Comparisons: comparisons}, warnings, err
+	report, warnings, err := leastprivilege.ReadAndCompare(standardInput, files, r.User, r.Groups, r.Requests, own)
+	if err != nil {
+		return nil, nil, err
+	}
+	report.Decisions = r.Decisions
+	return report, warnings, nil
 }
 
 // Write writes the manifests of the roles.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"fauxlet/authchain"
 	"fauxlet/internal/color"
@@ -54,11 +55,37 @@ func (r *Right) allows(verb, subresource string) bool {
 
 // String returns the right, as in "get nodes/pods".
 func (r *Right) String() string {
-	text := r.Verb + " " + r.Resource
-	if len(r.Nodes) > 0 {
-		text += " of the nodes " + strings.Join(r.Nodes, ", ")
+	return r.Verb + " " + r.Resource + ofNodes(r.Nodes)
+}
+
+// ofNodes names the nodes of a right, as in " of the nodes node-1, node-2". No nodes stand for all nodes, and need no
+// words.
+func ofNodes(nodes []string) string {
+	if len(nodes) == 0 {
+		return ""
 	}
-	return text
+	return " of the nodes " + strings.Join(nodes, ", ")
+}
+
+// nodeNames returns the names of nodes in the field resourceNames of a rule, sorted. Other names are for the proxy of
+// kube-apiserver, such as http:node-1:10255. No kubelet has them.
+func nodeNames(rule rbacv1.PolicyRule) (names []string) {
+	for _, name := range rule.ResourceNames {
+		if len(validation.IsDNS1123Subdomain(name)) == 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// nodesIn returns the sorted names of the nodes for which rules give rights at the kubelet.
+func nodesIn(rules []rbacv1.PolicyRule) (names []string) {
+	for _, right := range rightsIn(rules) {
+		names = append(names, right.Nodes...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // compare orders rights for all nodes before rights for some nodes, among these specific before general rights, and
@@ -84,14 +111,17 @@ func rightsIn(rules []rbacv1.PolicyRule) (rights []Right) {
 		if !slices.Contains(rule.APIGroups, "") && !slices.Contains(rule.APIGroups, "*") {
 			continue
 		}
+		nodes := nodeNames(rule)
+		if len(rule.ResourceNames) > 0 && len(nodes) == 0 {
+			continue // for no node
+		}
 		for _, resource := range rule.Resources {
 			parent, subresource, _ := strings.Cut(resource, "/")
 			if parent != "*" && (parent != "nodes" || subresource == "") || subresource == "status" {
 				continue
 			}
 			for _, verb := range rule.Verbs {
-				rights = append(rights, Right{Use: Unused, Verb: verb, Resource: resource,
-					Nodes: slices.Sorted(slices.Values(rule.ResourceNames))})
+				rights = append(rights, Right{Use: Unused, Verb: verb, Resource: resource, Nodes: nodes})
 			}
 		}
 	}
@@ -226,6 +256,9 @@ type Report struct {
 	User        string       `json:"user"`
 	Decisions   int          `json:"decisions"` // the number of Decisions about the user's requests
 	Comparisons []Comparison `json:"comparisons"`
+	// MissingRoles are ClusterRoles that are bound to the user, but not in the manifests. The user may have rights that
+	// the comparisons report as missing.
+	MissingRoles []string `json:"missingRoles,omitempty"`
 }
 
 // CountRequests returns a number of requests as text, as in "2 requests".
@@ -243,6 +276,9 @@ func (r *Report) Write(w io.Writer, width int) {
 		for i, part := range color.Wrap(text, width-14) {
 			fmt.Fprintf(w, "  %-10s%s%s\n", map[bool]string{true: head}[i == 0], strings.Repeat("  ", min(i, 1)), part)
 		}
+	}
+	for _, role := range r.MissingRoles {
+		line("not known", color.Printable(unknownRights(role)))
 	}
 	for _, c := range r.Comparisons {
 		fmt.Fprintf(w, "\nKubernetes %s", versions(c.From, c.To))

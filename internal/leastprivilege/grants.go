@@ -25,17 +25,21 @@ type Grant struct {
 	Name     string   `json:"name"` // of a ServiceAccount, the user name: system:serviceaccount:NAMESPACE:NAME
 	Access   []Access `json:"access"`
 	Cautions []string `json:"cautions,omitempty"`
+	// MissingRoles are ClusterRoles that are bound to the subject, but not in the manifests. Their rights are not known.
+	MissingRoles []string `json:"missingRoles,omitempty"`
 
 	user authorizationv1.SubjectAccessReviewSpec // the user and the groups of the subject
 }
 
 // Access is a right with the requests that a kubelet allows because of it.
 type Access struct {
-	Verb        string   `json:"verb"`
-	Subresource string   `json:"subresource"` // of nodes
-	Requests    []string `json:"requests"`    // method and path
-	From        string   `json:"from"`        // the first version in which the right allows the requests, such as 1.33
-	To          string   `json:"to"`          // the last one
+	Verb        string `json:"verb"`
+	Subresource string `json:"subresource"` // of nodes
+	// Nodes are the nodes for which the subject has the right, from the field resourceNames of rules. Empty: all nodes.
+	Nodes    []string `json:"nodes,omitempty"`
+	Requests []string `json:"requests"` // method and path
+	From     string   `json:"from"`     // the first version in which the right allows the requests, such as 1.33
+	To       string   `json:"to"`       // the last one
 }
 
 // served lists the requests that a kubelet serves.
@@ -53,14 +57,9 @@ func isServed(r Request, v config.Version) bool {
 	return Kubelets{v, func(string) bool { return true }}.serves(r.Path)
 }
 
-// Authorizer evaluates SubjectAccessReviews, as the policy of the review API does.
-type Authorizer interface {
-	Authorize(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
-}
-
 // Grants returns what the subjects of ClusterRoleBindings may do at kubelets of the given versions, in the order of the
-// bindings. Subjects that may do nothing there are left out.
-func Grants(policy Authorizer, objects []runtime.Object, versions []config.Version) Subjects {
+// bindings. Subjects that may do nothing there are left out, unless a role that is bound to them is missing.
+func Grants(policy *reviewapi.Policy, objects []runtime.Object, versions []config.Version) Subjects {
 	var grants Subjects
 	for _, object := range objects {
 		binding, ok := object.(*rbacv1.ClusterRoleBinding)
@@ -73,7 +72,7 @@ func Grants(policy Authorizer, objects []runtime.Object, versions []config.Versi
 			if slices.ContainsFunc(grants, known) {
 				continue
 			}
-			if g.find(policy, versions); len(g.Access) > 0 {
+			if g.find(policy, versions); len(g.Access)+len(g.MissingRoles) > 0 {
 				grants = append(grants, g)
 			}
 		}
@@ -114,33 +113,84 @@ func newGrant(s rbacv1.Subject) Grant {
 	return g
 }
 
-// The method "find" sets the access and the cautions of a grant.
-func (g *Grant) find(policy Authorizer, versions []config.Version) {
-	may := func(verb, subresource string) bool {
-		spec := g.user
-		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: verb, Version: "v1", Resource: "nodes",
-			Subresource: subresource, Name: "any-node"}
-		return policy.Authorize(spec).Allowed
+// may reports whether a subject has a right at the kubelet of a node, or of a node that no rule names.
+type may func(verb, subresource string) bool
+
+// mayAt returns the rights of the subject at a node. It remembers the answers of the policy.
+func (g *Grant) mayAt(policy *reviewapi.Policy, node string) may {
+	known := map[permission]bool{}
+	return func(verb, subresource string) bool {
+		right := permission{subresource, verb}
+		allowed, ok := known[right]
+		if !ok {
+			spec := g.user
+			spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: verb, Version: "v1", Resource: "nodes",
+				Subresource: subresource, Name: node}
+			allowed = policy.Authorize(spec).Allowed
+			known[right] = allowed
+		}
+		return allowed
 	}
+}
+
+// The method "find" sets the access, the cautions and the missing roles of a grant. It looks at a node that no rule
+// names, and then at each node that a rule names.
+func (g *Grant) find(policy *reviewapi.Policy, versions []config.Version) {
+	g.MissingRoles = policy.MissingClusterRoles(g.user.User, g.user.Groups)
+	const unnamed = "any node" // not a valid name of a node
+	everywhere := g.mayAt(policy, unnamed)
+	g.addServed(versions, nil, everywhere, func(string, string) bool { return false })
+	all := []may{everywhere}
+	for _, node := range nodesIn(policy.ClusterRules(g.user.User, g.user.Groups)) {
+		there := g.mayAt(policy, node)
+		g.addServed(versions, []string{node}, there, everywhere)
+		all = append(all, there)
+	}
+	g.merge()
+	g.Cautions = cautions(func(verb, subresource string) bool {
+		return slices.ContainsFunc(all, func(may may) bool { return may(verb, subresource) })
+	})
+	var narrowed []string
+	for _, may := range all {
+		if may("get", "proxy") {
+			narrowed = append(narrowed, narrower(may)...)
+		}
+	}
+	if narrowed = unique(narrowed); len(narrowed) > 0 {
+		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are "+
+			"enough since 1.33: "+strings.Join(narrowed, ", "))
+	}
+}
+
+// unique returns the texts without repetitions, in their order.
+func unique(texts []string) (all []string) {
+	for _, text := range texts {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// addServed adds the requests that a subject may send to the kubelets of some nodes, or of all nodes if there are none.
+// It leaves out the requests that the subject may also send because of other rights.
+func (g *Grant) addServed(versions []config.Version, nodes []string, may, other may) {
 	for _, r := range served {
 		verb := authchain.Verb(r.Method)
 		for _, v := range versions {
-			i := slices.IndexFunc(Default(v).Subresources(r.Path), func(s string) bool { return may(verb, s) })
-			if i >= 0 && isServed(r, v) {
-				g.add(verb, Default(v).Subresources(r.Path)[i], r, v.String())
+			subresources := Default(v).Subresources(r.Path)
+			i := slices.IndexFunc(subresources, func(s string) bool { return may(verb, s) })
+			if i < 0 || !isServed(r, v) || slices.ContainsFunc(subresources, func(s string) bool { return other(verb, s) }) {
+				continue
 			}
+			g.add(Access{Verb: verb, Subresource: subresources[i], Nodes: nodes, Requests: []string{r.Method + " " + r.Path},
+				From: v.String(), To: v.String()})
 		}
-	}
-	g.merge()
-	g.Cautions = cautions(may)
-	if narrower := narrower(may); len(narrower) > 0 && may("get", "proxy") {
-		g.Cautions = append(g.Cautions, "if it uses nodes/proxy only for these paths, narrower rights are "+
-			"enough since 1.33: "+strings.Join(narrower, ", "))
 	}
 }
 
 // cautions returns the dangers of the rights to nodes/proxy.
-func cautions(may func(verb, subresource string) bool) []string {
+func cautions(may may) []string {
 	switch {
 	case may("get", "proxy"):
 		return []string{"get nodes/proxy lets it run commands in every container of a node, by WebSocket at the " +
@@ -153,7 +203,7 @@ func cautions(may func(verb, subresource string) bool) []string {
 
 // narrower returns the requests that a subject may send only because of get nodes/proxy, although newer kubelets check
 // a narrower right first, each with this right. Only the paths that kubelets serve since 1.33 are meant.
-func narrower(may func(verb, subresource string) bool) (rights []string) {
+func narrower(may may) (rights []string) {
 	for _, r := range served {
 		subresources := Default(since133).Subresources(r.Path)
 		if r.Method == "GET" && len(subresources) > 1 && isServed(r, since133) && !may("get", subresources[0]) {
@@ -169,35 +219,48 @@ var since133 = func() config.Version {
 	return v
 }()
 
-func (g *Grant) add(verb, subresource string, r Request, version string) {
-	text := r.Method + " " + r.Path
-	for i := range g.Access {
-		a := &g.Access[i]
-		if a.Verb == verb && a.Subresource == subresource && a.Requests[0] == text {
-			a.To = version
-			return
-		}
+// add adds the access to one request in one version. Calls for the same request are in the order of the versions.
+func (g *Grant) add(added Access) {
+	i := slices.IndexFunc(g.Access, func(a Access) bool {
+		return a.Verb == added.Verb && a.Subresource == added.Subresource && slices.Equal(a.Nodes, added.Nodes) &&
+			a.Requests[0] == added.Requests[0]
+	})
+	if i >= 0 {
+		g.Access[i].To = added.To
+		return
 	}
-	g.Access = append(g.Access, Access{verb, subresource, []string{text}, version, version})
+	g.Access = append(g.Access, added)
 }
 
-// merge joins entries with the same right and the same versions.
+// merge joins entries with the same right, the same versions and the same nodes, and then entries that differ only in
+// their nodes.
 func (g *Grant) merge() {
+	same := func(a, b *Access) bool {
+		return a.Verb == b.Verb && a.Subresource == b.Subresource && a.From == b.From && a.To == b.To
+	}
 	var merged []Access
 	for _, a := range g.Access {
-		i := slices.IndexFunc(merged, func(m Access) bool {
-			return m.Verb == a.Verb && m.Subresource == a.Subresource && m.From == a.From && m.To == a.To
-		})
+		i := slices.IndexFunc(merged, func(m Access) bool { return same(&m, &a) && slices.Equal(m.Nodes, a.Nodes) })
 		if i < 0 {
 			merged = append(merged, a)
 		} else {
 			merged[i].Requests = append(merged[i].Requests, a.Requests...)
 		}
 	}
-	slices.SortStableFunc(merged, func(a, b Access) int {
+	g.Access = []Access{}
+	for _, a := range merged {
+		i := slices.IndexFunc(g.Access, func(m Access) bool {
+			return same(&m, &a) && len(m.Nodes) > 0 && len(a.Nodes) > 0 && slices.Equal(m.Requests, a.Requests)
+		})
+		if i < 0 {
+			g.Access = append(g.Access, a)
+		} else {
+			g.Access[i].Nodes = append(g.Access[i].Nodes, a.Nodes...)
+		}
+	}
+	slices.SortStableFunc(g.Access, func(a, b Access) int {
 		return cmp.Or(strings.Compare(a.Subresource, b.Subresource), strings.Compare(a.Verb, b.Verb))
 	})
-	g.Access = merged
 }
 
 // Subjects are subjects of RBAC manifests.
@@ -214,17 +277,32 @@ func (grants Subjects) Write(w io.Writer, width int) {
 		}
 		fmt.Fprintf(w, "%s %s\n", g.Kind, color.Printable(g.Name))
 		for _, a := range g.Access {
-			fmt.Fprintf(w, "  %s nodes/%s, in %s:\n", a.Verb, a.Subresource, versions(a.From, a.To))
+			right := fmt.Sprintf("%s nodes/%s%s, in %s:", a.Verb, a.Subresource, ofNodes(a.Nodes), versions(a.From, a.To))
+			for i, line := range color.Wrap(color.Printable(right), width-4) {
+				fmt.Fprintf(w, "%s%s\n", strings.Repeat(" ", 2+4*min(i, 1)), line)
+			}
 			for _, line := range color.Wrap(byMethod(a.Requests), width-4) {
 				fmt.Fprintf(w, "    %s\n", line)
 			}
 		}
+		var notes []string
+		for _, role := range g.MissingRoles {
+			notes = append(notes, "not known: "+unknownRights(role))
+		}
 		for _, caution := range g.Cautions {
-			for i, line := range color.Wrap("caution: "+caution, width-4) {
+			notes = append(notes, "caution: "+caution)
+		}
+		for _, note := range notes {
+			for i, line := range color.Wrap(color.Printable(note), width-4) {
 				fmt.Fprintf(w, "%s%s\n", strings.Repeat(" ", 2+2*min(i, 1)), line)
 			}
 		}
 	}
+}
+
+// unknownRights describes the rights of a ClusterRole that is not in the manifests.
+func unknownRights(role string) string {
+	return fmt.Sprintf("the rights of ClusterRole %q, which is not in the manifests", role)
 }
 
 // byMethod joins requests, and names each method once, as in "GET /pods, /metrics; POST /run/…".

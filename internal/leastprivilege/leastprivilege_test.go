@@ -47,6 +47,13 @@ func objects(t *testing.T, manifest string) (*rbacv1.ClusterRole, *rbacv1.Cluste
 func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole,
 	binding *rbacv1.ClusterRoleBinding) bool {
 	t.Helper()
+	return allowsAt(t, v, r, "node-1", role, binding)
+}
+
+// allowsAt is like the function allows, for the kubelet of a node.
+func allowsAt(t *testing.T, v config.Version, r Request, node string, role *rbacv1.ClusterRole,
+	binding *rbacv1.ClusterRoleBinding) bool {
+	t.Helper()
 	policy, err := reviewapi.NewPolicy(role, binding)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +61,7 @@ func allows(t *testing.T, v config.Version, r Request, role *rbacv1.ClusterRole,
 	return slices.ContainsFunc(Default(v).Subresources(r.Path), func(subresource string) bool {
 		spec := authorizationv1.SubjectAccessReviewSpec{User: agent}
 		spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: authchain.Verb(r.Method), Version: "v1",
-			Resource: "nodes", Subresource: subresource, Name: "node-1"}
+			Resource: "nodes", Subresource: subresource, Name: node}
 		return policy.Authorize(spec).Allowed
 	})
 }

@@ -21,14 +21,15 @@ func Read(standardInput io.Reader, files []string, versions []config.Version) (S
 }
 
 // ReadAndCompare reads manifest files, and compares what they grant to a user, or to its groups, with the user's
-// requests, as [Compare] does. Files and warnings are as in [Read].
+// requests, as [Compare] does. Files and warnings are as in [Read]. The report has no number of Decisions.
 func ReadAndCompare(standardInput io.Reader, files []string, user string, groups []string, requests []Request,
-	own *Kubelets) ([]Comparison, []string, error) {
+	own *Kubelets) (*Report, []string, error) {
 	policy, objects, err := readPolicy(standardInput, files)
 	if err != nil {
 		return nil, nil, err
 	}
-	return Compare(policy.ClusterRules(user, groups), requests, own), MissingRoles(objects), nil
+	return &Report{User: user, Comparisons: Compare(policy.ClusterRules(user, groups), requests, own),
+		MissingRoles: policy.MissingClusterRoles(user, groups)}, MissingRoles(objects), nil
 }
 
 func readPolicy(standardInput io.Reader, files []string) (*reviewapi.Policy, []runtime.Object, error) {

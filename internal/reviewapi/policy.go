@@ -80,19 +80,41 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) authori
 }
 
 // ClusterRules returns the rules of the roles that ClusterRoleBindings bind to a user, as in the field User of a spec,
-// or to its groups. A binding whose role does not exist has no rules. The caller must not change the returned rules.
-func (p *Policy) ClusterRules(name string, groups []string) (rules []rbacv1.PolicyRule) {
+// or to its groups. A binding whose role does not exist has no rules; see [Policy.MissingClusterRoles]. The caller must
+// not change the returned rules.
+func (p *Policy) ClusterRules(name string, groups []string) []rbacv1.PolicyRule {
 	if slices.Contains(groups, user.SystemPrivilegedGroup) {
 		return []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}}
 	}
+	rules, _ := p.clusterRules(name, groups)
+	return rules
+}
+
+// MissingClusterRoles returns the sorted names of the ClusterRoles that ClusterRoleBindings bind to a user or to its
+// groups, but that do not exist. So the rights of the user are not known. Members of system:masters may do everything,
+// and have no missing roles.
+func (p *Policy) MissingClusterRoles(name string, groups []string) []string {
+	if slices.Contains(groups, user.SystemPrivilegedGroup) {
+		return nil
+	}
+	_, missing := p.clusterRules(name, groups)
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// clusterRules returns the rules of the roles that are bound to a user, and the names of the roles that do not exist.
+func (p *Policy) clusterRules(name string, groups []string) (rules []rbacv1.PolicyRule, missing []string) {
 	spec := authorizationv1.SubjectAccessReviewSpec{User: name, Groups: groups}
 	for _, b := range p.bindings[""] {
 		if slices.ContainsFunc(b.Subjects, func(s rbacv1.Subject) bool { return subjectMatches(s, &spec, "") }) {
-			bound, _ := p.rulesOf(b)
+			bound, err := p.rulesOf(b)
+			if err != nil {
+				missing = append(missing, b.RoleRef.Name)
+			}
 			rules = append(rules, bound...)
 		}
 	}
-	return rules
+	return rules, missing
 }
 
 // describe describes a binding and its subject as in kube-apiserver's reason: `ClusterRoleBinding "b" of ClusterRole

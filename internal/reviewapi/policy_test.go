@@ -1,6 +1,7 @@
 package reviewapi
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -321,5 +322,13 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: bob}]
 	}
 	if got := policy.ClusterRules("bob", []string{"system:masters"}); len(got) != 1 || got[0].Verbs[0] != "*" {
 		t.Errorf("a member of system:masters has the rules %v", got)
+	}
+	for user, want := range map[string]string{"alice": "[]", "bob": "[missing]"} {
+		if got := fmt.Sprint(policy.MissingClusterRoles(user, nil)); got != want {
+			t.Errorf("the missing roles of %s are %s, want %s", user, got, want)
+		}
+	}
+	if got := policy.MissingClusterRoles("bob", []string{"system:masters"}); len(got) > 0 {
+		t.Errorf("a member of system:masters has the missing roles %v", got)
 	}
 }
