@@ -2,6 +2,7 @@ package symptoms
 
 import (
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ type Facts struct {
 }
 
 // These are values of Facts.Callee. Others are names of programs in the catalog, and "container runtime", "registry",
-// "proxy", "webhook or aggregated API server", "cAdvisor", "DNS", "etcd" and "the server of k3s or RKE2".
+// "proxy", "webhook or aggregated API server", "cAdvisor", "DNS", "etcd", "pod" and "the server of k3s or RKE2".
 const (
 	kubelet       = "kubelet"
 	readOnlyPort  = "read-only port"
@@ -137,7 +138,7 @@ func (f *Facts) readAddress(text string) {
 		path = strings.TrimRight(path, ":,;)]}")
 		setFact(&f.Path, path)
 		setFact(&f.Callee, calleeOf(scheme, host, path))
-		if dialed == "" || f.Callee != calleeOf("", dialed, "") {
+		if dialed == "" || f.Callee != calleeOf("", dialed, "") && portOf(dialed) != portOf(host) {
 			setFact(&f.Address, host)
 		}
 	}
@@ -202,11 +203,20 @@ func programNamed(name string) *program {
 // calleesByPort lists ports that are normally used by one program.
 var calleesByPort = map[string]string{
 	"10250": kubelet, "10255": readOnlyPort, "10248": healthzPort, "4194": "cAdvisor",
-	"6443": kubeAPIServer, "8443": kubeAPIServer, "16443": kubeAPIServer, "6444": kubeAPIServer,
-	"8080": kubeAPIServer, "7443": kubeAPIServer,
+	"6443": kubeAPIServer, "6444": kubeAPIServer,
 	"2379": "etcd", "2380": "etcd", "53": "DNS", "9345": "the server of k3s or RKE2",
 	"8132": "konnectivity-server", "8133": "konnectivity-server",
 }
+
+// apiServersPorts are other ports that kube-apiserver is configured with, for example by minikube and MicroK8s. Many
+// other programs use them too.
+var apiServersPorts = map[string]bool{"8080": true, "8443": true, "7443": true, "16443": true}
+
+// apiServersPath matches the paths of kube-apiserver that other programs rarely have.
+var apiServersPath = regexp.MustCompile(`^/(?:apis?(?:/|$)|version|openapi/)`)
+
+// healthPath matches paths that kube-apiserver, the healthz port of a kubelet and many other programs have.
+var healthPath = regexp.MustCompile(`^/(?:healthz|livez|readyz)?(?:/|$)`)
 
 // kubeletPath matches the paths of a kubelet. Other programs serve some of them too, so the port is more important.
 var kubeletPath = regexp.MustCompile(`^/(?:containerLogs|exec|attach|portForward|run|stats/(?:summary|container)` +
@@ -218,30 +228,48 @@ func calleeOf(scheme, host, path string) string {
 	if err != nil {
 		name, port = host, ""
 	}
+	mayBeAPIServer := calleesByPort[port] == kubeAPIServer || apiServersPorts[port]
 	switch {
 	case strings.HasPrefix(path, "/cri/"):
 		return "container runtime"
 	case strings.HasPrefix(path, "/v2/") || path == "/v2":
 		return "registry"
-	case kubeletPath.MatchString(path) && calleesByPort[port] != kubeAPIServer:
+	case kubeletPath.MatchString(path) && !mayBeAPIServer:
 		if port == "10255" || scheme == "http" && port != "10250" {
 			return readOnlyPort
 		}
 		return kubelet
 	case strings.HasSuffix(name, ".svc") && name != "kubernetes.default.svc":
 		return "webhook or aggregated API server"
-	case strings.HasPrefix(path, "/apis/metrics.k8s.io") && port != "" && calleesByPort[port] == "":
+	case strings.HasPrefix(path, "/apis/metrics.k8s.io") && port != "" && !mayBeAPIServer && calleesByPort[port] == "":
 		return "webhook or aggregated API server"
 	case calleesByPort[port] != "":
 		return calleesByPort[port]
+	case name == "kubernetes" || strings.HasPrefix(name, "kubernetes.default"), apiServersPath.MatchString(path),
+		isLoopback(name), scheme == "https" && port != "8080" && healthPath.MatchString(path):
+		if apiServersPorts[port] {
+			return kubeAPIServer
+		}
+	}
+	switch {
 	case port != "" && port != "443" && port != "80":
 		return otherServer
-	case strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/apis/") || path == "/api" || path == "/apis" ||
-		strings.HasPrefix(path, "/version") || strings.HasPrefix(path, "/openapi/") ||
-		name == "kubernetes" || strings.HasPrefix(name, "kubernetes.default"):
+	case apiServersPath.MatchString(path), name == "kubernetes", strings.HasPrefix(name, "kubernetes.default"):
 		return kubeAPIServer
+	case path != "" && !healthPath.MatchString(path):
+		return otherServer
 	}
 	return ""
+}
+
+func portOf(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // operationOf returns the purpose of a request for a path of a kubelet.

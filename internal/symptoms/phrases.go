@@ -81,7 +81,7 @@ func (f *Facts) calleePhrase() string {
 		return "the kubelet's " + f.Callee + at
 	case kubelet:
 		return "the kubelet" + at
-	case "container runtime", "webhook or aggregated API server", "registry", "proxy":
+	case "container runtime", "webhook or aggregated API server", "registry", "proxy", "pod":
 		return "the " + f.Callee + at
 	}
 	return f.Callee + at
