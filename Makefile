@@ -2,6 +2,10 @@
 
 SHELL := /bin/bash
 BIN := bin
+
+# The program is built without cgo. So is everything else except the tests with the race detector, so that all builds share
+# one build cache: with cgo, half of the 1,000 packages would be compiled once more.
+export CGO_ENABLED := 0
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -43,7 +47,7 @@ build: ## build bin/fauxlet, a static binary
 	@mkdir -p $(BIN)
 	@[ -e $(BIN)/fauxlet ] || echo "building $(BIN)/fauxlet: the first build downloads 100 modules and compiles 1,000" \
 		"packages, which takes 3 to 8 minutes on 2 CPUs; later builds take seconds"
-	@set -o pipefail; CGO_ENABLED=0 go build -v -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/fauxlet ./cmd/fauxlet \
+	@set -o pipefail; go build -v -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/fauxlet ./cmd/fauxlet \
 		2>&1 | $(PROGRESS)
 
 .PHONY: test
@@ -53,13 +57,14 @@ test: ## run the tests of the module
 
 # The race detector needs a C compiler. A program with it sleeps a second at its end, which GORACE prevents.
 .PHONY: race
+race: export CGO_ENABLED := 1
 race: ## run the tests of the module with the race detector, which takes more than twice as long
 	GORACE=atexit_sleep_ms=0 go test -race -p $(PACKAGES) ./...
 
 .PHONY: e2e
 e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes; ARGS=-short runs the quick ones)
-	cd e2e && CGO_ENABLED=0 go run ./preflight $(if $(ARGS),,-build)
-	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
+	cd e2e && go run ./preflight $(if $(ARGS),,-build)
+	cd e2e && go test -count=1 -timeout 80m $(ARGS) ./...
 
 # What the tests of e2e-versions show: the statements of docs/claims.md, a node that joins, logs, streams, and a check that
 # passes.
@@ -70,16 +75,16 @@ empty :=
 
 .PHONY: e2e-versions
 e2e-versions: ## join, logs, exec, check and docs/claims.md against the kube-apiservers of APISERVERS (1.31 1.34 1.36; the first build of each takes 5 to 15 minutes)
-	cd e2e && CGO_ENABLED=0 go run ./preflight
+	cd e2e && go run ./preflight
 	@failed=; for minor in $(or $(APISERVERS),1.31 1.34 1.36); do echo "== kube-apiserver $$minor"; \
-		(cd e2e && FAUXLET_E2E_APISERVER=$$minor CGO_ENABLED=0 go test -count=1 -timeout 80m \
+		(cd e2e && FAUXLET_E2E_APISERVER=$$minor go test -count=1 -timeout 80m \
 			-run '^($(subst $(empty) $(empty),|,$(strip $(VERSIONS_TESTS))))$$' $(ARGS) ./cluster ./node) || failed+=" $$minor"; \
 	done; [ -z "$$failed" ] || { echo "e2e-versions: failed with kube-apiserver$$failed" >&2; exit 1; }
 
 .PHONY: compare
 compare: ## compare the answers to N (1000000) generated requests with the kubelet's own server, from SEED (1) on, up to LIMIT (20) differences
 	@mkdir -p $(BIN)
-	cd e2e && CGO_ENABLED=0 go test -c -o ../$(BIN)/compare.test ./same
+	cd e2e && go test -c -o ../$(BIN)/compare.test ./same
 	@cd e2e/same && FAUXLET_E2E_COMPARE=$(or $(N),1000000) FAUXLET_E2E_SEED=$(or $(SEED),1) \
 		FAUXLET_E2E_DIFFERENCES=$(or $(LIMIT),20) \
 		exec ../../$(BIN)/compare.test -test.run '^TestCompare$$' -test.timeout 0
@@ -87,14 +92,14 @@ compare: ## compare the answers to N (1000000) generated requests with the kubel
 .PHONY: record
 record: ## record the answers of the kubelet's server of VERSION (such as 1.33) for make test (the first build takes about 10 minutes)
 	@[ "$(origin VERSION)" = "command line" ] || { echo "make record: set VERSION, for example VERSION=1.33" >&2; exit 2; }
-	cd e2e && FAUXLET_E2E_RECORD=$(VERSION) CGO_ENABLED=0 go test -count=1 -timeout 80m -v -run '^TestRecord$$' ./same
+	cd e2e && FAUXLET_E2E_RECORD=$(VERSION) go test -count=1 -timeout 80m -v -run '^TestRecord$$' ./same
 	[ ! -e e2e/record/$(VERSION).mod ] || $(MAKE) older-facts
 
 # The facts about an older kubelet are its feature gates, flags, defaults, and results of loading configurations.
 .PHONY: older-facts
 older-facts:
 	@mkdir -p $(BIN)
-	cd e2e && CGO_ENABLED=0 go build -o ../$(BIN)/older-facts -mod=mod -modfile=record/$(VERSION).mod -tags older ./kubeletfacts
+	cd e2e && go build -o ../$(BIN)/older-facts -mod=mod -modfile=record/$(VERSION).mod -tags older ./kubeletfacts
 	$(BIN)/older-facts facts > $(BIN)/older.json && mv $(BIN)/older.json config/testdata/older/$(VERSION).json
 	$(BIN)/older-facts loads > $(BIN)/older.json && mv $(BIN)/older.json config/testdata/older/$(VERSION)-loads.json
 	go test ./config -count=1 -run TestVersionFacts -update
@@ -107,16 +112,16 @@ fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs foun
 
 .PHONY: bench
 bench: ## compare CPU time and speed of a request and a long log with a bare net/http server, and with the kubelet's own once make e2e has built it
-	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
+	go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
 	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-????????????" >/dev/null; then \
-		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
+		cd e2e && go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 
 # The test is built first and run without "go test", which would hold back its output.
 .PHONY: soak
 soak: ## run fauxlet in a cluster under all kinds of requests, and fail if goroutines, descriptors or live heap grow (TIME=10m)
 	@mkdir -p $(BIN)
-	cd e2e && CGO_ENABLED=0 go test -c -o ../$(BIN)/soak.test ./soak
+	cd e2e && go test -c -o ../$(BIN)/soak.test ./soak
 	@cd e2e/soak && exec ../../$(BIN)/soak.test -test.run '^TestSoak$$' -time $(or $(TIME),10m) -results ../../$(BIN) $(ARGS)
 
 # Platforms that the program is also built for. Vet compiles the files that only they have.
@@ -129,11 +134,11 @@ lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionl
 	go mod tidy -diff
 	cd e2e && go mod tidy -diff
 	go vet ./...
-	cd e2e && CGO_ENABLED=0 go vet ./...
+	cd e2e && go vet ./...
 	@set -e; for platform in $(PLATFORMS); do echo "go vet for $$platform"; \
-		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 go vet ./...; done
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet ./...; done
 	go run $(STATICCHECK) ./...
-	cd e2e && CGO_ENABLED=0 go run $(STATICCHECK) ./...
+	cd e2e && go run $(STATICCHECK) ./...
 	go run $(ACTIONLINT) -shellcheck= -pyflakes=
 	$(REMOTE) $(RELEASE) check
 	@set -o pipefail; out=$$(mktemp); trap 'rm -f $$out' EXIT; \
@@ -143,7 +148,7 @@ lint: site ## run gofmt, go vet (also for other platforms), staticcheck, actionl
 
 .PHONY: site
 site: ## make HTML pages with search from the pages of docs/, into the folder site, and fail if a link is broken
-	cd e2e && CGO_ENABLED=0 go run ./site -out ../site $(ARGS)
+	cd e2e && go run ./site -out ../site $(ARGS)
 	@echo "open site/index.html"
 
 .PHONY: generate
@@ -188,7 +193,7 @@ api-diff: ## list the changes of the exported API since BASE (a tag or commit), 
 module: ## give the module another path, in all files (MODULE=github.com/OWNER/fauxlet)
 	@go run ./packaging/module "$(MODULE)"
 
-RELEASE := CGO_ENABLED=0 go run -trimpath -ldflags "-s -w" $(GORELEASER)
+RELEASE := go run -trimpath -ldflags "-s -w" $(GORELEASER)
 
 # goreleaser needs the URL of a repository on GitHub, even if it uploads nothing. These variables give it one, for a clone
 # without a remote, or with a remote that is a folder.
