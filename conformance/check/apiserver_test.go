@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -19,9 +20,12 @@ import (
 	"sync"
 	"testing"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
@@ -30,6 +34,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 
+	"fauxlet/conformance/stage"
 	"fauxlet/testcerts"
 )
 
@@ -44,9 +49,10 @@ type apiserver struct {
 	transport func() *http.Transport // returns a new transport
 	busy      sync.Mutex             // for the defect "does one thing at a time"; the method "alone" locks it
 
-	mu    sync.Mutex
-	nodes map[string]*v1.Node
-	pods  map[string]*v1.Pod
+	mu       sync.Mutex
+	nodes    map[string]*v1.Node
+	pods     map[string]*v1.Pod
+	requests map[string]*certificatesv1.CertificateSigningRequest
 }
 
 // certificates returns the client certificate of all API servers, the serving certificate of all API servers and
@@ -78,7 +84,8 @@ func startAPIServerWith(t *testing.T, defect string, configMaps map[string]map[s
 	pairs, err := certificates()
 	must(t, err)
 	client, serving := pairs.client, pairs.serving
-	a := &apiserver{defect: defect, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
+	a := &apiserver{defect: defect, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{},
+		requests: map[string]*certificatesv1.CertificateSigningRequest{}}
 	a.transport = func() *http.Transport {
 		return utilnet.SetTransportDefaults(&http.Transport{
 			TLSClientConfig: &tls.Config{
@@ -124,6 +131,7 @@ func startAPIServerWith(t *testing.T, defect string, configMaps map[string]map[s
 		)
 	}
 	mux.HandleFunc("/api/v1/nodes/{node}/proxy/{path...}", a.proxy)
+	a.handleRequests(mux)
 	a.Server = httptest.NewUnstartedServer(mux)
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.EnableHTTP2 = true
@@ -185,6 +193,71 @@ func answerError(w http.ResponseWriter, err error) {
 	s := status.Status()
 	s.APIVersion, s.Kind = "v1", "Status"
 	answerJSON(w, int(s.Code), &s)
+}
+
+// An API server with the defect refusesToSign has no program that signs serving certificates. The one with the defect
+// signsForOthers has signed a certificate for another node. No other API server answers CertificateSigningRequests.
+const (
+	refusesToSign  = "refuses to sign"
+	signsForOthers = "signs only for other nodes"
+)
+
+// handleRequests handles CertificateSigningRequests. The signer refuses each request that is approved.
+func (a *apiserver) handleRequests(mux *http.ServeMux) {
+	const path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+	if a.defect == refusesToSign || a.defect == signsForOthers {
+		add := func(name string, labels map[string]string, signer string, certificate string) {
+			request := &certificatesv1.CertificateSigningRequest{}
+			request.Name, request.Labels, request.Spec.SignerName = name, labels, signer
+			request.Status.Certificate = []byte(certificate)
+			a.requests[name] = request
+		}
+		add("of-another-signer", nil, certificatesv1.KubeAPIServerClientKubeletSignerName, "PEM")
+		add("pending", nil, certificatesv1.KubeletServingSignerName, "")
+		add("of-another-run", map[string]string{stage.RunLabel: "x"}, certificatesv1.KubeletServingSignerName, "PEM")
+		if a.defect == signsForOthers {
+			add("csr-of-node-1", nil, certificatesv1.KubeletServingSignerName, "PEM")
+		}
+	}
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.requests) })
+	mux.HandleFunc("GET "+path+"/{name}", func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		answerJSON(w, 200, a.requests[r.PathValue("name")])
+	})
+	mux.HandleFunc("PUT "+path+"/{name}/approval", func(w http.ResponseWriter, r *http.Request) {
+		request := &certificatesv1.CertificateSigningRequest{}
+		if err := json.NewDecoder(r.Body).Decode(request); err != nil {
+			answerError(w, apierrors.NewBadRequest(err.Error()))
+			return
+		}
+		request.Status.Conditions = append(request.Status.Conditions,
+			certificatesv1.CertificateSigningRequestCondition{Type: certificatesv1.CertificateFailed,
+				Status: v1.ConditionTrue, Message: "no machine has this name"})
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.requests[request.Name] = request
+		answerJSON(w, 200, request)
+	})
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		byLabel, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+		byField, fieldErr := fields.ParseSelector(r.URL.Query().Get("fieldSelector"))
+		if err = cmp.Or(err, fieldErr); err != nil {
+			answerError(w, apierrors.NewBadRequest(err.Error()))
+			return
+		}
+		list := &certificatesv1.CertificateSigningRequestList{}
+		list.APIVersion, list.Kind = "certificates.k8s.io/v1", "CertificateSigningRequestList"
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, request := range a.requests {
+			if byLabel.Matches(labels.Set(request.Labels)) &&
+				byField.Matches(fields.Set{"spec.signerName": request.Spec.SignerName}) {
+				list.Items = append(list.Items, *request)
+			}
+		}
+		answerJSON(w, 200, list)
+	})
 }
 
 // The method "alone" calls the given function. If the API server has the defect "does one thing at a time", the method
@@ -312,7 +385,7 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		streamer.Transport = a.transport()
 	case "takes its own for a status":
 		streamer.ResponseChecker = newChecker{}
-	case verifiesServing, verifiesNodeNames, losesConnections:
+	case verifiesServing, verifiesNodeNames, losesConnections, refusesToSign, signsForOthers:
 		if r.URL.Query().Get("insecureSkipTLSVerifyBackend") != "true" {
 			streamer.Transport = a.verifying(r)
 		}

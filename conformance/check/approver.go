@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -191,6 +192,9 @@ func requiredForApprovers(node string) []requirement {
 type approverAnswers struct {
 	wait     time.Duration
 	requests map[string]*approverAnswer // the keys are the names of approverTrials
+	// issuedToOther is the name of another node's request that has a certificate. It is set only if the correct request
+	// was approved and has none.
+	issuedToOther string
 }
 
 // approverAnswer is the answer to one request.
@@ -259,7 +263,7 @@ func (r *run) newApproverAnswers(ctx context.Context) (*approverAnswers, error) 
 	if err != nil {
 		return nil, err
 	}
-	answers := &approverAnswers{r.options.ApproverWait, map[string]*approverAnswer{}}
+	answers := &approverAnswers{wait: r.options.ApproverWait, requests: map[string]*approverAnswer{}}
 	for _, t := range approverTrials {
 		a, err := r.requestCertificate(ctx, asNode, t)
 		if err != nil {
@@ -278,9 +282,27 @@ func (r *run) newApproverAnswers(ctx context.Context) (*approverAnswers, error) 
 		return nil, err
 	}
 	// The signer may need a moment for a request that was approved at the end.
-	return answers, r.watchApprover(ctx, answers, r.soon, func(a *approverAnswer) bool {
-		return !a.approved() || a.settled()
-	})
+	err = r.watchApprover(ctx, answers, r.soon, func(a *approverAnswer) bool { return !a.approved() || a.settled() })
+	if err != nil {
+		return nil, err
+	}
+	if answers.requests[correctRequest].notIssued() != nil {
+		answers.issuedToOther, err = r.issuedToOther(ctx)
+	}
+	return answers, err
+}
+
+// notIssued returns an error if the request was approved, but the signer issued no certificate.
+func (a *approverAnswer) notIssued() error {
+	failed := a.condition(certificatesv1.CertificateFailed)
+	switch {
+	case a.incomplete != nil || !a.approved():
+	case failed != nil:
+		return fmt.Errorf("the request was approved, but the signer refused it: %s: %s", failed.Reason, failed.Message)
+	case len(a.object.Status.Certificate) == 0:
+		return errors.New("the request was approved, but no certificate was issued")
+	}
+	return nil
 }
 
 // requestCertificate creates one request. Errors that concern only this request are in the answer.
@@ -474,19 +496,16 @@ func judgeCorrect(f *finding, answers *approverAnswers) error {
 	a.describe(f)
 	f.remedy = "# change the approver's rules. The node's name begins with fauxlet-check-, is in no DNS, and its " +
 		"address is the first --node-ip; if a rule excludes such nodes on purpose, the other checks still hold"
-	switch denied, failed := a.condition(certificatesv1.CertificateDenied),
-		a.condition(certificatesv1.CertificateFailed); {
+	switch denied := a.condition(certificatesv1.CertificateDenied); {
 	case a.incomplete != nil:
 		return a.incomplete
 	case denied != nil:
 		return f.fail("the correct request of a node was denied: %s: %s", denied.Reason, denied.Message)
-	case failed != nil:
+	case a.notIssued() != nil && answers.issuedToOther != "":
+		return onlyOthers{a.notIssued(), answers.issuedToOther}.warn(f)
+	case a.notIssued() != nil:
 		f.flag, f.remedy = signerFlag, signerRemedy
-		return f.fail("the request was approved, but the signer refused it: %s: %s", failed.Reason, failed.Message)
-	case a.approved() && len(a.object.Status.Certificate) == 0:
-		f.flag, f.remedy = signerFlag, signerRemedy
-		return f.fail("the request was approved, but no certificate was issued; kubelets with serverTLSBootstrap " +
-			"will not get one either")
+		return f.fail("%v; kubelets with serverTLSBootstrap will not get one either", a.notIssued())
 	case a.approved():
 		different, err := a.content.differences(a.object.Status.Certificate)
 		if err == nil && len(different) == 0 {
@@ -512,7 +531,8 @@ func judgeCorrect(f *finding, answers *approverAnswers) error {
 // These are about the signer of serving certificates in kube-controller-manager.
 const (
 	signerFlag   = "--cluster-signing-cert-file"
-	signerRemedy = signerFlag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager"
+	signerRemedy = signerFlag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager; the " +
+		"signer of a cloud may issue certificates only for machines that it knows"
 )
 
 // differences lists what differs between an issued certificate in PEM and the request.

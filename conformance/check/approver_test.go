@@ -136,6 +136,7 @@ func TestApproverVerdicts(t *testing.T) {
 	for _, test := range []struct {
 		name           string
 		correct, other *approverAnswer
+		issuedToOther  string
 		// The wanted verdicts and reasons. A reason may be only a part.
 		wantCorrect, wantOther, reasonCorrect, reasonOther string
 	}{
@@ -156,6 +157,14 @@ func TestApproverVerdicts(t *testing.T) {
 			other:       withConditions(content, nil, approved),
 			wantCorrect: "fail", reasonCorrect: "approved, but no certificate was issued",
 			wantOther: "fail", reasonOther: "the request was approved: a node can get"},
+		{name: "both are approved, and the signer knows only other nodes", correct: withConditions(content, nil, approved),
+			other: withConditions(content, nil, approved), issuedToOther: "csr-1", wantCorrect: "warn",
+			reasonCorrect: "the signer issues serving certificates for other nodes, but not for the check's node",
+			wantOther:     "fail", reasonOther: "the request was approved: a node can get"},
+		{name: "both are approved, and the signer refuses only these", issuedToOther: "csr-1",
+			correct: withConditions(content, nil, approved, failed),
+			other:   withConditions(content, nil, approved, failed), wantCorrect: "warn",
+			reasonCorrect: "for other nodes, but not for the check's node", wantOther: "fail"},
 		{name: "both are approved, and the signer refuses", correct: withConditions(content, nil, approved, failed),
 			other:       withConditions(content, nil, approved, failed),
 			wantCorrect: "fail", reasonCorrect: "the signer refused it: Because: of a rule", wantOther: "fail"},
@@ -167,7 +176,7 @@ func TestApproverVerdicts(t *testing.T) {
 	} {
 		trial := approverTrials[1]
 		answers := &approverAnswers{20 * time.Second, map[string]*approverAnswer{correctRequest: test.correct,
-			trial.name: test.other}}
+			trial.name: test.other}, test.issuedToOther}
 		for _, one := range []struct {
 			judge        func(*finding, *approverAnswers) error
 			want, reason string

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
@@ -46,6 +47,48 @@ func TestServing(t *testing.T) {
 				!strings.Contains(got.Reason, test.reason) {
 				t.Errorf("%s: %s (not applicable: %v) %s\n%s", check.ID, got.Verdict, got.NotApplicable, got.Reason,
 					strings.Join(got.Evidence, "\n"))
+			}
+		})
+	}
+}
+
+// TestSignerThatIssuesNothing checks the results of --approve-serving-certificate if the signer refuses the request of
+// the check's node. If it issues certificates to other nodes, no flag of kube-controller-manager is wrong.
+func TestSignerThatIssuesNothing(t *testing.T) {
+	const refusal = "the cluster issued no usable serving certificate: no machine has this name"
+	for _, test := range []struct {
+		apiserver, id string
+		verdict       conformance.Verdict
+		needs         string
+		reason, flag  string
+		evidence      string // a part
+	}{
+		{apiserver: refusesToSign, id: "serving.accepted", verdict: conformance.Fail, flag: signerFlag,
+			reason: refusal + "; kubelets with serverTLSBootstrap will not get a certificate either"},
+		{apiserver: refusesToSign, id: "after.reuse", verdict: conformance.Skipped, needs: "serving.accepted",
+			reason: "kube-apiserver accepts no available serving certificate; see serving.accepted"},
+		{apiserver: signsForOthers, id: "serving.accepted", verdict: conformance.Warn,
+			flag:     "signer kubernetes.io/kubelet-serving",
+			reason:   "the signer issues serving certificates for other nodes, but not for the check's node",
+			evidence: refusal + "\nCertificateSigningRequest csr-of-node-1 has a certificate"},
+		{apiserver: signsForOthers, id: "serving.node-name", verdict: conformance.Skipped,
+			reason: string(notForNodeOfCheck)},
+		{apiserver: signsForOthers, id: "after.reuse", verdict: conformance.Skipped, reason: string(notForNodeOfCheck)},
+	} {
+		t.Run(test.apiserver+" "+test.id, func(t *testing.T) {
+			t.Parallel()
+			r := startAPIServer(t, test.apiserver)
+			r.options.ApproveServingCertificate = true
+			r.accepted = func() (*tls.Certificate, error) { return r.newAccepted(t.Context()) }
+			checks, err := Select(Checks(), []string{test.id})
+			must(t, err)
+			check := checks[len(checks)-1]
+			f := &finding{}
+			got := f.result(check.run(t.Context(), r, f))
+			if check.ID != test.id || got.Verdict != test.verdict || got.Needs != test.needs || got.Flag != test.flag ||
+				got.NotApplicable || got.Incomplete || got.Reason != test.reason ||
+				!strings.Contains(strings.Join(got.Evidence, "\n"), test.evidence) {
+				t.Errorf("%s: %+v", check.ID, got)
 			}
 		})
 	}
