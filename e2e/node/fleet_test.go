@@ -51,8 +51,8 @@ type fleetRun struct {
 
 // TestFleet runs many nodes in one process. All nodes must become Ready and all pods Running, Leases must be renewed
 // in time, and each log must come from the right pod. With FAUXLET_E2E_FLEET=1000 the test measures 1000 nodes of
-// fauxlet, and then 1000 nodes of KWOK. FAUXLET_E2E_FLEET_LEASE=400 makes the Leases valid for 400 s instead of 40 s,
-// so that kube-apiserver can carry ten times as many nodes.
+// fauxlet, and then 1000 nodes of KWOK; -run TestFleet/fauxlet leaves out KWOK. FAUXLET_E2E_FLEET_LEASE=400 makes the
+// Leases valid for 400 s instead of 40 s, so that kube-apiserver can carry ten times as many nodes.
 func TestFleet(t *testing.T) {
 	programs.Slow(t)
 	nodes, rest := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET", 0), fleetRest
@@ -71,13 +71,13 @@ func TestFleet(t *testing.T) {
 	var names []string
 	var columns []figures
 	for _, fleet := range fleets {
-		programs.Path(t, fleet.name) // build the program before the measurement begins
 		if !t.Run(fleet.name, func(t *testing.T) {
+			programs.Path(t, fleet.name) // build the program before the measurement begins
 			columns = append(columns, measureFleet(t, int(nodes), lease, rest, fleet.start))
+			names = append(names, fleet.name)
 		}) {
 			return
 		}
-		names = append(names, fleet.name)
 	}
 	t.Logf("%d nodes with %d pods each, %v at rest\n%s", nodes, podsPerNode, rest, fleetTable(names, columns))
 }
