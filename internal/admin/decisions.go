@@ -13,7 +13,8 @@ import (
 type Decisions struct {
 	// Instance identifies the server process. IDs of different instances are unrelated. Last is the ID after which the
 	// next request should continue, as its query parameter "since". The list may lack Decisions with lower IDs, because
-	// they were dropped or because the filter excludes them. Recorded is the number of all Decisions that the process
+	// they were dropped or because the filter excludes them. If a limit has left out later Decisions, Last is the ID of
+	// the last Decision in the list. Recorded is the number of all Decisions that the process
 	// has recorded.
 	Instance string `json:"instance"`
 	Last     uint64 `json:"last"`
@@ -32,10 +33,14 @@ func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	entries, last := s.recorder.After(filter.After)
+	selected, more := filter.Select(entries)
+	if more { // the next request must continue with the Decisions that the limit has left out
+		last = selected[len(selected)-1].ID
+	}
 	response := Decisions{Instance: s.recorder.Instance(), Last: last, Recorded: s.recorder.LastID(),
 		Missed: s.recorder.Missed(), Decisions: []decisions.Record{}}
 	record := s.recordFunc(filter.Explanation)
-	for _, e := range filter.Select(entries) {
+	for _, e := range selected {
 		response.Decisions = append(response.Decisions, record(e))
 	}
 	return writeJSON(w, http.StatusOK, response)
@@ -51,7 +56,8 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Content-Disposition", `attachment; filename="decisions.jsonl"`)
 	encoder, record := json.NewEncoder(w), s.recordFunc(filter.Explanation)
-	for _, e := range filter.Select(entries) {
+	selected, _ := filter.Select(entries)
+	for _, e := range selected {
 		if err := encoder.Encode(record(e)); err != nil {
 			return nil // the client has disconnected
 		}

@@ -117,7 +117,8 @@ func (s *Server) stream(ctx context.Context, out *eventStream, follower *decisio
 			out.add(EventDropped, "", DroppedEvent{dropped})
 		}
 		record := s.recordFunc(filter.Explanation)
-		for _, e := range filter.Select(entries) {
+		selected, _ := filter.Select(entries)
+		for _, e := range selected {
 			out.add(EventDecision, eventID(s.recorder.Instance(), e.ID), record(e))
 			if out.buffer.Len() > sendAt && out.send() != nil {
 				return

@@ -56,9 +56,9 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
-// Select returns the Entries that the Filter matches, at most Limit.
-func (f *Filter) Select(entries []*Entry) []*Entry {
-	selected := entries[:0:0]
+// Select returns the Entries that the Filter matches, at most Limit. The result "more" is true if Limit has left out
+// Entries that are newer than the selected ones.
+func (f *Filter) Select(entries []*Entry) (selected []*Entry, more bool) {
 	for _, e := range entries {
 		if f.matches(e) {
 			selected = append(selected, e)
@@ -66,11 +66,11 @@ func (f *Filter) Select(entries []*Entry) []*Entry {
 	}
 	switch {
 	case f.Limit == 0 || len(selected) <= f.Limit:
-		return selected
+		return selected, false
 	case f.After > 0:
-		return selected[:f.Limit]
+		return selected[:f.Limit], true
 	}
-	return selected[len(selected)-f.Limit:]
+	return selected[len(selected)-f.Limit:], false
 }
 
 func (f *Filter) matches(e *Entry) bool {
