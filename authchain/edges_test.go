@@ -2,10 +2,14 @@ package authchain_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +205,85 @@ func TestTokenReviewFails(t *testing.T) {
 			if !strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") ||
 				decision.Outcome() != "error" {
 				t.Errorf("why: %q", decision.Why())
+			}
+		})
+	}
+}
+
+// TestResponseIsNoTokenReview checks that a token is not recorded as refused if the apiserver answers its TokenReview
+// with the status 200 and something that is no TokenReview.
+func TestResponseIsNoTokenReview(t *testing.T) {
+	p := newPKI(t)
+	const protobuf = "application/vnd.kubernetes.protobuf"
+	for _, c := range []struct{ name, contentType, body string }{
+		{"page", "text/html", "<html>Sign in</html>"},
+		{"page-sent-as-json", "application/json", "<html>Sign in</html>"},
+		{"page-sent-as-protobuf", protobuf, "<html>Sign in</html>"},
+		{"empty", "application/json", ""},
+		{"no-kind", "application/json", `{"kind": "Unknown", "apiVersion": "authentication.k8s.io/v1"}`},
+		{"bad-version", "application/json", `{"kind": "TokenReview", "apiVersion": "a/b/c"}`},
+		{"wrong-type", "application/json",
+			`{"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": "authenticated"}`},
+		{"cut-protobuf", protobuf, "k8s\x00\x0a\x7f"},
+		{"bad-protobuf", protobuf, "k8s\x00\x0f"},
+		{"status", "application/json", `{"kind": "Status", "apiVersion": "v1", "status": "Failure"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAPIServer(t)
+			a.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Type", c.contentType)
+				io.WriteString(w, c.body)
+				return true
+			}
+			config := webhookConfig(p, a)
+			config.Anonymous = true
+			s := newStandin(t, newChain(t, config), true)
+			status, _, decision := s.send(t, "GET", "/pods", bearer("any"))
+			if status != 401 || decision.Outcome() != "error" ||
+				!strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") {
+				t.Errorf("%d, outcome %q, why %q, want 401 and an error", status, decision.Outcome(), decision.Why())
+			}
+		})
+	}
+}
+
+// TestClientLeavesDuringTokenReview checks that a token is not recorded as refused if its request ends before its
+// TokenReview.
+func TestClientLeavesDuringTokenReview(t *testing.T) {
+	p := newPKI(t)
+	for _, c := range []struct {
+		name, header, value string
+		end                 func(context.Context) (context.Context, context.CancelFunc)
+		why                 string
+	}{
+		{"bearer-token", "Authorization", "Bearer any", context.WithCancel,
+			"the client closed its request before the apiserver answered"},
+		{"websocket-token", "Sec-Websocket-Protocol", "base64url.bearer.authorization.k8s.io.YW55, v4.channel.k8s.io",
+			context.WithCancel, "the client closed its request before the apiserver answered"},
+		{"deadline", "Authorization", "Bearer any", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 0)
+		}, "the apiserver did not answer in time"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAPIServer(t)
+			ctx, cancel := c.end(t.Context())
+			answer := make(chan struct{})
+			t.Cleanup(func() { close(answer) })
+			a.intercept = func(http.ResponseWriter, *http.Request) bool {
+				cancel()
+				<-answer
+				return false
+			}
+			r := httptest.NewRequestWithContext(ctx, "GET", "/pods", nil)
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", "websocket")
+			r.Header.Set(c.header, c.value)
+			decision, err := newChain(t, webhookConfig(p, a)).Decide(r)
+			var refusal *authchain.Refusal
+			if !errors.As(err, &refusal) || refusal.Status != 401 || decision.Outcome() != "error" ||
+				!strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") ||
+				!strings.HasSuffix(decision.Why(), "failed: "+c.why) {
+				t.Errorf("%v, outcome %q, why %q", err, decision.Outcome(), decision.Why())
 			}
 		})
 	}

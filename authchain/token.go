@@ -77,7 +77,8 @@ func Fingerprint(token string) string { return fingerprint(sha256.Sum256([]byte(
 func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 
 // recordedToken looks tokens up in the cache. In the current step, it records the fingerprint of the token and whether
-// the result came from the cache.
+// the result came from the cache. If there is no result, because the review failed or because the client left before
+// the review ended, the error is a failedReview.
 type recordedToken struct {
 	reviewer *tokenReviewer
 	cache    func() authenticator.Token
@@ -93,6 +94,10 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 	step.Cached = err == nil && review == nil
 	if review != nil {
 		decision.AddAffectedBy(review.affectedBy...)
+	}
+	var about *tokenError
+	if err != nil && !errors.As(err, &about) {
+		err = &failedReview{err}
 	}
 	if ok {
 		reviewed, _ := response.User.(*reviewedUser)

@@ -5,6 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,8 +50,8 @@ func tokenReviewFrom(ctx context.Context) *tokenReview {
 	return review
 }
 
-// AuthenticateToken sends a TokenReview. If the review API does not answer, the error is a failedReview. Otherwise, it
-// is the error that the review API returned about the token.
+// AuthenticateToken sends a TokenReview. If a TokenReview came back with an error about the token, the returned error
+// is a tokenError.
 func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	review := &tokenReview{token: sha256.Sum256([]byte(token))}
 	response, ok, err := t.sender.AuthenticateToken(
@@ -56,10 +61,33 @@ func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*a
 	if ok {
 		response.User = newReviewedUser(response.User, token)
 	}
-	if err != nil && !review.answered {
-		err = &failedReview{err}
+	if review.answered && isAboutToken(err) {
+		err = &tokenError{err}
 	}
 	return response, ok, err
+}
+
+// isAboutToken reports whether the error of a review with a 2xx status is the text in the field status.error of the
+// TokenReview. Otherwise, the response was not a TokenReview, and the error is about its content. (plugin/pkg/
+// authenticator/token/webhook makes an error from status.error with errors.New; client-go: Result.Into)
+func isAboutToken(err error) bool {
+	if reflect.TypeOf(err) != reflect.TypeOf(errors.New("")) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	text := err.Error()
+	return !slices.ContainsFunc(decodeErrors, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
+}
+
+// decodeErrors lists the beginnings of errors about a response that cannot be decoded. It does not list errors that
+// have a type of their own. (client-go: Result.Into; apimachinery: pkg/runtime/serializer/json and protobuf; generated
+// protobuf code)
+var decodeErrors = []string{
+	"serializer for ",
+	"0-length response with status code: ",
+	"couldn't get version/kind; ",
+	"unexpected GroupVersion string: ",
+	"provided data does not appear to be a protobuf message",
+	"proto: ",
 }
 
 func (t *tokenReviewer) slot(sum [sha256.Size]byte) *atomic.Pointer[tokenReview] {
@@ -75,8 +103,10 @@ func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *t
 	return nil
 }
 
-// failedReview is the error of a TokenReview to which the review API did not respond. It has the text of the error that
-// it wraps.
+// tokenError is an error that a TokenReview reports about a token.
+type tokenError struct{ error }
+
+// failedReview is the error of a token that was not reviewed. It has the text of the error that it wraps.
 type failedReview struct{ error }
 
 func (f *failedReview) Unwrap() error { return f.error }
