@@ -10,11 +10,11 @@ import (
 // postCheckpoint answers as a kubelet whose container runtime does not implement checkpoints.
 // (kubelet: Server.checkpoint, Kubelet.CheckpointContainer)
 func (h *podHandlers) postCheckpoint(_ http.ResponseWriter, r *http.Request) error {
-	at, err := locate(h.pods, r)
+	at, pod, err := locate(h.pods, r)
 	if err != nil {
 		return err
 	}
-	if pod, _ := h.pods.Get(at.namespace, at.pod); !pods.HasContainer(pod, at.container) {
+	if !pods.HasContainer(pod, at.container) {
 		return statusErrorf(http.StatusNotFound, "container %s does not exist", at.container)
 	}
 	if timeouts := r.URL.Query()["timeout"]; len(timeouts) > 0 {

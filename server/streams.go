@@ -56,7 +56,7 @@ func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return statusErrorf(http.StatusBadRequest, "%v", err)
 	}
-	at, err := h.running(r, "container not found (%[1]q)")
+	at, _, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
 		return err
 	}
@@ -74,11 +74,10 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return statusErrorf(http.StatusBadRequest, "%v", err)
 	}
-	at, err := h.running(r, "container %[1]s not found in pod %[2]s")
+	at, pod, err := h.running(r, "container %[1]s not found in pod %[2]s")
 	if err != nil {
 		return err
 	}
-	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
@@ -98,15 +97,15 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	return h.stream(w, r, "attach", options, h.limitStreams(execLimit(&served), serve))
 }
 
-// The method "running" returns the container that the path of a request names. If the container is not running, it
-// returns an error. The format of its text is the argument "notRunning". The format's first argument is the name of the
-// container, and the second is the name of the pod.
-func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
-	at, err := locate(h.pods, r)
+// The method "running" returns the container that the path of a request names, and its pod. If the container is not
+// running, it returns an error. The format of its text is the argument "notRunning". The format's first argument is the
+// name of the container, and the second is the name of the pod.
+func (h *streamHandlers) running(r *http.Request, notRunning string) (location, *v1.Pod, error) {
+	at, pod, err := locate(h.pods, r)
 	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
 		err = statusErrorf(http.StatusInternalServerError, notRunning, at.container, at.fullName())
 	}
-	return at, err
+	return at, pod, err
 }
 
 // getPortForward forwards ports of a pod. (kubelet: Server.getPortForward)
@@ -123,11 +122,10 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 				"forwarded", len(options.Ports), maxWebSocketPorts)
 		}
 	}
-	at, err := locate(h.pods, r)
+	at, pod, err := locate(h.pods, r)
 	if err != nil {
 		return err
 	}
-	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusNotFound, "pod not found")
 	}
@@ -151,7 +149,7 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 // postRun runs the command in the query and returns its output. It does not read the body. As in a kubelet, the output
 // has the content type application/json, whatever it contains. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
-	at, err := h.running(r, "container not found (%[1]q)")
+	at, _, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
 		return err
 	}
@@ -197,14 +195,16 @@ type location struct{ namespace, pod, uid, container string }
 func (l *location) fullName() string { return l.pod + "_" + l.namespace }
 
 // locate returns the pod and the container that the path of a request names. It returns an error if the pod does not
-// exist, but does not check the container.
-func locate(store *pods.Store, r *http.Request) (location, error) {
+// exist, but does not check the container. Callers must use the returned pod: a second look-up may not find it, because
+// a pod can be removed at any time.
+func locate(store *pods.Store, r *http.Request) (location, *v1.Pod, error) {
 	vars := mux.Vars(r)
 	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
-	if _, found := store.Get(at.namespace, at.pod); !found {
-		return at, statusErrorf(http.StatusNotFound, "pod does not exist")
+	pod, found := store.Get(at.namespace, at.pod)
+	if !found {
+		return at, nil, statusErrorf(http.StatusNotFound, "pod does not exist")
 	}
-	return at, nil
+	return at, pod, nil
 }
 
 // The method "stream" proxies a connection to the container runtime. A WebSocket with version 5 of the protocol is
