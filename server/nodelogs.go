@@ -203,6 +203,9 @@ func (j *journal) query(q *logQuery) string {
 // text returns the journal's entries about the given services between two times, in the format of `journalctl --utc
 // --output=short-precise`.
 func (j *journal) text(services []string, since, until time.Time) string {
+	if since.After(until) { // the difference between two times may be longer than a Duration
+		return ""
+	}
 	var b strings.Builder
 	first := max(0, (since.Sub(j.booted)+journalInterval-1)/journalInterval)
 	for i := first; ; i++ {

@@ -79,6 +79,7 @@ func TestNodeLogQuery(t *testing.T) {
 		{"query=kubelet&tailLines=0", 200, "-- No entries --\n"},
 		{"query=kubelet&pattern=LEASE&tailLines=1", 200, "-- No entries --\n"},
 		{"query=kubelet&sinceTime=2126-01-01T00:00:00Z", 200, "-- No entries --\n"},
+		{"query=kubelet&sinceTime=2500-01-01T00:00:00Z", 200, "-- No entries --\n"},
 		{"query=kubelet&untilTime=2006-01-01T00:00:00Z", 200, "-- No entries --\n"},
 		{"query=kubelet&boot=-1", 200,
 			"Data from the specified boot (-1) is not available: No such boot ID in journal\n"},
