@@ -20,8 +20,8 @@ func (d *Decision) By() Method {
 }
 
 // Outcome returns "allowed", "refused" or "error". The outcome of a failed TLS handshake is "refused". Outcome returns
-// "" if the chain did not decide on the request: on the read-only port, for a path that no handler serves, and for a
-// connection without a request.
+// "" if the chain did not decide on the request: on the read-only port, for a path that no handler serves, for the
+// request "OPTIONS *", and for a connection without a request.
 func (d *Decision) Outcome() string {
 	switch {
 	case d.Handshake != "":

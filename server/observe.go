@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"strings"
@@ -17,13 +18,14 @@ import (
 	"fauxlet/internal/tlserror"
 )
 
-// ServeHTTP counts a request, routes it, and records its Decision when the handler has returned.
+// ServeHTTP counts a request, routes it, and records its Decision when the handler has returned. The request
+// "OPTIONS *" is neither counted nor routed, but its Decision is recorded.
 func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Value(portKey{}) != p { // the caller serves Handler on its own listener
 		r = r.WithContext(withPort(r.Context(), p))
 	}
 	connection := connectionOf(r)
-	s, series := p.server, p.seriesOf(r)
+	s := p.server
 	if connection != nil {
 		connection.serving.Add(1)
 		defer connection.serving.Add(-1)
@@ -32,6 +34,11 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.limit.requested(connection)
 		}
 	}
+	if isServerOptions(r.Method, r.RequestURI) {
+		s.answerServerOptions(w, r)
+		return
+	}
+	series := p.seriesOf(r)
 	series.requests.Inc()
 	series.inflight.Inc()
 	defer series.inflight.Dec()
@@ -61,6 +68,29 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if recorder.status == 0 && decision.Status == 0 {
 		recorder.status = http.StatusOK
 	}
+}
+
+// isServerOptions reports whether a request asks for the options of the whole server. The argument target is the target
+// in the request line.
+func isServerOptions(method, target string) bool {
+	return method == http.MethodOptions && target == "*"
+}
+
+// answerServerOptions answers "OPTIONS *" exactly as net/http does in a kubelet, and records its Decision. In a
+// kubelet, net/http does not pass this request to a handler, so a kubelet does not authenticate, count or log it.
+// (net/http: globalOptionsHandler)
+func (s *Server) answerServerOptions(w http.ResponseWriter, r *http.Request) {
+	decision, r := authchain.NewDecision(r)
+	decision.AddAffectedBy(connectionOf(r).affectedBy()...)
+	if s.options.Begin != nil {
+		s.options.Begin(decision)
+	}
+	w.Header().Set("Content-Length", "0")
+	if r.ContentLength != 0 {
+		io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 4<<10))
+	}
+	decision.Status, decision.Duration = http.StatusOK, time.Since(decision.Time)
+	s.record(decision)
 }
 
 // recorder counts, logs and reports the Decisions of a Server.
@@ -132,6 +162,9 @@ func logMessage(d *authchain.Decision) string {
 	}
 	if d.TLS == nil {
 		return "no authentication (read-only port)"
+	}
+	if isServerOptions(d.Method, d.Path) && d.Status == http.StatusOK {
+		return "no authentication (OPTIONS *)"
 	}
 	return "no handler for this path"
 }

@@ -102,6 +102,8 @@ func (s *Server) httpServer(running context.Context, handler *port, config *tls.
 		BaseContext: func(net.Listener) context.Context { return base }, Handler: handler, TLSConfig: config,
 		// A kubelet's http.Server has these limits.
 		IdleTimeout: 90 * time.Second, ReadTimeout: 4 * time.Hour, WriteTimeout: 4 * time.Hour, MaxHeaderBytes: 1 << 20,
+		// The handler answers "OPTIONS *" itself, so that this request has a Decision like all others.
+		DisableGeneralOptionsHandler: true,
 	}
 	s.trackConnections(server)
 	if s.options.ConfigureHTTP != nil {

@@ -87,6 +87,8 @@ func (e *explainer) outcome() (Outcome, string) {
 		return Outcome(e.d.Outcome), strings.TrimPrefix(e.d.Why, e.d.Outcome+": ")
 	case e.d.Status >= http.StatusMultipleChoices:
 		return notServed, "nothing is served at this path; the client was not authenticated"
+	case e.d.Method == http.MethodOptions && e.d.Path == "*":
+		return NoAuthentication, "OPTIONS * is answered without authentication, and the answer has no content"
 	}
 	return NoAuthentication, "this port does not authenticate clients"
 }

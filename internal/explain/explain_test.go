@@ -210,18 +210,22 @@ func TestHandshakeErrorsHaveRemedies(t *testing.T) {
 func TestRequestsWithoutAuthentication(t *testing.T) {
 	for _, test := range []struct {
 		name    string
+		method  string
+		path    string
 		tls     *tls.ConnectionState
 		status  int
 		outcome Outcome
 	}{
-		{"served on the read-only port", nil, 200, NoAuthentication},
-		{"not served on the read-only port", nil, 405, notServed},
-		{"unknown path", &tls.ConnectionState{}, 404, notServed},
-		{"redirect to the clean path", &tls.ConnectionState{}, 301, notServed},
+		{"served on the read-only port", "GET", "/x", nil, 200, NoAuthentication},
+		{"not served on the read-only port", "GET", "/x", nil, 405, notServed},
+		{"unknown path", "GET", "/x", &tls.ConnectionState{}, 404, notServed},
+		{"redirect to the clean path", "GET", "/x", &tls.ConnectionState{}, 301, notServed},
+		{"options of the server", "OPTIONS", "*", &tls.ConnectionState{}, 200, NoAuthentication},
 	} {
-		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
+		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: test.method, Path: test.path}
 		e := Decision(d, Facts{})
-		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
+		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 ||
+			test.tls != nil && strings.Contains(e.Reason, "this port does not authenticate") {
 			t.Errorf("%s: outcome %s, reason %q, remedies %v; want outcome %s, a reason and no remedies",
 				test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
 		}
