@@ -185,6 +185,36 @@ func TestCertificateCannotBeRequested(t *testing.T) {
 	})
 }
 
+// TestRenewedTokenIsNotLogged checks that the log does not contain a token that the bootstrap kubeconfig did not have when
+// the node started, if the apiserver repeats the token. (The fixture checks the log.)
+func TestRenewedTokenIsNotLogged(t *testing.T) {
+	for _, kind := range []string{"token", "file"} {
+		t.Run(kind, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t, true)
+				bootstrap := func(value string) clientcmdapi.AuthInfo {
+					if kind == "token" {
+						return clientcmdapi.AuthInfo{Token: value}
+					}
+					must(t, os.WriteFile(w.path("token"), []byte(value), 0o600))
+					return clientcmdapi.AuthInfo{TokenFile: w.path("token")}
+				}
+				w.kubeconfig(t, w.options.BootstrapKubeconfig, bootstrap("old"))
+				done := w.connect()
+				w.logs(t, "cannot request a certificate", "Unauthorized")
+				w.kubeconfig(t, w.options.BootstrapKubeconfig, bootstrap(token))
+				w.change(w.nth(t, 0).Name, func(r *certificatesv1.CertificateSigningRequest) {
+					condition(certificatesv1.CertificateDenied, token)(r)
+					r.Status.Conditions[0].Message = "not for " + token
+				})
+				w.logs(t, "request denied", "removed, because it repeats the token")
+				w.stop()
+				wantsError(t, (<-done).err, "context canceled")
+			})
+		})
+	}
+}
+
 // shortLife is the lifetime of a certificate that expires during a test. It is long enough to be used on a busy
 // machine.
 const shortLife = 8 * time.Second

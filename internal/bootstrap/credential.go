@@ -50,6 +50,9 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	}
 	requestConfig := rest.CopyConfig(config)
 	o.Configure(requestConfig)
+	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client",
+		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
+	requestConfig.Wrap(logger.remember)
 	client, err := kubernetes.NewForConfig(requestConfig)
 	if err != nil {
 		return fmt.Errorf("--bootstrap-kubeconfig %q: %w", o.BootstrapKubeconfig, err)
@@ -64,8 +67,6 @@ func (o *Options) bootstrap(ctx context.Context) error {
 		return err
 	}
 	o.awaitServer(ctx, client)
-	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", token: requestConfig.BearerToken,
-		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
 	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key,
 		subject(o.NodeName))
 	logger.end()

@@ -3,6 +3,8 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -27,17 +29,57 @@ type requestLogger struct {
 	node   string
 	kind   string // "client" or "serving"
 	next   string // the end of the log line about a refused request: what happens next
-	token  string // the bootstrap token, which must not be logged even if the apiserver repeats it
 
-	mu     sync.Mutex
-	last   string // the latest event, so that repeated events are logged once
-	ended  bool
-	active sync.WaitGroup // counts the calls that are under way
+	mu sync.Mutex
+	// secrets are the tokens and passwords of all requests so far. They must not be logged even if the apiserver repeats
+	// them. There can be several, because the bootstrap kubeconfig is read again and a file with a token can change.
+	secrets []string
+	last    string // the latest event, so that repeated events are logged once
+	ended   bool
+	active  sync.WaitGroup // counts the calls that are under way
 }
 
 // wrap returns a client that behaves like the given client and logs its calls about CertificateSigningRequests.
 func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
+}
+
+// remember is the WrapTransport of the clients whose calls are logged. It adds the credentials of each request to the
+// secrets.
+func (l *requestLogger) remember(next http.RoundTripper) http.RoundTripper {
+	return rememberer{next, l}
+}
+
+type rememberer struct {
+	http.RoundTripper
+	log *requestLogger
+}
+
+func (r rememberer) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.log.addSecrets(echo.Credentials(request.Header.Get("Authorization")))
+	return r.RoundTripper.RoundTrip(request)
+}
+
+// mostSecrets limits the number of secrets. A credential plugin may return a different token for each request.
+const mostSecrets = 100
+
+func (l *requestLogger) addSecrets(secrets []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, secret := range secrets {
+		if !slices.Contains(l.secrets, secret) {
+			l.secrets = append(l.secrets, secret)
+		}
+	}
+	l.secrets = l.secrets[max(0, len(l.secrets)-mostSecrets):]
+}
+
+// repeatsSecret reports whether one of the texts repeats a token or password of a request.
+func (l *requestLogger) repeatsSecret(texts ...string) bool {
+	l.mu.Lock()
+	secrets := slices.Clone(l.secrets)
+	l.mu.Unlock()
+	return slices.ContainsFunc(secrets, func(secret string) bool { return echo.Repeats(secret, texts...) })
 }
 
 // begin counts a call that starts. After "end" it returns false, and the call must not start.
@@ -123,11 +165,11 @@ func (l *requestLogger) changed(kind watch.EventType, request *certificatesv1.Ce
 	}
 }
 
-// conceal removes the texts of a request's conditions that repeat the bootstrap token. The certificate library and the
+// conceal removes the texts of a request's conditions that repeat a bootstrap token. The certificate library and the
 // requestLogger log these texts.
 func (l *requestLogger) conceal(request *certificatesv1.CertificateSigningRequest) {
 	for i := range request.Status.Conditions {
-		if c := &request.Status.Conditions[i]; echo.Repeats(l.token, c.Reason, c.Message) {
+		if c := &request.Status.Conditions[i]; l.repeatsSecret(c.Reason, c.Message) {
 			c.Reason, c.Message = echo.Removed, echo.Removed
 		}
 	}
@@ -164,7 +206,7 @@ func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.Cert
 	}
 	defer c.log.active.Done()
 	created, err := c.CertificateSigningRequestInterface.Create(ctx, request, options)
-	if err == nil && echo.Repeats(c.log.token, created.Name) {
+	if err == nil && c.log.repeatsSecret(created.Name) {
 		created, err = nil, errors.New("the apiserver has named the request after the bootstrap token")
 	}
 	name := request.Name

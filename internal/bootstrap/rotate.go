@@ -55,8 +55,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	o.Configure(requestConfig)
 	o.Configure(c.Config)
 	failures := newFailures("kubelet_certificate_manager_client_expiration_renew_errors")
-	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic,
-		token: requestConfig.BearerToken}
+	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic}
 	var own *rest.Config // a copy of c.Config, because the caller may change the original
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	c.manager, err = newRotation(o.NodeName, files, requests, certificate.Config{
@@ -65,7 +64,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
 			config := own
 			if current == nil {
-				config = o.latestConfig(requestConfig)
+				config = rest.CopyConfig(o.latestConfig(requestConfig))
+				config.Wrap(requests.remember)
 			}
 			return kubernetes.NewForConfig(config)
 		},
