@@ -131,3 +131,86 @@ func TestHandlerSlowsAStream(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamCanBeHalfClosed checks that CloseWrite closes only the sending side of a stream with a slow-body fault. The
+// server needs this to wait until the client has received the end of the stream.
+func TestStreamCanBeHalfClosed(t *testing.T) {
+	n, set := node()
+	add(t, set, `{"kind": "slow-body", "rate": 1000000}`)
+	received := make(chan string, 1)
+	web := httptest.NewServer(n.Handler(names)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(received)
+		stream, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer stream.Close()
+		io.WriteString(stream, "HTTP/1.1 101 Switching Protocols\r\n\r\noutput")
+		half, ok := stream.(interface{ CloseWrite() error })
+		if !ok {
+			t.Error("the stream has no method CloseWrite")
+			return
+		}
+		if err := half.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		rest, _ := io.ReadAll(stream)
+		received <- string(rest)
+	})))
+	defer web.Close()
+	client, err := net.Dial("tcp", web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	io.WriteString(client, "POST /exec/ HTTP/1.1\r\nHost: node-1\r\n\r\n")
+	if output, err := io.ReadAll(client); err != nil || !strings.HasSuffix(string(output), "\r\n\r\noutput") {
+		t.Errorf("the client received %q, %v", output, err)
+	}
+	io.WriteString(client, "input")
+	client.Close()
+	if rest := <-received; rest != "input" {
+		t.Errorf("the server received %q after it had closed its side, want \"input\"", rest)
+	}
+}
+
+// TestHalfCloseWaitsForWrite checks that CloseWrite does not cut off a Write that a slow-body fault delays.
+func TestHalfCloseWaitsForWrite(t *testing.T) {
+	n, set := node()
+	add(t, set, `{"kind": "slow-body", "rate": 1000}`)
+	const head = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+	server, client := net.Pipe()
+	writing, ended := make(chan struct{}), make(chan struct{})
+	handler := n.Handler(names)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(ended)
+		stream, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			io.WriteString(stream, head+strings.Repeat("x", 300))
+		}()
+		<-writing
+		stream.(interface{ CloseWrite() error }).CloseWrite()
+		<-written
+	}))
+	go handler.ServeHTTP(hijackable{httptest.NewRecorder(), halfClosable{server}},
+		httptest.NewRequest("POST", "/exec/", nil))
+	if _, err := io.ReadFull(client, make([]byte, len(head))); err != nil {
+		t.Fatal(err)
+	}
+	close(writing)
+	if body, err := io.ReadAll(client); len(body) != 300 || err != nil {
+		t.Errorf("the client received %d bytes, %v; want 300", len(body), err)
+	}
+	<-ended
+}
+
+// halfClosable is a net.Pipe whose CloseWrite closes both sides.
+type halfClosable struct{ net.Conn }
+
+func (h halfClosable) CloseWrite() error { return h.Close() }

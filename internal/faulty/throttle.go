@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"fauxlet/internal/faults"
@@ -99,11 +101,26 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // streamConn is a hijacked connection with a slow-body or cut fault.
 type streamConn struct {
 	net.Conn
+	// mu is locked during Write, which is also the only user of the fields below.
+	mu sync.Mutex
 	throttle
 	headWritten bool // whether the response's status line and headers have been written
 }
 
+// CloseWrite closes the sending side of the connection, after a concurrent Write has ended. The server waits with it
+// until the client has received everything.
+func (c *streamConn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 func (c *streamConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	head := 0
 	if !c.headWritten {
 		end := bytes.Index(p, []byte("\r\n\r\n"))
