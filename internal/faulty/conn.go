@@ -18,8 +18,11 @@ type conn struct {
 	listener *listener
 	// affectedBy lists the names of the faults that affect the connection. It is complete when the handshake is done.
 	affectedBy []string
-	// slow is a slow-handshake fault that delays the first Read, or nil.
-	slow *faults.Active
+	// slow is a slow-handshake fault that delays the first Read, or nil. If there is one, the context "open" ends when
+	// Close calls the function "closed".
+	slow   *faults.Active
+	open   context.Context
+	closed context.CancelFunc
 	// idle is true while no request is in progress. reused is true after the first request. The field "change" is the
 	// value of the counter listener.changes when the connection was made.
 	idle   atomic.Bool
@@ -38,14 +41,18 @@ func (c *conn) addAffectedBy(fault *faults.Active) { c.affectedBy = append(c.aff
 func (c *conn) Read(p []byte) (int, error) {
 	if slow := c.slow; slow != nil {
 		c.slow = nil
-		if err := c.listener.node.wait(context.Background(), slow.Delay.Duration); err != nil {
-			return 0, err
+		if c.listener.node.wait(c.open, slow.Delay.Duration) != nil {
+			return 0, net.ErrClosed
 		}
 	}
 	return c.Conn.Read(p)
 }
 
+// Close also ends the delay of a slow-handshake fault.
 func (c *conn) Close() error {
+	if c.closed != nil {
+		c.closed()
+	}
 	l := c.listener
 	l.mu.Lock()
 	delete(l.conns, c)

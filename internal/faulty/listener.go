@@ -1,6 +1,7 @@
 package faulty
 
 import (
+	"context"
 	"io"
 	"net"
 	"slices"
@@ -43,6 +44,9 @@ type listener struct {
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 	l := &listener{node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
 		conns: map[*conn]bool{}, blackHoles: map[net.Conn]*faults.Active{}}
+	if n.BlackHoles == nil {
+		n.BlackHoles = NewBlackHoles(MostBlackHoles)
+	}
 	l.unfollow = n.faults.Follow(l.update)
 	l.update()
 	return l
@@ -170,6 +174,7 @@ func (l *listener) decorate(accepted net.Conn) net.Conn {
 		}
 		if fault := l.node.applyToNode(faults.SlowHandshake); fault != nil {
 			c.slow = fault
+			c.open, c.closed = context.WithCancel(context.Background())
 			c.addAffectedBy(fault)
 		}
 	}
@@ -184,7 +189,7 @@ func (l *listener) decorate(accepted net.Conn) net.Conn {
 }
 
 // swallow keeps a connection open and never answers. The connection is closed when the client closes it, when the fault
-// ends, or when the listener is closed.
+// ends, when the listener is closed, or when there are too many such connections and this one is the oldest.
 func (l *listener) swallow(c net.Conn, fault *faults.Active) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,9 +198,11 @@ func (l *listener) swallow(c net.Conn, fault *faults.Active) {
 		return
 	}
 	l.blackHoles[c] = fault
+	counted := l.node.BlackHoles.add(c)
 	go func() {
 		io.Copy(io.Discard, c)
 		c.Close()
+		l.node.BlackHoles.remove(counted)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.blackHoles, c)

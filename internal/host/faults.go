@@ -14,6 +14,7 @@ import (
 // makeFaults makes the decorators that apply the host's active faults to a node.
 func (h *Host) makeFaults(n *Node) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
+	n.faults.BlackHoles = h.blackHoles
 	n.faults.StaticPod = func(namespace, pod string) string {
 		if found, ok := n.store.Get(namespace, pod); ok && node.IsStatic(found) {
 			return nameInScenario(found)

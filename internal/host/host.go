@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fauxlet/internal/faults"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/node"
 	"fauxlet/server"
 )
@@ -33,9 +34,11 @@ type Host struct {
 	logger   *zap.Logger
 	scenario *scenarioFile
 	faults   *faults.Set // the active faults of all nodes
-	booted   time.Time
-	shared   server.Options       // server options that all nodes share
-	metrics  *prometheus.Registry // the metrics of all nodes; nil if Options.MetricsAddress is empty
+	// blackHoles limits the connections of all nodes that faults leave unanswered.
+	blackHoles *faulty.BlackHoles
+	booted     time.Time
+	shared     server.Options       // server options that all nodes share
+	metrics    *prometheus.Registry // the metrics of all nodes; nil if Options.MetricsAddress is empty
 
 	// Start sets the following fields.
 	group   *errgroup.Group
@@ -72,7 +75,9 @@ func New(options Options) (*Host, error) {
 		return nil, err
 	}
 	h.shared = server.Options{Logger: h.logger, Observe: options.Observe}
+	h.blackHoles = faulty.NewBlackHoles(faulty.MostBlackHoles)
 	if files := maxOpenFiles(); files > 0 {
+		h.blackHoles = faulty.NewBlackHoles(min(files/4, faulty.MostBlackHoles))
 		// The connections to all nodes may use half of the files that the process may open. The other half is for the
 		// admin listener, streams, connections to the apiserver, and files on disk.
 		h.shared.Connections = server.NewConnectionLimit(files / 2)
