@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"net"
+	"sync"
 
 	"fauxlet/server"
 )
@@ -54,23 +55,39 @@ func (h *Host) serveLater(ctx context.Context, n *Node) error {
 		n.server, err = server.New(options)
 	}
 	if err != nil {
-		n.listeners.Close()
+		begun.Close()
 		return err
 	}
 	n.faults.FollowCaches(n.server.ResetCaches)
 	return n.server.Serve(ctx, &server.Listeners{Secure: begun})
 }
 
-// begunListener is a listener that has already accepted a connection. Only one goroutine may call Accept.
+// begunListener is a listener that has already accepted a connection. Close also closes this connection, unless Accept
+// has returned it.
 type begunListener struct {
 	net.Listener
-	first net.Conn
+	mu    sync.Mutex
+	first net.Conn // nil once it is accepted or closed
 }
 
 func (l *begunListener) Accept() (net.Conn, error) {
-	if first := l.first; first != nil {
-		l.first = nil
+	if first := l.take(); first != nil {
 		return first, nil
 	}
 	return l.Listener.Accept()
+}
+
+func (l *begunListener) Close() error {
+	if first := l.take(); first != nil {
+		first.Close()
+	}
+	return l.Listener.Close()
+}
+
+func (l *begunListener) take() net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.first
+	l.first = nil
+	return first
 }
