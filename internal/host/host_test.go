@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"fauxlet/config"
+	"fauxlet/internal/freeport"
 	"fauxlet/internal/host"
 )
 
@@ -120,6 +121,62 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 	if conn, err := net.Dial("tcp", h.Addresses().Secure); err == nil {
 		conn.Close()
 		t.Error("the port is open after Stop")
+	}
+}
+
+// TestFailedReloadChangesNothing checks that no fault of a Scenario file is active if the rest of the file cannot apply.
+func TestFailedReloadChangesNothing(t *testing.T) {
+	const header = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
+	const fault = "faults: [{kind: status, status: 503, route: /pods}]\n"
+	const fields = "metadata: {name: web}, spec: {containers: [{name: nginx, image: nginx}]}}"
+	const manifest = "{apiVersion: v1, kind: Pod, " + fields
+	for _, test := range []struct{ name, scenario, manifest, want string }{
+		{"too many nodes", fault + "nodes: 65535\n", manifest, "the highest port is 65535"},
+		{"broken manifest", fault, "kind: [", "staticPodPath: "},
+		{"pod and manifest of the same name", fault + "pods: [{" + fields + "]\n", manifest,
+			"two manifests have this name"},
+		{"two faults of the same name", "faults: [{kind: status, status: 503, name: a}, {kind: cut, after: 1, name: a}]\n",
+			manifest, "another fault"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path, manifests := filepath.Join(dir, "scenario.yaml"), filepath.Join(dir, "manifest.yaml")
+			write := func(path, text string) {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(path, header)
+			write(manifests, manifest)
+			cluster := startAPIServer(t)
+			cfg := loadConfig(t, map[string]string{"kubeconfig": cluster.kubeconfig(t), "pod-manifest-path": manifests,
+				"file-check-frequency": "0s"})
+			port, err := freeport.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Kubelet.Port = int32(port)
+			h := start(t, host.Options{Config: cfg, Scenario: path, Nodes: host.Nodes{Count: 1, NamePrefix: "fake-"}})
+			write(path, header+test.scenario)
+			write(manifests, test.manifest)
+			if err := h.Reload(); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Reload: %v, want %q", err, test.want)
+			}
+			if status, body := get(t, h.Addresses().Secure, "/pods"); status != http.StatusOK {
+				t.Errorf("/pods: %d %s", status, body)
+			}
+			write(path, header+fault)
+			write(manifests, manifest)
+			if err := h.Reload(); err != nil {
+				t.Error(err)
+			}
+			if status, _ := get(t, h.Addresses().Secure, "/pods"); status != http.StatusServiceUnavailable {
+				t.Errorf("/pods after a successful Reload: %d", status)
+			}
+			if err := h.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

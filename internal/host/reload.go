@@ -10,23 +10,42 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	v1 "k8s.io/api/core/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/faults"
+	"fauxlet/internal/node"
 )
 
 // Reload reads the Scenario file again. The file's pods, faults and number of nodes apply at once. Its entries about
-// containers apply to containers that start later. If the file has an error, nothing changes. Call Start before Reload.
+// containers apply to containers that start later. If the file or a manifest in staticPodPath has an error, nothing
+// changes. Call Start before Reload.
+//
+// If a node cannot be started or stopped, Reload returns an error, but everything else in the file applies.
 func (h *Host) Reload() error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
+	next, err := h.scenario.load()
+	if err != nil {
+		return err
+	}
+	static, err := h.scenario.staticPodsWith(next)
+	if err == nil {
+		err = node.CheckStatic(static)
+	}
+	if err != nil {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	if err := h.checkPorts(next); err != nil {
+		return fmt.Errorf("nothing was changed; %d nodes are running: %w", len(h.each()), err)
+	}
 	before := h.faults.List()
-	if err := h.scenario.read(); err != nil {
+	if err := h.scenario.apply(next); err != nil {
 		return err
 	}
 	h.logFaults(before)
-	if err := h.setStaticPods(); err != nil {
+	if err := h.setStaticPods(static); err != nil {
 		return err
 	}
 	if !h.options.Nodes.None {
@@ -53,7 +72,10 @@ func (h *Host) followManifests() error {
 			return nil
 		case <-ticker.C:
 			h.changing.Lock()
-			err := h.setStaticPods()
+			static, err := h.scenario.staticPods()
+			if err == nil {
+				err = h.setStaticPods(static)
+			}
 			h.changing.Unlock()
 			if err != nil {
 				h.logger.Error("the static pods were not changed", zap.Error(err))
@@ -62,13 +84,8 @@ func (h *Host) followManifests() error {
 	}
 }
 
-// setStaticPods sets the static pods of every registered node to the scenario's pods and the manifests in
-// staticPodPath.
-func (h *Host) setStaticPods() error {
-	static, err := h.scenario.staticPods()
-	if err != nil {
-		return fmt.Errorf("the static pods were not changed: %w", err)
-	}
+// setStaticPods sets the static pods of every registered node.
+func (h *Host) setStaticPods(static []*v1.Pod) error {
 	for _, n := range h.each() {
 		if !n.registered() {
 			continue

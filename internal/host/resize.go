@@ -11,13 +11,26 @@ import (
 // approve its certificate.
 const concurrentStarts = 64
 
-// resize starts or stops nodes until there are as many nodes as the Scenario file or Options.Nodes requires.
-func (h *Host) resize() error {
-	count := cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1)
-	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > math.MaxUint16 {
+// nodeCount returns the number of nodes that a Scenario file or Options.Nodes requires.
+func (h *Host) nodeCount(file *contents) int { return cmp.Or(file.Nodes, h.options.Nodes.Count, 1) }
+
+// checkPorts returns an error if there are not enough ports for the nodes that a Scenario file requires.
+func (h *Host) checkPorts(file *contents) error {
+	count := h.nodeCount(file)
+	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > math.MaxUint16 && !h.options.Nodes.None {
 		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, but the highest "+
 			"port is %d; give a lower port, or 0 for free ports", first, count, first+count-1, math.MaxUint16)
 	}
+	return nil
+}
+
+// resize starts or stops nodes until there are as many nodes as the Scenario file or Options.Nodes requires.
+func (h *Host) resize() error {
+	file := h.scenario.current.Load()
+	if err := h.checkPorts(file); err != nil {
+		return err
+	}
+	count := h.nodeCount(file)
 	missing, surplus := h.compare(count)
 	if len(missing) > 0 && len(h.each()) == 0 { // start the first node alone: the other nodes share parts of its server
 		if err := h.start(missing[0]); err != nil {

@@ -63,19 +63,27 @@ func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
 
-// The method "read" reads the Scenario file. If the file has an error, the previous contents stay in effect. An empty
-// path means an empty scenario.
+// The method "read" reads the Scenario file and applies it. If the file has an error, the previous contents stay in
+// effect.
 func (s *scenarioFile) read() error {
+	next, err := s.load()
+	if err != nil {
+		return err
+	}
+	return s.apply(next)
+}
+
+// load reads and checks the Scenario file, but changes nothing. An empty path means an empty scenario.
+func (s *scenarioFile) load() (*contents, error) {
 	if s.path == "" {
-		s.current.Store(&contents{Scenario: &scenario.Scenario{}})
-		return nil
+		return &contents{Scenario: &scenario.Scenario{}}, nil
 	}
 	file, err := scenario.Load(s.path, scenario.Options{InCluster: s.joins})
 	if err != nil {
-		return &OptionError{"Scenario", err}
+		return nil, &OptionError{"Scenario", err}
 	}
 	if file.Nodes > 0 && !s.numbered {
-		return s.errorf("nodes: %d: allowed only if the host was started with a number of nodes", file.Nodes)
+		return nil, s.errorf("nodes: %d: allowed only if the host was started with a number of nodes", file.Nodes)
 	}
 	if s.joins {
 		for _, pod := range file.Pods {
@@ -84,12 +92,18 @@ func (s *scenarioFile) read() error {
 	}
 	specs := podsOf(file)
 	if _, err := NewStore(specs...); err != nil {
-		return s.errorf("%w", err)
+		return nil, s.errorf("%w", err)
 	}
-	if err := s.faults.Replace(ofScenario, file.Faults); err != nil {
+	return &contents{file, specs}, nil
+}
+
+// The method "apply" makes contents the current contents and activates their faults. If the name of a fault is taken, it
+// changes nothing and returns an error.
+func (s *scenarioFile) apply(next *contents) error {
+	if err := s.faults.Replace(ofScenario, next.Faults); err != nil {
 		return s.errorf("faults%w", err)
 	}
-	s.current.Store(&contents{file, specs})
+	s.current.Store(next)
 	return nil
 }
 
@@ -108,7 +122,10 @@ const ofScenario = "scenario"
 
 // staticPods returns the static pods of each registered node: the pods of the Scenario file, and the pods of the
 // manifests in staticPodPath.
-func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
+func (s *scenarioFile) staticPods() ([]*v1.Pod, error) { return s.staticPodsWith(s.current.Load()) }
+
+// staticPodsWith returns what staticPods will return when the given contents are the current contents.
+func (s *scenarioFile) staticPodsWith(file *contents) ([]*v1.Pod, error) {
 	if !s.joins {
 		return nil, nil
 	}
@@ -116,7 +133,7 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("staticPodPath: %w", err)
 	}
-	return append(manifests, s.current.Load().Pods...), nil
+	return append(manifests, file.Pods...), nil
 }
 
 // containersOf returns the entries of the Scenario file about the containers of a pod.

@@ -68,6 +68,12 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 	return all, nil
 }
 
+// CheckStatic returns an error if pods cannot be the static pods of a node.
+func CheckStatic(given []*v1.Pod) error {
+	_, err := staticPods(given, "", time.Time{})
+	return err
+}
+
 // IsStatic reports whether a pod is a static pod or its mirror pod.
 func IsStatic(pod *v1.Pod) bool {
 	source, found := pod.Annotations[annotationSource]
