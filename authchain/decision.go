@@ -35,7 +35,7 @@ type Decision struct {
 	Traceparent string
 
 	// Authentication has the authentication steps, in order. It is empty if authentication was not attempted: on the
-	// read-only port, and for a path that no handler serves.
+	// read-only port, for a path that no handler serves, and for the request "OPTIONS *".
 	Authentication []Step
 	// User is the authenticated user. User is nil if authentication failed or was not attempted. The review API could
 	// repeat the token in the user that it returns. Then User's name is "(removed, because it repeats the token)", and
