@@ -69,10 +69,13 @@ type Log struct {
 	// hour before fauxlet starts. If it is limited, the log begins early enough that its last line is written just
 	// before fauxlet starts.
 	Start *metav1.Time `json:"start,omitempty"`
-	// Interval is the time between two lines. The default is 1s.
+	// Interval is the time between two lines. The default is 1s. In a cluster, a container that ends by itself writes
+	// all lines that are due later at its end. If it is stopped, for example because its pod is deleted, these lines
+	// are missing.
 	Interval metav1.Duration `json:"interval,omitzero"`
 	// Lines is the number of generated lines. The default, 0, means an unlimited number for a container that runs, and
-	// 100 for a container that has ended.
+	// 100 for a container that has ended. In a cluster, a container that has run for a second or longer before it ended
+	// has instead the lines that were due until then.
 	Lines int64 `json:"lines,omitempty"`
 	// Stderr is the share of the lines, from 0 to 1, that go to standard error. The default is 0.
 	Stderr float64 `json:"stderr,omitempty"`

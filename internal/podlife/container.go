@@ -98,6 +98,21 @@ func (c *container) exit() *scenario.Exit {
 	return exits
 }
 
+// EndedByItself reports whether a run of a container ended by itself, as its description says. It returns false if the
+// run was stopped earlier, for example because the pod was deleted. The argument "number" is how many runs the container
+// had before this run.
+func EndedByItself(pod *v1.Pod, name string, described *scenario.Container, number int32,
+	started, finished time.Time) bool {
+	for kind, spec := range Containers(pod) {
+		if spec.Name == name {
+			c := container{kind: kind, spec: spec, described: described, moment: moment{run: run{number: number}}}
+			exit := c.exit()
+			return c.isFixed() || exit != nil && !finished.Before(inSeconds(started.Add(exit.After.Duration)))
+		}
+	}
+	return false
+}
+
 // due returns the time at which the container next changes by itself, or zero for never. The argument "restarts" is
 // true if the container starts again after its latest run.
 func (c *container) due(restarts bool) time.Time {

@@ -17,8 +17,8 @@ type lines interface {
 	written(now time.Time) int64
 	// time returns when line i is written.
 	time(i int64) time.Time
-	// The method "has" reports whether line i exists or will exist later.
-	has(i int64) bool
+	// The method "total" returns how many lines the log has once all of them are written.
+	total() int64
 	// The method "unfinished" returns 1 if there is one more line after the last line with a line feed, otherwise 0. As
 	// in a kubelet, the other methods do not count this unfinished line, and a reader that follows the log does not get
 	// it.
@@ -51,7 +51,7 @@ func (g *generatedLines) after(i int64) time.Duration {
 
 func (g *generatedLines) time(i int64) time.Time { return g.start.Add(g.after(i)) }
 
-func (g *generatedLines) has(i int64) bool { return i < g.count }
+func (g *generatedLines) total() int64 { return g.count }
 
 func (g *generatedLines) unfinished() int64 { return 0 }
 

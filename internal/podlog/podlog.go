@@ -22,13 +22,17 @@ import (
 // Age is the apparent age of a new generated log if its description has neither a start nor a number of lines.
 const Age = time.Hour
 
-// Log is the log of one run of a container. It is safe for concurrent use, except that two calls of End must not be
-// concurrent. The methods End and Ended accept a nil Log.
+// Log is the log of one run of a container. It is safe for concurrent use, except that two calls of End and Complete
+// must not be concurrent. The methods End, Complete and Ended accept a nil Log.
 type Log struct {
 	lines   lines
 	began   time.Time
+	endless bool          // the lines are generated, and the description does not limit their number
 	ended   chan struct{} // closed when the run has ended
-	endedAt time.Time     // set before ended is closed
+	// The following fields are set before the channel "ended" is closed. From endedAt on, the log has finalLines lines.
+	// The first dueLines of them were due at or before endedAt; the others were written at endedAt.
+	endedAt              time.Time
+	dueLines, finalLines int64
 }
 
 // New makes a log from its description. Logs of containers with different names have different lines. If the
@@ -65,7 +69,7 @@ func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 	fmt.Fprintf(hash, "%d/%s", l.Seed, container)
 	g.seed = hash.Sum64()
 	g.stderrBelow = uint64(l.Stderr * math.MaxUint32)
-	log := &Log{lines: &g, began: g.start, ended: make(chan struct{})}
+	log := &Log{lines: &g, began: g.start, endless: generated && l.Lines == 0, ended: make(chan struct{})}
 	if !generated {
 		log.lines = g.withText(text)
 	}
@@ -81,12 +85,36 @@ func Empty(began time.Time) *Log {
 func (l *Log) Began() time.Time { return l.began }
 
 // End ends the run: the log gets no lines after this time, and readers that follow the log return. Only the first call
-// has an effect.
+// of End or Complete has an effect.
 func (l *Log) End(at time.Time) {
-	if l == nil || l.HasEnded() {
+	if l != nil {
+		l.end(at, l.lines.written(at))
+	}
+}
+
+// Complete is like End, for a container that has ended by itself: at its end it writes all lines that were due later.
+// If the number of lines is unlimited, the log has only the lines that were due before the end, but a run without any
+// length has as many lines as a log that [Finished] completes.
+func (l *Log) Complete(at time.Time) {
+	if l == nil {
 		return
 	}
-	l.endedAt = at
+	lines := l.lines.written(at)
+	switch {
+	case lines == 0: // the first line is due after the end
+	case !l.endless:
+		lines = l.lines.total()
+	case !at.After(l.began):
+		lines = finishedLines
+	}
+	l.end(at, lines)
+}
+
+func (l *Log) end(at time.Time, lines int64) {
+	if l.HasEnded() {
+		return
+	}
+	l.endedAt, l.dueLines, l.finalLines = at, l.lines.written(at), lines
 	close(l.ended)
 }
 
@@ -110,16 +138,27 @@ func (l *Log) HasEnded() bool {
 
 // The method "written" returns the number of lines in the log at a time.
 func (l *Log) written(now time.Time) int64 {
-	if l.HasEnded() && l.endedAt.Before(now) {
-		now = l.endedAt
+	if l.HasEnded() && !now.Before(l.endedAt) {
+		return l.finalLines
 	}
 	return l.lines.written(now)
 }
 
+// time returns when line i is written.
+func (l *Log) time(i int64) time.Time {
+	if l.HasEnded() && i >= l.dueLines && i < l.finalLines {
+		return l.endedAt
+	}
+	return l.lines.time(i)
+}
+
+// finishedLines is the number of lines of the log of a container that has ended, if its description has no number.
+const finishedLines = 100
+
 // Finished completes the description of the log of a container that has ended. A log without an end gets 100 lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
-		l.Lines = 100
+		l.Lines = finishedLines
 	}
 	return l
 }

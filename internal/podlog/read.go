@@ -138,12 +138,12 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 		}
 		before := len(r.buffer)
 		if r.timestamps && r.lineStart {
-			r.buffer = r.lines.time(i).Add(r.ahead).AppendFormat(r.buffer, timestampFormat)
+			r.buffer = r.time(i).Add(r.ahead).AppendFormat(r.buffer, timestampFormat)
 		}
 		text := len(r.buffer)
 		r.buffer = r.lines.appendLine(r.buffer, i)
 		r.lineStart = len(r.buffer) == text || r.buffer[len(r.buffer)-1] == '\n'
-		if to == nil || !r.since.IsZero() && r.lines.time(i).Before(r.since) {
+		if to == nil || !r.since.IsZero() && r.time(i).Before(r.since) {
 			r.buffer = r.buffer[:before]
 			continue
 		}
@@ -205,7 +205,7 @@ func (r *reader) flushWriters() {
 // lines, and false if ctx is done first. The result "running" is true if the run still continues.
 func (l *Log) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
-	if l.lines.has(i) {
+	if i < l.lines.total() {
 		timer := time.NewTimer(time.Until(l.lines.time(i)))
 		defer timer.Stop()
 		written = timer.C

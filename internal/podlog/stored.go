@@ -34,7 +34,7 @@ func (s storedLines) written(now time.Time) int64 {
 
 func (s storedLines) time(i int64) time.Time { return s.lines[i].at }
 
-func (s storedLines) has(i int64) bool { return i < s.whole }
+func (s storedLines) total() int64 { return s.whole }
 
 func (s storedLines) unfinished() int64 { return int64(len(s.lines)) - s.whole }
 

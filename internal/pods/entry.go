@@ -157,6 +157,10 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 			return err
 		}
 		log := c.described.Log
+		slices.Reverse(earlier) // while a container waits to restart, its runs have the same ID; see runsOf
+		if log.Previous != nil && len(earlier) > 0 {
+			earlier = earlier[:1] // the log of the run while it was the current run is a different one
+		}
 		if c.previous, err = e.findOrMakeRun(c, last, *cmp.Or(log.Previous, &log), earlier); err != nil {
 			return fmt.Errorf("previous %w", err)
 		}
@@ -168,8 +172,11 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	for _, c := range e.containers { // end runs only now, because an error must not change the earlier version
 		if status := podlife.ContainerStatus(pod.Pod, c.name); status != nil {
 			current, last := runsOf(status)
-			c.run.endAt(current.ended)
-			c.previous.endAt(last.ended)
+			c.endRun(e.pod, c.run, current, false)
+			c.endRun(e.pod, c.previous, last, c.described.Log.Previous != nil)
+			if old := before.container(c.name); old != nil && samePod && old.run.id == last.id {
+				c.endRun(e.pod, old.run, last, false)
+			}
 		}
 	}
 	if samePod {
@@ -179,9 +186,11 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	return e, nil
 }
 
-// runTimes is a run in a container status. ended is zero while the container runs.
+// runTimes is a run in a container status. ended is zero while the container runs. The number is how many runs the
+// container had before this run.
 type runTimes struct {
 	id           string
+	number       int32
 	began, ended time.Time
 }
 
@@ -189,18 +198,23 @@ type runTimes struct {
 // result "current" is the run that has ended. (kubelet: validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
-		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
+		previous = endedRun(t, status.RestartCount-1)
 	}
 	switch {
 	case status.State.Running != nil:
-		current = runTimes{id: status.ContainerID, began: status.State.Running.StartedAt.Time}
+		current = runTimes{id: status.ContainerID, number: status.RestartCount,
+			began: status.State.Running.StartedAt.Time}
 	case status.State.Terminated != nil:
-		t := status.State.Terminated
-		current = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
+		current = endedRun(status.State.Terminated, status.RestartCount)
 	default:
+		previous.number = status.RestartCount
 		current = previous
 	}
 	return current, previous
+}
+
+func endedRun(t *v1.ContainerStateTerminated, number int32) runTimes {
+	return runTimes{id: t.ContainerID, number: number, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
 }
 
 // findOrMakeRun returns the run among "earlier" whose container ID is at.id. If there is none, it makes a new run.
@@ -221,10 +235,17 @@ func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log,
 	return r, nil
 }
 
-// endAt ends the run at a time. It does nothing if the run is nil or the time is zero.
-func (r *run) endAt(when time.Time) {
-	if r != nil && !when.IsZero() {
-		r.log.End(when)
+// endRun ends a run of the container if the times in the status have an end. It does nothing if the run is nil. If the
+// container has ended by itself, or if the log is "whole", the log has all its lines. If the container was stopped, the
+// log has the lines until then.
+func (c *container) endRun(pod *v1.Pod, r *run, times runTimes, whole bool) {
+	if r == nil || times.ended.IsZero() {
+		return
+	}
+	if whole || podlife.EndedByItself(pod, c.name, c.described, times.number, times.began, times.ended) {
+		r.log.Complete(times.ended)
+	} else {
+		r.log.End(times.ended)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilexec "k8s.io/utils/exec"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/pods"
 	"fauxlet/scenario"
@@ -80,6 +82,149 @@ func TestPutLogs(t *testing.T) {
 			t.Errorf("log of the previous run: %d lines, want 6", got)
 		}
 	})
+}
+
+// TestPutEndedLogs checks the logs of runs that have ended, with the times of their lines. Each log is the same if the
+// Store had the pod while the container ran.
+func TestPutEndedLogs(t *testing.T) {
+	const numbers = "0\n1\n2\n3\n4\n5\n6\n7\n"
+	text := scenario.Log{Text: numbers}
+	// The function "after" returns the description of a container that ends after the given time.
+	after := func(after time.Duration, log scenario.Log) scenario.Container {
+		return scenario.Container{Log: log, Exits: &scenario.Exit{After: metav1.Duration{Duration: after}}}
+	}
+	for _, test := range []struct {
+		name      string
+		described scenario.Container
+		runs      time.Duration
+		options   v1.PodLogOptions
+		// waits is true if the container waits to restart; otherwise it is Terminated.
+		waits bool
+		lines int
+		last  time.Duration // from the start of the container to the last line
+	}{
+		{name: "text of a state that never changes", described: scenario.Container{State: "Completed", Log: text},
+			lines: 8},
+		{name: "generated lines of a state that never changes", described: scenario.Container{State: "OOMKilled"},
+			lines: 100},
+		{name: "a number of lines of a state that never changes",
+			described: scenario.Container{State: "Error", Log: scenario.Log{Lines: 7}}, lines: 7},
+		{name: "text of a container that crashes", waits: true,
+			described: scenario.Container{State: "CrashLoopBackOff", Log: text}, lines: 8},
+		{name: "previous text of a container that crashes", waits: true, described: scenario.Container{
+			State: "CrashLoopBackOff", Log: scenario.Log{Previous: &scenario.Log{Text: "panic\nstack\n"}}},
+			options: v1.PodLogOptions{Previous: true}, lines: 2},
+		{name: "previous generated lines of a container that crashes", waits: true, described: scenario.Container{
+			State: "CrashLoopBackOff", Log: scenario.Log{Text: "one\n", Previous: &scenario.Log{Seed: 3}}},
+			options: v1.PodLogOptions{Previous: true}, lines: 100},
+		{name: "previous log of a container that restarts", waits: true, runs: 3 * time.Second,
+			described: after(3*time.Second, scenario.Log{Previous: &text}),
+			options:   v1.PodLogOptions{Previous: true}, lines: 8, last: 3 * time.Second},
+		{name: "a run that ends at once", described: after(0, scenario.Log{}), lines: 100},
+		{name: "text of a run that ends at once", described: after(0, text), lines: 8},
+		{name: "text that is longer than the run", runs: 5 * time.Second, described: after(5*time.Second, text),
+			lines: 8, last: 5 * time.Second},
+		{name: "text that is shorter than the run", runs: 20 * time.Second, described: after(20*time.Second, text),
+			lines: 8, last: 7 * time.Second},
+		{name: "a number of lines that is longer than the run", runs: 5 * time.Second,
+			described: after(5*time.Second, scenario.Log{Lines: 200}), lines: 200, last: 5 * time.Second},
+		{name: "generated lines", runs: 5 * time.Second, described: after(5*time.Second, scenario.Log{}), lines: 6,
+			last: 5 * time.Second},
+		{name: "the last lines", runs: 5 * time.Second, described: after(5*time.Second, text),
+			options: v1.PodLogOptions{TailLines: ptr.To[int64](3)}, lines: 3, last: 5 * time.Second},
+		{name: "lines since a time", runs: 5 * time.Second, described: after(5*time.Second, text),
+			options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1)}, lines: 4, last: 5 * time.Second},
+		{name: "lines since the end", runs: 5 * time.Second, described: after(5*time.Second, text),
+			options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](0)}, lines: 3, last: 5 * time.Second},
+		{name: "text of a container that was stopped", runs: 5 * time.Second,
+			described: scenario.Container{Log: text}, lines: 6, last: 5 * time.Second},
+		{name: "text of a container that was stopped before it ended by itself", runs: 5 * time.Second,
+			described: after(6*time.Second, text), lines: 6, last: 5 * time.Second},
+	} {
+		for _, seen := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, seen while running: %v", test.name, seen), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := newStore(t)
+					putDescribed := func(pod *v1.Pod) {
+						t.Helper()
+						described := map[string]scenario.Container{"c": test.described}
+						if err := store.Put(scenario.Pod{Pod: pod, Containers: described}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					began := time.Now()
+					if seen {
+						putDescribed(living(0, began))
+					}
+					time.Sleep(test.runs)
+					over := ended(0, began, began.Add(test.runs))
+					if s := &over.Status.ContainerStatuses[0]; !test.waits {
+						s.RestartCount, s.State, s.LastTerminationState = 0, s.LastTerminationState, v1.ContainerState{}
+					}
+					putDescribed(over)
+					putDescribed(over.DeepCopy()) // a change that does not affect the container
+					test.options.Timestamps = true
+					got := strings.Split(strings.TrimSpace(read(t, store, test.options)), "\n")
+					if len(got) != test.lines {
+						t.Fatalf("%d lines, want %d:\n%s", len(got), test.lines, strings.Join(got, "\n"))
+					}
+					before := began
+					for _, line := range got {
+						at, err := time.Parse(time.RFC3339Nano, strings.Fields(line)[0])
+						if err != nil {
+							t.Fatal(err)
+						}
+						if at.Before(before) {
+							t.Errorf("line %q is earlier than the line before or than the start", line)
+						}
+						before = at
+					}
+					if last := before.Sub(began); last != test.last {
+						t.Errorf("the last line is %v after the start, want %v", last, test.last)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPutFollowsToTheLastLine checks that a client that follows the log of a container gets the lines that the container
+// writes at its end.
+func TestPutFollowsToTheLastLine(t *testing.T) {
+	for _, previous := range []*scenario.Log{nil, {Text: "previous\n"}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore(t)
+			described := map[string]scenario.Container{"c": {
+				Log:   scenario.Log{Text: "0\n1\n2\n3\n4\n5\n6\n7\n", Previous: previous},
+				Exits: &scenario.Exit{After: metav1.Duration{Duration: 3 * time.Second}},
+			}}
+			began := time.Now()
+			if err := store.Put(scenario.Pod{Pod: living(0, began), Containers: described}); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			done := make(chan error)
+			go func() {
+				done <- store.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true}, &out, nil)
+			}()
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			if out.String() != "0\n1\n2\n3\n" {
+				t.Errorf("after 3 s the client has %q", out.String())
+			}
+			next := living(1, began.Add(3*time.Second))
+			next.Status.ContainerStatuses[0].LastTerminationState.Terminated.StartedAt = metav1.NewTime(began)
+			if err := store.Put(scenario.Pod{Pod: next, Containers: described}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if got := out.String(); got != "0\n1\n2\n3\n4\n5\n6\n7\n" {
+				t.Errorf("at the end the client has %q", got)
+			}
+		})
+	}
 }
 
 // TestPutEndsFollowers checks that a client that follows a log gets all lines until the container ends, and that the
