@@ -195,16 +195,27 @@ func (c *container) probe(now time.Time) {
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
 // nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait
-// after the first run or after a run longer than backOffReset. (kubelet: pkg/kubelet/kuberuntime, doBackOff)
+// after the first run, after a run longer than backOffReset, and for a new image. (kubelet:
+// pkg/kubelet/kuberuntime, doBackOff and GetBackoffKey)
+//
+// The length of the wait before the latest run shows how far the back-off has come. Because the status contains this
+// length, a new Life continues with the same back-off. A run that began after any other time, because the image
+// changed or because there was no wait, begins a new back-off.
 func (c *container) nextBackOff(maxBackOff time.Duration) time.Duration {
-	if c.run.number == 0 || c.run.finished.Sub(c.run.started) > backOffReset {
+	waited := c.run.started.Sub(c.last.finished)
+	// A kubelet begins a back-off when it restarts a container that has ended. A container that was stopped for a new
+	// image before it ever ended has none yet.
+	isFirst := c.run.number == 0 || c.run.number == 1 && waited == 0
+	if isFirst || c.run.finished.Sub(c.run.started) > backOffReset || c.run.image != c.spec.Image {
 		return 0
 	}
-	wait := min(firstBackOff, maxBackOff)
-	for range c.run.number - 1 {
-		if wait *= 2; wait >= maxBackOff {
-			return maxBackOff
+	first := min(firstBackOff, maxBackOff)
+	for wait := first; ; wait = min(2*wait, maxBackOff) {
+		if waited == wait.Truncate(time.Second) {
+			return min(2*wait, maxBackOff)
+		}
+		if wait == maxBackOff {
+			return first
 		}
 	}
-	return wait
 }

@@ -415,11 +415,35 @@ func TestLife(t *testing.T) {
 				{at: 16.9, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 10)},
 				{at: 17, want: "Failed I s:Error(137) c:Error(137)"},
 			}, gone: true},
-		{name: "deleted-with-hook", pod: newPod(always, "c", func(pod *v1.Pod) {
-			pod.Spec.Containers[0].Lifecycle = &v1.Lifecycle{
-				PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 6}}}
-		}), story: []expectation{{at: 10, want: "Running SIRC c:Running+ready", pod: deletedAt(5, 30)},
+		{name: "deleted-with-hook", pod: newPod(always, "c", withHook("c", 6)), story: []expectation{
+			{at: 10, want: "Running SIRC c:Running+ready", pod: deletedAt(5, 30)},
 			{at: 11, want: "Succeeded I c:Completed(0)"}}, gone: true},
+		{name: "deleted-with-hook-of-a-sidecar", pod: newPod(always, "c", withSidecar("s"), withHook("s", 6)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(4)}}}, story: []expectation{
+				// the hook of the sidecar begins at once, and the sidecar's turn comes before the hook ends
+				{at: 10, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 30)},
+				{at: 11, want: "Succeeded I s:Completed(0) c:Completed(0)"},
+			}, gone: true},
+		{name: "deleted-with-short-hook-of-a-sidecar", pod: newPod(always, "c", withSidecar("s"), withHook("s", 3)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(4)}},
+				"s": {Stops: scenario.Stop{After: seconds(1)}}},
+			story: []expectation{
+				// the hook ends before the sidecar's turn
+				{at: 9, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 30)},
+				{at: 10, want: "Succeeded I s:Completed(0) c:Completed(0)"},
+			}, gone: true},
+		{name: "hook-longer-than-the-grace-period", pod: newPod(always, "c", withSidecar("s"), withHook("c", 60)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(1)}}}, story: []expectation{
+				// at 15, both containers get SIGTERM and two more seconds; the sidecar ends first
+				{at: 15, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 10)},
+				{at: 16, want: "Succeeded I s:Completed(0) c:Completed(0)"},
+			}, gone: true},
+		{name: "sidecar-does-not-wait-for-ephemeral", pod: newPod(always, "c", withSidecar("s"), withEphemeral("debug")),
+			containers: containers{"s": {Stops: scenario.Stop{After: seconds(4)}},
+				"debug": {Stops: scenario.Stop{After: seconds(3)}}}, story: []expectation{
+				{at: 8.9, want: "Running SIRC s:Running+ready c:Running+ready debug:Running", pod: deletedAt(5, 30)},
+				{at: 9, want: "Succeeded I s:Completed(0) c:Completed(0) debug:Completed(0)"},
+			}, gone: true},
 		{name: "deleted-while-it-waits", pod: newPod(always, "c"),
 			containers: containers{"c": {StartAfter: seconds(60)}}, story: []expectation{
 				{at: 5, want: "Failed I c:ContainerStatusUnknown(137)", pod: deletedAt(5, 30)},
@@ -481,6 +505,41 @@ func TestLife(t *testing.T) {
 			{at: 5, want: "Running SIRC c:Running+ready#1<Completed(0)",
 				pod: func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "example.com/c:2" }},
 		}},
+		{name: "another-image-then-crash", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(8, 7)}},
+			story: []expectation{
+				{at: 5, want: "Running SIRC c:Running+ready#1<Completed(0)", pod: withImage("c", 2)},
+				// the container has never ended by itself, so there is no back-off yet
+				{at: 14, want: "Running SIRC c:Running+ready#2<Error(7)"},
+				{at: 32, want: "Running SIRC c:Running+ready#3<Error(7)"}, // 10
+			}},
+		{name: "another-image-in-back-off", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(1, 7)}},
+			story: []expectation{
+				{at: 80, want: "Running SI c:CrashLoopBackOff#4<Error(7)"},
+				{at: 81, want: "Running SIRC c:Running+ready#5<Error(7)", pod: withImage("c", 2)},
+				{at: 82, want: "Running SI c:Error(7)#5<Error(7)"},
+				{at: 91, want: "Running SI c:CrashLoopBackOff#5<Error(7)"},
+				{at: 92, want: "Running SIRC c:Running+ready#6<Error(7)"},  // 10
+				{at: 113, want: "Running SIRC c:Running+ready#7<Error(7)"}, // 20
+			}},
+		{name: "another-image-before-the-back-off", pod: newPod(always, "c"),
+			containers: containers{"c": {Exits: exits(1, 7)}}, story: []expectation{
+				{at: 3.5, want: "Running SI c:Error(7)#1<Error(7)", pod: withImage("c", 2)},
+				{at: 4, want: "Running SIRC c:Running+ready#2<Error(7)"},
+				{at: 15, want: "Running SIRC c:Running+ready#3<Error(7)"}, // 10
+			}},
+		{name: "another-image-of-a-job-that-has-failed", pod: newPod(never, "c d"),
+			containers: containers{"c": {Exits: exits(1, 7)}}, story: []expectation{
+				{at: 5, want: "Running SI c:Error(7) d:Running+ready", pod: withImage("c", 2)},
+			}},
+		{name: "another-image-of-init-containers", pod: newPod(always, "c", withInit("i j")),
+			containers: containers{"i": {Exits: exits(1, 7)}}, story: []expectation{
+				{at: 5, want: "Pending S i:CrashLoopBackOff#1<Error(7) j:PodInitializing c:PodInitializing"},
+				{at: 6, want: "Pending S i:Running+started#2<Error(7) j:PodInitializing c:PodInitializing",
+					pod: withImage("i", 2)},
+				// a kubelet does not stop an init container that runs
+				{at: 6.5, want: "Pending S i:Running+started#2<Error(7) j:PodInitializing c:PodInitializing",
+					pod: withImage("i", 3)},
+			}},
 		{name: "gate", pod: newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
 		}), story: []expectation{
@@ -524,6 +583,21 @@ func probes(startup, readiness int32) func(*v1.Pod) {
 		c := &pod.Spec.Containers[0]
 		c.StartupProbe, c.ReadinessProbe = &v1.Probe{InitialDelaySeconds: startup},
 			&v1.Probe{InitialDelaySeconds: readiness}
+	}
+}
+
+// withHook returns a function that gives a container a preStop hook, which sleeps for a number of seconds.
+func withHook(name string, seconds int64) func(*v1.Pod) {
+	return func(pod *v1.Pod) {
+		podlife.ContainerSpec(pod, name).Lifecycle = &v1.Lifecycle{
+			PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: seconds}}}
+	}
+}
+
+// withImage returns a function that gives a container another image.
+func withImage(name string, tag int) func(*v1.Pod) {
+	return func(pod *v1.Pod) {
+		podlife.ContainerSpec(pod, name).Image = fmt.Sprintf("example.com/%s:%d", name, tag)
 	}
 }
 
@@ -607,6 +681,45 @@ func TestAdopted(t *testing.T) {
 	}
 	if got.ContainerStatuses[0].RestartCount < 100 {
 		t.Errorf("status in ten hours: %s", inWords(got))
+	}
+}
+
+// TestBackOffBeginsAgain checks that the back-off is 10 s again after a run longer than ten minutes, also if a new Life
+// is made from the pod's status every second.
+func TestBackOffBeginsAgain(t *testing.T) {
+	for _, adopts := range []bool{false, true} {
+		pod := newPod(v1.RestartPolicyAlways, "c")
+		l, err := podlife.New(pod, nil, settings, birth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crash := func(at int) {
+			status, _, _ := l.At(birth.Add(time.Duration(at) * time.Second))
+			l.Exit(status.ContainerStatuses[0].ContainerID, 1, birth.Add(time.Duration(at)*time.Second))
+		}
+		var starts []int
+		restarts := int32(0)
+		for second := range 1000 {
+			switch second {
+			case 10, 20, 40, 70, 800, 820: // the fourth run is from 60 to 70, the fifth from 110 to 800
+				crash(second)
+			}
+			now := birth.Add(time.Duration(second) * time.Second)
+			status, _, _ := l.At(now)
+			if c := status.ContainerStatuses[0]; c.RestartCount > restarts {
+				starts, restarts = append(starts, second), c.RestartCount
+			}
+			if adopts {
+				pod = pod.DeepCopy()
+				pod.Status = *status.DeepCopy()
+				if l, err = podlife.New(pod, nil, settings, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got, want := fmt.Sprint(starts), "[11 30 60 110 801 830]"; got != want {
+			t.Errorf("adopts %v: the container restarted at %s, want %s", adopts, got, want)
+		}
 	}
 }
 

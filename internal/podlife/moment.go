@@ -94,7 +94,7 @@ func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	case s.State.Terminated != nil:
 		m.run = runOf(s.State.Terminated, s.RestartCount)
 	case s.State.Waiting != nil && s.State.Waiting.Reason == crashLoop:
-		m.waiting = crashLoop
+		m.waiting, m.backOff = crashLoop, backOffOf(s.State.Waiting.Message)
 		m.run, m.last = runOf(s.LastTerminationState.Terminated, s.RestartCount), run{}
 	}
 	m.run.image = spec.Image
@@ -102,6 +102,20 @@ func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 		m.run.image = s.Image
 	}
 	return m
+}
+
+// backOffPrefix is the beginning of the message of a container in CrashLoopBackOff. The length of the wait follows.
+const backOffPrefix = "back-off "
+
+// backOffOf recovers the length of a wait in CrashLoopBackOff from its message. It returns 0 if the message does not
+// contain it.
+func backOffOf(message string) time.Duration {
+	text, _, _ := strings.Cut(strings.TrimPrefix(message, backOffPrefix), " ")
+	wait, err := time.ParseDuration(text)
+	if err != nil {
+		return 0
+	}
+	return wait
 }
 
 // runOf recovers a run that has ended from its terminated state. If the terminated state has no times, because the
@@ -166,7 +180,7 @@ func (m *moment) waitingMessage(pod *v1.Pod, c *v1.Container) string {
 	notFound := fmt.Sprintf("failed to pull image %q: not found", withTag(c.Image))
 	switch m.waiting {
 	case crashLoop:
-		return fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)",
+		return fmt.Sprintf(backOffPrefix+"%s restarting failed container=%s pod=%s_%s(%s)",
 			m.backOff, c.Name, pod.Name, pod.Namespace, pod.UID)
 	case "ErrImagePull":
 		return notFound

@@ -38,8 +38,6 @@ func TestMomentSurvivesStatus(t *testing.T) {
 			l := &Life{pod: pod, containers: []container{{moment: test.moment, spec: spec}}}
 			status := l.makeStatus()
 			recovered := momentOf(&status.ContainerStatuses[0], spec)
-			// a status contains the back-off only in a message, so momentOf cannot recover it
-			recovered.backOff = test.moment.backOff
 			l.containers[0].moment = recovered
 			again := l.makeStatus()
 			if diff := cmp.Diff(status, again); diff != "" {

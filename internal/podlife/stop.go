@@ -91,14 +91,20 @@ func (l *Life) follow(now time.Time) {
 	l.advance(now)
 }
 
-// follow starts a new ephemeral container, and restarts a container whose image has changed.
+// follow starts a new ephemeral container, and restarts a container whose image has changed. A container in a back-off
+// starts at once with a new image. Only an init container that runs keeps its image until it ends.
+// (kubelet: pkg/kubelet/kuberuntime, computePodActions and GetBackoffKey)
 func (c *container) follow(now time.Time) {
 	if c.kind == EphemeralContainer && !c.hasStarted() && c.turn.IsZero() {
 		c.turn = now
 	}
-	if c.run.isRunning() && c.run.image != c.spec.Image && !c.isFixed() {
+	switch {
+	case c.isFixed() || c.run.image == c.spec.Image:
+	case c.run.isRunning() && c.kind != InitContainer:
 		c.end(c.run.stopped(c.described.Stops, inSeconds(now), false))
 		c.start(now)
+	case c.waiting == crashLoop:
+		c.waiting, c.backOff = "", 0
 	}
 }
 
@@ -108,32 +114,35 @@ func (l *Life) hasBegun() bool {
 }
 
 // stopAll returns the time at which all containers will have stopped. For every running container it calls the function
-// "each" with the container and with a copy of its run as it will be after the container has stopped. Main containers
-// stop first, then sidecars, in reverse order. (kubelet: pkg/kubelet/kuberuntime, killContainer and
-// terminationOrdering)
+// "each" with the container and with a copy of its run as it will be after the container has stopped. Sidecars get
+// SIGTERM in reverse order, after all main containers have stopped. They do not wait for init containers and ephemeral
+// containers. (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
-	last := l.stop.since
+	turn, last := l.stop.since, l.stop.since
 	for i := range l.containers {
 		if c := &l.containers[i]; c.kind != Sidecar && c.run.isRunning() {
 			r, at := c.stops(l.stop.since, l.stop)
 			each(c, r)
 			last = later(last, at)
+			if c.kind == MainContainer {
+				turn = later(turn, at)
+			}
 		}
 	}
 	for i := len(l.containers) - 1; i >= 0; i-- {
 		if c := &l.containers[i]; c.kind == Sidecar && c.run.isRunning() {
-			r, at := c.stops(last, l.stop)
+			r, at := c.stops(turn, l.stop)
 			each(c, r)
-			last = at
+			turn = later(turn, at)
 		}
 	}
-	return last
+	return later(last, turn)
 }
 
 // The method "stops" returns how the current run of a container in a stopping pod ends, and the time of that end. The
-// argument "turn" is the time at which the container may begin to stop.
+// argument "turn" is the earliest time of SIGTERM. The preStop hook runs before, from the beginning of the stop.
 func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
-	sigterm, kill := turn.Add(c.preStop()), s.kill
+	sigterm, kill := later(turn, s.since.Add(c.preStop())), s.kill
 	if sigterm.After(kill) {
 		sigterm = kill
 	}
