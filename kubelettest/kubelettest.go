@@ -90,7 +90,8 @@ type Kubelet struct {
 // port cannot be opened. It must be called from the test's own goroutine.
 //
 // Without options the node is node-1 with the pod default/nginx and the user kubelet-client. That user has a client
-// certificate and is allowed everything, like a kube-apiserver. Requests without a credential are refused.
+// certificate and the rights of the ClusterRole system:kubelet-api-admin, like a kube-apiserver. The role does not
+// allow /statusz and /checkpoint. Requests without a credential are refused.
 func New(t testing.TB, with ...Option) *Kubelet {
 	t.Helper()
 	log := &testLog{t: t}
