@@ -64,6 +64,9 @@ func (e *entry) container(name string) *container {
 // end; the times in the status are ignored.
 func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 	return makeEntry(pod, func(e *entry, c *container) error {
+		if err := c.described.Validate(podlife.ContainerSpec(e.pod, c.name).Resources.Limits); err != nil {
+			return err
+		}
 		described := c.described.Log
 		if !isRunning(podlife.ContainerStatus(pod.Pod, c.name)) {
 			described = podlog.Finished(described)
@@ -103,7 +106,8 @@ func (e *entry) makeRun(c *container, id string, described scenario.Log, made ti
 	return &run{id: id, log: log}, nil
 }
 
-// makeEntry makes an entry for a pod. For each container it calls the function "complete", which must set the runs.
+// makeEntry makes an entry for a pod. For each container it calls the function "complete", which must validate the
+// description and set the runs.
 func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, state: &PodState{}}
 	at := e.pod.Namespace + "/" + e.pod.Name
@@ -119,11 +123,7 @@ func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entr
 		if described, found := e.described[name]; found {
 			c.described = &described
 		}
-		err := c.described.Validate(podlife.ContainerSpec(e.pod, name).Resources.Limits)
-		if err == nil {
-			err = complete(e, c)
-		}
-		if err != nil {
+		if err := complete(e, c); err != nil {
 			return nil, fmt.Errorf("container %s of pod %s: %w", name, at, err)
 		}
 		e.containers = append(e.containers, c)
@@ -142,6 +142,10 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	}
 	samePod := before.pod.UID == pod.Pod.UID
 	e, err := makeEntry(pod, func(e *entry, c *container) error {
+		// The limits do not matter here: an entry of a scenario can match many pods of a cluster, with different limits.
+		if err := c.described.Validate(nil); err != nil {
+			return err
+		}
 		c.run = &run{}
 		status := podlife.ContainerStatus(pod.Pod, c.name)
 		if status == nil {
@@ -194,18 +198,21 @@ type runTimes struct {
 	began, ended time.Time
 }
 
-// runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart, the
-// result "current" is the run that has ended. (kubelet: validateContainerLogStatus)
+// runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart, and
+// for a container whose last run the kubelet has lost, the result "current" is the last run that has ended. (kubelet:
+// validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
 		previous = endedRun(t, status.RestartCount-1)
 	}
-	switch {
+	switch t := status.State.Terminated; {
 	case status.State.Running != nil:
 		current = runTimes{id: status.ContainerID, number: status.RestartCount,
 			began: status.State.Running.StartedAt.Time}
-	case status.State.Terminated != nil:
-		current = endedRun(status.State.Terminated, status.RestartCount)
+	case t != nil && t.ContainerID != "":
+		current = endedRun(t, status.RestartCount)
+	case t != nil:
+		current = previous
 	default:
 		previous.number = status.RestartCount
 		current = previous

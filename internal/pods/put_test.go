@@ -12,6 +12,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilexec "k8s.io/utils/exec"
@@ -184,6 +185,45 @@ func TestPutEndedLogs(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestPutLostContainer checks that the log of a container that the kubelet lost is the log of its last known run.
+func TestPutLostContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		began := time.Now()
+		lost := living(1, began.Add(3*time.Second))
+		s := &lost.Status.ContainerStatuses[0]
+		s.State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ExitCode: 137,
+			Reason: "ContainerStatusUnknown"}}
+		s.LastTerminationState.Terminated.StartedAt = metav1.NewTime(began)
+		put(t, store, lost)
+		time.Sleep(time.Minute)
+		for _, previous := range []bool{false, true} {
+			got := read(t, store, v1.PodLogOptions{Previous: previous, Timestamps: true})
+			if lines := strings.Count(got, "\n"); lines != 4 || !strings.HasPrefix(got, began.Format("2006-01-02T15:04:05")) {
+				t.Errorf("previous=%v: %q, want 4 lines from %v on", previous, got, began)
+			}
+		}
+	})
+}
+
+// TestPutUsageAboveLimit checks that the description of a container of a cluster may have a higher usage than the limits
+// of the container allow. The description often applies to many pods, and the metrics never exceed the limits.
+func TestPutUsageAboveLimit(t *testing.T) {
+	pod := living(0, time.Now())
+	pod.Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"),
+		v1.ResourceMemory: resource.MustParse("16Mi")}
+	for _, usage := range []scenario.Usage{{CPU: resource.MustParse("1")}, {Memory: resource.MustParse("1Gi")}} {
+		described := map[string]scenario.Container{"c": {Usage: usage}}
+		if err := newStore(t).Put(scenario.Pod{Pod: pod, Containers: described}); err != nil {
+			t.Error(err)
+		}
+		if _, err := pods.NewStore(scenario.Pod{Pod: pod, Containers: described}); err == nil ||
+			!strings.Contains(err.Error(), "at most the container's limit") {
+			t.Errorf("a pod of the scenario: error %v, want an error about the limit", err)
 		}
 	}
 }
