@@ -38,7 +38,9 @@ type Scenario struct {
 	// been running for an hour. When the node is registered in a cluster, these pods are its static pods.
 	Pods []*v1.Pod `json:"pods,omitempty"`
 	// Containers describe how containers behave. The first entry that matches a container is used, and the other
-	// entries are ignored. A container without an entry logs one line per second and runs until it is stopped.
+	// entries are ignored. A container without an entry logs one line per second and runs until it is stopped. If the
+	// file is read again (SIGHUP) in a cluster, its entries apply to new pods, and to ephemeral containers that are
+	// added later.
 	Containers []ContainerEntry `json:"containers,omitempty"`
 	// NodeLogs maps the path of each file that /logs/ serves, relative to /var/log, to the content of the file.
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`

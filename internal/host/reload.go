@@ -18,8 +18,9 @@ import (
 	"fauxlet/internal/node"
 )
 
-// Reload reads the Scenario file again. The file's pods, faults and number of nodes apply at once. Its entries about
-// containers apply to containers that start later. If the file or a manifest in staticPodPath has an error, nothing
+// Reload reads the Scenario file again. The file's pods, faults and number of nodes apply at once. In a cluster, its
+// entries about containers apply to new pods, and to ephemeral containers that are added later; the containers of other
+// pods keep their descriptions, even if they restart. If the file or a manifest in staticPodPath has an error, nothing
 // changes. Call Start before Reload.
 //
 // If a node cannot be started or stopped, Reload returns an error, but everything else in the file applies.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -94,6 +95,8 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		if l, err = m.begin(pod, shown); err != nil {
 			return err
 		}
+	} else {
+		l.describeAdded(pod)
 	}
 	now = l.clock.read(now, now.Sub(f.made))
 	switch {
@@ -103,7 +106,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 			return err
 		}
 	case cached != nil && cached != l.shown:
-		l.life.Update(l.known(pod, shown), now)
+		l.life.Update(l.known(pod, shown), l.containers, now)
 	}
 	if cached != nil {
 		l.shown = cached
@@ -186,6 +189,29 @@ func (m *member) begin(pod, shown *v1.Pod) (*podEntry, error) {
 		}
 	}
 	return l, nil
+}
+
+// describeAdded looks up the descriptions of ephemeral containers that were added to the pod and have not started.
+func (l *podEntry) describeAdded(pod *v1.Pod) {
+	var added map[string]scenario.Container
+	for i := range pod.Spec.EphemeralContainers {
+		name := pod.Spec.EphemeralContainers[i].Name
+		_, isDescribed := l.containers[name]
+		if isDescribed || podlife.ContainerStatus(pod, name) != nil || l.member.fleet.options.Containers == nil {
+			continue
+		}
+		if added == nil {
+			added = l.member.fleet.options.Containers(pod)
+		}
+		if described, found := added[name]; found {
+			all := maps.Clone(l.containers) // other pods may share the map
+			if all == nil {
+				all = map[string]scenario.Container{}
+			}
+			all[name] = described
+			l.containers = l.member.fleet.shareDescriptions(all)
+		}
+	}
 }
 
 // makeLife makes the Life of a pod. If the apiserver has a status of the pod, the Life continues from that status.

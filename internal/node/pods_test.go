@@ -394,3 +394,53 @@ func TestPodIsChanged(t *testing.T) {
 		})
 	}
 }
+
+// TestEphemeralContainerIsDescribed checks that the description of an ephemeral container that is added to a running pod
+// applies to it. The descriptions of containers that have started do not change.
+func TestEphemeralContainerIsDescribed(t *testing.T) {
+	exits := func(after time.Duration, code int32) scenario.Container {
+		return scenario.Container{Exits: &scenario.Exit{After: metav1.Duration{Duration: after}, Code: code}}
+	}
+	for _, test := range []struct {
+		name   string
+		before map[string]scenario.Container
+	}{
+		{name: "of a pod without descriptions"},
+		{name: "of a pod whose status changes later", before: map[string]scenario.Container{"app": exits(time.Hour, 0)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t)
+				if test.before != nil {
+					w.containers["a"] = test.before
+				}
+				w.run().add(w.specOf("node-1"))
+				w.create(podOf("node-1", "a", "1"))
+				pod := w.awaitPhase("a", v1.PodRunning)
+				debug := exits(time.Second, 3)
+				debug.Log.Text = "described\n"
+				w.containers["a"] = map[string]scenario.Container{"app": exits(0, 1), "debug": debug}
+				pod.Spec.EphemeralContainers = []v1.EphemeralContainer{
+					{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}}
+				w.put(pod)
+				w.eventually("the ephemeral container ends with exit code 3", func() string {
+					pod = w.awaitPhase("a", v1.PodRunning)
+					for _, c := range pod.Status.EphemeralContainerStatuses {
+						if c.State.Terminated != nil && c.State.Terminated.ExitCode == 3 {
+							return ""
+						}
+					}
+					return fmt.Sprint(pod.Status.EphemeralContainerStatuses)
+				})
+				if c := pod.Status.ContainerStatuses[0]; c.State.Running == nil || c.RestartCount != 0 {
+					t.Errorf("the container that ran before has the status %+v", c)
+				}
+				var log strings.Builder
+				if err := w.stores["node-1"].Logs(t.Context(), "default", "a", "debug", &v1.PodLogOptions{}, &log,
+					nil); err != nil || log.String() != "described\n" {
+					t.Errorf("the log of the ephemeral container: %q, %v", log.String(), err)
+				}
+			})
+		})
+	}
+}

@@ -361,7 +361,7 @@ func TestObservedGenerationWhileStopping(t *testing.T) {
 	pod = pod.DeepCopy()
 	pod.Status, _, _ = l.At(birth.Add(5 * time.Second))
 	deletedAt(6, 1)(pod)
-	l.Update(pod, birth.Add(6*time.Second))
+	l.Update(pod, containers, birth.Add(6*time.Second))
 	again, err := podlife.New(pod, containers, settings, birth.Add(6*time.Second))
 	if err != nil {
 		t.Fatal(err)

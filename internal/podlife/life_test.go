@@ -561,7 +561,7 @@ func TestLife(t *testing.T) {
 				if m.pod != nil {
 					pod = pod.DeepCopy()
 					m.pod(pod)
-					l.Update(pod, now)
+					l.Update(pod, test.containers, now)
 				}
 				var status v1.PodStatus
 				status, _, gone = l.At(now)
@@ -736,7 +736,7 @@ func TestRejectedStays(t *testing.T) {
 		if deleted {
 			pod = pod.DeepCopy()
 			deletedAt(0, 60)(pod)
-			l.Update(pod, birth.Add(time.Hour))
+			l.Update(pod, nil, birth.Add(time.Hour))
 		}
 		status, next, gone := l.At(birth.Add(time.Hour))
 		if !equality.Semantic.DeepEqual(status, pod.Status) || !next.IsZero() || gone != deleted {

@@ -77,10 +77,11 @@ func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now t
 	return l, nil
 }
 
-// Update gives the Life a newer version of the same pod, for example a version with a deletionTimestamp.
-func (l *Life) Update(pod *v1.Pod, now time.Time) {
+// Update gives the Life a newer version of the same pod, for example a version with a deletionTimestamp. The argument
+// "described" is used only for containers that the pod did not have before.
+func (l *Life) Update(pod *v1.Pod, described map[string]scenario.Container, now time.Time) {
 	l.advance(now)
-	l.pod = pod
+	l.pod, l.described = pod, described
 	if !l.settled {
 		l.rebind()
 		l.follow(now)

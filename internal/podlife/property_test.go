@@ -74,7 +74,7 @@ func (w *walk) step() {
 		w.pod = w.pod.DeepCopy()
 		deletedAt(int64(w.now.Sub(birth)/time.Second), int64(w.r.IntN(20)))(w.pod)
 		w.pod.Status = *w.status.DeepCopy()
-		w.life.Update(w.pod, w.now)
+		w.life.Update(w.pod, w.containers, w.now)
 		w.changed = true
 	case w.next.IsZero():
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(time.Hour))))
