@@ -89,6 +89,10 @@ type Log struct {
 	// Previous is the log of the container's previous run, which `kubectl logs --previous` shows. A container with
 	// Previous has been restarted.
 	Previous *Log `json:"previous,omitempty"`
+
+	// FileContent is the content of File. [Load] reads the file and sets FileContent. If FileContent is nil, File is read
+	// whenever a run of the container is made from this description. A Scenario file cannot contain FileContent.
+	FileContent *string `json:"-"`
 }
 
 // Usage is the average use of CPU and memory. The metrics vary around it and never exceed the container's limits.

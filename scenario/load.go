@@ -24,8 +24,8 @@ type Options struct {
 	Dir string
 }
 
-// Load reads and checks a Scenario file in YAML or JSON. Unknown and duplicate fields are errors, and so is an entry
-// that matches no container. Errors name the file and the path of the field. Load does not validate the pods;
+// Load reads and checks a Scenario file in YAML or JSON, and reads the log files that it names. Unknown and duplicate
+// fields are errors, and so is an entry that matches no container, or a log file that cannot be read. Errors name the file and the path of the field. Load does not validate the pods;
 // pods.NewStore does.
 func Load(file string, o Options) (*Scenario, error) {
 	data, err := os.ReadFile(file)
@@ -34,13 +34,16 @@ func Load(file string, o Options) (*Scenario, error) {
 	}
 	o.Dir = filepath.Dir(file)
 	s, err := Parse(data, o)
+	if err == nil {
+		err = s.readLogs()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", file, err)
 	}
 	return s, nil
 }
 
-// Parse is like [Load] for the content of a file.
+// Parse is like [Load] for the content of a file, but it does not read the log files.
 func Parse(data []byte, o Options) (*Scenario, error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil, fmt.Errorf("the file is empty; it needs at least apiVersion: %s and kind: %s", APIVersion, Kind)
@@ -141,4 +144,26 @@ func (l *Log) resolve(dir string) {
 	if l.Previous != nil {
 		l.Previous.resolve(dir)
 	}
+}
+
+// readLogs reads the files of all logs, each file once.
+func (s *Scenario) readLogs() error {
+	contents := map[string]*string{}
+	for i := range s.Containers {
+		field := "log"
+		for l := &s.Containers[i].Log; l != nil; l, field = l.Previous, field+".previous" {
+			if l.File == "" {
+				continue
+			}
+			if contents[l.File] == nil {
+				data, err := os.ReadFile(l.File)
+				if err != nil {
+					return fmt.Errorf("containers[%d].%s.file: %w; correct the path or create the file", i, field, err)
+				}
+				contents[l.File] = new(string(data))
+			}
+			l.FileContent = contents[l.File]
+		}
+	}
+	return nil
 }

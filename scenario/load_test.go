@@ -31,16 +31,17 @@ func TestLoad(t *testing.T) {
   spec: {initContainers: [{name: prepare}], containers: [{name: app}, {name: proxy}]}
 containers:
 - {pod: nginx, log: {lines: 10, interval: 2s}}
-- {namespace: shop, pod: web, container: proxy, log: {file: proxy.log, previous: {file: /var/log/old.log}}}
+- {namespace: shop, pod: web, container: proxy, log: {file: proxy.log, previous: {file: OLD}}}
 - {namespace: shop, pod: web, container: prepare, log: {lines: 1}}
 nodeLogs: {kubelet.log: "started\n"}
 nodes: 3
 faults:
 - {kind: cut, after: 1000, pod: nginx}
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	proxyLog, oldLog := filepath.Join(dir, "proxy.log"), filepath.Join(t.TempDir(), "old.log")
+	write(t, path, strings.ReplaceAll(text, "OLD", oldLog))
+	write(t, proxyLog, "proxy\n")
+	write(t, oldLog, "old\n")
 	s, err := scenario.Load(path, scenario.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -63,13 +64,54 @@ faults:
 		}},
 		{pod: s.Pods[1], containers: map[string]scenario.Container{
 			"prepare": {Log: scenario.Log{Lines: 1}},
-			"proxy": {Log: scenario.Log{File: filepath.Join(dir, "proxy.log"),
-				Previous: &scenario.Log{File: "/var/log/old.log"}}},
+			"proxy": {Log: scenario.Log{File: proxyLog, FileContent: new("proxy\n"),
+				Previous: &scenario.Log{File: oldLog, FileContent: new("old\n")}}},
 		}},
 	} {
 		if diff := cmp.Diff(want.containers, s.ContainersOf(want.pod)); diff != "" {
 			t.Errorf("containers of pod %s (-want +got):\n%s", want.pod.Name, diff)
 		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogFilesAreReadOnce checks that a scenario keeps the content that its log files had when it was loaded, and that a
+// log file that cannot be read is an error.
+func TestLogFilesAreReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	path, first, second := filepath.Join(dir, "scenario.yaml"), filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	write(t, path, head+"containers: [{pod: '*', log: {file: first, previous: {file: second}}}]")
+	load := func() (*scenario.Scenario, error) {
+		return scenario.Load(path, scenario.Options{InCluster: true})
+	}
+	for _, missing := range []struct{ file, err string }{
+		{file: first, err: "containers[0].log.file: open " + first},
+		{file: second, err: "containers[0].log.previous.file: open " + second},
+	} {
+		if _, err := load(); err == nil || !strings.Contains(err.Error(), missing.err) {
+			t.Errorf("error %v, want %q", err, missing.err)
+		}
+		write(t, missing.file, "") // an empty log is not the same as a log without a file
+	}
+	write(t, first, "one\n")
+	s, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, first, "changed\n")
+	if err := os.Remove(second); err != nil {
+		t.Fatal(err)
+	}
+	want := scenario.Log{File: first, FileContent: new("one\n"),
+		Previous: &scenario.Log{File: second, FileContent: new("")}}
+	if diff := cmp.Diff(want, s.Containers[0].Log); diff != "" {
+		t.Errorf("after the files have changed (-want +got):\n%s", diff)
 	}
 }
 

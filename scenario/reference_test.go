@@ -167,6 +167,9 @@ func (g *generator) fields(typ *doc.Type) []docField {
 		}
 		tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`")).Get("json")
 		jsonName, _, _ := strings.Cut(tag, ",")
+		if jsonName == "-" {
+			continue
+		}
 		fields = append(fields, docField{
 			goName: field.Names[0].Name, jsonName: jsonName, typeName: typeName(field.Type), doc: field.Doc.Text(),
 		})

@@ -247,7 +247,8 @@ func (f *Fleet) shareDescriptions(of map[string]scenario.Container) map[string]s
 		return of
 	}
 	shared, _ := f.descriptions.LoadOrStore(string(key), of)
-	if !reflect.DeepEqual(shared, of) { // the JSON form of a time has no fractions of a second
+	// The JSON form has neither fractions of a second nor the contents of log files.
+	if !reflect.DeepEqual(shared, of) {
 		return of
 	}
 	return shared.(map[string]scenario.Container)

@@ -37,10 +37,14 @@ type Log struct {
 
 // New makes a log from its description. Logs of containers with different names have different lines. If the
 // description has no start but limits the number of lines, the last line is written one interval before the time in the
-// argument "made". If the description names a file, New reads the file. An error means that the file cannot be read.
+// argument "made". If the description names a file without its content, New reads the file. An error means that the
+// file cannot be read.
 func New(l scenario.Log, container string, made time.Time) (*Log, error) {
 	data := []byte(l.Text)
-	if l.File != "" {
+	switch {
+	case l.File != "" && l.FileContent != nil:
+		data = []byte(*l.FileContent)
+	case l.File != "":
 		var err error
 		if data, err = os.ReadFile(l.File); err != nil {
 			return nil, fmt.Errorf("file: %w", err)

@@ -76,6 +76,18 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestFileContent checks that New does not read a file whose content is in the description, and that an empty file is an
+// empty log.
+func TestFileContent(t *testing.T) {
+	for _, content := range []string{"", "one\n", "2026-01-02T03:04:05Z stdout F one\n"} {
+		log := newLog(t, scenario.Log{File: "/nonexistent", FileContent: &content, Start: &metav1.Time{Time: began}})
+		want := content[max(0, len(content)-len("one\n")):]
+		if got := read(t, log, v1.PodLogOptions{}); got != want {
+			t.Errorf("content %q: got %q, want %q", content, got, want)
+		}
+	}
+}
+
 // TestCRI checks that a text in the CRI's log format determines the times, streams and partial lines of the log.
 func TestCRI(t *testing.T) {
 	log := newLog(t, scenario.Log{Text: strings.Join([]string{
