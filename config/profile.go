@@ -63,6 +63,9 @@ const (
 	ChecksMinimumAge
 	// NoThrottlingFactor: memoryThrottlingFactor has no default.
 	NoThrottlingFactor
+	// NoStaticPodReferences: manifests of static pods that refer to API objects are refused, whatever the feature gates
+	// are.
+	NoStaticPodReferences
 )
 
 // Change is a difference between the kubelets of two versions.
@@ -142,6 +145,9 @@ var changes = []Change{
 		What: "memoryThrottlingFactor has no default, and is refused while the feature gate MemoryQoS is off. " +
 			"Before, the default is 0.9.",
 		Source: "pkg/kubelet/apis/config/v1beta1/defaults.go"},
+	{Since: "1.37", Subject: "node", behavior: NoStaticPodReferences, What: "A manifest in staticPodPath that refers to " +
+		"API objects, such as Secrets or a ServiceAccount, is always skipped. From 1.34 on, it is skipped if the feature " +
+		"gate PreventStaticPodAPIReferences is on.", Source: "pkg/kubelet/config/common.go"},
 	{Since: "1.37", Subject: "authorization", behavior: AllocatedPods, What: "/allocatedPods needs nodes/pods or " +
 		"nodes/proxy, if the feature gate KubeletAllocatedPodsEndpoint is on. Before, kubelets do not serve it: 404, " +
 		"without authentication.", Source: "pkg/kubelet/server/auth.go"},
@@ -213,8 +219,9 @@ func flagChanges(minor Version) (all []Change) {
 var GatesWithEffect = []string{"AllowDNSOnlyNodeCSR", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint",
 	"DisableNodeKubeProxyVersion", "ExtendWebSocketsToKubelet", "KubeletAllocatedPodsEndpoint",
 	"KubeletCrashLoopBackOffMax", "KubeletFineGrainedAuthz", "KubeletInUserNamespace", "NodeDeclaredFeatures",
-	"NodeLogQuery", "PodAndContainerStatsFromCRI", "PodLogsQuerySplitStreams", "ReloadKubeletClientCAFile",
-	"ReloadKubeletServerCertificateFile", "RotateKubeletServerCertificate"}
+	"NodeLogQuery", "PodAndContainerStatsFromCRI", "PodLogsQuerySplitStreams",
+	"PreventStaticPodAPIReferences", "ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile",
+	"RotateKubeletServerCertificate"}
 
 // gateChanges returns the feature gates with effect that got another stage in a minor version.
 func gateChanges(minor Version) (all []Change) {

@@ -50,7 +50,7 @@ func TestBehaviors(t *testing.T) {
 			}
 		}
 	}
-	for b := SubresourceList; b <= NoThrottlingFactor; b++ {
+	for b := SubresourceList; b <= NoStaticPodReferences; b++ {
 		if rows[b] != 1 {
 			t.Errorf("behavior %d has %d rows, want 1", b, rows[b])
 		}

@@ -70,7 +70,7 @@ func New(options Options) (*Host, error) {
 		nodes: map[string]*Node{}}
 	cfg := options.Config
 	h.scenario = &scenarioFile{path: options.Scenario, joins: joins(cfg), numbered: options.numbered(),
-		manifests: cfg.Kubelet.StaticPodPath, faults: h.faults}
+		faults: h.faults, manifests: manifestsOf(cfg, h.logger)}
 	if err := h.scenario.read(); err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 	const header = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
 	const fault = "faults: [{kind: status, status: 503, route: /pods}]\n"
 	const fields = "metadata: {name: web}, spec: {containers: [{name: nginx, image: nginx}]}}"
-	const manifest = "{apiVersion: v1, kind: Pod, " + fields
+	const manifest = "--- {apiVersion: v1, kind: Pod, " + fields // a kubelet takes a file that begins with { for JSON
 	for _, test := range []struct{ name, scenario, manifest, want string }{
 		{"too many nodes", fault + "nodes: 65535\n", manifest, "the highest port is 65535"},
 		{"broken manifest", fault, "kind: [", "staticPodPath: "},

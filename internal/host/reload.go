@@ -62,7 +62,7 @@ func (h *Host) Reload() error {
 // stops.
 func (h *Host) followManifests() error {
 	every := h.options.Config.Kubelet.FileCheckFrequency.Duration
-	if h.scenario.manifests == "" || every <= 0 {
+	if h.scenario.manifests.path == "" || every <= 0 {
 		return nil
 	}
 	ticker := time.NewTicker(every)

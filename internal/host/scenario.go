@@ -21,9 +21,8 @@ type scenarioFile struct {
 	// joins is true if the nodes are in a cluster. The file's pods are then static pods.
 	joins bool
 	// numbered is true if the names of nodes end with a number. Otherwise the file may not set the number of nodes.
-	numbered bool
-	// manifests is the value of staticPodPath: the path of a manifest, or of a folder of manifests.
-	manifests string
+	numbered  bool
+	manifests *manifests
 	// faults are the active faults of the host. Reading the Scenario file activates the faults in it.
 	faults *faults.Set
 
@@ -129,11 +128,11 @@ func (s *scenarioFile) staticPodsWith(file *contents) ([]*v1.Pod, error) {
 	if !s.joins {
 		return nil, nil
 	}
-	manifests, err := node.ReadManifests(s.manifests)
+	fromFiles, err := s.manifests.read()
 	if err != nil {
-		return nil, fmt.Errorf("staticPodPath: %w", err)
+		return nil, err
 	}
-	return append(manifests, file.Pods...), nil
+	return append(fromFiles, file.Pods...), nil
 }
 
 // containersOf returns the entries of the Scenario file about the containers of a pod.

@@ -18,7 +18,7 @@ func TestScenarioGivesImages(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s := &scenarioFile{path: path, joins: true, faults: faults.NewSet()}
+	s := &scenarioFile{path: path, joins: true, faults: faults.NewSet(), manifests: &manifests{}}
 	if err := s.read(); err != nil {
 		t.Fatal(err)
 	}

@@ -319,8 +319,10 @@ func (f *Fleet) Add(spec Spec) error {
 // setPods sets the static pods of a member, and queues all pods of the member. The caller holds f.mu.
 func (f *Fleet) setPods(m *member, static map[types.NamespacedName]*v1.Pod) {
 	for key, pod := range m.static {
-		if same := static[key]; same != nil && same.UID == pod.UID {
+		if same := static[key]; same != nil && isSame(same, pod) {
 			static[key] = pod // an unchanged pod keeps the time when it was first read
+		} else if same != nil && same.UID == pod.UID {
+			m.changed[key] = true
 		}
 		delete(f.static, key)
 		f.queue.Add(key)

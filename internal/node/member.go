@@ -31,6 +31,8 @@ type member struct {
 	*description
 	fleet  *Fleet
 	static map[types.NamespacedName]*v1.Pod
+	// changed has the static pods whose content has changed, but not their UID. Fleet.mu guards it.
+	changed map[types.NamespacedName]bool
 
 	stop       context.CancelFunc
 	gone       chan struct{}
@@ -54,7 +56,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{description: d, fleet: f, gone: make(chan struct{})}
+	m := &member{description: d, fleet: f, gone: make(chan struct{}), changed: map[types.NamespacedName]bool{}}
 	m.deregister.Store(spec.Deregister)
 	spec.Pods.OnExit(f.queue.Add)
 	spec.Pods.SetAllocatable(f.shareAllocatable(d.template().Status.Allocatable))

@@ -157,3 +157,34 @@ func TestMirrorAfterRestart(t *testing.T) {
 			"changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
 	})
 }
+
+// TestStaticPodWithOwnUID checks that the container of a static pod restarts with a new image if the manifest sets the
+// UID. As with a kubelet, the spec of the mirror pod then stays as it is.
+func TestStaticPodWithOwnUID(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t).run()
+		spec, agent := w.specOf("node-1"), manifest("agent", "agent:1")
+		agent.UID = "own"
+		spec.Static = []*v1.Pod{agent}
+		w.add(spec)
+		before := w.awaitPhase("agent-node-1", v1.PodRunning)
+		if before.Annotations[annotationMirror] != "own" {
+			t.Errorf("annotations of the mirror pod: %v", before.Annotations)
+		}
+		agent = manifest("agent", "agent:2")
+		agent.UID = "own"
+		if err := w.fleet.SetStatic("node-1", []*v1.Pod{agent}); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the container runs with the new image", func() string {
+			pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
+			if err != nil || pod.UID != before.UID || len(pod.Status.ContainerStatuses) != 1 {
+				return fmt.Sprint(pod, err)
+			}
+			if s := pod.Status.ContainerStatuses[0]; s.Image != "agent:2" || s.RestartCount != 1 {
+				return fmt.Sprint(s)
+			}
+			return ""
+		})
+	})
+}

@@ -6,24 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/yaml"
-
-	"fauxlet/internal/pods"
-	"fauxlet/scenario"
 )
 
 // These are the annotations of static pods and mirror pods. (kubelet: pkg/kubelet/types)
@@ -34,8 +27,9 @@ const (
 	annotationSource = "kubernetes.io/config.source"
 )
 
-// staticPods turns manifests into the static pods of a node. The node's name is appended to their names. Their UIDs are
-// hashes of their content, so an unchanged manifest keeps its UID. (kubelet: pkg/kubelet/config, applyDefaults)
+// staticPods turns manifests into the static pods of a node. The node's name is appended to their names. A manifest
+// without a UID gets a hash of its content, so it keeps its UID while it is unchanged. (kubelet: pkg/kubelet/config,
+// applyDefaults)
 func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.NamespacedName]*v1.Pod, error) {
 	if len(given) == 0 {
 		return nil, nil
@@ -44,12 +38,14 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 	for _, original := range given {
 		pod := original.DeepCopy()
 		pod.Namespace = cmp.Or(pod.Namespace, metav1.NamespaceDefault)
-		text, err := json.Marshal(pod)
-		if err != nil {
-			return nil, err
+		if pod.UID == "" {
+			text, err := json.Marshal(pod)
+			if err != nil {
+				return nil, err
+			}
+			sum := sha256.Sum256(append(text, "host:"+node...))
+			pod.UID = types.UID(hex.EncodeToString(sum[:16]))
 		}
-		sum := sha256.Sum256(append(text, "host:"+node...))
-		pod.UID = types.UID(hex.EncodeToString(sum[:16]))
 		pod.Name = pod.Name + "-" + strings.ToLower(node)
 		pod.Spec.NodeName = node
 		pod.Annotations = maps.Clone(pod.Annotations)
@@ -74,6 +70,15 @@ func CheckStatic(given []*v1.Pod) error {
 	return err
 }
 
+// isSame reports whether two versions of a static pod are equal, except for the time when they were read. Two versions
+// with different content have the same UID if the manifest sets it.
+func isSame(a, b *v1.Pod) bool {
+	seen := maps.Clone(b.Annotations)
+	seen[annotationSeen] = a.Annotations[annotationSeen]
+	return a.UID == b.UID && equality.Semantic.DeepEqual(a.Spec, b.Spec) &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, seen)
+}
+
 // IsStatic reports whether a pod is a static pod or its mirror pod.
 func IsStatic(pod *v1.Pod) bool {
 	source, found := pod.Annotations[annotationSource]
@@ -85,10 +90,22 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
+// noteChange makes sync pass a static pod to its Life again if its manifest has changed but sets the same UID. A pod
+// with another UID gets a new Life. Only sync calls noteChange.
+func (m *member) noteChange(key types.NamespacedName) {
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	if l := m.fleet.lives[key]; m.changed[key] && l != nil {
+		l.shown = nil
+	}
+	delete(m.changed, key)
+}
+
 // The method "mirror" returns the mirror pod of a static pod. If there is no mirror pod and the Node exists, the method
 // creates a mirror pod. If the mirror pod is outdated or is being deleted, the method deletes it and returns nil; a
 // later call then creates a new one. (kubelet: syncPod, MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
+	m.noteChange(keyOf(pod))
 	switch {
 	case shown == nil:
 	case !isMirror(shown):
@@ -119,49 +136,4 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 		return nil, fmt.Errorf("create the mirror pod: %w", err)
 	}
 	return made, nil
-}
-
-// ReadManifests reads static pods from a file, or from every file of a folder whose name does not begin with a dot.
-// An empty path, or a path that does not exist, gives no pods. (kubelet: pkg/kubelet/config, sourceFile. A kubelet
-// logs an unreadable file and continues. ReadManifests returns an error.)
-func ReadManifests(path string) ([]*v1.Pod, error) {
-	if path == "" {
-		return nil, nil
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	files := []string{path}
-	if info.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(path, "[^.]*")); err != nil {
-			return nil, err
-		}
-	}
-	var all []*v1.Pod
-	for _, file := range files {
-		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		pod := &v1.Pod{}
-		if err := yaml.UnmarshalStrict(text, pod); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
-			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: must be a v1 Pod with a name", file,
-				pod.APIVersion, pod.Kind, pod.Name)
-		}
-		if _, err := pods.NewStore(scenario.Pod{Pod: pod}); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		all = append(all, pod)
-	}
-	return all, nil
 }

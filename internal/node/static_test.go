@@ -41,4 +41,8 @@ func TestStaticPod(t *testing.T) {
 	if !IsStatic(pod) {
 		t.Error("IsStatic is false for a static pod")
 	}
+	manifest.UID = "own"
+	if own := read("c", first); own.UID != "own" || own.Annotations[annotationHash] != "own" {
+		t.Errorf("the manifest's UID is own, but the static pod has UID %s and annotations %v", own.UID, own.Annotations)
+	}
 }
