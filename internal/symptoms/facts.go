@@ -228,6 +228,8 @@ func calleeOf(scheme, host, path string) string {
 	if err != nil {
 		name, port = host, ""
 	}
+	// The name or the path shows that the server is kube-apiserver, if the port allows it.
+	named := name == "kubernetes" || strings.HasPrefix(name, "kubernetes.default") || apiServersPath.MatchString(path)
 	mayBeAPIServer := calleesByPort[port] == kubeAPIServer || apiServersPorts[port]
 	switch {
 	case strings.HasPrefix(path, "/cri/"):
@@ -245,16 +247,12 @@ func calleeOf(scheme, host, path string) string {
 		return "webhook or aggregated API server"
 	case calleesByPort[port] != "":
 		return calleesByPort[port]
-	case name == "kubernetes" || strings.HasPrefix(name, "kubernetes.default"), apiServersPath.MatchString(path),
-		isLoopback(name), scheme == "https" && port != "8080" && healthPath.MatchString(path):
-		if apiServersPorts[port] {
-			return kubeAPIServer
-		}
-	}
-	switch {
+	case apiServersPorts[port] && (named || isLoopback(name) ||
+		scheme == "https" && port != "8080" && healthPath.MatchString(path)):
+		return kubeAPIServer
 	case port != "" && port != "443" && port != "80":
 		return otherServer
-	case apiServersPath.MatchString(path), name == "kubernetes", strings.HasPrefix(name, "kubernetes.default"):
+	case named:
 		return kubeAPIServer
 	case path != "" && !healthPath.MatchString(path):
 		return otherServer
