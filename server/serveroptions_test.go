@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,8 @@ import (
 func TestServerOptions(t *testing.T) {
 	reference := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(reference.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(reference.Certificate())
 	f := newFixture(t, fixtureOptions{})
 	certificate := f.certificate(t, "kubelet-client")
 	const line, last = "OPTIONS * HTTP/1.1\r\nHost: node-1\r\n", "Connection: close\r\n\r\n"
@@ -33,7 +36,8 @@ func TestServerOptions(t *testing.T) {
 		{"credential", line + "Authorization: Bearer unknown\r\n" + last, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conn, err := tls.Dial("tcp", reference.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+			conn, err := tls.Dial("tcp", reference.Listener.Addr().String(),
+				&tls.Config{RootCAs: roots, ServerName: "example.com"})
 			if err != nil {
 				t.Fatal(err)
 			}
