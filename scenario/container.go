@@ -90,8 +90,8 @@ type Log struct {
 	// Previous has been restarted.
 	Previous *Log `json:"previous,omitempty"`
 
-	// FileContent is the content of File. [Load] reads the file and sets FileContent. If FileContent is nil, File is read
-	// whenever a run of the container is made from this description. A Scenario file cannot contain FileContent.
+	// FileContent is the content of File. [Load] reads the file and sets FileContent. If FileContent is nil, File is
+	// read whenever a run of the container is made from this description. A Scenario file cannot contain FileContent.
 	FileContent *string `json:"-"`
 }
 

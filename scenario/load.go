@@ -25,8 +25,8 @@ type Options struct {
 }
 
 // Load reads and checks a Scenario file in YAML or JSON, and reads the log files that it names. Unknown and duplicate
-// fields are errors, and so is an entry that matches no container, or a log file that cannot be read. Errors name the file and the path of the field. Load does not validate the pods;
-// pods.NewStore does.
+// fields are errors, and so is an entry that matches no container, or a log file that cannot be read. Errors name the
+// file and the path of the field. Load does not validate the pods; pods.NewStore does.
 func Load(file string, o Options) (*Scenario, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -81,8 +81,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestLogFilesAreReadOnce checks that a scenario keeps the content that its log files had when it was loaded, and that a
-// log file that cannot be read is an error.
+// TestLogFilesAreReadOnce checks that a scenario keeps the content that its log files had when it was loaded, and that
+// a log file that cannot be read is an error.
 func TestLogFilesAreReadOnce(t *testing.T) {
 	dir := t.TempDir()
 	path, first, second := filepath.Join(dir, "scenario.yaml"), filepath.Join(dir, "first"), filepath.Join(dir, "second")

@@ -185,8 +185,8 @@ func TestCertificateCannotBeRequested(t *testing.T) {
 	})
 }
 
-// TestRenewedTokenIsNotLogged checks that the log does not contain a token that the bootstrap kubeconfig did not have when
-// the node started, if the apiserver repeats the token. (The fixture checks the log.)
+// TestRenewedTokenIsNotLogged checks that the log does not contain a token that the bootstrap kubeconfig did not have
+// when the node started, if the apiserver repeats the token. (The fixture checks the log.)
 func TestRenewedTokenIsNotLogged(t *testing.T) {
 	for _, kind := range []string{"token", "file"} {
 		t.Run(kind, func(t *testing.T) {

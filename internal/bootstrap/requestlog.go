@@ -31,8 +31,9 @@ type requestLogger struct {
 	next   string // the end of the log line about a refused request: what happens next
 
 	mu sync.Mutex
-	// secrets are the tokens and passwords of all requests so far. They must not be logged even if the apiserver repeats
-	// them. There can be several, because the bootstrap kubeconfig is read again and a file with a token can change.
+	// secrets are the tokens and passwords of all requests so far. They must not be logged even if the apiserver
+	// repeats them. There can be several, because the bootstrap kubeconfig is read again and a file with a token can
+	// change.
 	secrets []string
 	last    string // the latest event, so that repeated events are logged once
 	ended   bool

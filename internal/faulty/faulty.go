@@ -30,8 +30,8 @@ type Node struct {
 	// kubelet appends. For a pod that is not static, it returns "". Set StaticPod before the node serves requests.
 	StaticPod func(namespace, pod string) string
 
-	// BlackHoles, if set, limits the connections that faults leave unanswered, of all nodes that share it. If it is nil,
-	// the node has its own limit. Set BlackHoles before the first call of [Node.Listener].
+	// BlackHoles, if set, limits the connections that faults leave unanswered, of all nodes that share it. If it is
+	// nil, the node has its own limit. Set BlackHoles before the first call of [Node.Listener].
 	BlackHoles *BlackHoles
 
 	name   string

@@ -38,8 +38,8 @@ func dial(t *testing.T, l net.Listener) (client, accepted net.Conn) {
 	return client, accepted
 }
 
-// TestBlackHolesAreLimited checks that a new unanswered connection closes the oldest one if there are too many, and that
-// connections that clients have closed do not count.
+// TestBlackHolesAreLimited checks that a new unanswered connection closes the oldest one if there are too many, and
+// that connections that clients have closed do not count.
 func TestBlackHolesAreLimited(t *testing.T) {
 	n, set := node()
 	n.BlackHoles = faulty.NewBlackHoles(2)

@@ -124,7 +124,8 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 	}
 }
 
-// TestFailedReloadChangesNothing checks that no fault of a Scenario file is active if the rest of the file cannot apply.
+// TestFailedReloadChangesNothing checks that no fault of a Scenario file is active if the rest of the file cannot
+// apply.
 func TestFailedReloadChangesNothing(t *testing.T) {
 	const header = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
 	const fault = "faults: [{kind: status, status: 503, route: /pods}]\n"

@@ -96,8 +96,8 @@ func (s *scenarioFile) load() (*contents, error) {
 	return &contents{file, specs}, nil
 }
 
-// The method "apply" makes contents the current contents and activates their faults. If the name of a fault is taken, it
-// changes nothing and returns an error.
+// The method "apply" makes contents the current contents and activates their faults. If the name of a fault is taken,
+// it changes nothing and returns an error.
 func (s *scenarioFile) apply(next *contents) error {
 	if err := s.faults.Replace(ofScenario, next.Faults); err != nil {
 		return s.errorf("faults%w", err)

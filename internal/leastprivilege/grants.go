@@ -25,7 +25,8 @@ type Grant struct {
 	Name     string   `json:"name"` // of a ServiceAccount, the user name: system:serviceaccount:NAMESPACE:NAME
 	Access   []Access `json:"access"`
 	Cautions []string `json:"cautions,omitempty"`
-	// MissingRoles are ClusterRoles that are bound to the subject, but not in the manifests. Their rights are not known.
+	// MissingRoles are ClusterRoles that are bound to the subject, but not in the manifests. Their rights are not
+	// known.
 	MissingRoles []string `json:"missingRoles,omitempty"`
 
 	user authorizationv1.SubjectAccessReviewSpec // the user and the groups of the subject

@@ -395,8 +395,8 @@ func TestPodIsChanged(t *testing.T) {
 	}
 }
 
-// TestEphemeralContainerIsDescribed checks that the description of an ephemeral container that is added to a running pod
-// applies to it. The descriptions of containers that have started do not change.
+// TestEphemeralContainerIsDescribed checks that the description of an ephemeral container that is added to a running
+// pod applies to it. The descriptions of containers that have started do not change.
 func TestEphemeralContainerIsDescribed(t *testing.T) {
 	exits := func(after time.Duration, code int32) scenario.Container {
 		return scenario.Container{Exits: &scenario.Exit{After: metav1.Duration{Duration: after}, Code: code}}

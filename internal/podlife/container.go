@@ -99,8 +99,8 @@ func (c *container) exit() *scenario.Exit {
 }
 
 // EndedByItself reports whether a run of a container ended by itself, as its description says. It returns false if the
-// run was stopped earlier, for example because the pod was deleted. The argument "number" is how many runs the container
-// had before this run.
+// run was stopped earlier, for example because the pod was deleted. The argument "number" is how many runs the
+// container had before this run.
 func EndedByItself(pod *v1.Pod, name string, described *scenario.Container, number int32,
 	started, finished time.Time) bool {
 	for kind, spec := range Containers(pod) {

@@ -76,8 +76,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestFileContent checks that New does not read a file whose content is in the description, and that an empty file is an
-// empty log.
+// TestFileContent checks that New does not read a file whose content is in the description, and that an empty file is
+// an empty log.
 func TestFileContent(t *testing.T) {
 	for _, content := range []string{"", "one\n", "2026-01-02T03:04:05Z stdout F one\n"} {
 		log := newLog(t, scenario.Log{File: "/nonexistent", FileContent: &content, Start: &metav1.Time{Time: began}})

@@ -142,7 +142,8 @@ func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	}
 	samePod := before.pod.UID == pod.Pod.UID
 	e, err := makeEntry(pod, func(e *entry, c *container) error {
-		// The limits do not matter here: an entry of a scenario can match many pods of a cluster, with different limits.
+		// The limits do not matter here: an entry of a scenario can match many pods of a cluster, with different
+		// limits.
 		if err := c.described.Validate(nil); err != nil {
 			return err
 		}

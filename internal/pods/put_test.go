@@ -210,8 +210,8 @@ func TestPutLostContainer(t *testing.T) {
 	})
 }
 
-// TestPutUsageAboveLimit checks that the description of a container of a cluster may have a higher usage than the limits
-// of the container allow. The description often applies to many pods, and the metrics never exceed the limits.
+// TestPutUsageAboveLimit checks that the description of a container of a cluster may have a higher usage than the
+// limits of the container allow. The description often applies to many pods, and the metrics never exceed the limits.
 func TestPutUsageAboveLimit(t *testing.T) {
 	pod := living(0, time.Now())
 	pod.Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"),
@@ -228,8 +228,8 @@ func TestPutUsageAboveLimit(t *testing.T) {
 	}
 }
 
-// TestPutFollowsToTheLastLine checks that a client that follows the log of a container gets the lines that the container
-// writes at its end.
+// TestPutFollowsToTheLastLine checks that a client that follows the log of a container gets the lines that the
+// container writes at its end.
 func TestPutFollowsToTheLastLine(t *testing.T) {
 	for _, previous := range []*scenario.Log{nil, {Text: "previous\n"}} {
 		synctest.Test(t, func(t *testing.T) {
